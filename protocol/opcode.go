@@ -1,0 +1,73 @@
+package protocol
+
+import "fmt"
+
+// Version is the protocol version that this package speaks, as HELLO carries it.
+const Version = 1
+
+// Opcode says what a request asks for. A response carries its request's opcode.
+type Opcode uint8
+
+// The opcodes of version 1. The numbers are frozen.
+const (
+	OpGet      Opcode = 0x01
+	OpSet      Opcode = 0x02
+	OpDel      Opcode = 0x03
+	OpMGet     Opcode = 0x04
+	OpMSet     Opcode = 0x05
+	OpTxn      Opcode = 0x06
+	OpStats    Opcode = 0x07
+	OpPing     Opcode = 0x08
+	OpHello    Opcode = 0x09
+	OpScan     Opcode = 0x0a
+	OpHistory  Opcode = 0x0b
+	OpRollback Opcode = 0x0c
+	opWatch    Opcode = 0x0d // reserved; answered UNKNOWN_OPCODE
+	OpSnapshot Opcode = 0x0e
+	OpBackup   Opcode = 0x0f
+)
+
+// Request flags. A flag that its opcode does not know is BAD_REQUEST.
+const (
+	FlagWithMeta  uint8 = 0x01 // GET, MGET, TXN, SCAN: version and expiry come with each value
+	FlagAtVersion uint8 = 0x02 // GET: a kept version, not the current one
+
+	FlagIfVersion uint8 = 0x01 // SET: only if the key's version is this one; 0 = only if absent
+	FlagTTL       uint8 = 0x02 // SET: expire after so many milliseconds
+
+	FlagWithValues uint8 = 0x02 // SCAN: values too, not keys alone
+)
+
+var opcodes = [...]struct {
+	name  string
+	flags uint8 // the flags that a request may carry
+}{
+	OpGet:      {"GET", FlagWithMeta | FlagAtVersion},
+	OpSet:      {"SET", FlagIfVersion | FlagTTL},
+	OpDel:      {"DEL", 0},
+	OpMGet:     {"MGET", FlagWithMeta},
+	OpMSet:     {"MSET", 0},
+	OpTxn:      {"TXN", FlagWithMeta},
+	OpStats:    {"STATS", 0},
+	OpPing:     {"PING", 0},
+	OpHello:    {"HELLO", 0},
+	OpScan:     {"SCAN", FlagWithMeta | FlagWithValues},
+	OpHistory:  {"HISTORY", 0},
+	OpRollback: {"ROLLBACK", 0},
+	OpSnapshot: {"SNAPSHOT", 0},
+	OpBackup:   {"BACKUP", 0},
+}
+
+// Known reports whether o is an opcode of version 1 that a request may carry.
+func (o Opcode) Known() bool { return int(o) < len(opcodes) && opcodes[o].name != "" }
+
+// AllowsFlags reports whether a request with opcode o may carry all of flags.
+func (o Opcode) AllowsFlags(flags uint8) bool { return o.Known() && flags&^opcodes[o].flags == 0 }
+
+// String returns the opcode's name in the specification.
+func (o Opcode) String() string {
+	if o.Known() {
+		return opcodes[o].name
+	}
+	return fmt.Sprintf("opcode 0x%02x", uint8(o))
+}

@@ -1,0 +1,99 @@
+package protocol
+
+import "fmt"
+
+// Status says how a request ended.
+type Status uint8
+
+// The statuses of version 1. The numbers are frozen.
+const (
+	StatusOK              Status = 0
+	StatusNotFound        Status = 1
+	StatusConflict        Status = 2
+	StatusBadRequest      Status = 3
+	StatusTooLarge        Status = 4
+	StatusOutOfMemory     Status = 5
+	StatusUnauthenticated Status = 6
+	StatusForbidden       Status = 7
+	StatusUnknownOpcode   Status = 8
+	StatusUnavailable     Status = 9
+	StatusInternal        Status = 10
+	StatusMoved           Status = 11
+)
+
+var statuses = [...]string{
+	"ok", "not found", "conflict", "bad request", "too large", "out of memory",
+	"unauthenticated", "forbidden", "unknown opcode", "unavailable", "internal error", "moved",
+}
+
+// String returns the status in words, as error messages quote it.
+func (s Status) String() string {
+	if int(s) < len(statuses) {
+		return statuses[s]
+	}
+	return fmt.Sprintf("status %d", uint8(s))
+}
+
+// Error is a status other than OK, with what its body said.
+type Error struct {
+	Status  Status
+	Message string // for a person; may be empty
+	Version uint64 // Conflict: the key's current version, 0 when it is absent
+	Index   int    // Conflict of a TXN: which condition failed, counted from 0
+}
+
+// The errors that an Error matches with [errors.Is], by status alone.
+var (
+	ErrNotFound        = &Error{Status: StatusNotFound}
+	ErrConflict        = &Error{Status: StatusConflict}
+	ErrBadRequest      = &Error{Status: StatusBadRequest}
+	ErrTooLarge        = &Error{Status: StatusTooLarge}
+	ErrOutOfMemory     = &Error{Status: StatusOutOfMemory}
+	ErrUnauthenticated = &Error{Status: StatusUnauthenticated}
+	ErrForbidden       = &Error{Status: StatusForbidden}
+	ErrUnknownOpcode   = &Error{Status: StatusUnknownOpcode}
+	ErrUnavailable     = &Error{Status: StatusUnavailable}
+	ErrInternal        = &Error{Status: StatusInternal}
+	ErrMoved           = &Error{Status: StatusMoved}
+)
+
+// Error returns the status and, where the server gave one, its message.
+func (e *Error) Error() string {
+	if e.Message == "" {
+		return e.Status.String()
+	}
+	return e.Status.String() + ": " + e.Message
+}
+
+// Is reports whether target is an Error with the same status.
+func (e *Error) Is(target error) bool {
+	t, ok := target.(*Error)
+	return ok && t.Status == e.Status
+}
+
+// badf makes the error of a malformed body.
+func badf(format string, args ...any) error {
+	return &Error{Status: StatusBadRequest, Message: fmt.Sprintf(format, args...)}
+}
+
+// ParseError returns the error that a response with this opcode, status and body stands for; nil where the status is OK.
+func ParseError(op Opcode, status Status, body []byte) error {
+	switch status {
+	case StatusOK:
+		return nil
+	case StatusNotFound:
+		return &Error{Status: status}
+	case StatusConflict:
+		e := &Error{Status: status}
+		r := reader{b: body}
+		if op == OpTxn {
+			e.Index = int(r.u32())
+		}
+		e.Version = r.u64()
+		if !r.done() {
+			return badf("a conflict of %v with a body of %d bytes", op, len(body))
+		}
+		return e
+	}
+	return &Error{Status: status, Message: string(body)}
+}

@@ -1,0 +1,124 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Options configure a Store. The zero value is a store in memory, without limits, history or log.
+type Options struct {
+	// Journal makes writes durable; nil: they live as long as the process.
+	Journal Journal
+	// MaxMemory is how many bytes the store may take, as Stats.MemoryBytes counts them; 0: no limit. A write that would
+	// pass it fails with ErrOutOfMemory.
+	MaxMemory int64
+	// History is how many earlier versions of each key are kept besides the current one.
+	History int
+}
+
+// The errors of a write that was not applied.
+var (
+	// ErrOutOfMemory: the write would pass Options.MaxMemory.
+	ErrOutOfMemory = errors.New("out of memory")
+	// ErrReadOnly: the journal failed, or the store is closed; reads go on.
+	ErrReadOnly = errors.New("read-only")
+	// ErrTooLarge: a key or a value is longer than MaxLen.
+	ErrTooLarge = errors.New("too large")
+	// ErrNoVersion: the version that a rollback asked for is not kept.
+	ErrNoVersion = errors.New("version not kept")
+	// ErrStaleCursor: the cursor of a scan is not one that this store gave.
+	ErrStaleCursor = errors.New("stale cursor")
+)
+
+// ConflictError is the error of a conditional write whose condition did not hold. Nothing was applied.
+type ConflictError struct {
+	Index   int    // which condition, counted from 0
+	Version uint64 // the key's current version; 0: it is absent
+}
+
+// Error says which condition failed.
+func (e *ConflictError) Error() string {
+	return fmt.Sprintf("condition %d does not hold: the key's version is %d", e.Index, e.Version)
+}
+
+// SetOptions are the options of one Set.
+type SetOptions struct {
+	Conditional bool   // apply only if the key's version is IfVersion
+	IfVersion   uint64 // 0: only if the key is absent
+	TTL         uint64 // milliseconds until the key expires; 0: never
+}
+
+// Pair is a key and its new value.
+type Pair struct{ Key, Value []byte }
+
+// Condition holds while Key has exactly this version; 0: while it is absent.
+type Condition struct {
+	Key     []byte
+	Version uint64
+}
+
+// OpKind says what one operation of a transaction does.
+type OpKind uint8
+
+// The kinds of operation in a transaction.
+const (
+	OpGet OpKind = 1 + iota
+	OpSet
+	OpDel
+)
+
+// Op is one operation of a transaction.
+type Op struct {
+	Kind  OpKind
+	Key   []byte
+	Value []byte // OpSet
+	TTL   uint64 // OpSet: milliseconds until the key expires; 0: never
+}
+
+// Result is the answer to one operation of a transaction.
+type Result struct {
+	Entry   *Entry // OpGet: nil when the key is absent
+	Existed bool   // OpDel
+}
+
+// Page is one page of a scan.
+type Page struct {
+	Entries []*Entry
+	Next    []byte // the cursor of the next page; nil: this was the last
+}
+
+// Revision is one kept version of a key. Its entry may be a deletion.
+type Revision struct {
+	Entry *Entry
+	Time  uint64 // when it was written, in Unix microseconds
+}
+
+// Stats are the store's figures, all of one instant but for the operation counts, which have every operation that was
+// flushed before.
+type Stats struct {
+	Keys        uint64 // keys that exist
+	ValueBytes  uint64 // the sum of the lengths of their values
+	GetOps      uint64 // keys read, by Get, MGet and OpGet, found or not
+	SetOps      uint64 // keys written
+	DelOps      uint64 // keys deleted, whether they existed or not
+	MemoryBytes uint64 // what entries, buckets, segments and history take
+	History     uint64 // earlier versions that are kept
+}
+
+// Journal is the seam behind which writes become durable. A Store calls Append with the locks of the keys held, so the
+// journal's order is the order in which the writes of any one key take effect; Append therefore never waits for a disk.
+type Journal interface {
+	// Replay calls apply for every record that the journal holds, before anything is appended, and returns the highest
+	// version in it. Records of one key come in order; apply may be called from several goroutines.
+	Replay(apply func(version uint64, entries []*Entry)) (last uint64, err error)
+	// Append puts one write behind all earlier ones, gives it the next version, which is above floor, and returns it. The
+	// entries are what the write left of each key that it changed, deletions included; they do not have their version
+	// yet. The journal keeps the slice. An error matches ErrReadOnly.
+	Append(floor uint64, entries []*Entry) (version uint64, err error)
+	// Admit waits while more is appended and unwritten than the journal may hold. It is called with no locks held.
+	Admit() error
+	// Durable returns the version up to which nothing can be undone by a crash, as far as the sync policy promises.
+	Durable() uint64
+	// Wait returns once Durable has reached version, or with an error that matches ErrReadOnly if it never will.
+	Wait(version uint64) error
+}

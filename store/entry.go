@@ -1,0 +1,110 @@
+package store
+
+import (
+	"bytes"
+	"unsafe"
+)
+
+// Entry is one version of one key: immutable once it can be read, so whoever holds one may keep it and read it for as
+// long as it likes, and write its value straight to a socket.
+//
+// It is one object without pointers, which the collector therefore never scans:
+//
+//	0         8           12            16         [24]
+//	+---------+-----------+-------------+----------+-----+-------+
+//	| version | key length| value length| [expiry] | key | value |
+//	| u64     | u32       | u32         | [u64]    |     |       |
+//	+---------+-----------+-------------+----------+-----+-------+
+//
+// The top bits of the two lengths are flags: a 16-byte header lets a 16-byte key with a 32-byte value fill the
+// allocator's 64-byte class exactly.
+type Entry struct {
+	version uint64 // set by the writer that publishes the entry, before it does
+	klen    uint32 // the key's length, and flagExpires
+	vlen    uint32 // the value's length, and flagDeleted
+}
+
+const (
+	entryHeader = 16
+	expirySize  = 8
+
+	flagBit = 1 << 31
+
+	// MaxLen is the most bytes that a key, or a value, may have.
+	MaxLen = 1<<31 - 1
+)
+
+// newEntry makes an entry without a version. expiry 0: none.
+func newEntry(key, value []byte, expiry uint64) *Entry {
+	return buildEntry(key, value, expiry, 0)
+}
+
+// newTombstone makes the entry that stands for a key's deletion.
+func newTombstone(key []byte) *Entry {
+	return buildEntry(key, nil, 0, flagBit)
+}
+
+func buildEntry(key, value []byte, expiry uint64, deleted uint32) *Entry {
+	at := entryHeader
+	if expiry != 0 {
+		at += expirySize
+	}
+	b := make([]byte, at+len(key)+len(value))
+	// Safe: b has at least entryHeader bytes, and Go aligns an object of 16 bytes and more, without pointers, to 8.
+	e := (*Entry)(unsafe.Pointer(unsafe.SliceData(b)))
+	e.klen = uint32(len(key))
+	e.vlen = uint32(len(value)) | deleted
+	if expiry != 0 {
+		e.klen |= flagBit
+		*(*uint64)(unsafe.Pointer(&b[entryHeader])) = expiry
+	}
+	copy(b[at:], key)
+	copy(b[at+len(key):], value)
+	return e
+}
+
+func (e *Entry) bytes(at, n int) []byte {
+	return unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(e), at)), n)
+}
+
+func (e *Entry) keyAt() int {
+	return entryHeader + int(e.klen>>31)*expirySize
+}
+
+func (e *Entry) keyLen() int { return int(e.klen &^ flagBit) }
+
+// Key returns the key. It must not be modified.
+func (e *Entry) Key() []byte { return e.bytes(e.keyAt(), e.keyLen()) }
+
+// Value returns the value; nil for a deletion. It must not be modified.
+func (e *Entry) Value() []byte {
+	if e.Deleted() {
+		return nil
+	}
+	return e.bytes(e.keyAt()+e.keyLen(), e.Len())
+}
+
+// Len returns the length of the value.
+func (e *Entry) Len() int { return int(e.vlen &^ flagBit) }
+
+// Version returns the version of the write that made the entry.
+func (e *Entry) Version() uint64 { return e.version }
+
+// Deleted reports whether the entry stands for a deletion: only [Store.Walk], a [Journal] and a key's history show such.
+func (e *Entry) Deleted() bool { return e.vlen&flagBit != 0 }
+
+// Expiry returns when the key expires, in Unix milliseconds; 0: never.
+func (e *Entry) Expiry() uint64 {
+	if e.klen&flagBit == 0 {
+		return 0
+	}
+	return *(*uint64)(unsafe.Add(unsafe.Pointer(e), entryHeader))
+}
+
+// size is the number of bytes of the object.
+func (e *Entry) size() int { return e.keyAt() + e.keyLen() + e.Len() }
+
+// is reports whether e is an entry of key.
+func (e *Entry) is(key []byte) bool {
+	return e.keyLen() == len(key) && bytes.Equal(e.Key(), key)
+}
