@@ -44,7 +44,9 @@ func (c *Session) Warm(keys [][]byte) { panic("being built") }
 func (c *Session) MGet(dst []*Entry, keys [][]byte) []*Entry { panic("being built") }
 
 // Set gives key a value and returns the version of that. Errors: *ConflictError, ErrOutOfMemory, ErrReadOnly, ErrTooLarge.
-func (c *Session) Set(key, value []byte, o SetOptions) (version uint64, err error) { panic("being built") }
+func (c *Session) Set(key, value []byte, o SetOptions) (version uint64, err error) {
+	panic("being built")
+}
 
 // MSet sets all pairs at one instant; of equal keys the last wins. With no pairs it does nothing and returns version 0.
 func (c *Session) MSet(pairs []Pair) (version uint64, err error) { panic("being built") }
