@@ -112,7 +112,7 @@ func AppendKeys(dst []byte, op Opcode, flags uint8, id uint32, keys ...[]byte) [
 // ParseKeys reads the body of a DEL or an MGET and appends its keys to dst.
 func ParseKeys(dst [][]byte, body []byte) ([][]byte, error) {
 	r := reader{b: body}
-	for n := r.count(4); n > 0; n-- {
+	for n := r.count(4); n > 0 && !r.bad; n-- {
 		dst = append(dst, r.bytes(uint64(r.u32())))
 	}
 	if !r.done() {
@@ -144,7 +144,7 @@ func AppendMSet(dst []byte, id uint32, pairs ...Pair) []byte {
 // ParseMSet reads the body of an MSET and appends its pairs to dst, in the order sent: of equal keys the last wins.
 func ParseMSet(dst []Pair, body []byte) ([]Pair, error) {
 	r := reader{b: body}
-	for n := r.count(8); n > 0; n-- {
+	for n := r.count(8); n > 0 && !r.bad; n-- {
 		klen, vlen := r.u32(), r.u32()
 		dst = append(dst, Pair{r.bytes(uint64(klen)), r.bytes(uint64(vlen))})
 	}
@@ -224,10 +224,10 @@ func (r Txn) AppendTo(dst []byte, id uint32) []byte {
 func ParseTxn(flags uint8, body []byte) (Txn, error) {
 	r := reader{b: body}
 	q := Txn{WithMeta: flags&FlagWithMeta != 0}
-	for n := r.count(12); n > 0; n-- {
+	for n := r.count(12); n > 0 && !r.bad; n-- {
 		q.Conditions = append(q.Conditions, Condition{r.u64(), r.bytes(uint64(r.u32()))})
 	}
-	for n := r.count(5); n > 0; n-- {
+	for n := r.count(5); n > 0 && !r.bad; n-- {
 		o := TxnOp{Kind: TxnKind(r.u8()), Key: r.bytes(uint64(r.u32()))}
 		switch o.Kind {
 		case TxnGet, TxnDel:
@@ -354,6 +354,27 @@ func ParseRollback(body []byte) (Rollback, error) {
 	q := Rollback{Version: r.u64(), Key: r.rest()}
 	if r.bad {
 		return q, badf("ROLLBACK needs 8 bytes of version before the key, the body has %d", len(body))
+	}
+	return q, nil
+}
+
+// Backup asks for the next chunk of a backup.
+type Backup struct {
+	Handle uint64 // 0: begin one; else as the answer before gave it
+}
+
+// AppendTo appends the whole frame of r.
+func (r Backup) AppendTo(dst []byte, id uint32) []byte {
+	dst = AppendHeader(dst, OpBackup, 0, id, 8)
+	return binary.BigEndian.AppendUint64(dst, r.Handle)
+}
+
+// ParseBackup reads the body of a BACKUP.
+func ParseBackup(body []byte) (Backup, error) {
+	r := reader{b: body}
+	q := Backup{Handle: r.u64()}
+	if !r.done() {
+		return q, badf("BACKUP needs 8 bytes of handle and no more, the body has %d", len(body))
 	}
 	return q, nil
 }

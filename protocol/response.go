@@ -49,7 +49,7 @@ func ParseValue(withMeta bool, body []byte) (Value, error) {
 	}
 	v.Data = r.rest()
 	if r.bad {
-		return v, badf("GET: an answer of %d bytes has no room for version and expiry", len(body))
+		return v, malformedf("GET: an answer of %d bytes has no room for version and expiry", len(body))
 	}
 	return v, nil
 }
@@ -59,7 +59,7 @@ func ParseVersion(body []byte) (uint64, error) {
 	r := reader{b: body}
 	v := r.u64()
 	if !r.done() {
-		return 0, badf("an answer of %d bytes where a version has 8", len(body))
+		return 0, malformedf("an answer of %d bytes where a version has 8", len(body))
 	}
 	return v, nil
 }
@@ -82,7 +82,7 @@ func ParseDeleted(body []byte) (existed uint32, version uint64, err error) {
 	r := reader{b: body}
 	existed, version = r.u32(), r.u64()
 	if !r.done() {
-		return 0, 0, badf("DEL: an answer of %d bytes, not 12", len(body))
+		return 0, 0, malformedf("DEL: an answer of %d bytes, not 12", len(body))
 	}
 	return existed, version, nil
 }
@@ -90,11 +90,11 @@ func ParseDeleted(body []byte) (existed uint32, version uint64, err error) {
 // ParseValues reads the OK body of an MGET and appends its values to dst.
 func ParseValues(dst []Value, withMeta bool, body []byte) ([]Value, error) {
 	r := reader{b: body}
-	for n := r.count(4); n > 0; n-- {
+	for n := r.count(4); n > 0 && !r.bad; n-- {
 		dst = append(dst, r.value(withMeta))
 	}
 	if !r.done() {
-		return dst, badf("MGET: an answer of %d bytes does not hold the values that it counts, and no more", len(body))
+		return dst, malformedf("MGET: an answer of %d bytes does not hold the values that it counts, and no more", len(body))
 	}
 	return dst, nil
 }
@@ -116,21 +116,23 @@ type TxnResponse struct {
 func ParseTxnResponse(withMeta bool, body []byte) (TxnResponse, error) {
 	r := reader{b: body}
 	p := TxnResponse{Version: r.u64()}
-	for n := r.count(1); n > 0; n-- {
+	for n := r.count(1); n > 0 && !r.bad; n-- {
 		t := TxnResult{Kind: TxnKind(r.u8())}
 		switch t.Kind {
 		case TxnGet:
 			t.Value = r.value(withMeta)
 		case TxnSet:
 		case TxnDel:
-			t.Existed = r.u8() == 1
+			existed := r.u8()
+			t.Existed = existed == 1
+			r.bad = r.bad || existed > 1
 		default:
 			r.bad = true
 		}
 		p.Results = append(p.Results, t)
 	}
 	if !r.done() {
-		return p, badf("TXN: an answer of %d bytes does not hold the results that it counts, and no more", len(body))
+		return p, malformedf("TXN: an answer of %d bytes does not hold the results that it counts, and no more", len(body))
 	}
 	return p, nil
 }
@@ -161,12 +163,12 @@ func AppendStats(dst []byte, id uint32, stats []Stat) []byte {
 func ParseStats(body []byte) ([]Stat, error) {
 	r := reader{b: body}
 	var stats []Stat
-	for n := r.count(10); n > 0; n-- {
+	for n := r.count(10); n > 0 && !r.bad; n-- {
 		size, value := r.u16(), r.u64()
 		stats = append(stats, Stat{string(r.bytes(uint64(size))), value})
 	}
 	if !r.done() {
-		return nil, badf("STATS: an answer of %d bytes does not hold the figures that it counts, and no more", len(body))
+		return nil, malformedf("STATS: an answer of %d bytes does not hold the figures that it counts, and no more", len(body))
 	}
 	return stats, nil
 }
@@ -193,7 +195,7 @@ func ParseHelloResponse(body []byte) (HelloResponse, error) {
 	r := reader{b: body}
 	p := HelloResponse{Version: r.u16(), Limit: r.u32(), Instance: r.u64(), Server: string(r.rest())}
 	if r.bad {
-		return p, badf("HELLO: an answer of %d bytes is shorter than 14", len(body))
+		return p, malformedf("HELLO: an answer of %d bytes is shorter than 14", len(body))
 	}
 	return p, nil
 }
@@ -243,7 +245,7 @@ func (p ScanPage) AppendTo(dst []byte, id uint32, withMeta, withValues bool) []b
 func ParseScanPage(withMeta, withValues bool, body []byte) (ScanPage, error) {
 	r := reader{b: body}
 	p := ScanPage{Cursor: r.bytes(uint64(r.u16()))}
-	for n := r.count(4); n > 0; n-- {
+	for n := r.count(4); n > 0 && !r.bad; n-- {
 		it := ScanItem{Key: r.bytes(uint64(r.u32()))}
 		if withMeta {
 			it.Meta = r.meta()
@@ -254,7 +256,7 @@ func ParseScanPage(withMeta, withValues bool, body []byte) (ScanPage, error) {
 		p.Items = append(p.Items, it)
 	}
 	if !r.done() {
-		return p, badf("SCAN: an answer of %d bytes does not hold the keys that it counts, and no more", len(body))
+		return p, malformedf("SCAN: an answer of %d bytes does not hold the keys that it counts, and no more", len(body))
 	}
 	return p, nil
 }
@@ -290,13 +292,59 @@ func AppendHistory(dst []byte, id uint32, revisions []Revision) []byte {
 func ParseHistoryResponse(body []byte) ([]Revision, error) {
 	r := reader{b: body}
 	var revisions []Revision
-	for n := r.count(20); n > 0; n-- {
+	for n := r.count(20); n > 0 && !r.bad; n-- {
 		v := Revision{Version: r.u64(), Time: r.u64()}
 		v.Value = r.value(false)
 		revisions = append(revisions, v)
 	}
 	if !r.done() {
-		return nil, badf("HISTORY: an answer of %d bytes does not hold the versions that it counts, and no more", len(body))
+		return nil, malformedf("HISTORY: an answer of %d bytes does not hold the versions that it counts, and no more", len(body))
 	}
 	return revisions, nil
+}
+
+// SnapshotResponse says what a SNAPSHOT wrote.
+type SnapshotResponse struct {
+	Version uint64 // every write up to this version is in it
+	Bytes   uint64 // its size
+}
+
+// AppendTo appends the whole response frame of p.
+func (p SnapshotResponse) AppendTo(dst []byte, id uint32) []byte {
+	dst = AppendHeader(dst, OpSnapshot, uint8(StatusOK), id, 16)
+	dst = binary.BigEndian.AppendUint64(dst, p.Version)
+	return binary.BigEndian.AppendUint64(dst, p.Bytes)
+}
+
+// ParseSnapshotResponse reads the OK body of a SNAPSHOT.
+func ParseSnapshotResponse(body []byte) (SnapshotResponse, error) {
+	r := reader{b: body}
+	p := SnapshotResponse{Version: r.u64(), Bytes: r.u64()}
+	if !r.done() {
+		return p, malformedf("SNAPSHOT: an answer of %d bytes, not 16", len(body))
+	}
+	return p, nil
+}
+
+// BackupResponse is one chunk of a backup. The chunks in order are the backup.
+type BackupResponse struct {
+	Handle uint64 // what the next request continues with; 0: this was the last chunk
+	Chunk  []byte // empty only in the last
+}
+
+// AppendTo appends the whole response frame of p.
+func (p BackupResponse) AppendTo(dst []byte, id uint32) []byte {
+	dst = AppendHeader(dst, OpBackup, uint8(StatusOK), id, 8+len(p.Chunk))
+	dst = binary.BigEndian.AppendUint64(dst, p.Handle)
+	return append(dst, p.Chunk...)
+}
+
+// ParseBackupResponse reads the OK body of a BACKUP.
+func ParseBackupResponse(body []byte) (BackupResponse, error) {
+	r := reader{b: body}
+	p := BackupResponse{Handle: r.u64(), Chunk: r.rest()}
+	if r.bad || p.Handle != 0 && len(p.Chunk) == 0 {
+		return p, malformedf("BACKUP: an answer of %d bytes has no handle, or no chunk and yet is not the last", len(body))
+	}
+	return p, nil
 }

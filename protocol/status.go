@@ -1,6 +1,9 @@
 package protocol
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // Status says how a request ended.
 type Status uint8
@@ -71,12 +74,21 @@ func (e *Error) Is(target error) bool {
 	return ok && t.Status == e.Status
 }
 
-// badf makes the error of a malformed body.
+// ErrMalformed is what the parsers of responses return for a body that the specification does not allow. (Those of
+// requests return an *Error, to be sent as it is.)
+var ErrMalformed = errors.New("malformed answer")
+
+func malformedf(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrMalformed, fmt.Sprintf(format, args...))
+}
+
+// badf makes the error of a request's malformed body.
 func badf(format string, args ...any) error {
 	return &Error{Status: StatusBadRequest, Message: fmt.Sprintf(format, args...)}
 }
 
-// ParseError returns the error that a response with this opcode, status and body stands for; nil where the status is OK.
+// ParseError returns the error that a response with this opcode, status and body stands for: nil where the status is OK,
+// an *Error, or one that matches ErrMalformed.
 func ParseError(op Opcode, status Status, body []byte) error {
 	switch status {
 	case StatusOK:
@@ -91,7 +103,7 @@ func ParseError(op Opcode, status Status, body []byte) error {
 		}
 		e.Version = r.u64()
 		if !r.done() {
-			return badf("a conflict of %v with a body of %d bytes", op, len(body))
+			return malformedf("a conflict of %v with a body of %d bytes", op, len(body))
 		}
 		return e
 	}

@@ -1,0 +1,115 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"kv/protocol"
+)
+
+// Call is a request under way. Wait may be called any number of times, by any goroutine.
+type Call struct {
+	// Fixed before the call is queued.
+	op       protocol.Opcode
+	id       uint32
+	seq      uint64    // its place among all calls of the connection, from 1
+	deadline time.Time // zero: none
+	client   *Client
+
+	// Set by whoever answers the call, before it puts the token into done; read by whoever took the token out.
+	header protocol.Header
+	body   []byte
+	err    error
+	done   chan struct{} // holds one token once the call is answered or has failed
+
+	timer *time.Timer // the waiting goroutine's; made when first needed
+}
+
+// calls recycles those that do uses, which nobody else can hold.
+var calls = sync.Pool{New: func() any { return newCall() }}
+
+func newCall() *Call { return &Call{done: make(chan struct{}, 1)} }
+
+// finish answers the call. It never blocks: it is called once.
+func (k *Call) finish(h protocol.Header, body []byte, err error) {
+	k.header, k.body, k.err = h, body, err
+	k.done <- struct{}{}
+}
+
+// Wait returns the answer: its header and its body, which is the caller's own. A status other than OK is an error too, a
+// *[protocol.Error]. When ctx or the client's Timeout ends first, the call is only given up: its answer, when it comes, is
+// dropped, or taken by another Wait.
+func (k *Call) Wait(ctx context.Context) (protocol.Header, []byte, error) {
+	if err := k.await(ctx); err != nil {
+		return protocol.Header{}, nil, err
+	}
+	h, body, err := k.result()
+	k.done <- struct{}{} // for the next Wait
+	return h, body, err
+}
+
+// await takes the token, or says why it gave up.
+func (k *Call) await(ctx context.Context) error {
+	select {
+	case <-k.done: // an answer that is there counts, whatever ctx says
+		return nil
+	default:
+	}
+	var late <-chan time.Time
+	if !k.deadline.IsZero() {
+		if k.timer == nil {
+			k.timer = time.NewTimer(time.Until(k.deadline))
+		} else {
+			k.timer.Reset(time.Until(k.deadline))
+		}
+		defer k.timer.Stop()
+		late = k.timer.C
+	}
+	select {
+	case <-k.done:
+		return nil
+	case <-ctx.Done():
+		return k.lost(fmt.Errorf("waiting for the answer to %v: %w", k.op, ctx.Err()))
+	case <-late:
+		return k.lost(lateError(k.client.timeout))
+	}
+}
+
+// result returns the answer as Wait does. The token must have been taken.
+func (k *Call) result() (protocol.Header, []byte, error) {
+	if k.err != nil {
+		return protocol.Header{}, nil, k.err
+	}
+	if err := protocol.ParseError(k.op, k.header.Status(), k.body); err != nil {
+		if _, refused := err.(*protocol.Error); !refused {
+			err = k.client.malformed(k.op, err)
+		}
+		return k.header, k.body, err
+	}
+	return k.header, k.body, nil
+}
+
+// lost is the error of a call that was sent, or still will be, and has no answer because of cause.
+func (k *Call) lost(cause error) error { return lost(k.op, cause) }
+
+func lost(op protocol.Opcode, cause error) error {
+	if writes(op) {
+		return fmt.Errorf("%w: %w", ErrUnknown, cause)
+	}
+	return cause
+}
+
+// writes reports whether a request with opcode op may change what is stored.
+func writes(op protocol.Opcode) bool {
+	switch op {
+	case protocol.OpSet, protocol.OpDel, protocol.OpMSet, protocol.OpTxn, protocol.OpRollback:
+		return true
+	}
+	return false
+}
+
+func lateError(timeout time.Duration) error {
+	return fmt.Errorf("no answer within %v: %w", timeout, context.DeadlineExceeded)
+}

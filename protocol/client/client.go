@@ -1,0 +1,120 @@
+// Package client is the Go client of a kv server: one persistent connection, shared by as many goroutines as like, with
+// their requests pipelined in the order in which they came.
+//
+// # Errors
+//
+// A status other than OK is a *[protocol.Error]; compare with [errors.Is] and protocol.ErrNotFound, protocol.ErrConflict
+// and so on. A connection that broke or was closed is [ErrClosed]. A write that was or may have been sent, and whose
+// answer did not come, is [ErrUnknown]: it may have been applied or not. The client never sends anything twice.
+//
+// A Client does not connect again: once it is broken, every call fails with ErrClosed, and the caller dials anew.
+package client
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"time"
+
+	"kv/protocol"
+)
+
+var (
+	// ErrClosed is the error of a connection that was closed or broke; it wraps the reason. A write that failed with it,
+	// and not with ErrUnknown, was never sent.
+	ErrClosed = errors.New("connection closed")
+	// ErrUnknown is the error of a write that was or may have been sent, and whose answer was lost, came too late or was
+	// no longer waited for; it wraps the reason. Read what is stored now before trying again.
+	ErrUnknown = errors.New("outcome of the write unknown")
+)
+
+// Options say how to connect. The zero value is plain TCP without credentials or time limit.
+type Options struct {
+	TLS          *tls.Config // nil: no TLS. A missing ServerName is taken from the address
+	User, Secret string      // the credentials that HELLO carries, at most 65535 bytes each; empty: none
+	// Timeout bounds dialling, HELLO included, and each request from its start to its answer, besides their contexts;
+	// 0: no bound. A request that runs into it fails with context.DeadlineExceeded, and the connection stays usable.
+	Timeout time.Duration
+}
+
+// Client is one connection to a server. Its methods may be called by many goroutines at a time.
+//
+// Byte slices that a method is given are not kept after it returns, and those that it returns are the caller's own.
+type Client struct {
+	conn    net.Conn // read by readAnswers, written by writeFrames
+	addr    string
+	timeout time.Duration
+	hello   protocol.HelloResponse // set by Dial, before anyone else sees the Client
+
+	pipe pipeline
+}
+
+// Dial connects to a server and greets it. The error is a *[protocol.Error] where it was the server that refused.
+func Dial(ctx context.Context, addr string, o Options) (*Client, error) {
+	if len(o.User) > math.MaxUint16 || len(o.Secret) > math.MaxUint16 {
+		return nil, fmt.Errorf("a user or secret of more than %d bytes can't be sent", math.MaxUint16)
+	}
+	if o.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, o.Timeout)
+		defer cancel()
+	}
+	dial := (&net.Dialer{}).DialContext
+	if o.TLS != nil {
+		dial = (&tls.Dialer{Config: o.TLS}).DialContext
+	}
+	conn, err := dial(ctx, "tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", addr, err)
+	}
+	c := newClient(conn, addr, o.Timeout)
+	if err := c.greet(ctx, o); err != nil {
+		c.Close()
+		return nil, fmt.Errorf("connect to %s: %w", addr, err)
+	}
+	return c, nil
+}
+
+// newClient starts the two goroutines that serve conn.
+func newClient(conn net.Conn, addr string, timeout time.Duration) *Client {
+	c := &Client{conn: conn, addr: addr, timeout: timeout}
+	c.pipe.init()
+	go c.writeFrames()
+	go c.readAnswers()
+	return c
+}
+
+// greet sends HELLO and keeps its answer.
+func (c *Client) greet(ctx context.Context, o Options) error {
+	q := protocol.Hello{Version: protocol.Version, User: []byte(o.User), Secret: []byte(o.Secret)}
+	body, err := c.do(ctx, q.AppendTo)
+	if err != nil {
+		return err
+	}
+	p, err := protocol.ParseHelloResponse(body)
+	if err != nil {
+		return err
+	}
+	if p.Version != protocol.Version {
+		return fmt.Errorf("the server speaks protocol version %d, this client %d", p.Version, protocol.Version)
+	}
+	c.hello = p
+	return nil
+}
+
+// Close closes the connection and waits until it is closed. Calls that wait for an answer fail, with ErrUnknown where
+// they are writes, else with ErrClosed.
+func (c *Client) Close() error {
+	c.fail(ErrClosed)
+	<-c.pipe.finished
+	return nil
+}
+
+// Hello returns what the server said of itself when the connection was made.
+func (c *Client) Hello() protocol.HelloResponse { return c.hello }
+
+// Addr returns the address that was dialled.
+func (c *Client) Addr() string { return c.addr }

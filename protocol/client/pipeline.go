@@ -1,0 +1,367 @@
+package client
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"time"
+
+	"kv/protocol"
+)
+
+// How a request travels. Start appends its frame to pipeline.frames and its Call to pipeline.waiting, both under one lock,
+// so the two have the same order. The writer goroutine takes all frames that have gathered and writes them at once. The
+// reader goroutine takes all Calls that have gathered, and gives each the next answer that arrives.
+//
+// What may gather is bounded: Start waits while either holds too much.
+const (
+	maxFrames  = 1 << 20 // bytes of frames that may wait for the writer before Start blocks; one large frame may pass it
+	maxWaiting = 1 << 16 // calls that may wait for the reader before Start blocks
+	keepFrames = 4 << 20 // a frame buffer that grew beyond this is not used again
+
+	readBuffer = 64 << 10
+	firstRead  = 64 << 10 // how much is allocated for a body before any of it came
+	lastWords  = time.Second
+)
+
+type pipeline struct {
+	mu      sync.Mutex
+	frames  []byte        // what the writer takes next
+	waiting []*Call       // what the reader takes next
+	started uint64        // the seq of the latest call
+	sent    uint64        // calls up to this seq may have been sent; those after it surely were not
+	err     error         // why nothing can be sent any more; nil while the connection is good
+	blocked bool          // someone waits for room
+	room    chan struct{} // closed, and made anew, when blocked and there may be room again
+
+	wake     chan struct{} // holds a token when frames is not empty
+	broken   chan struct{} // closed when err is set
+	finished chan struct{} // closed when both goroutines are gone and every call has been answered or has failed
+	written  chan struct{} // closed when the writer is gone
+}
+
+func (p *pipeline) init() {
+	p.room = make(chan struct{})
+	p.wake = make(chan struct{}, 1)
+	p.broken = make(chan struct{})
+	p.finished = make(chan struct{})
+	p.written = make(chan struct{})
+}
+
+// full reports whether Start has to wait. The lock is held.
+func (p *pipeline) full() bool { return len(p.frames) >= maxFrames || len(p.waiting) >= maxWaiting }
+
+// madeRoom lets those that wait for room look again. The lock is held.
+func (p *pipeline) madeRoom() {
+	if p.blocked {
+		p.blocked = false
+		close(p.room)
+		p.room = make(chan struct{})
+	}
+}
+
+// Start queues one request and returns at once; its answer comes through Wait. Where too much is queued it waits for
+// room. frame appends exactly one whole request frame, with this id, to dst, as protocol.Set{...}.AppendTo does. It must
+// not call back into the client.
+//
+// Start never fails: what keeps a request from being sent is the error of Wait.
+func (c *Client) Start(ctx context.Context, frame func(dst []byte, id uint32) []byte) *Call {
+	k := newCall()
+	c.start(ctx, k, frame)
+	return k
+}
+
+// do sends one request, waits, and returns the body of an OK answer.
+func (c *Client) do(ctx context.Context, frame func(dst []byte, id uint32) []byte) ([]byte, error) {
+	k := calls.Get().(*Call)
+	c.start(ctx, k, frame)
+	if err := k.await(ctx); err != nil {
+		return nil, err // k still waits for its answer, so it can't be used again
+	}
+	_, body, err := k.result()
+	k.body, k.err, k.client = nil, nil, nil
+	calls.Put(k)
+	return body, err
+}
+
+func (c *Client) start(ctx context.Context, k *Call, frame func(dst []byte, id uint32) []byte) {
+	k.client = c
+	k.deadline = time.Time{}
+	if c.timeout > 0 {
+		k.deadline = time.Now().Add(c.timeout)
+	}
+	if err := c.queue(ctx, k, frame); err != nil {
+		k.finish(protocol.Header{}, nil, err)
+	}
+}
+
+// queue appends the request to the pipeline. After an error it is not in it.
+func (c *Client) queue(ctx context.Context, k *Call, frame func(dst []byte, id uint32) []byte) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("not sent: %w", err)
+	}
+	p := &c.pipe
+	p.mu.Lock()
+	for p.err == nil && p.full() {
+		if err := c.awaitRoom(ctx, k); err != nil {
+			p.mu.Unlock()
+			return err
+		}
+	}
+	defer p.mu.Unlock()
+	if p.err != nil {
+		return p.err
+	}
+	k.seq = p.started + 1
+	k.id = uint32(k.seq)
+	had := len(p.frames)
+	frames := frame(p.frames, k.id)
+	h, err := c.checkFrame(frames[had:], k.id)
+	if err != nil {
+		return err
+	}
+	k.op = h.Opcode
+	p.frames = frames
+	p.started = k.seq
+	p.waiting = append(p.waiting, k)
+	if had == 0 {
+		select {
+		case p.wake <- struct{}{}:
+		default:
+		}
+	}
+	return nil
+}
+
+// awaitRoom gives up the lock until there may be room, and takes it again.
+func (c *Client) awaitRoom(ctx context.Context, k *Call) error {
+	p := &c.pipe
+	p.blocked = true
+	room := p.room
+	p.mu.Unlock()
+	defer p.mu.Lock()
+	var late <-chan time.Time
+	if !k.deadline.IsZero() {
+		t := time.NewTimer(time.Until(k.deadline))
+		defer t.Stop()
+		late = t.C
+	}
+	select {
+	case <-room:
+	case <-p.broken:
+	case <-ctx.Done():
+		return fmt.Errorf("not sent: %w", ctx.Err())
+	case <-late:
+		return fmt.Errorf("not sent: %w", lateError(c.timeout))
+	}
+	return nil
+}
+
+// checkFrame looks at what a frame function appended.
+func (c *Client) checkFrame(b []byte, id uint32) (protocol.Header, error) {
+	if len(b) < protocol.HeaderSize {
+		return protocol.Header{}, fmt.Errorf("not sent: %d bytes are not a frame", len(b))
+	}
+	h := protocol.ParseHeader(b)
+	switch limit := c.hello.Limit; {
+	case !protocol.Fits(len(b) - protocol.HeaderSize):
+		return h, tooLarge("%v of %d bytes: no frame may be that long", h.Opcode, len(b))
+	case limit != 0 && h.Length > limit:
+		return h, tooLarge("%v of %d bytes: the server takes no more than %d", h.Opcode, len(b), limit)
+	case h.Size() != len(b) || h.ID != id:
+		return h, fmt.Errorf("not sent: %d bytes are not one whole frame with id %d", len(b), id)
+	}
+	return h, nil
+}
+
+// tooLarge is the error of a request that the server would refuse, so that it need not be sent.
+func tooLarge(format string, args ...any) error {
+	return &protocol.Error{Status: protocol.StatusTooLarge, Message: fmt.Sprintf(format, args...)}
+}
+
+// refuse makes every later request fail with err. The first error stays.
+func (c *Client) refuse(err error) {
+	p := &c.pipe
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.err == nil {
+		p.err = err
+		close(p.broken)
+	}
+}
+
+// fail ends the connection. The reader then fails all calls.
+func (c *Client) fail(err error) {
+	c.refuse(err)
+	c.conn.Close()
+}
+
+// malformed ends the connection after an answer that the protocol does not allow, and returns the error of its request.
+func (c *Client) malformed(op protocol.Opcode, err error) error {
+	err = broken(err)
+	c.fail(err)
+	return lost(op, err)
+}
+
+// broken is the error of a connection that ended because of cause.
+func broken(cause error) error {
+	if errors.Is(cause, ErrClosed) {
+		return cause
+	}
+	return fmt.Errorf("%w: %w", ErrClosed, cause)
+}
+
+// writeFrames is the writer goroutine.
+func (c *Client) writeFrames() {
+	p := &c.pipe
+	defer close(p.written)
+	var spare []byte
+	for {
+		select {
+		case <-p.wake:
+		case <-p.broken:
+			return
+		}
+		p.mu.Lock()
+		if p.err != nil {
+			p.mu.Unlock()
+			return
+		}
+		frames := p.frames
+		p.frames = spare[:0]
+		p.sent = p.started
+		p.madeRoom()
+		p.mu.Unlock()
+		if _, err := c.conn.Write(frames); err != nil {
+			// What the server said before is still to be read, and may be the reason. It gets a moment for that.
+			c.refuse(broken(err))
+			c.conn.SetReadDeadline(time.Now().Add(lastWords))
+			return
+		}
+		if spare = frames; cap(spare) > keepFrames {
+			spare = nil
+		}
+	}
+}
+
+// readAnswers is the reader goroutine: the only one that answers calls which were queued.
+func (c *Client) readAnswers() {
+	p := &c.pipe
+	var q inbox
+	err := broken(c.deliver(&q))
+	var bye *protocol.Error
+	if errors.As(err, &bye) {
+		// The server's own reason says more than what it led to.
+		c.fail(err)
+	} else {
+		c.fail(err)
+		err = p.err
+	}
+	<-p.written
+	p.mu.Lock()
+	left := append(q.calls[q.next:], p.waiting...)
+	p.waiting, p.frames = nil, nil
+	sent := p.sent
+	p.madeRoom()
+	p.mu.Unlock()
+	for _, k := range left {
+		if k.seq <= sent {
+			k.finish(protocol.Header{}, nil, k.lost(err))
+		} else {
+			k.finish(protocol.Header{}, nil, err)
+		}
+	}
+	close(p.finished)
+}
+
+// inbox is the calls that the reader has taken and not answered.
+type inbox struct {
+	calls []*Call
+	next  int
+}
+
+// peek returns the call that the next answer belongs to; nil where nothing was asked.
+func (q *inbox) peek(p *pipeline) *Call {
+	if q.next == len(q.calls) {
+		clear(q.calls)
+		p.mu.Lock()
+		q.calls, p.waiting = p.waiting, q.calls[:0]
+		p.madeRoom()
+		p.mu.Unlock()
+		q.next = 0
+		if len(q.calls) == 0 {
+			return nil
+		}
+	}
+	return q.calls[q.next]
+}
+
+// deliver reads answers and gives each to its call, until it can't; it returns why.
+func (c *Client) deliver(q *inbox) error {
+	in := bufio.NewReaderSize(c.conn, readBuffer)
+	for {
+		head, err := in.Peek(protocol.HeaderSize)
+		if err != nil {
+			if err == io.EOF && len(head) > 0 {
+				err = io.ErrUnexpectedEOF
+			}
+			return err
+		}
+		h := protocol.ParseHeader(head)
+		if err := protocol.CheckLength(h.Length); err != nil {
+			return fmt.Errorf("%w: %w", protocol.ErrMalformed, err)
+		}
+		in.Discard(protocol.HeaderSize)
+		if h.Opcode == 0 && h.ID == 0 && h.Status() != protocol.StatusOK {
+			return readGoodbye(in, h)
+		}
+		k := q.peek(&c.pipe)
+		switch {
+		case k == nil:
+			return fmt.Errorf("%w: %v, and nothing was asked", protocol.ErrMalformed, h.Opcode)
+		case h.Opcode != k.op || h.ID != k.id || h.Reserved != 0:
+			return fmt.Errorf("%w: %v with id %d, reserved %d, where %v with id %d is next",
+				protocol.ErrMalformed, h.Opcode, h.ID, h.Reserved, k.op, k.id)
+		}
+		body, err := readBody(in, h.BodySize())
+		if err != nil {
+			return err
+		}
+		q.next++
+		k.finish(h, body, nil)
+	}
+}
+
+// readGoodbye returns the error in a frame that answers no request: the server says why it is about to close.
+func readGoodbye(in *bufio.Reader, h protocol.Header) error {
+	body, err := readBody(in, min(h.BodySize(), firstRead))
+	if err != nil {
+		return err
+	}
+	return protocol.ParseError(h.Opcode, h.Status(), body)
+}
+
+// readBody reads a body of n bytes into memory of its own, which grows with what arrives, not with what was claimed.
+func readBody(in *bufio.Reader, n int) ([]byte, error) {
+	if n == 0 {
+		return nil, nil
+	}
+	body := make([]byte, min(n, firstRead))
+	for at := 0; ; {
+		m, err := io.ReadFull(in, body[at:])
+		if err != nil {
+			if err == io.EOF {
+				err = io.ErrUnexpectedEOF
+			}
+			return nil, err
+		}
+		if at += m; at == n {
+			return body, nil
+		}
+		body = slices.Grow(body, min(n-at, at))[:at+min(n-at, at)]
+	}
+}

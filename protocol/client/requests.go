@@ -1,0 +1,234 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"math"
+
+	"kv/protocol"
+)
+
+// Get returns the value of key with its version and expiry, or protocol.ErrNotFound.
+func (c *Client) Get(ctx context.Context, key []byte) (protocol.Value, error) {
+	return c.get(ctx, protocol.Get{Key: key, WithMeta: true})
+}
+
+// GetVersion returns the value that key had in a version which the server still keeps, or protocol.ErrNotFound.
+func (c *Client) GetVersion(ctx context.Context, key []byte, version uint64) (protocol.Value, error) {
+	if version == 0 {
+		return protocol.Value{}, protocol.ErrNotFound // 0 stands for an absent key, no write ever has it
+	}
+	return c.get(ctx, protocol.Get{Key: key, WithMeta: true, AtVersion: version})
+}
+
+func (c *Client) get(ctx context.Context, q protocol.Get) (protocol.Value, error) {
+	body, err := c.do(ctx, q.AppendTo)
+	if err != nil {
+		return protocol.Value{}, err
+	}
+	v, err := protocol.ParseValue(true, body)
+	if err != nil {
+		return protocol.Value{}, c.malformed(protocol.OpGet, err)
+	}
+	return v, nil
+}
+
+// MGet returns the values of keys, in their order, all current together at one instant, with versions and expiries.
+func (c *Client) MGet(ctx context.Context, keys ...[]byte) ([]protocol.Value, error) {
+	body, err := c.do(ctx, func(dst []byte, id uint32) []byte {
+		return protocol.AppendKeys(dst, protocol.OpMGet, protocol.FlagWithMeta, id, keys...)
+	})
+	if err != nil {
+		return nil, err
+	}
+	values, err := protocol.ParseValues(make([]protocol.Value, 0, len(keys)), true, body)
+	if err == nil && len(values) != len(keys) {
+		err = miscounted(len(values), len(keys))
+	}
+	if err != nil {
+		return nil, c.malformed(protocol.OpMGet, err)
+	}
+	return values, nil
+}
+
+// Set gives one key a value and returns the version of that. When q.IfVersion is not the key's version it fails with
+// protocol.ErrConflict, and the *[protocol.Error] has the current one.
+func (c *Client) Set(ctx context.Context, q protocol.Set) (version uint64, err error) {
+	return c.write(ctx, protocol.OpSet, q.AppendTo)
+}
+
+// MSet sets all pairs at one instant and returns the version that they share; of equal keys the last wins.
+func (c *Client) MSet(ctx context.Context, pairs ...protocol.Pair) (version uint64, err error) {
+	return c.write(ctx, protocol.OpMSet, func(dst []byte, id uint32) []byte {
+		return protocol.AppendMSet(dst, id, pairs...)
+	})
+}
+
+// Rollback gives key a new version that equals a kept one, which may be a deletion, and returns the new version.
+// protocol.ErrNotFound: that version is not kept.
+func (c *Client) Rollback(ctx context.Context, key []byte, version uint64) (uint64, error) {
+	return c.write(ctx, protocol.OpRollback, protocol.Rollback{Version: version, Key: key}.AppendTo)
+}
+
+// write does a request whose answer is a version.
+func (c *Client) write(ctx context.Context, op protocol.Opcode, frame func([]byte, uint32) []byte) (uint64, error) {
+	body, err := c.do(ctx, frame)
+	if err != nil {
+		return 0, err
+	}
+	version, err := protocol.ParseVersion(body)
+	if err != nil {
+		return 0, c.malformed(op, err)
+	}
+	return version, nil
+}
+
+// Del deletes all keys at one instant. It returns how many existed, a key named twice counting once, and the version of
+// their deletion, 0 if none existed.
+func (c *Client) Del(ctx context.Context, keys ...[]byte) (existed int, version uint64, err error) {
+	body, err := c.do(ctx, func(dst []byte, id uint32) []byte {
+		return protocol.AppendKeys(dst, protocol.OpDel, 0, id, keys...)
+	})
+	if err != nil {
+		return 0, 0, err
+	}
+	n, version, err := protocol.ParseDeleted(body)
+	if err == nil && uint64(n) > uint64(len(keys)) {
+		err = miscounted(int(n), len(keys))
+	}
+	if err != nil {
+		return 0, 0, c.malformed(protocol.OpDel, err)
+	}
+	return int(n), version, nil
+}
+
+// Txn checks q's conditions and, if all hold, runs its operations at one instant; a result for each. When a condition
+// does not hold it fails with protocol.ErrConflict, and the *[protocol.Error] has its index and the key's version.
+func (c *Client) Txn(ctx context.Context, q protocol.Txn) (protocol.TxnResponse, error) {
+	body, err := c.do(ctx, q.AppendTo)
+	if err != nil {
+		return protocol.TxnResponse{}, err
+	}
+	p, err := protocol.ParseTxnResponse(q.WithMeta, body)
+	if err == nil {
+		err = matches(p.Results, q.Ops)
+	}
+	if err != nil {
+		return protocol.TxnResponse{}, c.malformed(protocol.OpTxn, err)
+	}
+	return p, nil
+}
+
+// matches checks that each operation has its result.
+func matches(results []protocol.TxnResult, ops []protocol.TxnOp) error {
+	if len(results) != len(ops) {
+		return miscounted(len(results), len(ops))
+	}
+	for i, r := range results {
+		if r.Kind != ops[i].Kind {
+			return fmt.Errorf("%w: result %d is of kind %d, its operation of kind %d", protocol.ErrMalformed, i, r.Kind, ops[i].Kind)
+		}
+	}
+	return nil
+}
+
+// Scan returns one page of the keys that begin with q.Prefix. Continue with the page's Cursor until that is empty.
+func (c *Client) Scan(ctx context.Context, q protocol.Scan) (protocol.ScanPage, error) {
+	if len(q.Cursor) > math.MaxUint16 {
+		return protocol.ScanPage{}, &protocol.Error{Status: protocol.StatusBadRequest, Message: "SCAN: no cursor is that long"}
+	}
+	body, err := c.do(ctx, q.AppendTo)
+	if err != nil {
+		return protocol.ScanPage{}, err
+	}
+	p, err := protocol.ParseScanPage(q.WithMeta, q.WithValues, body)
+	if err != nil {
+		return protocol.ScanPage{}, c.malformed(protocol.OpScan, err)
+	}
+	return p, nil
+}
+
+// History returns the kept versions of key, newest first, at most limit of them; 0: all.
+func (c *Client) History(ctx context.Context, key []byte, limit uint32) ([]protocol.Revision, error) {
+	body, err := c.do(ctx, protocol.History{Limit: limit, Key: key}.AppendTo)
+	if err != nil {
+		return nil, err
+	}
+	revisions, err := protocol.ParseHistoryResponse(body)
+	if err != nil {
+		return nil, c.malformed(protocol.OpHistory, err)
+	}
+	return revisions, nil
+}
+
+// Stats returns the server's figures.
+func (c *Client) Stats(ctx context.Context) ([]protocol.Stat, error) {
+	body, err := c.do(ctx, bare(protocol.OpStats))
+	if err != nil {
+		return nil, err
+	}
+	stats, err := protocol.ParseStats(body)
+	if err != nil {
+		return nil, c.malformed(protocol.OpStats, err)
+	}
+	return stats, nil
+}
+
+// Ping sends payload there and back.
+func (c *Client) Ping(ctx context.Context, payload []byte) error {
+	body, err := c.do(ctx, func(dst []byte, id uint32) []byte {
+		return append(protocol.AppendHeader(dst, protocol.OpPing, 0, id, len(payload)), payload...)
+	})
+	if err == nil && !bytes.Equal(body, payload) {
+		err = c.malformed(protocol.OpPing, fmt.Errorf("%w: PING brought back other bytes", protocol.ErrMalformed))
+	}
+	return err
+}
+
+// Snapshot makes the server write a snapshot to its disk now, and returns when it is there.
+func (c *Client) Snapshot(ctx context.Context) (protocol.SnapshotResponse, error) {
+	body, err := c.do(ctx, bare(protocol.OpSnapshot))
+	if err != nil {
+		return protocol.SnapshotResponse{}, err
+	}
+	p, err := protocol.ParseSnapshotResponse(body)
+	if err != nil {
+		return protocol.SnapshotResponse{}, c.malformed(protocol.OpSnapshot, err)
+	}
+	return p, nil
+}
+
+// Backup writes a consistent backup of the whole store to w, chunk by chunk, and returns how many bytes that were. After
+// an error, what was written is not a backup.
+func (c *Client) Backup(ctx context.Context, w io.Writer) (bytes int64, err error) {
+	for q := (protocol.Backup{}); ; {
+		body, err := c.do(ctx, q.AppendTo)
+		if err != nil {
+			return bytes, err
+		}
+		p, err := protocol.ParseBackupResponse(body)
+		if err != nil {
+			return bytes, c.malformed(protocol.OpBackup, err)
+		}
+		n, err := w.Write(p.Chunk)
+		bytes += int64(n)
+		if err != nil {
+			return bytes, err
+		}
+		if p.Handle == 0 {
+			return bytes, nil
+		}
+		q.Handle = p.Handle
+	}
+}
+
+// bare makes a request without a body.
+func bare(op protocol.Opcode) func([]byte, uint32) []byte {
+	return func(dst []byte, id uint32) []byte { return protocol.AppendHeader(dst, op, 0, id, 0) }
+}
+
+func miscounted(got, want int) error {
+	return fmt.Errorf("%w: %d results for %d", protocol.ErrMalformed, got, want)
+}
