@@ -253,16 +253,12 @@ func (c *Client) readAnswers() {
 	p := &c.pipe
 	var q inbox
 	err := broken(c.deliver(&q))
-	var bye *protocol.Error
-	if errors.As(err, &bye) {
-		// The server's own reason says more than what it led to.
-		c.fail(err)
-	} else {
-		c.fail(err)
-		err = p.err
-	}
+	c.fail(err)
 	<-p.written
 	p.mu.Lock()
+	if bye := (*protocol.Error)(nil); !errors.As(err, &bye) {
+		err = p.err // what came first is the cause, except that a reason the server gave says more than what it led to
+	}
 	left := append(q.calls[q.next:], p.waiting...)
 	p.waiting, p.frames = nil, nil
 	sent := p.sent
