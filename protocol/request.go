@@ -250,7 +250,7 @@ func ParseTxn(flags uint8, body []byte) (Txn, error) {
 // Hello opens a connection: which protocol the client speaks, and who it is. User and Secret are empty where no
 // authentication is asked for.
 type Hello struct {
-	Version      uint16
+	Version      uint16 // the highest protocol version that the client speaks, above 0
 	User, Secret []byte // at most 65535 bytes each
 }
 
@@ -272,6 +272,9 @@ func ParseHello(body []byte) (Hello, error) {
 	q.User, q.Secret = r.bytes(uint64(user)), r.bytes(uint64(secret))
 	if !r.done() {
 		return q, badf("HELLO: a body of %d bytes does not hold a version, a user and a secret, and no more", len(body))
+	}
+	if q.Version == 0 {
+		return q, badf("HELLO: there is no protocol version 0")
 	}
 	return q, nil
 }

@@ -175,7 +175,7 @@ func ParseStats(body []byte) ([]Stat, error) {
 
 // HelloResponse is what a server says of itself.
 type HelloResponse struct {
-	Version  uint16 // the protocol version that both will speak
+	Version  uint16 // the protocol version that both will speak: the lower of the two sides' highest
 	Limit    uint32 // the server's frame limit, in bytes of length
 	Instance uint64 // names this run of the server; cursors and backups do not outlive it
 	Server   string // the server's name and version, for a person
