@@ -1,79 +1,159 @@
+// Package store is an in-memory map from keys to values, both any bytes, made for many readers: reading takes no lock and
+// writes no shared memory, and a change of many keys is seen whole or not at all.
+//
+// A [Store] is opened once; each goroutine that uses it has a [Session]:
+//
+//	s, err := store.Open(store.Options{})
+//	c := s.Session()
+//	defer c.Close()
+//	c.Set([]byte("greeting"), []byte("hello"), store.SetOptions{})
+//	if e := c.Get([]byte("greeting")); e != nil {
+//		fmt.Printf("%s\n", e.Value())
+//	}
+//
+// How it works, from the outside in: a key's hash picks a shard, the shard's directory a segment, the segment's slot a
+// bucket, and the bucket has the entry: four loads. Entries and buckets are immutable. A writer locks the shard, copies
+// one bucket, changes the copy and publishes it with an atomic store; the garbage collector frees the old one when the last
+// reader has let go of it, which makes it the grace period of read-copy-update. See docs/concurrency.md.
 package store
 
+import (
+	"fmt"
+	"hash/maphash"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
 // Store is a map from keys to values. All its methods, and the sessions that it hands out, work side by side.
-type Store struct{}
+type Store struct {
+	// Fixed after Open.
+	seed     maphash.Seed
+	hashMask uint64 // all ones; tests clear bits to make hashes collide
+	journal  Journal
+	keep     int // versions kept besides the current one
+	instance uint64
+	clock    clock
 
-// Open makes a store and, if it has a journal, fills it with what the journal holds.
-func Open(o Options) (*Store, error) { panic("being built") }
+	shards [shardCount]shard
 
-// Close stops the store's own work. Writes fail with ErrReadOnly from then on. The journal is its opener's to close.
-func (s *Store) Close() error { panic("being built") }
+	// versions is the last version that was given, where there is no journal to give them. Readers do not touch it.
+	versions atomic.Uint64
+	budget   budget
+	reserved atomic.Int64 // the part of the budget that Reserve took
 
-// Session returns a new session. Close it when it is no longer used.
-func (s *Store) Session() *Session { panic("being built") }
+	evicting sync.Mutex // held by the one that gives up history
+
+	sessionsMu sync.Mutex
+	sessions   map[*Session]struct{} // the open ones; guarded by sessionsMu
+	ended      counts                // of the closed ones; guarded by sessionsMu
+
+	closed    atomic.Bool // publishes nothing; a write that misses it is one that came before Close
+	stop      chan struct{}
+	sweeperUp sync.WaitGroup
+}
+
+// sweepEvery bounds how long an expired key still counts, together with how long a sweep takes.
+const sweepEvery = 250 * time.Millisecond
+
+// Open makes a store and, if it has a journal, fills it with what the journal holds. Close it when it is no longer used.
+func Open(o Options) (*Store, error) {
+	s, err := open(o, ^uint64(0), systemClock)
+	if err != nil {
+		return nil, err
+	}
+	s.sweeperUp.Add(1)
+	go func() {
+		defer s.sweeperUp.Done()
+		tick := time.NewTicker(sweepEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-s.stop:
+				return
+			case <-tick.C:
+				s.sweep()
+			}
+		}
+	}()
+	return s, nil
+}
+
+// open is Open without a sweeper of its own.
+func open(o Options, hashMask uint64, read func() (wall, mono int64)) (*Store, error) {
+	if o.History < 0 {
+		return nil, fmt.Errorf("history of %d versions: it must be 0 or more", o.History)
+	}
+	if o.MaxMemory < 0 {
+		return nil, fmt.Errorf("memory limit of %d bytes: it must be above 0, or 0 for none", o.MaxMemory)
+	}
+	s := &Store{
+		seed:     maphash.MakeSeed(),
+		hashMask: hashMask,
+		journal:  o.Journal,
+		keep:     o.History,
+		instance: rand.Uint64() | 1,
+		sessions: make(map[*Session]struct{}),
+		stop:     make(chan struct{}),
+	}
+	s.clock.read = read
+	s.budget.limit = o.MaxMemory
+	for i := range s.shards {
+		s.shards[i].init()
+		s.budget.used.Add(segmentMemory + directoryMemory(s.shards[i].dir.Load()))
+	}
+	s.versions.Store(s.clock.follow())
+	if s.journal != nil {
+		if _, err := s.journal.Replay(s.replay); err != nil {
+			return nil, fmt.Errorf("read the journal: %w", err)
+		}
+	}
+	return s, nil
+}
+
+// replay puts what a journal holds back, unless something newer is there.
+func (s *Store) replay(_ uint64, entries []*Entry) {
+	for _, e := range entries {
+		h := s.hash(e.Key())
+		sh := &s.shards[shardOf(h)]
+		sh.mu.Lock()
+		at := &s.slotOf(h).p
+		b := at.Load()
+		d := draftOf(b)
+		_, cur := d.find(tagOf(h), e.Key())
+		newest := versionOf(cur)
+		if i := chainOf(d.history, e.Key()); i >= 0 {
+			newest = max(newest, d.history[i][0].version)
+		}
+		if e.version > newest && (cur != nil || !e.Deleted()) {
+			eff := d.set(e, tagOf(h), s.keep)
+			d.version = max(d.version, e.version)
+			next := d.build()
+			eff.memory += bucketMemory(next) - bucketMemory(b)
+			s.budget.used.Add(eff.memory) // whatever the limit says: a full store must start again
+			at.Store(next)
+			sh.account(eff)
+			g := sh.dir.Load().segment(h)
+			g.count += next.load() - b.load()
+			s.noteExpiry(sh, g, e.Expiry())
+			s.splitWhileFull(sh, h)
+		}
+		sh.mu.Unlock()
+	}
+}
+
+// Close stops the store's own work. Writes fail with ErrReadOnly from then on; reads go on. The journal is its opener's to
+// close, after the store.
+func (s *Store) Close() error {
+	if s.closed.CompareAndSwap(false, true) {
+		close(s.stop)
+		s.sweeperUp.Wait()
+		s.lock(allShards) // no write is under way any more
+		s.unlock(allShards)
+	}
+	return nil
+}
 
 // Instance names this run of the store: a random number, never 0.
-func (s *Store) Instance() uint64 { panic("being built") }
-
-// Walk calls f for every key that exists throughout the walk, exactly once, and for those that come or go meanwhile at
-// most once, while reads and writes go on.
-func (s *Store) Walk(f func(*Entry) error) error { panic("being built") }
-
-// Session is one goroutine's access to a store: it counts what it does, and knows what it has seen that is not durable
-// yet. It is not for use by several goroutines at a time.
-//
-// Keys and values that a session is given are copied; what it returns must not be modified.
-type Session struct{}
-
-// Close ends the session; its counts stay in the store's.
-func (c *Session) Close() { panic("being built") }
-
-// Flush waits until all that the session has written, and all that it has read, can't be undone by a crash, as far as the
-// journal's sync policy promises; and makes its counts visible to Stats of others. An answer that leaves the process
-// leaves after it. The error, which matches ErrReadOnly, means that what was read or written may be lost.
-func (c *Session) Flush() error { panic("being built") }
-
-// Get returns the entry of key, nil if it is absent. It takes no lock, writes no shared memory and does not allocate.
-func (c *Session) Get(key []byte) *Entry { panic("being built") }
-
-// Warm pulls what Get and Set of these keys will touch into the processor's caches, all at a time, so that their misses
-// overlap. It changes nothing and counts nothing.
-func (c *Session) Warm(keys [][]byte) { panic("being built") }
-
-// MGet appends the entries of keys to dst, nil for each that is absent. All were current together at one instant.
-func (c *Session) MGet(dst []*Entry, keys [][]byte) []*Entry { panic("being built") }
-
-// Set gives key a value and returns the version of that. Errors: *ConflictError, ErrOutOfMemory, ErrReadOnly, ErrTooLarge.
-func (c *Session) Set(key, value []byte, o SetOptions) (version uint64, err error) {
-	panic("being built")
-}
-
-// MSet sets all pairs at one instant; of equal keys the last wins. With no pairs it does nothing and returns version 0.
-func (c *Session) MSet(pairs []Pair) (version uint64, err error) { panic("being built") }
-
-// Del deletes all keys at one instant and returns how many existed, a key named twice counting once, and the version of
-// their deletion, 0 if none existed.
-func (c *Session) Del(keys [][]byte) (existed int, version uint64, err error) { panic("being built") }
-
-// Txn checks the conditions and, if all hold, runs ops in order, all at one instant: an OpGet sees what the ops before it
-// wrote. It appends one result for each op to dst. The version is 0 if nothing was written.
-func (c *Session) Txn(dst []Result, conds []Condition, ops []Op) (results []Result, version uint64, err error) {
-	panic("being built")
-}
-
-// Scan returns one page of the keys that begin with prefix: about limit of them (0: as the store likes), from cursor on
-// (nil: from the start). Following the cursors to the end gives each key that is there throughout exactly once.
-func (c *Session) Scan(cursor, prefix []byte, limit int) (Page, error) { panic("being built") }
-
-// GetVersion returns the entry that key had in this version, nil if it is not kept or was a deletion.
-func (c *Session) GetVersion(key []byte, version uint64) *Entry { panic("being built") }
-
-// History appends the kept versions of key to dst, newest first, at most limit (0: all).
-func (c *Session) History(dst []Revision, key []byte, limit int) []Revision { panic("being built") }
-
-// Rollback gives key a new version that equals a kept one, deletions included, and returns it. Besides the errors of Set
-// there is ErrNoVersion.
-func (c *Session) Rollback(key []byte, version uint64) (uint64, error) { panic("being built") }
-
-// Stats returns the store's figures, with all that this session has done.
-func (c *Session) Stats() Stats { panic("being built") }
+func (s *Store) Instance() uint64 { return s.instance }

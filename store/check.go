@@ -1,0 +1,157 @@
+package store
+
+import "fmt"
+
+// Check verifies the whole structure, with all writers held up, and returns the first thing that is wrong. It is for tests
+// and for diagnosis: it takes time that grows with the store.
+func (s *Store) Check() error {
+	s.lock(allShards)
+	defer s.unlock(allShards)
+	used := s.reserved.Load()
+	for i := range s.shards {
+		c := checker{s: s, shard: i}
+		if err := c.check(); err != nil {
+			return fmt.Errorf("shard %d: %w", i, err)
+		}
+		used += c.memory
+	}
+	if got := s.budget.used.Load(); got != used {
+		return fmt.Errorf("memory is accounted as %d bytes, it is %d", got, used)
+	}
+	return nil
+}
+
+// checker goes through one shard.
+type checker struct {
+	s      *Store
+	shard  int
+	first  uint64 // the first hash of the segment that is looked at
+	figure effect
+	memory int64
+}
+
+func (c *checker) check() error {
+	sh := &c.s.shards[c.shard]
+	d := sh.dir.Load()
+	c.memory = directoryMemory(d)
+	for i := 0; i < len(d.segments); {
+		g := d.segments[i].Load()
+		if g.depth > d.depth() {
+			return fmt.Errorf("segment at %d of depth %d in a directory of depth %d", i, g.depth, d.depth())
+		}
+		span := 1 << (d.depth() - g.depth)
+		if i%span != 0 {
+			return fmt.Errorf("segment of depth %d begins at %d", g.depth, i)
+		}
+		for j := range span {
+			if d.segments[i+j].Load() != g {
+				return fmt.Errorf("segment of depth %d at %d is not at %d", g.depth, i, i+j)
+			}
+		}
+		c.first = uint64(c.shard)<<(64-shardBits) | uint64(i)<<1<<(63-shardBits-d.depth())
+		if err := c.segment(g); err != nil {
+			return fmt.Errorf("segment at %d: %w", i, err)
+		}
+		i += span
+	}
+	if c.figure.keys != sh.keys || c.figure.valueBytes != sh.valueBytes || c.figure.history != sh.history {
+		return fmt.Errorf("counts %d keys, %d value bytes and %d earlier versions; there are %d, %d and %d",
+			sh.keys, sh.valueBytes, sh.history, c.figure.keys, c.figure.valueBytes, c.figure.history)
+	}
+	return nil
+}
+
+func (c *checker) segment(g *segment) error {
+	c.memory += segmentMemory
+	count := int32(0)
+	soonest := uint64(noExpiry)
+	for i := range g.slots {
+		b := g.slots[i].p.Load()
+		if b == nil {
+			continue
+		}
+		if b.meta&(kindPending|kindMoved) != 0 {
+			return fmt.Errorf("slot %d has a bucket of kind %#x", i, b.meta&0xf0)
+		}
+		count += b.load()
+		c.memory += bucketMemory(b)
+		var err error
+		b.each(func(e *Entry, tag uint8) {
+			if at := e.Expiry(); at != 0 {
+				soonest = min(soonest, at)
+			}
+			if err == nil {
+				err = c.entry(g, i, b, e, tag)
+			}
+		})
+		if err == nil {
+			err = c.chains(g, i, b)
+		}
+		if err != nil {
+			return fmt.Errorf("slot %d: %w", i, err)
+		}
+	}
+	if count != g.count {
+		return fmt.Errorf("counts %d, there are %d", g.count, count)
+	}
+	if s := g.soonest.Load(); s > soonest {
+		return fmt.Errorf("a key expires at %d, before the noted %d", soonest, s)
+	}
+	if s := c.s.shards[c.shard].soonest.Load(); s > soonest {
+		return fmt.Errorf("a key expires at %d, before the shard's %d", soonest, s)
+	}
+	return nil
+}
+
+// place checks that e belongs into the slot, and is not newer than its bucket.
+func (c *checker) place(g *segment, slot int, b *bucket, e *Entry) error {
+	h := c.s.hash(e.Key())
+	switch {
+	case h < c.first || h > g.last(c.first) || slotOf(h) != slot:
+		return fmt.Errorf("a key of hash %#x does not belong here", h)
+	case e.version == 0 || e.version > b.version():
+		return fmt.Errorf("an entry of version %d in a bucket of version %d", e.version, b.version())
+	}
+	c.memory += entryMemory(e)
+	return nil
+}
+
+func (c *checker) entry(g *segment, slot int, b *bucket, e *Entry, tag uint8) error {
+	c.figure.keys++
+	c.figure.valueBytes += int64(e.Len())
+	if want := tagOf(c.s.hash(e.Key())); tag != want {
+		return fmt.Errorf("a key has the tag %#x, not %#x", tag, want)
+	}
+	if e.Deleted() {
+		return fmt.Errorf("a deletion of version %d stands as a current entry", e.version)
+	}
+	if _, found := b.find(tag, e.Key()); found != e {
+		return fmt.Errorf("a key is there twice, or can't be found")
+	}
+	return c.place(g, slot, b, e)
+}
+
+func (c *checker) chains(g *segment, slot int, b *bucket) error {
+	for i, ch := range b.chains() {
+		if len(ch) == 0 || chainOf(b.chains(), ch[0].Key()) != i {
+			return fmt.Errorf("a key's history is empty, or there twice")
+		}
+		newer := ^uint64(0)
+		if _, e := b.find(tagOf(c.s.hash(ch[0].Key())), ch[0].Key()); e != nil {
+			newer = e.version
+		} else if !ch[0].Deleted() {
+			return fmt.Errorf("a deleted key's history does not begin with its deletion")
+		}
+		for _, e := range ch {
+			if e.version >= newer || !e.is(ch[0].Key()) {
+				return fmt.Errorf("a history has version %d behind %d, or another key's", e.version, newer)
+			}
+			newer = e.version
+			c.figure.history++
+			if err := c.place(g, slot, b, e); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,396 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+)
+
+// How a write takes effect.
+//
+// The problem: a write of several keys must be seen whole or not at all, by readers that take no lock, while each key's
+// bucket is published by a store of its own. And with a journal the order of the log must be the order of the writes.
+//
+// What holds, and is cited by number elsewhere:
+//
+//	(1) Only the holder of a shard's lock stores into its slots, its directory and its segments' counts.
+//	(2) A slot's resolved bucket (see bucket.resolve) changes at one instant, and never returns to an earlier bucket.
+//	(3) A version is taken, and the journal appended to, while all locks of the write are held; so the writes of one key
+//	    have rising versions, and the journal's order agrees with what readers see.
+//	(4) What is published is complete: an entry and its bucket have their version before a reader can reach them.
+//
+// One key: lock its shard, check, build the new bucket, take memory, take the version, store the bucket, unlock. The
+// store is the instant.
+//
+// Several keys: lock their shards in rising order and check the conditions. In the slot of each bucket that changes put a
+// pending, which resolves to the old bucket. Take memory and the version, build the new buckets. Then set
+// txn.committed: with this one store all of the pendings resolve to the new buckets. Last, replace each pending by the
+// bucket that it resolves to, and unlock. If memory or the journal refuses, the old buckets are stored back, which no
+// reader can tell, since the pendings resolved to them all the while.
+//
+// Rejected: versions in the entries and a reader that picks by a read timestamp (every reader would need one from a shared
+// counter, and old versions a collector of their own); a sequence lock for each shard (readers would wait for writers);
+// locks taken by readers of several keys.
+
+// txn is what the pendings of one write of several keys share.
+type txn struct {
+	// committed publishes every pending's next at one instant.
+	committed atomic.Bool
+}
+
+// effect is what a write changes in the figures.
+type effect struct {
+	keys, valueBytes, history int64
+	memory                    int64
+}
+
+func (a *effect) add(b effect) {
+	a.keys += b.keys
+	a.valueBytes += b.valueBytes
+	a.history += b.history
+	a.memory += b.memory
+}
+
+// account books the effect, except for memory, which was taken before. sh is locked.
+func (sh *shard) account(e effect) {
+	sh.keys += e.keys
+	sh.valueBytes += e.valueBytes
+	sh.history += e.history
+}
+
+// swap is the effect of cur, nil if there is none, giving way to e, which may be a deletion.
+func swap(cur, e *Entry) (eff effect) {
+	if cur != nil {
+		eff.keys--
+		eff.valueBytes -= int64(cur.Len())
+		eff.memory -= entryMemory(cur)
+	}
+	if !e.Deleted() {
+		eff.keys++
+		eff.valueBytes += int64(e.Len())
+		eff.memory += entryMemory(e)
+	}
+	return eff
+}
+
+// set puts e, which may be a deletion, in the place of what its key has in d, and keeps what went before as history.
+func (d *draft) set(e *Entry, tag uint8, keep int) effect {
+	i, cur := d.find(tag, e.Key())
+	eff := swap(cur, e)
+	switch {
+	case !e.Deleted() && i < 0:
+		d.add(e, tag)
+	case !e.Deleted():
+		d.entries[i] = e
+	case i >= 0:
+		d.remove(i)
+	}
+	if keep > 0 {
+		eff.add(d.remember(cur, e, keep))
+	}
+	return eff
+}
+
+// remember moves cur, which e replaced, into the history, of which keep entries stay besides the current one. An entry
+// without a version is of the transaction under way and leaves no trace.
+func (d *draft) remember(cur, e *Entry, keep int) (eff effect) {
+	at := chainOf(d.history, e.Key())
+	var old chain
+	if at >= 0 {
+		old = d.history[at]
+	}
+	before := old
+	if len(old) > 0 && old[0].version == 0 {
+		eff.memory -= entryMemory(old[0])
+		old = old[1:]
+	}
+	var now chain
+	if cur != nil && cur.version != 0 {
+		now = append(now, cur)
+		eff.memory += entryMemory(cur)
+	}
+	now = append(now, old...)
+	if len(now) > keep {
+		for _, gone := range now[keep:] {
+			eff.memory -= entryMemory(gone)
+		}
+		now = now[:keep:keep]
+	}
+	if e.Deleted() && len(now) > 0 {
+		now = append(chain{e}, now...)
+		eff.memory += entryMemory(e)
+	}
+	eff.history = int64(len(now) - len(before))
+	d.replaceChain(at, now)
+	return eff
+}
+
+// replaceChain puts now in the place of the history at position at, or adds it if at is -1; an empty one is dropped.
+func (d *draft) replaceChain(at int, now chain) {
+	history := make([]chain, 0, len(d.history)+1)
+	for i, c := range d.history {
+		if i != at {
+			history = append(history, c)
+		}
+	}
+	if len(now) > 0 {
+		history = append(history, now)
+	}
+	d.history = history
+}
+
+// change is a write of one key.
+type change struct {
+	hash        uint64
+	entry       *Entry // may be a deletion
+	conditional bool
+	ifVersion   uint64
+	// only, if not nil, is the entry that must be current: for the sweeper, which removes just what it saw.
+	only *Entry
+}
+
+var errNothing = errors.New("nothing to change")
+
+// commitOne writes one key. It returns the version that the key's bucket then has: the write's own, if it was applied. The
+// error is errNothing for a deletion of what does not exist.
+func (s *Store) commitOne(ch change) (version uint64, err error) {
+	if err := s.admit(); err != nil {
+		return 0, err
+	}
+	key, tag := ch.entry.Key(), tagOf(ch.hash)
+	sh := &s.shards[shardOf(ch.hash)]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	g := sh.dir.Load().segment(ch.hash)
+	at := &g.slots[slotOf(ch.hash)].p
+	b := at.Load()
+	i, cur := b.find(tag, key)
+	live := cur
+	if cur != nil && ch.only == nil && s.expired(cur) {
+		live = nil
+	}
+	if ch.only != nil && cur != ch.only || ch.entry.Deleted() && live == nil {
+		return b.version(), errNothing
+	}
+	if current := versionOf(live); ch.conditional && current != ch.ifVersion {
+		return b.version(), &ConflictError{Version: current}
+	}
+
+	var next *bucket
+	var eff effect
+	switch {
+	case s.keep > 0 || b.ext() != nil:
+		d := draftOf(b)
+		eff = d.set(ch.entry, tag, s.keep)
+		next = d.build()
+	case ch.entry.Deleted():
+		eff = swap(cur, ch.entry)
+		next = b.withoutEntry(i)
+	default:
+		eff = swap(cur, ch.entry)
+		next = b.withEntry(i, ch.entry, tag)
+	}
+	eff.memory += bucketMemory(next) - bucketMemory(b)
+	if !s.take(eff.memory, ch.entry.Deleted()) {
+		return 0, ErrOutOfMemory
+	}
+	if version, err = s.order(ch.entry); err != nil {
+		s.budget.used.Add(-eff.memory)
+		return 0, err
+	}
+	ch.entry.version = version
+	next.setVersion(version)
+	at.Store(next) // the instant
+	sh.account(eff)
+	g.count += next.load() - b.load()
+	s.noteExpiry(sh, g, ch.entry.Expiry())
+	s.splitWhileFull(sh, ch.hash)
+	return version, nil
+}
+
+// commit is a write of several keys under way. Its locks are held.
+type commit struct {
+	s       *Store
+	txn     txn
+	now     uint64 // the clock, read under the locks
+	pending []*pending
+	made    []*Entry // every entry that the write made, replaced ones too
+	effect  effect
+	frees   bool   // only deletions: they are never refused memory
+	seen    uint64 // the highest version of a bucket that it read
+	wanted  int64  // the memory that it was refused
+}
+
+// current returns the entry of key as the write has left it so far; nil if it is absent or expired.
+func (c *commit) current(h uint64, key []byte) *Entry {
+	b := c.s.slotOf(h).p.Load()
+	var e *Entry
+	if p := c.own(b); p != nil {
+		_, e = p.draft.find(tagOf(h), key)
+	} else {
+		c.seen = max(c.seen, b.version())
+		_, e = b.find(tagOf(h), key)
+	}
+	if e != nil && e.expiredAt(c.now) {
+		return nil
+	}
+	return e
+}
+
+// own returns b as a pending, which is then this write's own, since its locks are held.
+func (c *commit) own(b *bucket) *pending {
+	if b == nil || b.meta&kindPending == 0 {
+		return nil
+	}
+	return b.pending()
+}
+
+// set stages e, which may be a deletion.
+func (c *commit) set(h uint64, e *Entry) {
+	at := c.s.slotOf(h)
+	b := at.p.Load()
+	p := c.own(b)
+	if p == nil {
+		p = &pending{txn: &c.txn, old: b, hash: h, slot: at, draft: draftOf(b)}
+		p.meta = kindPending | b.version()<<versionShift
+		c.pending = append(c.pending, p)
+		at.p.Store(&p.bucket) // resolves to b, as before
+	}
+	p.effect.add(p.draft.set(e, tagOf(h), c.s.keep))
+	c.made = append(c.made, e)
+	c.frees = c.frees && e.Deleted()
+}
+
+// finish makes all that was staged visible at one instant, or undoes it.
+func (c *commit) finish() (version uint64, err error) {
+	if len(c.pending) == 0 {
+		return 0, nil
+	}
+	var memory int64
+	for _, p := range c.pending {
+		p.next = p.draft.build()
+		p.effect.memory += bucketMemory(p.next) - bucketMemory(p.old)
+		memory += p.effect.memory
+	}
+	if !c.s.take(memory, c.frees) {
+		c.wanted = memory
+		c.undo()
+		return 0, ErrOutOfMemory
+	}
+	if version, err = c.s.order(c.left()...); err != nil {
+		c.s.budget.used.Add(-memory)
+		c.undo()
+		return 0, err
+	}
+	for _, e := range c.made {
+		e.version = version
+	}
+	for _, p := range c.pending {
+		p.next.setVersion(version)
+	}
+	c.txn.committed.Store(true) // the instant
+	for _, p := range c.pending {
+		p.slot.p.Store(p.next)
+	}
+	for _, p := range c.pending {
+		sh := &c.s.shards[shardOf(p.hash)]
+		g := sh.dir.Load().segment(p.hash)
+		sh.account(p.effect)
+		g.count += p.next.load() - p.old.load()
+	}
+	for _, e := range c.made {
+		if at := e.Expiry(); at != 0 {
+			h := c.s.hash(e.Key())
+			sh := &c.s.shards[shardOf(h)]
+			c.s.noteExpiry(sh, sh.dir.Load().segment(h), at)
+		}
+	}
+	for _, p := range c.pending {
+		c.s.splitWhileFull(&c.s.shards[shardOf(p.hash)], p.hash)
+	}
+	return version, nil
+}
+
+// left returns what the write leaves of each key: the entries that it made and did not itself replace.
+func (c *commit) left() []*Entry {
+	if c.s.journal == nil {
+		return nil
+	}
+	last := make(map[string]int, len(c.made))
+	for i, e := range c.made {
+		last[string(e.Key())] = i
+	}
+	left := make([]*Entry, 0, len(last))
+	for i, e := range c.made {
+		if last[string(e.Key())] == i {
+			left = append(left, e)
+		}
+	}
+	return left
+}
+
+// undo takes the pendings back out.
+func (c *commit) undo() {
+	for _, p := range c.pending {
+		p.slot.p.Store(p.old) // what p resolved to: see (2)
+	}
+}
+
+// admit is asked before a write takes its locks.
+func (s *Store) admit() error {
+	if s.closed.Load() {
+		return fmt.Errorf("%w: the store is closed", ErrReadOnly)
+	}
+	if s.journal != nil {
+		return s.journal.Admit()
+	}
+	return nil
+}
+
+// take takes memory; deletions get it whatever the limit says.
+func (s *Store) take(n int64, deletion bool) bool {
+	if deletion {
+		s.budget.used.Add(n)
+		return true
+	}
+	return s.budget.take(n)
+}
+
+// order gives a write its place among all others: see (3). left is what it leaves of its keys.
+func (s *Store) order(left ...*Entry) (version uint64, err error) {
+	var floor uint64
+	if s.keep > 0 {
+		floor = s.clock.follow() // so that a version says when it was made
+	}
+	if s.journal != nil {
+		return s.journal.Append(floor, left)
+	}
+	if floor == 0 {
+		return s.versions.Add(1), nil
+	}
+	for {
+		last := s.versions.Load()
+		next := max(last, floor) + 1
+		if s.versions.CompareAndSwap(last, next) {
+			return next, nil
+		}
+	}
+}
+
+func versionOf(e *Entry) uint64 {
+	if e == nil {
+		return 0
+	}
+	return e.version
+}
+
+// slotOf returns the slot of h. Its shard is locked.
+func (s *Store) slotOf(h uint64) *slot {
+	return &s.shards[shardOf(h)].dir.Load().segment(h).slots[slotOf(h)]
+}
+
+func (s *Store) splitWhileFull(sh *shard, h uint64) {
+	for g := sh.dir.Load().segment(h); g.count > g.limit; g = sh.dir.Load().segment(h) {
+		s.budget.used.Add(s.split(sh, h))
+	}
+}

@@ -1,0 +1,190 @@
+package store
+
+import (
+	"errors"
+	"slices"
+)
+
+// revisions appends the kept versions of key, newest first.
+func (c *Session) revisions(dst []*Entry, h uint64, key []byte) []*Entry {
+	b := c.store.bucket(h)
+	c.see(b.version())
+	if _, e := b.find(tagOf(h), key); e != nil && (c.store.keep > 0 || !c.store.expired(e)) {
+		dst = append(dst, e)
+	}
+	if i := chainOf(b.chains(), key); i >= 0 {
+		dst = append(dst, b.chains()[i]...)
+	}
+	return dst
+}
+
+// revision returns the kept version of key, nil if it is not kept.
+func (c *Session) revision(h uint64, key []byte, version uint64) *Entry {
+	for _, e := range c.revisions(nil, h, key) {
+		if e.version == version {
+			return e
+		}
+	}
+	return nil
+}
+
+// GetVersion returns the entry that key had in this version, nil if it is not kept or was a deletion.
+func (c *Session) GetVersion(key []byte, version uint64) *Entry {
+	c.gets++
+	if e := c.revision(c.store.hash(key), key, version); e != nil && !e.Deleted() {
+		return e
+	}
+	return nil
+}
+
+// History appends the kept versions of key to dst, newest first, at most limit (0: all).
+func (c *Session) History(dst []Revision, key []byte, limit int) []Revision {
+	for i, e := range c.revisions(nil, c.store.hash(key), key) {
+		if limit > 0 && i == limit {
+			break
+		}
+		dst = append(dst, Revision{Entry: e, Time: e.version})
+	}
+	return dst
+}
+
+// Rollback gives key a new version with the value of a kept one, without an expiry, or deletes it where the kept version
+// is a deletion; it returns the new version. It counts as a set, or as a delete. Besides the errors of Set there is
+// ErrNoVersion.
+func (c *Session) Rollback(key []byte, version uint64) (uint64, error) {
+	s := c.store
+	h := s.hash(key)
+	for {
+		var current uint64
+		if e := c.peek(key); e != nil {
+			current = e.version
+		}
+		old := c.revision(h, key, version)
+		if old == nil {
+			return 0, ErrNoVersion
+		}
+		if old.Deleted() && current == 0 {
+			return version, nil // it is deleted as it is
+		}
+		e := newTombstone(key)
+		if !old.Deleted() {
+			e = newEntry(key, old.Value(), 0)
+		}
+		// The condition makes reading the old version and writing the new one a single step.
+		v, err := c.commitOne(change{hash: h, entry: e, conditional: true, ifVersion: current})
+		var conflict *ConflictError
+		switch {
+		case err == nil && e.Deleted():
+			c.dels++
+			return v, nil
+		case err == nil:
+			c.sets++
+			return v, nil
+		case errors.Is(err, errNothing), errors.As(err, &conflict):
+			continue
+		}
+		return 0, err
+	}
+}
+
+// evictShare is the part of the kept history that goes at a time: 1/evictShare.
+const evictShare = 8
+
+// evict gives up the oldest part of the history and reports whether that freed anything. It is called without locks. n is
+// how much memory is wanted; the caller tries again, and calls again, if it was not enough.
+func (s *Store) evict(n int64) bool {
+	if s.keep == 0 || n <= 0 {
+		return false
+	}
+	s.evicting.Lock()
+	defer s.evicting.Unlock()
+	if s.budget.limit-s.budget.used.Load() >= n {
+		return true // somebody else has just made room
+	}
+	versions := s.sampleHistory()
+	if len(versions) == 0 {
+		return false
+	}
+	slices.Sort(versions)
+	oldest := versions[len(versions)/evictShare]
+	freed := int64(0)
+	for i := range s.shards {
+		for _, g := range s.shards[i].segments() {
+			for j := range g.slots {
+				if b := g.slots[j].p.Load().resolve(); slices.ContainsFunc(b.chains(), func(c chain) bool { return c.since(oldest) < len(c) }) {
+					freed += s.forget(s.hash(b.chains()[0][0].Key()), oldest)
+				}
+			}
+		}
+	}
+	return freed > 0
+}
+
+// sampleHistory returns the versions of some of the kept history, evenly chosen: all of it if it is small.
+func (s *Store) sampleHistory() (versions []uint64) {
+	const enough = 4096
+	stride, n := 1, 0
+	for i := range s.shards {
+		for _, g := range s.shards[i].segments() {
+			for j := range g.slots {
+				for _, c := range g.slots[j].p.Load().resolve().chains() {
+					for _, e := range c {
+						if n++; n%stride == 0 {
+							versions = append(versions, e.version)
+						}
+					}
+				}
+			}
+		}
+		for ; len(versions) > enough; stride *= 2 {
+			for k := range len(versions) / 2 {
+				versions[k] = versions[2*k]
+			}
+			versions = versions[:len(versions)/2]
+		}
+	}
+	return versions
+}
+
+// since returns how much of the chain stays when what is not newer than oldest goes. A deletion with nothing behind it goes
+// too: there is nothing to roll back to.
+func (c chain) since(oldest uint64) int {
+	n := len(c)
+	for n > 0 && c[n-1].version <= oldest {
+		n--
+	}
+	if n == 1 && c[0].Deleted() {
+		n = 0
+	}
+	return n
+}
+
+// forget drops the history that is not newer than oldest from the bucket of h, and returns the memory that this freed.
+func (s *Store) forget(h, oldest uint64) (freed int64) {
+	sh := &s.shards[shardOf(h)]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	at := &s.slotOf(h).p
+	b := at.Load()
+	d := draftOf(b)
+	var eff effect
+	var history []chain
+	for _, c := range d.history {
+		n := c.since(oldest)
+		for _, e := range c[n:] {
+			eff.history--
+			eff.memory -= entryMemory(e)
+		}
+		if n > 0 {
+			history = append(history, slices.Clone(c[:n]))
+		}
+	}
+	d.history = history
+	next := d.build()
+	eff.memory += bucketMemory(next) - bucketMemory(b)
+	at.Store(next)
+	sh.account(eff)
+	sh.dir.Load().segment(h).count += next.load() - b.load()
+	s.budget.used.Add(eff.memory)
+	return -eff.memory
+}

@@ -1,0 +1,103 @@
+package store
+
+import (
+	"sync/atomic"
+	"unsafe"
+)
+
+// maxSmall is the largest object that the allocator rounds up to a size class; above, it rounds up to pages.
+const (
+	maxSmall = 32 << 10
+	pageSize = 8 << 10
+)
+
+// classes maps (n+7)/8 to the bytes that the allocator takes for an object of n bytes without pointers, learned from the
+// allocator itself: append grows a slice to all of its class.
+var classes = func() (t [maxSmall/8 + 1]uint16) {
+	class := 0
+	for i := range t {
+		if n := i * 8; n > class {
+			class = cap(append([]byte(nil), make([]byte, n)...))
+		}
+		t[i] = uint16(class)
+	}
+	return t
+}()
+
+// allocated returns the memory that an object of n bytes takes.
+func allocated(n int) int64 {
+	if n <= maxSmall-8 {
+		return int64(classes[(n+7)/8])
+	}
+	return int64(n+pageSize-1) &^ (pageSize - 1)
+}
+
+const pointerSize = 8
+
+// scanned returns the memory that an object of n bytes with pointers takes: a large one has a header of its own.
+func scanned(n int) int64 {
+	if n > 512 {
+		n += pointerSize
+	}
+	return allocated(n)
+}
+
+var segmentMemory = scanned(int(unsafe.Sizeof(segment{})))
+
+func directoryMemory(d *directory) int64 {
+	return allocated(int(unsafe.Sizeof(*d))) + scanned(len(d.segments)*pointerSize)
+}
+
+// bucketMemory is the memory of a bucket without its entries, current or kept.
+func bucketMemory(b *bucket) int64 {
+	if b == nil {
+		return 0
+	}
+	ext := b.ext()
+	if ext == nil {
+		return allocated(bucketHeader + int(b.meta&countMask)*pointerSize)
+	}
+	n := allocated(int(unsafe.Sizeof(extendedBucket{}))) + allocated(int(unsafe.Sizeof(*ext))) +
+		scanned(cap(ext.entries)*pointerSize) + allocated(cap(ext.tags)) +
+		scanned(cap(ext.history)*int(unsafe.Sizeof(chain(nil))))
+	for _, c := range ext.history {
+		n += scanned(cap(c) * pointerSize)
+	}
+	return n
+}
+
+func entryMemory(e *Entry) int64 { return allocated(e.size()) }
+
+// budget is the memory that the store, and whoever shares its limit, has taken.
+type budget struct {
+	limit int64 // 0: none
+	// used is exact at every moment at which no write is under way.
+	used atomic.Int64
+}
+
+// take adds n bytes and reports whether the limit allows it; if not, nothing is added.
+func (b *budget) take(n int64) bool {
+	if used := b.used.Add(n); n > 0 && b.limit > 0 && used > b.limit {
+		b.used.Add(-n)
+		return false
+	}
+	return true
+}
+
+// Reserve takes n bytes of the store's memory limit for something else, such as a request on its way in, and reports
+// whether they are there; history is given up for them if need be. Release gives them back.
+func (s *Store) Reserve(n int64) bool {
+	for !s.budget.take(n) {
+		if !s.evict(n) {
+			return false
+		}
+	}
+	s.reserved.Add(n)
+	return true
+}
+
+// Release gives back what Reserve took.
+func (s *Store) Release(n int64) {
+	s.reserved.Add(-n)
+	s.budget.used.Add(-n)
+}

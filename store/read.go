@@ -1,0 +1,137 @@
+package store
+
+// refs is how many keys are looked up side by side: about as many cache misses as a core keeps under way.
+const refs = 16
+
+// ref is a key on its way through the map.
+type ref struct {
+	hash    uint64
+	segment *segment
+	bucket  *bucket
+}
+
+// load returns what the slot of h in g resolves to, or moved.
+func (g *segment) load(h uint64) *bucket { return g.slots[slotOf(h)].p.Load().resolve() }
+
+// bucket returns the current bucket of h. It repeats itself only after a split that came between, so at most maxDepth
+// times in a store's life.
+func (s *Store) bucket(h uint64) *bucket {
+	for {
+		if b := s.shards[shardOf(h)].dir.Load().segment(h).load(h); b != moved {
+			return b
+		}
+	}
+}
+
+// Get returns the entry of key, nil if it is absent. It takes no lock, writes no shared memory and does not allocate.
+func (c *Session) Get(key []byte) *Entry {
+	c.gets++
+	return c.peek(key)
+}
+
+// peek is Get, uncounted.
+func (c *Session) peek(key []byte) *Entry {
+	s := c.store
+	h := s.hash(key)
+	b := s.bucket(h)
+	_, e := b.find(tagOf(h), key)
+	if e != nil && e.Expiry() != 0 {
+		// The clock first and the bucket after it: what has expired by then was still current, so the key was absent.
+		now := s.clock.millis()
+		b = s.bucket(h)
+		if _, e = b.find(tagOf(h), key); e != nil && e.expiredAt(now) {
+			e = nil
+		}
+	}
+	c.see(b.version())
+	return e
+}
+
+// Warm pulls what Get and Set of these keys will touch into the processor's caches, each step for many keys at a time, so
+// that their misses overlap. It changes nothing and counts nothing.
+func (c *Session) Warm(keys [][]byte) {
+	for len(keys) > 0 {
+		n := min(len(keys), refs)
+		c.warm(keys[:n])
+		keys = keys[n:]
+	}
+}
+
+func (c *Session) warm(keys [][]byte) {
+	var r [refs]ref
+	for i, k := range keys {
+		h := c.store.hash(k)
+		r[i].hash = h
+		r[i].segment = c.store.shards[shardOf(h)].dir.Load().segment(h)
+	}
+	for i := range keys {
+		r[i].bucket = r[i].segment.slots[slotOf(r[i].hash)].p.Load()
+	}
+	for i := range keys {
+		if b := r[i].bucket; b != nil {
+			if e := b.likely(tagOf(r[i].hash)); e != nil {
+				c.warmed += e.klen
+			}
+		}
+	}
+}
+
+// MGet appends the entries of keys to dst, nil for each that is absent. All were current together at one instant.
+//
+// It collects every bucket, then walks again from the directory. A slot's bucket never comes back once it is replaced, so
+// if each is still the same, all were current at the moment between the walks. See "double collect" in Afek et al.,
+// "Atomic Snapshots of Shared Memory", JACM 1993. If writers get in between too often, their locks are taken.
+func (c *Session) MGet(dst []*Entry, keys [][]byte) []*Entry {
+	c.gets += uint64(len(keys))
+	var few [refs]ref
+	r := few[:]
+	if len(keys) > refs {
+		r = make([]ref, len(keys))
+	}
+	r = r[:len(keys)]
+	now := c.store.snapshot(r, keys)
+	for i, k := range keys {
+		c.see(r[i].bucket.version())
+		_, e := r[i].bucket.find(tagOf(r[i].hash), k)
+		if e != nil && e.expiredAt(now) {
+			e = nil
+		}
+		dst = append(dst, e)
+	}
+	return dst
+}
+
+// snapshotTries is how often a snapshot is tried without locks.
+const snapshotTries = 4
+
+// snapshot fills r with the buckets of keys as they were together at one instant, and returns that.
+func (s *Store) snapshot(r []ref, keys [][]byte) (now uint64) {
+	var shards shardSet
+	for i, k := range keys {
+		r[i].hash = s.hash(k)
+		shards.add(r[i].hash)
+	}
+	for range snapshotTries {
+		for i := range r {
+			r[i].segment = s.shards[shardOf(r[i].hash)].dir.Load().segment(r[i].hash)
+		}
+		for i := range r {
+			// A moved bucket will differ in the second walk.
+			r[i].bucket = r[i].segment.load(r[i].hash)
+		}
+		now = s.clock.millis()
+		same := true
+		for i := range r {
+			same = same && r[i].bucket == s.bucket(r[i].hash)
+		}
+		if same {
+			return now
+		}
+	}
+	s.lock(shards)
+	defer s.unlock(shards)
+	for i := range r {
+		r[i].bucket = s.bucket(r[i].hash)
+	}
+	return s.clock.millis()
+}

@@ -1,0 +1,14 @@
+package store
+
+// NewEntry makes an entry as a journal read it: with its version, and the expiry in Unix milliseconds (0: none). A
+// deletion has neither value nor expiry. key and value are copied.
+func NewEntry(version uint64, key, value []byte, expiry uint64, deleted bool) *Entry {
+	var e *Entry
+	if deleted {
+		e = newTombstone(key)
+	} else {
+		e = newEntry(key, value, expiry)
+	}
+	e.version = version
+	return e
+}

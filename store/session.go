@@ -1,0 +1,152 @@
+package store
+
+import (
+	"errors"
+	"slices"
+	"sync/atomic"
+)
+
+// Session is one goroutine's access to a store: it counts what it does, and knows what it has seen that is not durable
+// yet. It is not for use by several goroutines at a time.
+//
+// Keys and values that a session is given are copied; what it returns must not be modified.
+type Session struct {
+	store *Store // fixed
+
+	// The owner's alone.
+	gets, sets, dels uint64 // since the session began
+	seen             uint64 // the highest version of a bucket that was read or written since the last Flush
+	warmed           uint32 // what Warm loaded, so that it is loaded
+
+	// published is what other goroutines see of the counts; the owner stores, Stats loads.
+	published counts
+
+	_ [64]byte // another session's counts are on another cache line
+}
+
+// counts are numbers of operations, on keys.
+type counts struct {
+	gets, sets, dels atomic.Uint64
+}
+
+// Session returns a new session. Close it when it is no longer used.
+func (s *Store) Session() *Session {
+	c := &Session{store: s}
+	s.sessionsMu.Lock()
+	defer s.sessionsMu.Unlock()
+	s.sessions[c] = struct{}{}
+	return c
+}
+
+// Close ends the session; its counts stay in the store's.
+func (c *Session) Close() {
+	s := c.store
+	s.sessionsMu.Lock()
+	defer s.sessionsMu.Unlock()
+	if _, open := s.sessions[c]; !open {
+		return
+	}
+	delete(s.sessions, c)
+	s.ended.gets.Add(c.gets)
+	s.ended.sets.Add(c.sets)
+	s.ended.dels.Add(c.dels)
+}
+
+// publish makes the counts visible to others.
+func (c *Session) publish() {
+	if c.published.gets.Load() != c.gets {
+		c.published.gets.Store(c.gets)
+	}
+	if c.published.sets.Load() != c.sets {
+		c.published.sets.Store(c.sets)
+	}
+	if c.published.dels.Load() != c.dels {
+		c.published.dels.Store(c.dels)
+	}
+}
+
+// Flush waits until all that the session has written, and all that it has read, can't be undone by a crash, as far as the
+// journal's sync policy promises; and makes its counts visible to Stats of others. An answer that leaves the process
+// leaves after it. The error, which matches ErrReadOnly, means that what was read or written since the last Flush may be
+// lost.
+func (c *Session) Flush() error {
+	c.publish()
+	j := c.store.journal
+	seen := c.seen
+	c.seen = 0
+	if j == nil || seen <= j.Durable() {
+		return nil
+	}
+	return j.Wait(seen)
+}
+
+// see notes that a bucket of this version was read.
+func (c *Session) see(version uint64) {
+	if version > c.seen {
+		c.seen = version
+	}
+}
+
+// Set gives key a value and returns the version of that. Errors: *ConflictError, ErrOutOfMemory, ErrReadOnly, ErrTooLarge.
+func (c *Session) Set(key, value []byte, o SetOptions) (version uint64, err error) {
+	if err := checkLen(key, value); err != nil {
+		return 0, err
+	}
+	s := c.store
+	version, err = c.commitOne(change{
+		hash:        s.hash(key),
+		entry:       newEntry(key, value, s.clock.after(o.TTL)),
+		conditional: o.Conditional,
+		ifVersion:   o.IfVersion,
+	})
+	if err != nil {
+		return 0, err
+	}
+	c.sets++
+	return version, nil
+}
+
+// Del deletes all keys at one instant and returns how many existed, a key named twice counting once, and the version of
+// their deletion, 0 if none existed. It never fails for lack of memory.
+func (c *Session) Del(keys [][]byte) (existed int, version uint64, err error) {
+	if len(keys) == 1 {
+		version, err = c.commitOne(change{hash: c.store.hash(keys[0]), entry: newTombstone(keys[0])})
+		switch {
+		case err == nil:
+			existed = 1
+		case errors.Is(err, errNothing):
+			version, err = 0, nil
+		}
+	} else {
+		version, err = c.atomically(len(keys) > 0, func(w *commit) {
+			w.frees = true
+			for _, k := range keys {
+				if w.del(newTombstone(k)) {
+					existed++
+				}
+			}
+		}, slices.Values(keys))
+	}
+	if err != nil {
+		return 0, 0, err
+	}
+	c.dels += uint64(len(keys))
+	return existed, version, nil
+}
+
+// commitOne is Store.commitOne, with history given up for memory, and with what it saw noted.
+func (c *Session) commitOne(ch change) (version uint64, err error) {
+	version, err = c.store.commitOne(ch)
+	for errors.Is(err, ErrOutOfMemory) && c.store.evict(entryMemory(ch.entry)) {
+		version, err = c.store.commitOne(ch)
+	}
+	c.see(version)
+	return version, err
+}
+
+func checkLen(key, value []byte) error {
+	if len(key) > MaxLen || len(value) > MaxLen {
+		return ErrTooLarge
+	}
+	return nil
+}

@@ -1,0 +1,55 @@
+package store
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// shard is what a writer locks: the keys whose hashes share their top bits, with a directory of its own. Readers use only
+// dir, which therefore has a cache line to itself.
+type shard struct {
+	// dir publishes a directory whose pointers are in place. Stored under mu.
+	dir atomic.Pointer[directory]
+	// soonest is as segment.soonest, for the whole shard.
+	soonest atomic.Uint64
+	_       [48]byte
+
+	// mu orders the writes to the shard's keys. Whoever needs several shards locks them in rising order.
+	mu sync.Mutex
+	// Guarded by mu: the figures of this shard, exact whenever mu is free.
+	keys       int64
+	valueBytes int64
+	history    int64 // earlier versions and deletions that are kept
+	_          [32]byte
+}
+
+func (sh *shard) init() {
+	d := newDirectory(0)
+	d.segments[0].Store(newSegment(0))
+	sh.dir.Store(d)
+	sh.soonest.Store(noExpiry)
+}
+
+// shardSet is a set of shards, one bit each.
+type shardSet uint64
+
+func (t *shardSet) add(h uint64) { *t |= 1 << shardOf(h) }
+
+// lock locks the shards of t in rising order, so that no two can wait for each other.
+func (s *Store) lock(t shardSet) {
+	for i := range s.shards {
+		if t>>i&1 != 0 {
+			s.shards[i].mu.Lock()
+		}
+	}
+}
+
+func (s *Store) unlock(t shardSet) {
+	for i := range s.shards {
+		if t>>i&1 != 0 {
+			s.shards[i].mu.Unlock()
+		}
+	}
+}
+
+const allShards = ^shardSet(0)

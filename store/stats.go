@@ -1,0 +1,30 @@
+package store
+
+// Stats returns the store's figures, with all that this session has done.
+func (c *Session) Stats() Stats {
+	c.publish()
+	return c.store.Stats()
+}
+
+// Stats returns the store's figures. The operation counts have what each session had flushed.
+func (s *Store) Stats() Stats {
+	var t Stats
+	s.lock(allShards)
+	for i := range s.shards {
+		t.Keys += uint64(s.shards[i].keys)
+		t.ValueBytes += uint64(s.shards[i].valueBytes)
+		t.History += uint64(s.shards[i].history)
+	}
+	t.MemoryBytes = uint64(s.budget.used.Load())
+	s.unlock(allShards)
+
+	s.sessionsMu.Lock()
+	defer s.sessionsMu.Unlock()
+	t.GetOps, t.SetOps, t.DelOps = s.ended.gets.Load(), s.ended.sets.Load(), s.ended.dels.Load()
+	for c := range s.sessions {
+		t.GetOps += c.published.gets.Load()
+		t.SetOps += c.published.sets.Load()
+		t.DelOps += c.published.dels.Load()
+	}
+	return t
+}

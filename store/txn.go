@@ -1,0 +1,152 @@
+package store
+
+import (
+	"errors"
+	"iter"
+)
+
+// MSet sets all pairs at one instant; of equal keys the last wins. With no pairs it does nothing and returns version 0.
+func (c *Session) MSet(pairs []Pair) (version uint64, err error) {
+	for _, p := range pairs {
+		if err := checkLen(p.Key, p.Value); err != nil {
+			return 0, err
+		}
+	}
+	if len(pairs) == 0 {
+		return 0, nil
+	}
+	entries := make([]*Entry, len(pairs)) // copied before any lock is taken
+	for i, p := range pairs {
+		entries[i] = newEntry(p.Key, p.Value, 0)
+	}
+	version, err = c.atomically(true, func(w *commit) {
+		for _, e := range entries {
+			w.set(c.store.hash(e.Key()), e)
+		}
+	}, func(yield func([]byte) bool) {
+		for _, p := range pairs {
+			if !yield(p.Key) {
+				return
+			}
+		}
+	})
+	if err != nil {
+		return 0, err
+	}
+	c.sets += uint64(len(pairs))
+	return version, nil
+}
+
+// Txn checks the conditions and, if all hold, runs ops in order, all at one instant: an OpGet sees what the ops before it
+// wrote. It appends one result for each op to dst. The version is 0 if nothing was written. Errors are those of Set.
+func (c *Session) Txn(dst []Result, conds []Condition, ops []Op) (results []Result, version uint64, err error) {
+	for _, o := range ops {
+		if err := checkLen(o.Key, o.Value); err != nil {
+			return dst, 0, err
+		}
+	}
+	var conflict *ConflictError
+	var done counter
+	entries := make([]*Entry, len(ops)) // what each op puts in its key's place
+	for i, o := range ops {
+		switch o.Kind {
+		case OpGet:
+			done.gets++
+		case OpSet:
+			done.sets++
+			entries[i] = newEntry(o.Key, o.Value, c.store.clock.after(o.TTL))
+		case OpDel:
+			done.dels++
+			entries[i] = newTombstone(o.Key)
+		}
+	}
+	version, err = c.atomically(done.sets+done.dels > 0, func(w *commit) {
+		results, conflict = dst, nil
+		for i, q := range conds {
+			if v := versionOf(w.current(c.store.hash(q.Key), q.Key)); v != q.Version {
+				conflict = &ConflictError{Index: i, Version: v}
+				return
+			}
+		}
+		for i, o := range ops {
+			results = append(results, w.run(o, entries[i]))
+		}
+	}, func(yield func([]byte) bool) {
+		for _, q := range conds {
+			if !yield(q.Key) {
+				return
+			}
+		}
+		for _, o := range ops {
+			if !yield(o.Key) {
+				return
+			}
+		}
+	})
+	switch {
+	case err != nil:
+		return dst, 0, err
+	case conflict != nil:
+		return dst, 0, conflict
+	}
+	c.gets += done.gets
+	c.sets += done.sets
+	c.dels += done.dels
+	return results, version, nil
+}
+
+type counter struct{ gets, sets, dels uint64 }
+
+// run does one operation of a transaction; e is what it puts in its key's place.
+func (w *commit) run(o Op, e *Entry) (r Result) {
+	switch o.Kind {
+	case OpGet:
+		r.Entry = w.current(w.s.hash(o.Key), o.Key)
+	case OpSet:
+		w.set(w.s.hash(o.Key), e)
+	case OpDel:
+		r.Existed = w.del(e)
+	}
+	return r
+}
+
+// del stages the deletion that e stands for and reports whether its key existed.
+func (w *commit) del(e *Entry) bool {
+	h := w.s.hash(e.Key())
+	if w.current(h, e.Key()) == nil {
+		return false
+	}
+	w.set(h, e)
+	return true
+}
+
+// atomically runs stage with the locks of keys held and then makes what it staged visible at one instant. If memory is
+// short and history can be given up for it, it does so and starts again. writes is false if nothing will be staged.
+func (c *Session) atomically(writes bool, stage func(*commit), keys iter.Seq[[]byte]) (version uint64, err error) {
+	s := c.store
+	if writes {
+		if err := s.admit(); err != nil {
+			return 0, err
+		}
+	}
+	var shards shardSet
+	for k := range keys {
+		shards.add(s.hash(k))
+	}
+	for {
+		w := &commit{s: s}
+		version, err = w.once(stage, shards)
+		c.see(max(version, w.seen))
+		if !errors.Is(err, ErrOutOfMemory) || !s.evict(w.wanted) {
+			return version, err
+		}
+	}
+}
+
+func (w *commit) once(stage func(*commit), shards shardSet) (version uint64, err error) {
+	w.s.lock(shards)
+	defer w.s.unlock(shards)
+	w.now = w.s.clock.millis()
+	stage(w)
+	return w.finish()
+}

@@ -1,0 +1,45 @@
+// Package vfs is the little of a file system that durable storage needs, as an interface: so that tests can crash it, tear
+// its writes, fill it up and fail it at any call. Package vfstest has the file systems that do so.
+package vfs
+
+import "io"
+
+// FS is a file system. Names are paths, as the operating system writes them. Errors match those of package io/fs, and the
+// errno behind them, with errors.Is.
+type FS interface {
+	// Create makes a file to be written from its start; one that is there is replaced by an empty one.
+	Create(name string) (File, error)
+	// Open opens a file that is there to be read.
+	Open(name string) (File, error)
+	// Edit opens a file that is there to be read, truncated, and appended to.
+	Edit(name string) (File, error)
+	// Rename gives a file another name in the same folder, at one instant, in the place of any file that had it.
+	Rename(from, to string) error
+	// Remove removes a file.
+	Remove(name string) error
+	// List returns the names of what the folder holds, without their paths, in order.
+	List(dir string) ([]string, error)
+	// MkdirAll makes a folder, and those above it, where they are missing.
+	MkdirAll(dir string) error
+	// SyncDir makes durable which files the folder holds: a file that was made, renamed or removed is so after a crash only
+	// once this has returned.
+	SyncDir(dir string) error
+	// Lock takes a lock that no other process, and no other caller, holds, on a file that it makes where it is missing; it
+	// does not wait: ErrLocked. It is held until the Closer is closed or the process ends.
+	Lock(name string) (io.Closer, error)
+}
+
+// File is an open file. Only one goroutine at a time may use it, but for ReadAt.
+type File interface {
+	// Write appends to the file. After an error, and after a crash before Sync, any part of what was written may be there.
+	io.Writer
+	io.ReaderAt
+	io.Closer
+	// Size returns how many bytes the file has.
+	Size() (int64, error)
+	// Truncate cuts the file to size bytes.
+	Truncate(size int64) error
+	// Sync makes durable what the file holds. After an error nothing is known about what was written since the last Sync
+	// that succeeded, whatever a later one says.
+	Sync() error
+}

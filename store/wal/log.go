@@ -1,0 +1,247 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"kv/store"
+	"kv/store/vfs"
+)
+
+// Policy says when a write is made durable.
+type Policy int
+
+const (
+	// Always: before it is answered, and before any read shows it.
+	Always Policy = iota
+	// Interval: within about a second. A crash of the machine undoes what came later.
+	Interval
+	// Never: when the operating system likes, and at the end of each log file.
+	Never
+)
+
+var policies = []string{"always", "interval", "never"}
+
+// ParsePolicy reads a policy's name.
+func ParsePolicy(s string) (Policy, error) {
+	for i, name := range policies {
+		if s == name {
+			return Policy(i), nil
+		}
+	}
+	return 0, fmt.Errorf("sync policy %q: it is one of always, interval, never", s)
+}
+
+// String returns the policy's name.
+func (p Policy) String() string { return policies[p] }
+
+// Options configure a Log. Dir is needed.
+type Options struct {
+	Dir    string       // the folder, made where it is missing
+	FS     vfs.FS       // nil: vfs.OS
+	Sync   Policy       //
+	Logger *slog.Logger // nil: slog.Default
+
+	// Failed is called once, if the log fails, with what Log.Failed returns from then on.
+	Failed func(error)
+
+	Interval      time.Duration // of policy Interval; 0: a second
+	RotateBytes   int64         // a log file that has grown to this is followed by a new one; 0: 64 MiB
+	QueueBytes    int64         // while so many bytes of writes wait for the disk, Admit waits; 0: 64 MiB
+	SnapshotBytes int64         // a snapshot is due once the logs have this many bytes, and more than the last one; 0: 64 MiB; below 0: only on demand
+}
+
+func (o Options) withDefaults() Options {
+	if o.FS == nil {
+		o.FS = vfs.OS
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.Interval == 0 {
+		o.Interval = time.Second
+	}
+	for _, n := range []*int64{&o.RotateBytes, &o.QueueBytes, &o.SnapshotBytes} {
+		if *n == 0 {
+			*n = 64 << 20
+		}
+	}
+	return o
+}
+
+// Log keeps the writes of one store in a folder. It is that store's journal.
+type Log struct {
+	o    Options
+	lock io.Closer // of the folder
+
+	// mu orders the writes: it guards what follows, and is never held while the disk is waited for.
+	mu       sync.Mutex
+	last     uint64     // the newest version that was given out
+	open     *batch     // collects writes for the flusher; never nil
+	busy     *batch     // what the flusher has in hand; nil: nothing
+	queued   int64      // bytes in open and busy
+	room     sync.Cond  // queued fell, or err was set
+	requests []*request // for the flusher
+	running  bool       // the flusher runs: Replay has returned
+	closing  bool       // Close was called
+	err      error      // why nothing can be written any more; once set, never changed
+	tap      *tap       // nil: no backup runs
+
+	// durable is the version up to which Wait returns at once, MaxUint64 where the policy promises nothing. Only the
+	// flusher stores it, after the sync that makes it true.
+	durable atomic.Uint64
+	wake    chan struct{} // of capacity 1: there is something for the flusher
+	ended   chan struct{} // closed when the flusher has returned
+
+	f flusher // owned by the flusher's goroutine once that runs
+
+	snap snapshots
+	stat counters
+}
+
+// batch is what the flusher writes, and syncs, at a time.
+type batch struct {
+	writes []write
+	bytes  int64         // of the entries
+	last   uint64        // the newest version in it
+	done   chan struct{} // closed when its fate is known: it is durable or the log has failed
+}
+
+// write is what one request wrote.
+type write struct {
+	version uint64
+	entries []*store.Entry
+}
+
+func newBatch() *batch { return &batch{done: make(chan struct{})} }
+
+// request asks the flusher for more than the next batch.
+type request struct {
+	rotate bool // begin a new file
+	done   chan struct{}
+	// Set before done is closed.
+	seq  uint64 // the sequence of the file that is written now
+	base int64  // its base
+}
+
+// Open takes the folder and makes a log of it. What the folder holds is read by Replay, when a store is opened with the log.
+func Open(o Options) (*Log, error) {
+	o = o.withDefaults()
+	lock, err := lockFolder(o.FS, o.Dir, true)
+	if err != nil {
+		return nil, err
+	}
+	l := &Log{o: o, lock: lock, open: newBatch(), wake: make(chan struct{}, 1), ended: make(chan struct{})}
+	l.room.L = &l.mu
+	l.snap.init()
+	if o.Sync != Always {
+		l.durable.Store(math.MaxUint64)
+	}
+	return l, nil
+}
+
+// lockFolder takes the folder's lock, and makes the folder if create is set.
+func lockFolder(fs vfs.FS, dir string, create bool) (io.Closer, error) {
+	if create {
+		if err := fs.MkdirAll(dir); err != nil {
+			return nil, fmt.Errorf("data folder %s: %w", dir, err)
+		}
+	} else if _, err := fs.List(dir); err != nil {
+		return nil, fmt.Errorf("data folder %s: %w", dir, err)
+	}
+	lock, err := fs.Lock(filepath.Join(dir, lockName))
+	if errors.Is(err, vfs.ErrLocked) {
+		return nil, fmt.Errorf("data folder %s is in use by another process: %w", dir, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("data folder %s: %w", dir, err)
+	}
+	return lock, nil
+}
+
+// Failed returns why the log has failed, nil while it has not. It matches store.ErrReadOnly.
+func (l *Log) Failed() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closing {
+		return nil
+	}
+	return l.err
+}
+
+// Sync waits until all that was appended before is on disk, whatever the policy.
+func (l *Log) Sync() error {
+	return l.ask(&request{})
+}
+
+// ask has the flusher do what r says, and sync.
+func (l *Log) ask(r *request) error {
+	r.done = make(chan struct{})
+	l.mu.Lock()
+	if err := l.refusal(); err != nil {
+		l.mu.Unlock()
+		return err
+	}
+	l.requests = append(l.requests, r)
+	l.mu.Unlock()
+	l.poke()
+	<-r.done
+	if r.seq == 0 {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.err
+	}
+	return nil
+}
+
+// refusal returns why nothing can be appended. Called with mu held.
+func (l *Log) refusal() error {
+	switch {
+	case l.err != nil:
+		return l.err
+	case !l.running || l.closing:
+		return errNotOpen
+	}
+	return nil
+}
+
+var errNotOpen = fmt.Errorf("%w: the log is not open", store.ErrReadOnly)
+
+// poke wakes the flusher.
+func (l *Log) poke() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Close writes and syncs what was appended, ends the log and lets the folder go. The error is why not all of it is on disk.
+func (l *Log) Close() error {
+	l.snap.stop()
+	l.mu.Lock()
+	first := !l.closing
+	running := l.running
+	l.closing = true
+	l.mu.Unlock()
+	if running {
+		l.poke()
+		<-l.ended
+	}
+	if !first {
+		return nil
+	}
+	l.mu.Lock()
+	err := l.err
+	l.mu.Unlock()
+	if err := l.lock.Close(); err != nil {
+		return fmt.Errorf("data folder %s: %w", l.o.Dir, err)
+	}
+	return err
+}
