@@ -1,0 +1,176 @@
+package netserver
+
+import (
+	"encoding/binary"
+
+	"kv/protocol"
+	"kv/store"
+)
+
+// The requests about the connection, the server, and the store as a whole.
+
+func (c *conn) ping(w *workspace, h protocol.Header, body []byte) error {
+	w.out.buf = protocol.AppendHeader(w.out.buf, h.Opcode, uint8(protocol.StatusOK), h.ID, len(body))
+	w.out.value(body)
+	return nil
+}
+
+func (c *conn) hello(w *workspace, h protocol.Header, body []byte) error {
+	q, err := protocol.ParseHello(body)
+	if err != nil {
+		return err
+	}
+	if q.Version < protocol.Version {
+		return refusalf(protocol.StatusBadRequest, "protocol version %d: the lowest that is spoken here is %d", q.Version, protocol.Version)
+	}
+	if accounts := c.server.config.Accounts; accounts != nil {
+		c.access = accounts.check(q.User, q.Secret)
+		if c.access == accessNone {
+			return refusalf(protocol.StatusUnauthenticated, "wrong user or secret")
+		}
+	}
+	w.out.buf = protocol.HelloResponse{
+		Version:  protocol.Version,
+		Limit:    c.server.config.Limit,
+		Instance: c.server.config.Store.Instance(),
+		Server:   c.server.config.Name,
+	}.AppendTo(w.out.buf, h.ID)
+	return nil
+}
+
+func (c *conn) stats(w *workspace, h protocol.Header, body []byte) error {
+	if len(body) != 0 {
+		return refusalf(protocol.StatusBadRequest, "STATS has no body, this one has %d bytes", len(body))
+	}
+	w.out.buf = protocol.AppendStats(w.out.buf, h.ID, c.server.figures(c.session.Stats()))
+	return nil
+}
+
+// maxPage is how many keys a page of a scan may have.
+const maxPage = 10_000
+
+func (c *conn) scan(w *workspace, h protocol.Header, body []byte) error {
+	q, err := protocol.ParseScan(h.Flags, body)
+	if err != nil {
+		return err
+	}
+	page, err := c.session.Scan(q.Cursor, store.ScanOptions{
+		Prefix: q.Prefix,
+		Limit:  min(int(q.Limit), maxPage),
+		Values: q.WithValues,
+	})
+	if err != nil {
+		return err
+	}
+	size := 6 + len(page.Next)
+	for _, e := range page.Entries {
+		size += 4 + len(e.Key())
+		if q.WithMeta {
+			size += protocol.MetaSize
+		}
+		if q.WithValues {
+			size += 4 + e.Len()
+		}
+	}
+	if err := c.begin(w, h, size); err != nil {
+		return err
+	}
+	w.out.buf = binary.BigEndian.AppendUint16(w.out.buf, uint16(len(page.Next)))
+	w.out.buf = append(w.out.buf, page.Next...)
+	w.out.buf = binary.BigEndian.AppendUint32(w.out.buf, uint32(len(page.Entries)))
+	for _, e := range page.Entries {
+		w.out.buf = binary.BigEndian.AppendUint32(w.out.buf, uint32(len(e.Key())))
+		c.appendPiece(w, e.Key())
+		if q.WithMeta {
+			w.out.buf = protocol.AppendMeta(w.out.buf, meta(e))
+		}
+		if q.WithValues {
+			w.out.buf = binary.BigEndian.AppendUint32(w.out.buf, uint32(e.Len()))
+			c.appendPiece(w, e.Value())
+		}
+	}
+	return nil
+}
+
+func (c *conn) history(w *workspace, h protocol.Header, body []byte) error {
+	q, err := protocol.ParseHistory(body)
+	if err != nil {
+		return err
+	}
+	revisions := c.session.History(nil, q.Key, int(q.Limit))
+	size := 4
+	for _, r := range revisions {
+		size += 20 + r.Entry.Len()
+	}
+	if err := c.begin(w, h, size); err != nil {
+		return err
+	}
+	w.out.buf = binary.BigEndian.AppendUint32(w.out.buf, uint32(len(revisions)))
+	for _, r := range revisions {
+		w.out.buf = binary.BigEndian.AppendUint64(w.out.buf, r.Entry.Version())
+		w.out.buf = binary.BigEndian.AppendUint64(w.out.buf, r.Time)
+		if r.Entry.Deleted() {
+			c.appendValue(w, nil, false)
+		} else {
+			c.appendValue(w, r.Entry, false)
+		}
+	}
+	return nil
+}
+
+func (c *conn) rollback(w *workspace, h protocol.Header, body []byte) error {
+	q, err := protocol.ParseRollback(body)
+	if err != nil {
+		return err
+	}
+	version, err := c.session.Rollback(q.Key, q.Version)
+	if err != nil {
+		return err
+	}
+	w.out.buf = protocol.AppendVersion(w.out.buf, h.Opcode, h.ID, version)
+	return nil
+}
+
+func (c *conn) snapshot(w *workspace, h protocol.Header, body []byte) error {
+	if len(body) != 0 {
+		return refusalf(protocol.StatusBadRequest, "SNAPSHOT has no body, this one has %d bytes", len(body))
+	}
+	snapshots, err := c.snapshots()
+	if err != nil {
+		return err
+	}
+	version, size, err := snapshots.Snapshot()
+	if err != nil {
+		return refusalf(protocol.StatusUnavailable, "%v", err)
+	}
+	w.out.buf = protocol.SnapshotResponse{Version: version, Bytes: size}.AppendTo(w.out.buf, h.ID)
+	return nil
+}
+
+func (c *conn) backup(w *workspace, h protocol.Header, body []byte) error {
+	q, err := protocol.ParseBackup(body)
+	if err != nil {
+		return err
+	}
+	snapshots, err := c.snapshots()
+	if err != nil {
+		return err
+	}
+	next, chunk, err := snapshots.Backup(q.Handle)
+	if err != nil {
+		return refusalf(protocol.StatusUnavailable, "%v", err)
+	}
+	if err := c.begin(w, h, 8+len(chunk)); err != nil {
+		return err
+	}
+	w.out.buf = binary.BigEndian.AppendUint64(w.out.buf, next)
+	c.appendPiece(w, chunk)
+	return nil
+}
+
+func (c *conn) snapshots() (Snapshots, error) {
+	if c.server.config.Snapshots == nil {
+		return nil, refusalf(protocol.StatusUnavailable, "the server has no data folder")
+	}
+	return c.server.config.Snapshots, nil
+}

@@ -1,0 +1,116 @@
+package netserver
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"strings"
+	"sync/atomic"
+
+	"kv/protocol"
+)
+
+// access is what a connection may do; each level includes those below.
+type access uint8
+
+const (
+	accessNone  access = iota // HELLO and PING
+	accessRead                // all that changes nothing
+	accessWrite               // everything
+)
+
+// accessNeeded is the access without which a request with this opcode is refused unread. (A transaction that writes asks
+// for more once it is parsed.)
+func accessNeeded(op protocol.Opcode) access {
+	switch op {
+	case protocol.OpHello, protocol.OpPing:
+		return accessNone
+	case protocol.OpSet, protocol.OpDel, protocol.OpMSet, protocol.OpRollback, protocol.OpSnapshot:
+		return accessWrite
+	}
+	return accessRead
+}
+
+// denied is the answer to a request that the connection may not make.
+func (c *conn) denied(op protocol.Opcode) error {
+	if c.access == accessNone {
+		return refusalf(protocol.StatusUnauthenticated, "%v needs a HELLO with a user and a secret first", op)
+	}
+	return refusalf(protocol.StatusForbidden, "%v: this user may only read", op)
+}
+
+// Accounts are the users that may connect. They may be replaced while a server uses them; connections that are open then
+// keep what they have.
+type Accounts struct {
+	users atomic.Pointer[map[string]account] // the map is never changed once it is stored
+}
+
+type account struct {
+	access access
+	secret [sha256.Size]byte // the secret's hash
+}
+
+var roles = map[string]access{"ro": accessRead, "rw": accessWrite}
+
+// Load replaces the accounts by those in r, one a line: user:role:secret, where the role is rw or ro and secret is the
+// SHA-256 of the user's secret in hexadecimal. Blank lines and lines that begin with # are skipped. On an error, which
+// names the line, the accounts stay as they were.
+func (a *Accounts) Load(r io.Reader) error {
+	users := make(map[string]account)
+	lines := bufio.NewScanner(r)
+	for n := 1; lines.Scan(); n++ {
+		line := strings.TrimSpace(lines.Text())
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		fields := strings.Split(line, ":")
+		if len(fields) != 3 || fields[0] == "" {
+			return fmt.Errorf("line %d is not user:role:sha256-of-secret", n)
+		}
+		role, ok := roles[fields[1]]
+		if !ok {
+			return fmt.Errorf("line %d: role %q is not rw or ro", n, fields[1])
+		}
+		secret, err := hex.DecodeString(fields[2])
+		if err != nil || len(secret) != sha256.Size {
+			return fmt.Errorf("line %d: the secret's hash is not %d hexadecimal digits", n, 2*sha256.Size)
+		}
+		if _, twice := users[fields[0]]; twice {
+			return fmt.Errorf("line %d: user %q is there twice", n, fields[0])
+		}
+		users[fields[0]] = account{role, [sha256.Size]byte(secret)}
+	}
+	if err := lines.Err(); err != nil {
+		return err
+	}
+	a.users.Store(&users)
+	return nil
+}
+
+// AccountLine returns the line that Load reads for a user with this role, rw or ro, and secret.
+func AccountLine(user, role string, secret []byte) (string, error) {
+	if user == "" || strings.ContainsAny(user, ":\r\n") || strings.HasPrefix(user, "#") || strings.TrimSpace(user) != user {
+		return "", fmt.Errorf("user %q: it can't be empty, begin with #, have a colon or a line break, or space around it", user)
+	}
+	if _, ok := roles[role]; !ok {
+		return "", fmt.Errorf("role %q is not rw or ro", role)
+	}
+	return fmt.Sprintf("%s:%s:%x", user, role, sha256.Sum256(secret)), nil
+}
+
+// check returns what the user may do, accessNone where user or secret are wrong. It takes as long for a wrong user as for
+// a wrong secret.
+func (a *Accounts) check(user, secret []byte) access {
+	var known account
+	if users := a.users.Load(); users != nil {
+		known = (*users)[string(user)]
+	}
+	given := sha256.Sum256(secret)
+	if subtle.ConstantTimeCompare(given[:], known.secret[:]) == 0 {
+		return accessNone
+	}
+	return known.access
+}

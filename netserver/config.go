@@ -1,0 +1,95 @@
+package netserver
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"kv/protocol"
+	"kv/store"
+)
+
+// The defaults of a Config.
+const (
+	// DefaultMaxConnections bounds the memory of idle connections to about 40 MB and stays below the descriptor limits that
+	// systems commonly grant.
+	DefaultMaxConnections = 10_000
+	DefaultFrameTimeout   = 30 * time.Second
+	DefaultWriteTimeout   = 30 * time.Second
+	DefaultFrameMemory    = 1 << 30
+)
+
+// Config is what a Server is made of. Only Store is needed; the zero value of everything else means its default.
+type Config struct {
+	Store *store.Store
+	// Limit is the largest length, in bytes, of a request's frame; at most protocol.MaxLimit. 0: protocol.DefaultLimit.
+	Limit uint32
+	// MaxConnections is how many connections are served at a time; one more is told UNAVAILABLE and closed.
+	MaxConnections int
+	// FrameTimeout is how long a frame may take from its first byte to its last, and TLS its handshake; see the package
+	// comment for what slow and large frames get on top.
+	FrameTimeout time.Duration
+	// WriteTimeout is how long a client may take nothing of what it is sent.
+	WriteTimeout time.Duration
+	// FrameMemory is how many bytes all the unfinished and unanswered frames of more than 32 KiB may take together. A frame
+	// that would pass it is read away and answered OUT_OF_MEMORY.
+	FrameMemory int64
+	// TLS, when set, is spoken on every connection.
+	TLS *tls.Config
+	// Accounts, when set, says who may connect; nil: everyone may do everything.
+	Accounts *Accounts
+	// MemoryLimit is the store's limit, for STATS to tell; 0: none.
+	MemoryLimit int64
+	// Snapshots is the data folder, for SNAPSHOT and BACKUP; nil: there is none, and they are UNAVAILABLE.
+	Snapshots Snapshots
+	// Logger gets the server's messages, which never hold a key or a value; nil: nobody does.
+	Logger *slog.Logger
+	// Name is what HELLO calls the server, name and version, for a person.
+	Name string
+}
+
+// Snapshots is what SNAPSHOT and BACKUP need of a data folder. Its methods are called from many goroutines.
+type Snapshots interface {
+	// Snapshot writes a snapshot, waits until it is durable, and says which version it reaches and how many bytes it has.
+	Snapshot() (version, bytes uint64, err error)
+	// Backup returns the next chunk of a backup and the handle to continue with, 0 after the last chunk. With handle 0 it
+	// begins one.
+	Backup(handle uint64) (next uint64, chunk []byte, err error)
+}
+
+// withDefaults returns c with its zero values replaced, or what is wrong with it.
+func (c Config) withDefaults() (Config, error) {
+	if c.Store == nil {
+		return c, errors.New("netserver: Config.Store is nil")
+	}
+	if c.Limit == 0 {
+		c.Limit = protocol.DefaultLimit
+	}
+	if c.Limit > protocol.MaxLimit {
+		return c, fmt.Errorf("netserver: a frame limit of %d bytes, at most %d are possible", c.Limit, protocol.MaxLimit)
+	}
+	if c.MaxConnections == 0 {
+		c.MaxConnections = DefaultMaxConnections
+	}
+	if c.FrameTimeout == 0 {
+		c.FrameTimeout = DefaultFrameTimeout
+	}
+	if c.WriteTimeout == 0 {
+		c.WriteTimeout = DefaultWriteTimeout
+	}
+	if c.FrameMemory == 0 {
+		c.FrameMemory = DefaultFrameMemory
+	}
+	if c.MaxConnections < 0 || c.FrameTimeout < 0 || c.WriteTimeout < 0 || c.FrameMemory < 0 {
+		return c, errors.New("netserver: a negative limit in Config; 0 means the default")
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Name == "" {
+		c.Name = "kv"
+	}
+	return c, nil
+}

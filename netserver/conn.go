@@ -1,0 +1,243 @@
+package netserver
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"kv/protocol"
+	"kv/store"
+)
+
+// conn is one connection. Its own goroutine runs serve and is the only one to touch it, but for what is said below.
+type conn struct {
+	// Fixed before the goroutine starts. Others may call nc.SetReadDeadline and nc.Close.
+	server     *Server
+	nc         net.Conn // what requests come from and answers go to: patient, or TLS over it
+	patient    patient  // the accepted connection
+	onReadable func(fd uintptr) bool
+
+	// The goroutine's alone.
+	session *store.Session
+	access  access
+	fd      int   // the socket, while onReadable runs; -1: it is not at hand
+	end     error // not nil: the connection has ended, with this
+	final   bool  // the server drains, and this connection has been told
+	solo    bool  // flushing failed once: answer request by request
+	inbox   inbox
+
+	// Written by the goroutine alone, read by anyone.
+	bytesIn, bytesOut atomic.Uint64
+}
+
+// Why a connection ended, where it is not an error of the network.
+var (
+	errDrained   = errors.New("the server is shutting down")
+	errSlowFrame = errors.New("a frame took too long to arrive")
+	errSlowRead  = errors.New("the client does not read its answers")
+)
+
+const (
+	// lingerTime is how long a connection that the server ends is still read from, and what comes thrown away: closing a
+	// socket with unread bytes in it would take back answers that are on their way.
+	lingerTime = time.Second
+	// finalRead is how long a draining TLS connection is read from; it can't be asked whether something has arrived.
+	finalRead = 100 * time.Millisecond
+)
+
+func newConn(s *Server, nc net.Conn) *conn {
+	c := &conn{server: s, fd: -1, patient: patient{Conn: nc, timeout: s.config.WriteTimeout}}
+	c.nc = &c.patient
+	if s.config.TLS != nil {
+		c.nc = tls.Server(&c.patient, s.config.TLS)
+	}
+	c.onReadable = c.readable
+	return c
+}
+
+// serve runs the connection's whole life.
+func (c *conn) serve() {
+	defer c.server.forget(c)
+	defer c.nc.Close()
+	if t, ok := c.nc.(*tls.Conn); ok {
+		if err := c.handshake(t); err != nil {
+			c.log(slog.LevelWarn, "TLS handshake failed", "error", err)
+			return
+		}
+	}
+	if c.server.config.Accounts == nil {
+		c.access = accessWrite
+	}
+	c.session = c.server.config.Store.Session()
+	c.run()
+	c.session.Close()
+	c.inbox.drop(c.server)
+	c.ended()
+}
+
+func (c *conn) handshake(t *tls.Conn) error {
+	t.SetReadDeadline(time.Now().Add(c.server.config.FrameTimeout))
+	if err := t.Handshake(); err != nil {
+		return err
+	}
+	return t.SetReadDeadline(time.Time{})
+}
+
+// run reads and answers until the connection has ended. It keeps the stack shallow for the wait, which is most of the
+// connection's life.
+func (c *conn) run() {
+	if raw := rawConn(c.nc); raw != nil {
+		for c.end == nil {
+			if err := raw.Read(c.onReadable); err != nil {
+				c.waited(err)
+			}
+		}
+		return
+	}
+	c.runStream()
+}
+
+// readable reads what has come, answers it, and returns false to wait for more; true: the connection has ended. It goes
+// on until the socket has nothing more to give, because the next wake-up is for what comes after that.
+func (c *conn) readable(fd uintptr) bool {
+	w := takeWorkspace()
+	defer w.give()
+	c.fd = int(fd)
+	c.inbox.load(w)
+	for c.end == nil {
+		p := c.space(w)
+		n, err := readFD(c.fd, p)
+		switch {
+		case n > 0:
+			c.arrived(w, n)
+			if n < len(p) && c.server.draining.Load() {
+				c.stop(errDrained)
+			}
+		case err == nil:
+			c.stop(io.EOF)
+		case errors.Is(err, syscall.EAGAIN):
+			c.fd = -1
+			c.park(w)
+			// Looked at after the deadline is set: see Server.draining.
+			if c.server.draining.Load() {
+				c.stop(errDrained)
+				return true
+			}
+			return false
+		default:
+			c.stop(err)
+		}
+	}
+	c.fd = -1
+	return true
+}
+
+// runStream is run for a connection that can't be asked whether a read would wait. It waits with room for a header alone,
+// which never takes more than the next request has, and takes a workspace once something has come.
+func (c *conn) runStream() {
+	head := make([]byte, protocol.HeaderSize)
+	for c.end == nil {
+		p := head[:min(len(head), c.inbox.missing())]
+		n, err := c.nc.Read(p)
+		w := takeWorkspace()
+		c.inbox.load(w)
+		copy(c.space(w), p[:n])
+		for n > 0 {
+			c.arrived(w, n)
+			// A full read may have left something behind; and what is unfinished is on its way.
+			if err != nil || c.end != nil || n < len(p) || !c.inbox.pending(w) {
+				break
+			}
+			p = c.space(w)
+			n, err = c.nc.Read(p)
+		}
+		c.park(w)
+		w.give()
+		if err != nil && c.end == nil {
+			c.waited(err)
+		} else if c.server.draining.Load() && !c.final {
+			c.waited(os.ErrDeadlineExceeded)
+		}
+	}
+}
+
+// stop ends the connection; the first reason counts.
+func (c *conn) stop(err error) {
+	if c.end == nil {
+		c.end = err
+	}
+}
+
+// wake makes a connection that waits look up. Any goroutine may call it.
+func (c *conn) wake() { c.nc.SetReadDeadline(time.Unix(1, 0)) }
+
+// waited decides what the error that ended a wait means.
+func (c *conn) waited(err error) {
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		c.stop(err)
+		return
+	}
+	if c.server.draining.Load() {
+		// One last look at what has arrived.
+		if c.final {
+			c.stop(errDrained)
+			return
+		}
+		c.final = true
+		var until time.Time
+		if _, stream := c.nc.(*tls.Conn); stream {
+			until = time.Now().Add(finalRead)
+		}
+		c.nc.SetReadDeadline(until)
+		return
+	}
+	until := c.inbox.began.Add(c.server.config.FrameTimeout + c.inbox.extra())
+	if !time.Now().Before(until) {
+		c.stop(errSlowFrame)
+		return
+	}
+	c.nc.SetReadDeadline(until)
+}
+
+// ended logs why the connection has ended and makes sure that what was sent can arrive.
+func (c *conn) ended() {
+	var bad *notAFrameError
+	switch {
+	case errors.As(c.end, &bad):
+		c.log(slog.LevelWarn, "closing a connection that does not speak the kv protocol", "looks_like", bad.looksLike, "error", c.end)
+	case errors.Is(c.end, errSlowFrame), errors.Is(c.end, errSlowRead):
+		c.log(slog.LevelWarn, "closing a slow connection", "error", c.end)
+	case errors.Is(c.end, errDrained):
+	default:
+		c.log(slog.LevelDebug, "connection closed", "error", c.end)
+		return
+	}
+	if errors.Is(c.end, errSlowRead) {
+		return
+	}
+	if t, ok := c.nc.(*tls.Conn); ok {
+		t.CloseWrite()
+	}
+	linger(c.patient.Conn)
+}
+
+func (c *conn) log(level slog.Level, msg string, args ...any) {
+	c.server.config.Logger.Log(context.Background(), level, msg, append(args, "remote", c.nc.RemoteAddr().String())...)
+}
+
+// linger says that nothing more will be sent, and reads until the client, seeing that, closes too.
+func linger(nc net.Conn) {
+	cw, ok := nc.(interface{ CloseWrite() error })
+	if !ok || cw.CloseWrite() != nil {
+		return
+	}
+	nc.SetReadDeadline(time.Now().Add(lingerTime))
+	io.Copy(io.Discard, nc)
+}

@@ -1,0 +1,224 @@
+package netserver
+
+import (
+	"encoding/binary"
+
+	"kv/protocol"
+	"kv/store"
+)
+
+// The requests that read and write keys.
+
+func (c *conn) get(w *workspace, h protocol.Header, body []byte) error {
+	if h.Flags == 0 {
+		e := c.session.Get(body)
+		if e == nil {
+			w.out.buf = protocol.AppendHeader(w.out.buf, protocol.OpGet, uint8(protocol.StatusNotFound), h.ID, 0)
+			return nil
+		}
+		return c.appendEntry(w, h, e, false)
+	}
+	q, err := protocol.ParseGet(h.Flags, body)
+	if err != nil {
+		return err
+	}
+	var e *store.Entry
+	if q.AtVersion != 0 {
+		e = c.session.GetVersion(q.Key, q.AtVersion)
+	} else {
+		e = c.session.Get(q.Key)
+	}
+	if e == nil {
+		return protocol.ErrNotFound
+	}
+	return c.appendEntry(w, h, e, q.WithMeta)
+}
+
+func (c *conn) appendEntry(w *workspace, h protocol.Header, e *store.Entry, withMeta bool) error {
+	v := e.Value()
+	size := len(v)
+	if withMeta {
+		size += protocol.MetaSize
+	}
+	if !protocol.Fits(size) {
+		return tooLarge(h.Opcode)
+	}
+	w.out.buf = protocol.AppendHeader(w.out.buf, h.Opcode, uint8(protocol.StatusOK), h.ID, size)
+	if withMeta {
+		w.out.buf = protocol.AppendMeta(w.out.buf, meta(e))
+	}
+	w.out.value(v)
+	return nil
+}
+
+func meta(e *store.Entry) protocol.Meta {
+	return protocol.Meta{Version: e.Version(), Expiry: e.Expiry()}
+}
+
+func tooLarge(op protocol.Opcode) error {
+	return refusalf(protocol.StatusTooLarge, "the answer to %v would be longer than a frame can be", op)
+}
+
+func (c *conn) set(w *workspace, h protocol.Header, body []byte) error {
+	q, err := protocol.ParseSet(h.Flags, body)
+	if err != nil {
+		return err
+	}
+	version, err := c.session.Set(q.Key, q.Value, store.SetOptions{Conditional: q.Conditional, IfVersion: q.IfVersion, TTL: q.TTL})
+	if err != nil {
+		return err
+	}
+	w.out.buf = protocol.AppendVersion(w.out.buf, h.Opcode, h.ID, version)
+	return nil
+}
+
+func (c *conn) del(w *workspace, h protocol.Header, body []byte) (err error) {
+	if w.keys, err = protocol.ParseKeys(w.keys[:0], body); err != nil {
+		return err
+	}
+	existed, version, err := c.session.Del(w.keys)
+	if err != nil {
+		return err
+	}
+	w.out.buf = protocol.AppendDeleted(w.out.buf, h.ID, uint32(existed), version)
+	return nil
+}
+
+func (c *conn) mset(w *workspace, h protocol.Header, body []byte) (err error) {
+	if w.wire, err = protocol.ParseMSet(w.wire[:0], body); err != nil {
+		return err
+	}
+	w.pairs = w.pairs[:0]
+	for _, p := range w.wire {
+		w.pairs = append(w.pairs, store.Pair(p))
+	}
+	version, err := c.session.MSet(w.pairs)
+	if err != nil {
+		return err
+	}
+	w.out.buf = protocol.AppendVersion(w.out.buf, h.Opcode, h.ID, version)
+	return nil
+}
+
+func (c *conn) mget(w *workspace, h protocol.Header, body []byte) (err error) {
+	if w.keys, err = protocol.ParseKeys(w.keys[:0], body); err != nil {
+		return err
+	}
+	w.entries = c.session.MGet(w.entries[:0], w.keys)
+	withMeta := h.Flags&protocol.FlagWithMeta != 0
+	size := 4
+	for _, e := range w.entries {
+		size += valueSize(e, withMeta)
+	}
+	if err := c.begin(w, h, size); err != nil {
+		return err
+	}
+	w.out.buf = binary.BigEndian.AppendUint32(w.out.buf, uint32(len(w.entries)))
+	for _, e := range w.entries {
+		c.appendValue(w, e, withMeta)
+	}
+	return nil
+}
+
+func (c *conn) txn(w *workspace, h protocol.Header, body []byte) error {
+	q, err := protocol.ParseTxn(h.Flags, body)
+	if err != nil {
+		return err
+	}
+	conds := make([]store.Condition, len(q.Conditions))
+	for i, d := range q.Conditions {
+		conds[i] = store.Condition{Key: d.Key, Version: d.Version}
+	}
+	ops := make([]store.Op, len(q.Ops))
+	for i, o := range q.Ops {
+		if o.Kind != protocol.TxnGet && c.access < accessWrite {
+			return c.denied(h.Opcode)
+		}
+		ops[i] = store.Op{Kind: store.OpKind(o.Kind), Key: o.Key, Value: o.Value, TTL: o.TTL}
+	}
+	results, version, err := c.session.Txn(nil, conds, ops)
+	if err != nil {
+		return err
+	}
+	size := 12
+	for i, o := range ops {
+		size += 1 + resultSize(o.Kind, results[i], q.WithMeta)
+	}
+	if err := c.begin(w, h, size); err != nil {
+		return err
+	}
+	w.out.buf = binary.BigEndian.AppendUint64(w.out.buf, version)
+	w.out.buf = binary.BigEndian.AppendUint32(w.out.buf, uint32(len(ops)))
+	for i, o := range ops {
+		w.out.buf = append(w.out.buf, byte(o.Kind))
+		switch o.Kind {
+		case store.OpGet:
+			c.appendValue(w, results[i].Entry, q.WithMeta)
+		case store.OpDel:
+			existed := byte(0)
+			if results[i].Existed {
+				existed = 1
+			}
+			w.out.buf = append(w.out.buf, existed)
+		}
+	}
+	return nil
+}
+
+func resultSize(kind store.OpKind, r store.Result, withMeta bool) int {
+	switch kind {
+	case store.OpGet:
+		return valueSize(r.Entry, withMeta)
+	case store.OpDel:
+		return 1
+	}
+	return 0
+}
+
+// begin starts an answer with a body of size bytes. One that is sent in pieces has its request flushed first: once its
+// beginning has left it can't be taken back.
+func (c *conn) begin(w *workspace, h protocol.Header, size int) error {
+	if !protocol.Fits(size) {
+		return tooLarge(h.Opcode)
+	}
+	if size >= flushSize {
+		if !c.flush(w) {
+			return errAnswered
+		}
+		w.inPieces = true
+	}
+	w.out.buf = protocol.AppendHeader(w.out.buf, h.Opcode, uint8(protocol.StatusOK), h.ID, size)
+	return nil
+}
+
+// valueSize is how many bytes appendValue appends.
+func valueSize(e *store.Entry, withMeta bool) int {
+	switch {
+	case e == nil:
+		return 4
+	case withMeta:
+		return 4 + protocol.MetaSize + e.Len()
+	}
+	return 4 + e.Len()
+}
+
+// appendValue appends a value as MGET and TXN have it.
+func (c *conn) appendValue(w *workspace, e *store.Entry, withMeta bool) {
+	if e == nil {
+		w.out.buf = binary.BigEndian.AppendUint32(w.out.buf, protocol.Absent)
+		return
+	}
+	w.out.buf = binary.BigEndian.AppendUint32(w.out.buf, uint32(e.Len()))
+	if withMeta {
+		w.out.buf = protocol.AppendMeta(w.out.buf, meta(e))
+	}
+	c.appendPiece(w, e.Value())
+}
+
+// appendPiece appends v to an answer that begin began.
+func (c *conn) appendPiece(w *workspace, v []byte) {
+	w.out.value(v)
+	if w.inPieces && w.out.size() >= flushSize {
+		c.send(w)
+	}
+}

@@ -1,0 +1,39 @@
+// Package netserver serves a store over the wire protocol of package protocol, on any [net.Listener], with or without TLS.
+//
+//	st, err := store.Open(store.Options{})
+//	…
+//	srv, err := netserver.New(netserver.Config{Store: st})
+//	…
+//	l, err := net.Listen("tcp", "127.0.0.1:7070")
+//	…
+//	go srv.Serve(l)        // until Shutdown
+//	…
+//	err = srv.Shutdown(ctx) // answers what has arrived, then closes
+//
+// # A connection's life
+//
+// Every connection has a goroutine, and that goroutine is all that touches it. While nothing comes it waits for the socket
+// to become readable and holds no buffer: a connection that is idle costs its goroutine's stack and little more. Then it
+// takes a workspace from a pool, reads what has come, answers every whole frame in it, in order, and sends all the answers
+// with one write. Once the socket has nothing more, the workspace goes back to the pool. What has come of an unfinished
+// frame is kept in a buffer of its size.
+//
+// # What a client may cost
+//
+// Memory for a frame grows with the bytes that have arrived, at most doubling, and all frames that are larger than a
+// workspace share Config.FrameMemory. A frame over Config.Limit is read away and answered TOO_LARGE.
+//
+// A client that does not read its answers is not read from either: the server holds at most one workspace of requests and
+// about 64 KiB of answers for it (large values are not copied), and closes the connection once the client has taken nothing
+// for Config.WriteTimeout.
+//
+// A frame must be finished Config.FrameTimeout after its first byte, and one second later for each 64 KiB of it that have
+// arrived: after the first FrameTimeout, a client that sends slower than 64 KiB a second is cut off. A connection between
+// frames may stay idle for ever; dead peers are found by TCP keep-alive.
+//
+// # Durability
+//
+// No answer leaves before [store.Session.Flush] says that it can't be taken back. Where Flush fails, the requests that it
+// covers are answered UNAVAILABLE instead, and from then on the connection flushes after each request, so that reads of
+// what is durable go on.
+package netserver

@@ -1,0 +1,166 @@
+package netserver
+
+import (
+	"math"
+	"time"
+
+	"kv/protocol"
+)
+
+// inbox is what a connection keeps of a frame that has not come whole. Between wake-ups that is all it has; while there is
+// a workspace, a frame that fits into it is in there instead.
+//
+// A frame is in one of three states: small, in rest or the workspace; large, in rest alone, which grows with what arrives
+// up to the frame's size; or refused, and what is left of it is read away.
+type inbox struct {
+	rest  []byte
+	large int // the frame's size, if it is a large one; else 0
+	held  int // bytes of Config.FrameMemory that rest takes
+
+	skip    int             // bytes of a refused frame that are still to come
+	skipped int             // bytes of it that have come
+	header  protocol.Header // its header
+	refusal *protocol.Error // its answer, due when all of it has come
+
+	began time.Time // when the connection first waited for the rest of this frame; zero: it did not
+	armed bool      // a read deadline is set
+}
+
+// minRate is how many bytes of a frame must arrive per second once its first FrameTimeout is over.
+const minRate = 64 << 10
+
+// extra is how much longer than FrameTimeout the frame may take, for what has come of it.
+func (in *inbox) extra() time.Duration {
+	return time.Duration(len(in.rest)+in.skipped) * time.Second / minRate
+}
+
+// missing is how many bytes may be read without touching what comes after a large frame.
+func (in *inbox) missing() int {
+	if in.large > 0 {
+		return in.large - len(in.rest)
+	}
+	return math.MaxInt
+}
+
+// pending reports whether part of a frame has come.
+func (in *inbox) pending(w *workspace) bool { return w.n > 0 || in.large > 0 || in.skip > 0 }
+
+// load moves a small frame into the workspace.
+func (in *inbox) load(w *workspace) {
+	if in.large == 0 {
+		w.n = copy(w.in[:], in.rest)
+	}
+}
+
+// park keeps what the workspace has of an unfinished frame, before the workspace goes back, and sets the frame's deadline.
+func (c *conn) park(w *workspace) {
+	in := &c.inbox
+	if in.large == 0 {
+		if w.n == 0 {
+			in.rest = nil
+		} else {
+			in.rest = append(in.rest[:0], w.in[:w.n]...)
+		}
+	}
+	switch pending := in.pending(w); {
+	case c.final:
+	case pending && in.began.IsZero():
+		in.began = time.Now()
+		in.armed = true
+		c.nc.SetReadDeadline(in.began.Add(c.server.config.FrameTimeout))
+	case !pending && in.armed:
+		in.armed = false
+		c.nc.SetReadDeadline(time.Time{})
+	}
+}
+
+// drop forgets the frame in rest.
+func (in *inbox) drop(s *Server) {
+	in.rest, in.large = nil, 0
+	s.frameMemory.Add(-int64(in.held))
+	in.held = 0
+}
+
+// finished notes that the frame that was waited for has come.
+func (in *inbox) finished() { in.began = time.Time{} }
+
+// space is where the next bytes are to be read to.
+func (c *conn) space(w *workspace) []byte {
+	in := &c.inbox
+	if in.large == 0 {
+		return w.in[w.n:]
+	}
+	if len(in.rest) == cap(in.rest) && !c.grow(min(2*cap(in.rest), in.large)) {
+		return w.in[:]
+	}
+	return in.rest[len(in.rest):cap(in.rest)]
+}
+
+// arrived takes n bytes that were read to where space said, and answers every frame that is whole now.
+func (c *conn) arrived(w *workspace, n int) {
+	c.bytesIn.Store(c.bytesIn.Load() + uint64(n))
+	in := &c.inbox
+	if in.large > 0 {
+		in.rest = in.rest[:len(in.rest)+n]
+		if len(in.rest) == in.large {
+			in.finished()
+			c.answer(w, in.rest)
+			in.drop(c.server)
+		}
+		return
+	}
+	w.n += n
+	used := 0
+	for c.end == nil && used < w.n {
+		if in.skip > 0 {
+			k := min(in.skip, w.n-used)
+			in.skip, in.skipped, used = in.skip-k, in.skipped+k, used+k
+			if in.skip > 0 {
+				break
+			}
+			c.refused(w)
+		}
+		k := c.answer(w, w.in[used:w.n])
+		used += k
+		if k > 0 {
+			in.finished()
+		}
+		if in.skip == 0 {
+			break
+		}
+	}
+	w.n = copy(w.in[:], w.in[used:w.n])
+	if c.end == nil && w.n >= protocol.HeaderSize {
+		c.large(w)
+	}
+}
+
+// large moves a frame that the workspace has no room for to a buffer of its own.
+func (c *conn) large(w *workspace) {
+	in := &c.inbox
+	size := protocol.ParseHeader(w.in[:]).Size()
+	if size <= len(w.in) {
+		return
+	}
+	in.large = size
+	in.rest = w.in[:w.n:w.n]
+	w.n = 0
+	c.grow(min(2*len(w.in), size))
+}
+
+// grow gives a large frame's buffer room for size bytes. Where there is no memory for that, it refuses the frame and
+// returns false.
+func (c *conn) grow(size int) bool {
+	in := &c.inbox
+	if !c.server.reserve(size) {
+		in.header = protocol.ParseHeader(in.rest)
+		in.skip, in.skipped = in.large-len(in.rest), len(in.rest)
+		in.refusal = &protocol.Error{Status: protocol.StatusOutOfMemory, Message: "too many large requests at a time"}
+		in.drop(c.server)
+		return false
+	}
+	in.rest = append(make([]byte, 0, size), in.rest...)
+	c.server.frameMemory.Add(-int64(in.held))
+	in.held = size
+	return true
+}

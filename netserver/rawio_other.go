@@ -1,0 +1,15 @@
+//go:build !unix
+
+package netserver
+
+import (
+	"errors"
+	"net"
+	"syscall"
+)
+
+// rawConn returns nil: here, every connection is read as a stream.
+func rawConn(net.Conn) syscall.RawConn { return nil }
+
+func readFD(int, []byte) (int, error)  { return 0, errors.ErrUnsupported }
+func writeFD(int, []byte) (int, error) { return 0, errors.ErrUnsupported }

@@ -1,0 +1,272 @@
+package netserver
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+
+	"kv/protocol"
+	"kv/store"
+)
+
+// notAFrameError ends a connection: what came can't be a frame.
+type notAFrameError struct {
+	looksLike string
+	err       error
+}
+
+func (e *notAFrameError) Error() string { return e.err.Error() }
+func (e *notAFrameError) Unwrap() error { return e.err }
+
+// answer answers every whole frame at the start of p, sends the answers, and returns how many bytes of p it is done with.
+// A frame over the limit stops it, with the inbox set to read the frame away; bytes that can't be a frame end the
+// connection.
+func (c *conn) answer(w *workspace, p []byte) int {
+	w.batch, w.from, w.at = p, 0, 0
+	c.warm(w)
+	for c.end == nil && len(p)-w.at >= 4 {
+		rest := p[w.at:]
+		if err := protocol.CheckLength(binary.BigEndian.Uint32(rest)); err != nil {
+			c.flush(w)
+			c.stop(&notAFrameError{foreign(rest), err})
+			return w.at
+		}
+		if len(rest) < protocol.HeaderSize {
+			break
+		}
+		h := protocol.ParseHeader(rest)
+		if h.Length > c.server.config.Limit {
+			c.refuseFrame(h)
+			break
+		}
+		size := h.Size()
+		if len(rest) < size {
+			break
+		}
+		w.at += size
+		c.request(w, h, rest[protocol.HeaderSize:size])
+		if w.inPieces {
+			c.send(w)
+			w.inPieces = false
+		}
+		if c.solo || w.out.size() >= flushSize {
+			c.flush(w)
+		}
+	}
+	if w.out.size() > 0 {
+		c.flush(w)
+	}
+	return w.at
+}
+
+// warm has the store fetch what the single-key requests of the batch will touch.
+func (c *conn) warm(w *workspace) {
+	if c.access == accessNone {
+		return
+	}
+	keys := w.keys[:0]
+	for p := w.batch; len(p) >= protocol.HeaderSize; {
+		h := protocol.ParseHeader(p)
+		if h.Length > c.server.config.Limit || h.Size() > len(p) || protocol.CheckLength(h.Length) != nil {
+			break
+		}
+		if key, ok := singleKey(h, p[protocol.HeaderSize:h.Size()]); ok {
+			keys = append(keys, key)
+		}
+		p = p[h.Size():]
+	}
+	if len(keys) > 1 {
+		c.session.Warm(keys)
+	}
+	w.keys = keys
+}
+
+// singleKey returns the key of a request that has exactly one; what its body is like otherwise is looked at later.
+func singleKey(h protocol.Header, body []byte) (key []byte, ok bool) {
+	switch h.Opcode {
+	case protocol.OpGet:
+		return body, h.Flags&protocol.FlagAtVersion == 0
+	case protocol.OpSet:
+		q, err := protocol.ParseSet(h.Flags, body)
+		return q.Key, err == nil
+	}
+	return nil, false
+}
+
+// refuseFrame has a frame over the limit read away.
+func (c *conn) refuseFrame(h protocol.Header) {
+	c.inbox.header, c.inbox.skip, c.inbox.skipped = h, h.Size(), 0
+	c.inbox.refusal = &protocol.Error{
+		Status:  protocol.StatusTooLarge,
+		Message: fmt.Sprintf("a frame of length %d, the limit is %d", h.Length, c.server.config.Limit),
+	}
+}
+
+// refused answers a refused frame, all of which has come.
+func (c *conn) refused(w *workspace) {
+	in := &c.inbox
+	w.out.buf = protocol.AppendError(w.out.buf, in.header.Opcode, in.header.ID, in.refusal)
+	in.skipped, in.refusal = 0, nil
+	in.finished()
+	c.send(w)
+}
+
+// flush makes sure that what the answers tell can't be taken back, and sends them. If it can't, it answers the requests
+// that they belong to UNAVAILABLE instead, and returns false.
+func (c *conn) flush(w *workspace) bool {
+	err := c.session.Flush()
+	if err != nil {
+		c.unflushed(w, err)
+	}
+	w.from = w.at
+	c.send(w)
+	return err == nil
+}
+
+// unflushed replaces the answers that flushing failed for. A journal that failed stays failed, so from now on each request
+// is flushed by itself: then what is read of what is durable may leave.
+func (c *conn) unflushed(w *workspace, err error) {
+	w.out.reset()
+	e := failure(err)
+	for p := w.batch[w.from:w.at]; len(p) > 0; {
+		h := protocol.ParseHeader(p)
+		w.out.buf = protocol.AppendError(w.out.buf, h.Opcode, h.ID, e)
+		p = p[h.Size():]
+	}
+	c.solo = true
+}
+
+// send sends the answers. If that fails it ends the connection.
+func (c *conn) send(w *workspace) {
+	out := &w.out
+	if out.size() == 0 || c.end != nil {
+		out.reset()
+		return
+	}
+	c.bytesOut.Store(c.bytesOut.Load() + uint64(out.size()))
+	var err error
+	if len(out.list) == 0 {
+		err = c.write(out.buf)
+	} else {
+		out.cutOff()
+		err = c.writeList(out.list)
+	}
+	if err != nil {
+		c.stop(err)
+	}
+	out.reset()
+}
+
+// write sends p: at once, if the socket takes it.
+func (c *conn) write(p []byte) error {
+	if c.fd >= 0 {
+		n, err := writeFD(c.fd, p)
+		if n == len(p) || err != nil {
+			return err
+		}
+		p = p[n:]
+	}
+	_, err := c.nc.Write(p)
+	return err
+}
+
+// writeList sends the pieces in list.
+func (c *conn) writeList(list net.Buffers) error {
+	if c.nc == &c.patient {
+		return c.patient.writeBuffers(&list)
+	}
+	_, err := list.WriteTo(c.nc)
+	return err
+}
+
+// request answers one request. The order of the checks is the protocol's.
+func (c *conn) request(w *workspace, h protocol.Header, body []byte) {
+	var err error
+	switch {
+	case h.Reserved != 0:
+		err = refusalf(protocol.StatusBadRequest, "the reserved bytes are 0x%04x, not 0", h.Reserved)
+	case !h.Opcode.Known():
+		err = refusalf(protocol.StatusUnknownOpcode, "no %v in protocol version %d", h.Opcode, protocol.Version)
+	case c.access < accessNeeded(h.Opcode):
+		err = c.denied(h.Opcode)
+	case !h.Opcode.AllowsFlags(h.Flags):
+		err = refusalf(protocol.StatusBadRequest, "%v with unknown flags 0x%02x", h.Opcode, h.Flags)
+	default:
+		err = c.execute(w, h, body)
+	}
+	if err != nil && err != errAnswered {
+		w.out.buf = protocol.AppendError(w.out.buf, h.Opcode, h.ID, failure(err))
+	}
+}
+
+// errAnswered says that a request has had its answer already.
+var errAnswered = errors.New("answered")
+
+// execute runs a request that passed all checks but that of its body. It either appends the answer or returns an error.
+func (c *conn) execute(w *workspace, h protocol.Header, body []byte) error {
+	switch h.Opcode {
+	case protocol.OpGet:
+		return c.get(w, h, body)
+	case protocol.OpSet:
+		return c.set(w, h, body)
+	case protocol.OpDel:
+		return c.del(w, h, body)
+	case protocol.OpMGet:
+		return c.mget(w, h, body)
+	case protocol.OpMSet:
+		return c.mset(w, h, body)
+	case protocol.OpTxn:
+		return c.txn(w, h, body)
+	case protocol.OpStats:
+		return c.stats(w, h, body)
+	case protocol.OpPing:
+		return c.ping(w, h, body)
+	case protocol.OpHello:
+		return c.hello(w, h, body)
+	case protocol.OpScan:
+		return c.scan(w, h, body)
+	case protocol.OpHistory:
+		return c.history(w, h, body)
+	case protocol.OpRollback:
+		return c.rollback(w, h, body)
+	case protocol.OpSnapshot:
+		return c.snapshot(w, h, body)
+	case protocol.OpBackup:
+		return c.backup(w, h, body)
+	}
+	return refusalf(protocol.StatusUnknownOpcode, "%v is not served", h.Opcode)
+}
+
+func refusalf(status protocol.Status, format string, args ...any) error {
+	return &protocol.Error{Status: status, Message: fmt.Sprintf(format, args...)}
+}
+
+// failure returns what the client is told of err.
+func failure(err error) *protocol.Error {
+	var refusal *protocol.Error
+	if errors.As(err, &refusal) {
+		return refusal
+	}
+	var conflict *store.ConflictError
+	if errors.As(err, &conflict) {
+		return &protocol.Error{Status: protocol.StatusConflict, Version: conflict.Version, Index: conflict.Index}
+	}
+	for _, f := range failures {
+		if errors.Is(err, f.err) {
+			return &protocol.Error{Status: f.status, Message: err.Error()}
+		}
+	}
+	return &protocol.Error{Status: protocol.StatusInternal, Message: err.Error()}
+}
+
+var failures = []struct {
+	err    error
+	status protocol.Status
+}{
+	{store.ErrOutOfMemory, protocol.StatusOutOfMemory},
+	{store.ErrReadOnly, protocol.StatusUnavailable},
+	{store.ErrTooLarge, protocol.StatusTooLarge},
+	{store.ErrNoVersion, protocol.StatusNotFound},
+	{store.ErrStaleCursor, protocol.StatusBadRequest},
+}

@@ -1,0 +1,209 @@
+package netserver
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"kv/protocol"
+)
+
+// ErrServerClosed is what Serve returns after Shutdown.
+var ErrServerClosed = errors.New("netserver: server closed")
+
+// Server serves one store on any number of listeners.
+type Server struct {
+	config  Config // fixed
+	started time.Time
+
+	// draining is set once, before the waiting connections are woken. A connection that is about to wait looks at it last,
+	// so it sees either the flag or the wake-up.
+	draining atomic.Bool
+	drained  chan struct{} // closed when draining is set
+
+	frameMemory atomic.Int64 // bytes in the buffers of large frames, of all connections
+
+	mu        sync.Mutex // guards what follows
+	listeners map[net.Listener]struct{}
+	conns     map[*conn]struct{}
+	accepted  uint64         // connections served so far
+	refused   uint64         // connections that MaxConnections kept out
+	closedIn  uint64         // bytes received on connections that are closed
+	closedOut uint64         // bytes sent on them
+	refusing  int            // connections that are being told UNAVAILABLE
+	active    sync.WaitGroup // Serve calls and connections; Add only while draining is not set
+}
+
+// New makes a server. It serves nothing before Serve is called.
+func New(c Config) (*Server, error) {
+	c, err := c.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	return &Server{
+		config:    c,
+		started:   time.Now(),
+		drained:   make(chan struct{}),
+		listeners: make(map[net.Listener]struct{}),
+		conns:     make(map[*conn]struct{}),
+	}, nil
+}
+
+// Serve accepts connections on l and serves each until it ends. It returns ErrServerClosed after Shutdown, and closes l
+// in any case. It may be called for several listeners.
+func (s *Server) Serve(l net.Listener) error {
+	defer l.Close()
+	if !s.addListener(l) {
+		return ErrServerClosed
+	}
+	defer s.removeListener(l)
+
+	var pause time.Duration // not 0: accepting fails, and that has been logged
+	for {
+		nc, err := l.Accept()
+		switch {
+		case err == nil:
+			pause = 0
+			s.admit(nc)
+		case s.draining.Load():
+			return ErrServerClosed
+		case errors.Is(err, net.ErrClosed):
+			return err
+		default:
+			// Out of descriptors or memory, or a peer that left: what others give back will do.
+			if pause == 0 {
+				s.config.Logger.Error("can't accept connections, trying again", "error", err)
+			}
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			select {
+			case <-time.After(pause):
+			case <-s.drained:
+			}
+		}
+	}
+}
+
+func (s *Server) addListener(l net.Listener) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.draining.Load() {
+		return false
+	}
+	s.listeners[l] = struct{}{}
+	s.active.Add(1)
+	return true
+}
+
+func (s *Server) removeListener(l net.Listener) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.listeners, l)
+	s.active.Done()
+}
+
+// admit starts serving nc, or turns it away.
+func (s *Server) admit(nc net.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.draining.Load() {
+		nc.Close()
+		return
+	}
+	if len(s.conns) >= s.config.MaxConnections {
+		s.refused++
+		s.refuse(nc)
+		return
+	}
+	s.accepted++
+	c := newConn(s, nc)
+	s.conns[c] = struct{}{}
+	s.active.Add(1)
+	go c.serve()
+}
+
+// maxRefusing is how many connections may be told at a time that there are too many; more are closed without a word.
+const maxRefusing = 64
+
+// refuse tells nc that there are too many connections, and closes it. It is called with mu held.
+func (s *Server) refuse(nc net.Conn) {
+	if s.refusing >= maxRefusing {
+		nc.Close()
+		return
+	}
+	s.refusing++
+	s.active.Add(1)
+	go func() {
+		defer s.active.Done()
+		defer nc.Close()
+		e := &protocol.Error{Status: protocol.StatusUnavailable, Message: "too many connections"}
+		// Where TLS is spoken there is no one to tell before a handshake, which is what there is no room for.
+		if s.config.TLS == nil {
+			nc.SetDeadline(time.Now().Add(lingerTime))
+			if _, err := nc.Write(protocol.AppendError(nil, 0, 0, e)); err == nil {
+				linger(nc)
+			}
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.refusing--
+	}()
+}
+
+// forget takes a connection that has ended out of the books.
+func (s *Server) forget(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+	s.closedIn += c.bytesIn.Load()
+	s.closedOut += c.bytesOut.Load()
+	s.active.Done()
+}
+
+// Draining reports whether Shutdown was called.
+func (s *Server) Draining() bool { return s.draining.Load() }
+
+// Shutdown stops accepting, lets every connection answer what has arrived, and closes it. It returns when all are closed;
+// those that are not when ctx ends are cut off, and the error is that of ctx.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	if !s.draining.Swap(true) {
+		close(s.drained)
+	}
+	for l := range s.listeners {
+		l.Close()
+	}
+	for c := range s.conns {
+		c.wake()
+	}
+	s.mu.Unlock()
+
+	done := make(chan struct{})
+	go func() {
+		s.active.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+	}
+	s.mu.Lock()
+	for c := range s.conns {
+		c.nc.Close()
+	}
+	s.mu.Unlock()
+	<-done
+	return ctx.Err()
+}
+
+// reserve takes n bytes of Config.FrameMemory, or returns false if that is used up.
+func (s *Server) reserve(n int) bool {
+	if s.frameMemory.Add(int64(n)) <= s.config.FrameMemory {
+		return true
+	}
+	s.frameMemory.Add(-int64(n))
+	return false
+}
