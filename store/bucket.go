@@ -113,6 +113,9 @@ func (b *bucket) setVersion(v uint64) {
 
 // inline returns the entries that stand right behind the header.
 func (b *bucket) inline() []*Entry {
+	if b.meta&countMask == 0 {
+		return nil // there may be nothing behind the header to point to
+	}
 	// Safe: allocBucket and extendedBucket give the object as many pointers here as the count says.
 	return unsafe.Slice((**Entry)(unsafe.Add(unsafe.Pointer(b), bucketHeader)), b.meta&countMask)
 }

@@ -63,7 +63,11 @@ func buildEntry(key, value []byte, expiry uint64, deleted uint32) *Entry {
 	return e
 }
 
+// bytes returns n bytes of the object.
 func (e *Entry) bytes(at, n int) []byte {
+	if n == 0 {
+		return []byte{} // a pointer behind the last byte would be one to another object
+	}
 	return unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(e), at)), n)
 }
 

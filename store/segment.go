@@ -47,7 +47,7 @@ func (d *directory) index(h uint64) uint64 { return h << shardBits >> d.shift }
 func (d *directory) segment(h uint64) *segment { return d.segments[d.index(h)].Load() }
 
 // last returns the highest hash that belongs to the same segment, g, as h.
-func (g *segment) last(h uint64) uint64 { return h | 1<<(64-shardBits-g.depth) - 1 }
+func (g *segment) last(h uint64) uint64 { return h | (1<<(64-shardBits-g.depth) - 1) }
 
 // split makes two segments of the one that h belongs to, and returns the change in memory. The shard's lock is held.
 //
