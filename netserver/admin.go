@@ -2,6 +2,7 @@ package netserver
 
 import (
 	"encoding/binary"
+	"errors"
 
 	"kv/protocol"
 	"kv/store"
@@ -98,6 +99,9 @@ func (c *conn) history(w *workspace, h protocol.Header, body []byte) error {
 		return err
 	}
 	revisions := c.session.History(nil, q.Key, int(q.Limit))
+	if len(revisions) == 0 {
+		return protocol.ErrNotFound
+	}
 	size := 4
 	for _, r := range revisions {
 		size += 20 + r.Entry.Len()
@@ -135,13 +139,12 @@ func (c *conn) snapshot(w *workspace, h protocol.Header, body []byte) error {
 	if len(body) != 0 {
 		return refusalf(protocol.StatusBadRequest, "SNAPSHOT has no body, this one has %d bytes", len(body))
 	}
-	snapshots, err := c.snapshots()
-	if err != nil {
-		return err
+	if c.server.config.Snapshots == nil {
+		return refusalf(protocol.StatusUnavailable, "the server has no data folder")
 	}
-	version, size, err := snapshots.Snapshot()
+	version, size, err := c.server.config.Snapshots.Snapshot()
 	if err != nil {
-		return refusalf(protocol.StatusUnavailable, "%v", err)
+		return unavailable(err)
 	}
 	w.out.buf = protocol.SnapshotResponse{Version: version, Bytes: size}.AppendTo(w.out.buf, h.ID)
 	return nil
@@ -152,13 +155,12 @@ func (c *conn) backup(w *workspace, h protocol.Header, body []byte) error {
 	if err != nil {
 		return err
 	}
-	snapshots, err := c.snapshots()
-	if err != nil {
-		return err
+	if c.server.config.Backups == nil {
+		return refusalf(protocol.StatusUnavailable, "the server makes no backups")
 	}
-	next, chunk, err := snapshots.Backup(q.Handle)
+	next, chunk, err := c.server.config.Backups.Backup(q.Handle)
 	if err != nil {
-		return refusalf(protocol.StatusUnavailable, "%v", err)
+		return unavailable(err)
 	}
 	if err := c.begin(w, h, 8+len(chunk)); err != nil {
 		return err
@@ -168,9 +170,11 @@ func (c *conn) backup(w *workspace, h protocol.Header, body []byte) error {
 	return nil
 }
 
-func (c *conn) snapshots() (Snapshots, error) {
-	if c.server.config.Snapshots == nil {
-		return nil, refusalf(protocol.StatusUnavailable, "the server has no data folder")
+// unavailable is the answer where what is behind the store failed, unless err is an answer of its own.
+func unavailable(err error) error {
+	var refusal *protocol.Error
+	if errors.As(err, &refusal) {
+		return refusal
 	}
-	return c.server.config.Snapshots, nil
+	return refusalf(protocol.StatusUnavailable, "%v", err)
 }

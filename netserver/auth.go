@@ -17,7 +17,7 @@ import (
 type access uint8
 
 const (
-	accessNone  access = iota // HELLO and PING
+	accessNone  access = iota // HELLO
 	accessRead                // all that changes nothing
 	accessWrite               // everything
 )
@@ -26,7 +26,7 @@ const (
 // for more once it is parsed.)
 func accessNeeded(op protocol.Opcode) access {
 	switch op {
-	case protocol.OpHello, protocol.OpPing:
+	case protocol.OpHello:
 		return accessNone
 	case protocol.OpSet, protocol.OpDel, protocol.OpMSet, protocol.OpRollback, protocol.OpSnapshot:
 		return accessWrite

@@ -42,20 +42,27 @@ type Config struct {
 	Accounts *Accounts
 	// MemoryLimit is the store's limit, for STATS to tell; 0: none.
 	MemoryLimit int64
-	// Snapshots is the data folder, for SNAPSHOT and BACKUP; nil: there is none, and they are UNAVAILABLE.
+	// Snapshots does what SNAPSHOT asks for; nil: there is no data folder, and it is UNAVAILABLE.
 	Snapshots Snapshots
+	// Backups does what BACKUP asks for; nil: it is UNAVAILABLE.
+	Backups Backups
 	// Logger gets the server's messages, which never hold a key or a value; nil: nobody does.
 	Logger *slog.Logger
 	// Name is what HELLO calls the server, name and version, for a person.
 	Name string
 }
 
-// Snapshots is what SNAPSHOT and BACKUP need of a data folder. Its methods are called from many goroutines.
+// Snapshots writes snapshots to a data folder. It is called from many goroutines.
 type Snapshots interface {
 	// Snapshot writes a snapshot, waits until it is durable, and says which version it reaches and how many bytes it has.
+	// An error that is no *protocol.Error is answered UNAVAILABLE.
 	Snapshot() (version, bytes uint64, err error)
+}
+
+// Backups reads the store out in chunks. It is called from many goroutines.
+type Backups interface {
 	// Backup returns the next chunk of a backup and the handle to continue with, 0 after the last chunk. With handle 0 it
-	// begins one.
+	// begins one. An error that is no *protocol.Error is answered UNAVAILABLE.
 	Backup(handle uint64) (next uint64, chunk []byte, err error)
 }
 

@@ -1,0 +1,152 @@
+// Package nettest drives a real kv server with raw frames, from Go tests: of this project, and of anyone who writes a
+// client, a proxy or a server of the protocol.
+//
+//	func TestGetAbsent(t *testing.T) {
+//		srv := nettest.Start(t, nettest.Options{})
+//		c := srv.Dial()
+//		c.Send(protocol.Get{Key: []byte("a")}.AppendTo(nil, 7))
+//		c.Expect(protocol.OpGet, protocol.StatusNotFound, 7)
+//	}
+//
+// Start serves a new store on a free loopback port. When the test ends, everything is shut down, and the test fails if a
+// connection or a goroutine is left behind or the store's structure is damaged. Because goroutines are counted, tests that
+// use this package do not run in parallel with others of their process.
+//
+// What goes wrong on the way, a frame that is not the expected one or does not come for 10 seconds, fails the test at once.
+// [Each] runs one test body over every transport.
+package nettest
+
+import (
+	"context"
+	"crypto/tls"
+	"log/slog"
+	"net"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"kv/netserver"
+	"kv/store"
+)
+
+// Timeout is how long a test waits for anything that should happen.
+const Timeout = 10 * time.Second
+
+// Options say what server to start. The zero value is a server with an empty store in memory and no limits of its own.
+type Options struct {
+	Store  store.Options
+	Config netserver.Config // its Store, TLS and Logger are filled in
+	TLS    bool             // serve TLS, with a certificate made for the test
+}
+
+// Server is a running server.
+type Server struct {
+	*netserver.Server
+	Addr  string // the address that it listens on
+	Store *store.Store
+	Log   *Log // what it logged
+
+	t      testing.TB
+	client *tls.Config // nil: no TLS
+}
+
+// Start starts a server that runs until the test ends.
+func Start(t testing.TB, o Options) *Server {
+	t.Helper()
+	before := goleak.IgnoreCurrent()
+	st, err := store.Open(o.Store)
+	require.NoError(t, err)
+
+	s := &Server{Store: st, Log: &Log{}, t: t}
+	o.Config.Store = st
+	o.Config.Logger = slog.New(slog.NewTextHandler(s.Log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	if o.TLS {
+		o.Config.TLS, s.client = certificate(t)
+	}
+	s.Server, err = netserver.New(o.Config)
+	require.NoError(t, err)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	s.Addr = l.Addr().String()
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(l) }()
+
+	t.Cleanup(func() {
+		s.Shutdown()
+		require.ErrorIs(t, <-served, netserver.ErrServerClosed)
+		require.NoError(t, st.Check(), "the store's structure")
+		require.NoError(t, st.Close())
+		goleak.VerifyNone(t, before)
+	})
+	return s
+}
+
+// Each runs one test body over every transport: plain TCP and TLS.
+func Each(t *testing.T, o Options, test func(t *testing.T, s *Server)) {
+	for _, o.TLS = range []bool{false, true} {
+		name := "plain"
+		if o.TLS {
+			name = "TLS"
+		}
+		t.Run(name, func(t *testing.T) { test(t, Start(t, o)) })
+	}
+}
+
+// Shutdown shuts the server down and fails the test if that takes too long. It may be called again.
+func (s *Server) Shutdown() {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), Timeout)
+	defer cancel()
+	require.NoError(s.t, s.Server.Shutdown(ctx), "a connection was left behind")
+}
+
+// Dial opens a connection, which is closed when the test ends, if not before.
+func (s *Server) Dial() *Conn {
+	s.t.Helper()
+	nc, err := net.DialTimeout("tcp", s.Addr, Timeout)
+	require.NoError(s.t, err)
+	c := &Conn{Conn: nc, tcp: nc.(*net.TCPConn), t: s.t}
+	if s.client != nil {
+		secured := tls.Client(nc, s.client)
+		require.NoError(s.t, secured.SetDeadline(time.Now().Add(Timeout)))
+		require.NoError(s.t, secured.Handshake())
+		c.Conn = secured
+	}
+	s.t.Cleanup(func() { c.Conn.Close() })
+	return c
+}
+
+// Stat returns one of the figures of STATS.
+func (s *Server) Stat(name string) uint64 {
+	stats := s.Stats()
+	for _, st := range stats {
+		if st.Name == name {
+			return st.Value
+		}
+	}
+	require.Failf(s.t, "no such figure", "%s is not in %v", name, stats)
+	return 0
+}
+
+// Await waits until a figure of STATS has reached at least n: "bytes_in", for one, says that the server has read what was
+// sent to it.
+func (s *Server) Await(name string, n uint64) {
+	s.t.Helper()
+	require.Eventually(s.t, func() bool { return s.Stat(name) >= n }, Timeout, time.Millisecond, "%s is %d, not %d", name, s.Stat(name), n)
+}
+
+// AwaitConnections waits until exactly n connections are open.
+func (s *Server) AwaitConnections(n uint64) {
+	s.t.Helper()
+	require.Eventually(s.t, func() bool { return s.Stat("connections") == n }, Timeout, time.Millisecond)
+}
+
+// AwaitLog waits for a log line that has all of these in it.
+func (s *Server) AwaitLog(parts ...string) {
+	s.t.Helper()
+	require.Eventually(s.t, func() bool { return slices.ContainsFunc(s.Log.Lines(), hasAll(parts)) },
+		Timeout, time.Millisecond, "no log line with %q", parts)
+}
