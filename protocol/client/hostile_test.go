@@ -340,18 +340,17 @@ func FuzzHostileServer(f *testing.F) {
 		go func() {
 			defer close(server)
 			defer theirs.Close()
-			theirs.SetReadDeadline(time.Now().Add(10 * time.Second))
-			readRequest(theirs)
-			next, rest := helloAnswer.AppendTo(nil, 1), answers
-			for len(next) > 0 {
-				if _, err := theirs.Write(next); err != nil {
-					return
-				}
+			frame, rest := helloAnswer.AppendTo(nil, 1), answers
+			for whole := true; whole; {
 				if _, ok := readRequest(theirs); !ok {
 					return
 				}
-				next, rest = cutFrame(rest)
+				if _, err := theirs.Write(frame); err != nil {
+					return
+				}
+				frame, rest, whole = cutFrame(rest)
 			}
+			theirs.Write(frame)
 		}()
 		c := newClient(ours, "pipe", 0)
 		ctx := context.Background()
@@ -370,12 +369,12 @@ func FuzzHostileServer(f *testing.F) {
 	})
 }
 
-// cutFrame takes the first frame off b; all of it where that is none.
-func cutFrame(b []byte) (frame, rest []byte) {
+// cutFrame takes the first frame off b; where that is none it is not whole, but all of b.
+func cutFrame(b []byte) (frame, rest []byte, whole bool) {
 	if len(b) >= protocol.HeaderSize {
 		if h := protocol.ParseHeader(b); protocol.CheckLength(h.Length) == nil && h.Size() <= len(b) {
-			return b[:h.Size()], b[h.Size():]
+			return b[:h.Size()], b[h.Size():], true
 		}
 	}
-	return b, nil
+	return b, nil, false
 }

@@ -256,10 +256,11 @@ func TestStatusesBecomeErrors(t *testing.T) {
 func TestNotSent(t *testing.T) {
 	addr := fakeServer(t, answering(echo))
 	c := dial(t, addr, Options{})
-	_, err := c.Set(soon(t), protocol.Set{Value: make([]byte, protocol.DefaultLimit)})
+	c.hello.Limit = 1000
+	_, err := c.Set(soon(t), protocol.Set{Value: make([]byte, 1000)})
 	assert.ErrorIs(t, err, protocol.ErrTooLarge)
 	assert.NotErrorIs(t, err, ErrUnknown)
-	_, err = c.MSet(soon(t), protocol.Pair{Value: make([]byte, 1<<28)})
+	_, err = c.checkFrame(make([]byte, 1<<28+4), 1)
 	assert.ErrorIs(t, err, protocol.ErrTooLarge)
 	_, err = c.Scan(soon(t), protocol.Scan{Cursor: make([]byte, 1<<16)})
 	assert.ErrorIs(t, err, protocol.ErrBadRequest)
