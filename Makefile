@@ -1,0 +1,57 @@
+# `make help` lists what there is. Two are enough to begin with: `make run` and `make test`.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+BUILD := go build -trimpath -ldflags '-X main.version=$(VERSION)'
+
+# The modules beside the project's own: they are checked too, but nobody who uses the project inherits them.
+NESTED := .ci/tools store/peers
+
+BENCH ?= .
+FUZZTIME ?= 5m
+SOAKTIMEOUT ?= 6h
+
+.PHONY: help build run test lint realinput bench bench-peers fuzz soak clean tools
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+
+build: ## the server bin/kvd and the client bin/kvc
+	@$(BUILD) -o bin/ ./cmd/...
+
+run: build ## an empty store on a free port, and the shell on it; it ends with the shell
+	@.ci/play
+
+test: build lint realinput ## all that must hold before a change goes in
+	@go test -race -timeout 12m -json ./... | bin/testsum
+
+lint: tools # what needs no run: format, vet, staticcheck
+	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not gofmt-ed:" $$unformatted >&2; exit 1; fi
+	@go vet ./...
+	@bin/staticcheck ./...
+	@for m in $(NESTED); do go -C $$m vet ./...; (cd $$m && $(CURDIR)/bin/staticcheck ./...); done
+
+realinput: build tools # the Go distribution's own sources through kvc and back
+	@.ci/realinput
+
+bench: ## the project's benchmarks, then the maps that the store is measured against; BENCH=regexp
+	@go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+	@go -C store/peers test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 0 -cpu 1,2 .
+
+bench-peers: build ## kvd beside Redis and memcached over TCP; docs/benchmarks.md says what it needs
+	@.ci/bench-peers
+
+fuzz: ## every fuzz target, each for FUZZTIME
+	@FUZZTIME=$(FUZZTIME) .ci/fuzz
+
+soak: ## the fault recipes at full length: hours
+	@KV_SOAK=1 go test -count=1 -timeout $(SOAKTIMEOUT) ./...
+
+clean: ## remove what was built
+	@rm -rf bin
+
+tools: # what the checks are made with, pinned in .ci/tools
+	@go -C .ci/tools build -o $(CURDIR)/bin/ ./... honnef.co/go/tools/cmd/staticcheck
