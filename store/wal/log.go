@@ -92,7 +92,7 @@ type Log struct {
 	running  bool       // the flusher runs: Replay has returned
 	closing  bool       // Close was called
 	err      error      // why nothing can be written any more; once set, never changed
-	tap      *tap       // nil: no backup runs
+	failed   error      // err, if it is a failure
 
 	// durable is the version up to which Wait returns at once, MaxUint64 where the policy promises nothing. Only the
 	// flusher stores it, after the sync that makes it true.
@@ -170,10 +170,7 @@ func lockFolder(fs vfs.FS, dir string, create bool) (io.Closer, error) {
 func (l *Log) Failed() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closing {
-		return nil
-	}
-	return l.err
+	return l.failed
 }
 
 // Sync waits until all that was appended before is on disk, whatever the policy.
@@ -237,9 +234,7 @@ func (l *Log) Close() error {
 	if !first {
 		return nil
 	}
-	l.mu.Lock()
-	err := l.err
-	l.mu.Unlock()
+	err := l.Failed()
 	if err := l.lock.Close(); err != nil {
 		return fmt.Errorf("data folder %s: %w", l.o.Dir, err)
 	}

@@ -74,6 +74,14 @@ func (e *encoder) record(version uint64, synced int64, entries []*store.Entry) {
 	e.end(at, first)
 }
 
+// frame adds a frame with this body.
+func (e *encoder) frame(body []byte) {
+	at := len(e.buf)
+	e.buf = append(e.buf, make([]byte, frameHeader)...)
+	e.buf = append(e.buf, body...)
+	e.end(at, len(e.large))
+}
+
 func (e *encoder) entry(x *store.Entry) {
 	var flags byte
 	if x.Deleted() {

@@ -2,10 +2,7 @@ package wal
 
 import (
 	"fmt"
-	"io"
 	"path/filepath"
-	"runtime"
-	"sync/atomic"
 	"time"
 
 	"kv/store"
@@ -34,15 +31,15 @@ import (
 //
 // The steps:
 //
-//	1. Append: lock; version = last + 1; push the entries, which are immutable, on the open batch; unlock. Nothing is copied
-//	   or encoded here, since the keys' locks are held.
-//	2. The flusher, one goroutine, takes the whole batch. What is appended from now on goes to the next one.
-//	3. It encodes the records, with the position of the last sync, and writes them in large chunks, large values straight
-//	   from their entries.
-//	4. It syncs, as the policy says, and stores durable.
-//	5. It closes the batch's channel: all that wait for any version in it go on at once. Those that appended meanwhile wait
-//	   for the next batch's channel, so nobody is woken in vain.
-//	6. Where the file has grown enough, or a snapshot asks for it, it syncs and begins the next one.
+//  1. Append: lock; version = last + 1; push the entries, which are immutable, on the open batch; unlock. Nothing is copied
+//     or encoded here, since the keys' locks are held.
+//  2. The flusher, one goroutine, takes the whole batch. What is appended from now on goes to the next one.
+//  3. It encodes the records, with the position of the last sync, and writes them in large chunks, large values straight
+//     from their entries.
+//  4. It syncs, as the policy says, and stores durable.
+//  5. It closes the batch's channel: all that wait for any version in it go on at once. Those that appended meanwhile wait
+//     for the next batch's channel, so nobody is woken in vain.
+//  6. Where the file has grown enough, or a snapshot asks for it, it syncs and begins the next one.
 //
 // Rejected: encoding in the appending goroutine into a shared buffer, as many logs do. It spreads the work over the cores,
 // but puts a copy of every value under the keys' locks and the log's, where a large one makes all others wait; entries
@@ -60,13 +57,15 @@ type flusher struct {
 	id     uint64 // of the store
 	seq    uint64 // of the file
 	base   int64  // the position of its first byte
-	size   int64  // its bytes, written or not yet known to have failed
+	size   int64  // its bytes
 	synced int64  // the position up to which the log is on disk
 	name   string
 	file   vfs.File
 	enc    encoder
-	marked bool      // the last record says all that can be said: nothing was written since, or synced
-	due    time.Time // policy Interval: when to sync; zero: nothing to be synced
+
+	dirty  bool      // there are writes behind the last sync
+	marked bool      // the file says how far it was synced: nothing was synced since the last mark
+	since  time.Time // when it became dirty, or was synced
 }
 
 // Append is part of store.Journal.
@@ -90,9 +89,6 @@ func (l *Log) Append(floor uint64, entries []*store.Entry) (uint64, error) {
 	b.last = version
 	before := l.queued
 	l.queued += n
-	if l.tap != nil {
-		l.tap.add(write{version, entries}, n)
-	}
 	// Under Always the flusher sleeps only while nothing is queued. Under the other policies it sleeps on purpose, for a
 	// fuller batch, unless there is enough.
 	wake := len(b.writes) == 1 || before < writeChunk && l.queued >= writeChunk
@@ -147,6 +143,11 @@ func (l *Log) Wait(version uint64) error {
 func (l *Log) run() {
 	defer close(l.ended)
 	f := &l.f
+	defer func() {
+		if f.file != nil {
+			f.file.Close()
+		}
+	}()
 	for {
 		b, requests, closing := l.take()
 		err := l.flush(b, len(requests) > 0 || closing)
@@ -159,8 +160,8 @@ func (l *Log) run() {
 			}
 			if err == nil {
 				r.seq, r.base = f.seq, f.base
-				close(r.done)
 			}
+			close(r.done)
 		}
 		if err == nil && f.size >= l.o.RotateBytes {
 			err = l.rotate()
@@ -169,27 +170,26 @@ func (l *Log) run() {
 			err = l.end()
 		}
 		if err != nil {
-			l.fail(b, requests, err)
+			l.fail(err)
 			return
 		}
 		if closing {
 			l.refuse(fmt.Errorf("%w: the log is closed", store.ErrReadOnly))
 			return
 		}
-		l.snap.consider(l.stat.sinceSnapshot.Load())
+		l.snap.consider(l)
 	}
 }
 
 // take waits until there is something to do, and returns the batch to write, which may be empty.
 func (l *Log) take() (b *batch, requests []*request, closing bool) {
-	f := &l.f
 	lingered := l.o.Sync == Always
 	for {
+		own, hasOwn := l.f.next(l.o)
 		l.mu.Lock()
-		urgent := len(l.requests) > 0 || l.closing || l.open.bytes >= writeChunk
-		overdue := !f.due.IsZero() && !time.Now().Before(f.due)
 		waiting := len(l.open.writes) > 0
-		if urgent || overdue || waiting && lingered {
+		if waiting && lingered || l.open.bytes >= writeChunk || len(l.requests) > 0 || l.closing ||
+			hasOwn && !time.Now().Before(own) {
 			b, requests, closing = l.open, l.requests, l.closing
 			l.busy, l.open, l.requests = b, newBatch(), nil
 			l.mu.Unlock()
@@ -201,43 +201,206 @@ func (l *Log) take() (b *batch, requests []*request, closing bool) {
 		switch {
 		case waiting:
 			timeout, lingered = time.After(linger), true
-		case !f.due.IsZero():
-			timeout = time.After(time.Until(f.due))
-		case !f.marked && l.o.Sync != Never:
-			timeout = time.After(restAfter)
+		case hasOwn:
+			timeout = time.After(time.Until(own))
 		}
 		select {
 		case <-l.wake:
 		case <-timeout:
-			if !waiting && f.due.IsZero() {
-				f.due = time.Now() // leads to flush with nothing to write: the time for a mark
-			}
 		}
 	}
 }
 
-// flush writes b, and syncs if the policy or sync says so.
+// next returns when the flusher has something to do that nobody asks for.
+func (f *flusher) next(o Options) (time.Time, bool) {
+	switch {
+	case o.Sync == Interval && f.dirty:
+		return f.since.Add(o.Interval), true
+	case o.Sync != Never && !f.dirty && !f.marked:
+		return f.since.Add(restAfter), true
+	}
+	return time.Time{}, false
+}
+
+// flush writes b, and syncs if sync or the policy says so.
 func (l *Log) flush(b *batch, sync bool) error {
 	f := &l.f
-	now := time.Now()
-	overdue := !f.due.IsZero() && !now.Before(f.due)
+	own, hasOwn := f.next(l.o)
+	overdue := hasOwn && !time.Now().Before(own)
 	if len(b.writes) > 0 {
 		if err := l.write(b); err != nil {
 			return err
 		}
-		if l.o.Sync == Interval && f.due.IsZero() {
-			f.due = now.Add(l.o.Interval)
-		}
 	}
-	if sync || overdue || l.o.Sync == Always && len(b.writes) > 0 {
-		if f.synced == f.base+f.size || f.marked && len(b.writes) == 0 {
-			f.due = time.Time{}
-			if len(b.writes) == 0 && overdue && !f.marked {
-				return l.mark()
-			}
-			return nil
-		}
+	switch {
+	case sync || l.o.Sync == Always && len(b.writes) > 0 || overdue && f.dirty:
 		return l.sync()
+	case overdue:
+		return l.mark()
 	}
 	return nil
+}
+
+// write encodes and writes b.
+func (l *Log) write(b *batch) error {
+	f := &l.f
+	if !f.dirty {
+		f.dirty, f.since = true, time.Now()
+	}
+	f.marked = false
+	for i := range b.writes {
+		w := &b.writes[i]
+		f.enc.record(w.version, f.synced, w.entries)
+		if f.enc.n >= writeChunk {
+			if err := l.writeOut(); err != nil {
+				return err
+			}
+		}
+	}
+	return l.writeOut()
+}
+
+// writeOut writes what was encoded.
+func (l *Log) writeOut() error {
+	f := &l.f
+	n := int64(f.enc.n)
+	if err := f.enc.writeTo(f.file); err != nil {
+		return fmt.Errorf("log %s: %w", f.name, err)
+	}
+	f.size += n
+	l.stat.bytes.Add(n)
+	l.stat.sinceSnapshot.Add(n)
+	return nil
+}
+
+// sync makes durable what was written.
+func (l *Log) sync() error {
+	f := &l.f
+	if f.synced == f.base+f.size {
+		return nil
+	}
+	if err := f.file.Sync(); err != nil {
+		return fmt.Errorf("log %s: %w", f.name, err)
+	}
+	l.stat.syncs.Add(1)
+	f.synced = f.base + f.size
+	f.dirty, f.since = false, time.Now()
+	return nil
+}
+
+// mark writes down how far the log is synced.
+func (l *Log) mark() error {
+	l.f.enc.record(0, l.f.synced, nil)
+	l.f.marked = true
+	return l.writeOut()
+}
+
+// end leaves the file complete.
+func (l *Log) end() error {
+	if err := l.sync(); err != nil || l.f.marked {
+		return err
+	}
+	if err := l.mark(); err != nil {
+		return err
+	}
+	return l.sync()
+}
+
+// rotate begins the next file.
+func (l *Log) rotate() error {
+	f := &l.f
+	if err := l.sync(); err != nil {
+		return err
+	}
+	if err := f.file.Close(); err != nil {
+		return fmt.Errorf("log %s: %w", f.name, err)
+	}
+	return l.begin(f.seq+1, f.base+f.size, nil)
+}
+
+// begin makes the file of this sequence, with these records in it, and makes it the one that is written.
+func (l *Log) begin(seq uint64, base int64, records func() error) error {
+	f := &l.f
+	fs := l.o.FS
+	f.seq, f.base, f.name = seq, base, logName(seq)
+	name := filepath.Join(l.o.Dir, f.name)
+	h := header{magicLog, f.id, seq, base}
+	f.enc.reset()
+	f.enc.seed = h.seed()
+	f.enc.buf = h.append(f.enc.buf)
+	f.enc.n = headerSize
+	f.size, f.synced = 0, base
+	err := func() (err error) {
+		if f.file, err = fs.Create(name + tmpSuffix); err != nil {
+			return err
+		}
+		if records != nil {
+			if err := records(); err != nil {
+				return err
+			}
+		}
+		if err := l.writeOut(); err != nil {
+			return err
+		}
+		if err := l.sync(); err != nil {
+			return err
+		}
+		if err := fs.Rename(name+tmpSuffix, name); err != nil {
+			return err
+		}
+		return fs.SyncDir(l.o.Dir)
+	}()
+	if err != nil {
+		return fmt.Errorf("begin log %s: %w", f.name, err)
+	}
+	f.marked = records == nil
+	l.stat.files.Add(1)
+	return nil
+}
+
+// finish lets go on what waits for b.
+func (l *Log) finish(b *batch) {
+	if l.o.Sync == Always && len(b.writes) > 0 {
+		// All of b is on disk (W3): whoever reads this value, here or in Wait, may let out what is of this version or older.
+		l.durable.Store(b.last)
+	}
+	l.mu.Lock()
+	l.busy = nil
+	l.queued -= b.bytes
+	l.room.Broadcast()
+	l.mu.Unlock()
+	close(b.done)
+}
+
+// fail ends all writing: W6.
+func (l *Log) fail(cause error) {
+	err := fmt.Errorf("%w: %w", store.ErrReadOnly, cause)
+	l.mu.Lock()
+	l.failed = err
+	l.mu.Unlock()
+	l.refuse(err)
+	l.o.Logger.Error("the log failed: no more writes until a restart", "dir", l.o.Dir, "err", cause)
+	if l.o.Failed != nil {
+		l.o.Failed(err)
+	}
+}
+
+// refuse makes all that waits, and all that comes, fail with err.
+func (l *Log) refuse(err error) {
+	l.mu.Lock()
+	l.err = err
+	batches := []*batch{l.open}
+	if l.busy != nil {
+		batches = append(batches, l.busy)
+	}
+	requests := l.requests
+	l.open, l.busy, l.requests, l.queued = newBatch(), nil, nil, 0
+	l.room.Broadcast()
+	l.mu.Unlock()
+	for _, b := range batches {
+		close(b.done)
+	}
+	for _, r := range requests {
+		close(r.done)
+	}
 }

@@ -1,0 +1,326 @@
+// Package vfstest has file systems for tests: one in memory that can crash, and one that fails at a call of choice.
+package vfstest
+
+import (
+	"fmt"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"kv/store/vfs"
+)
+
+// Mem is a file system in memory that remembers what was synced, so that Crash can make another one of it that holds what
+// a machine might find on its disk after losing power. It is as bad as a disk may be: of what was not synced, any block may
+// be there or not, and so may any change of a folder.
+type Mem struct {
+	mu    sync.Mutex
+	files map[string]*inode // by path
+	names map[string]*inode // what a crash is sure to find: the files as of their folder's last SyncDir
+	dirs  map[string]bool
+	locks map[string]bool
+	room  int64 // bytes that files may still grow by; below 0: no limit
+}
+
+// inode is a file's content, whatever its name. Bytes are only ever appended: data and synced may share memory.
+type inode struct {
+	data   []byte
+	synced []byte // as of the last Sync
+}
+
+// NewMem returns an empty file system, without a limit to its size.
+func NewMem() *Mem {
+	return &Mem{
+		files: map[string]*inode{}, names: map[string]*inode{}, dirs: map[string]bool{"/": true, ".": true},
+		locks: map[string]bool{}, room: -1,
+	}
+}
+
+var _ vfs.FS = (*Mem)(nil)
+
+// crashBlock is how much of a file a crash keeps or loses at a time.
+const crashBlock = 512
+
+// Crash returns what is left after a crash now. Each block of a file that was not synced, and each name that was made,
+// changed or removed since its folder was synced, is found in its new state with a probability of percent in a hundred, else in
+// its old one; with a percentage between, the last block may be torn anywhere.
+func (m *Mem) Crash(percent int, rng *rand.Rand) *Mem {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	keep := func() bool { return rng.IntN(100) < percent }
+	c := NewMem()
+	for dir := range m.dirs {
+		c.dirs[dir] = true
+	}
+	names := map[string]bool{}
+	for name := range m.files {
+		names[name] = true
+	}
+	for name := range m.names {
+		names[name] = true
+	}
+	sorted := make([]string, 0, len(names))
+	for name := range names {
+		sorted = append(sorted, name)
+	}
+	slices.Sort(sorted) // so that the same seed has the same outcome
+	crashed := map[*inode]*inode{}
+	for _, name := range sorted {
+		node := m.names[name]
+		if now := m.files[name]; now != node && keep() {
+			node = now
+		}
+		if node == nil {
+			continue
+		}
+		if crashed[node] == nil {
+			data := node.crash(percent, rng, keep)
+			crashed[node] = &inode{data, data}
+		}
+		c.files[name], c.names[name] = crashed[node], crashed[node]
+	}
+	return c
+}
+
+func (n *inode) crash(percent int, rng *rand.Rand, keep func() bool) []byte {
+	old, now := n.synced, n.data
+	if len(now) < len(old) { // it was cut
+		if keep() {
+			return slices.Clip(now)
+		}
+		return slices.Clip(old)
+	}
+	out := slices.Clone(now)
+	end := len(old)
+	for at := len(old); at < len(now); {
+		next := min((at/crashBlock+1)*crashBlock, len(now))
+		if keep() {
+			end = next
+			if percent < 100 && rng.IntN(4) == 0 {
+				end = at + rng.IntN(next-at+1)
+				clear(out[end:next])
+			}
+		} else {
+			clear(out[at:next])
+		}
+		at = next
+	}
+	return out[:end:end]
+}
+
+// SetRoom says how many bytes the files may still grow by; then writes fail with ENOSPC. Below 0: no limit.
+func (m *Mem) SetRoom(n int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.room = n
+}
+
+// Snapshot returns what all files hold, by path.
+func (m *Mem) Snapshot() map[string][]byte {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all := make(map[string][]byte, len(m.files))
+	for name, n := range m.files {
+		all[name] = slices.Clone(n.data)
+	}
+	return all
+}
+
+// WriteFile makes a file of these bytes, durably.
+func (m *Mem) WriteFile(name string, data []byte) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	data = slices.Clone(data)
+	n := &inode{data, data}
+	m.files[name], m.names[name] = n, n
+	m.dirs[filepath.Dir(name)] = true
+}
+
+func pathError(op, name string, err error) error { return &fs.PathError{Op: op, Path: name, Err: err} }
+
+// Create is part of vfs.FS.
+func (m *Mem) Create(name string) (vfs.File, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.dirs[filepath.Dir(name)] {
+		return nil, pathError("create", name, fs.ErrNotExist)
+	}
+	n := m.files[name]
+	if n == nil {
+		n = &inode{}
+		m.files[name] = n
+	}
+	n.data = nil
+	return &memFile{m, n, name}, nil
+}
+
+// Open is part of vfs.FS.
+func (m *Mem) Open(name string) (vfs.File, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := m.files[name]
+	if n == nil {
+		return nil, pathError("open", name, fs.ErrNotExist)
+	}
+	return &memFile{m, n, name}, nil
+}
+
+// Edit is part of vfs.FS.
+func (m *Mem) Edit(name string) (vfs.File, error) { return m.Open(name) }
+
+// Rename is part of vfs.FS.
+func (m *Mem) Rename(from, to string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := m.files[from]
+	if n == nil {
+		return pathError("rename", from, fs.ErrNotExist)
+	}
+	if filepath.Dir(from) != filepath.Dir(to) {
+		return pathError("rename", from, fmt.Errorf("to another folder: %s", to))
+	}
+	delete(m.files, from)
+	m.files[to] = n
+	return nil
+}
+
+// Remove is part of vfs.FS.
+func (m *Mem) Remove(name string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.files[name] == nil {
+		return pathError("remove", name, fs.ErrNotExist)
+	}
+	delete(m.files, name)
+	return nil
+}
+
+// List is part of vfs.FS.
+func (m *Mem) List(dir string) ([]string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	dir = filepath.Clean(dir)
+	if !m.dirs[dir] {
+		return nil, pathError("list", dir, fs.ErrNotExist)
+	}
+	var names []string
+	for name := range m.files {
+		if filepath.Dir(name) == dir {
+			names = append(names, filepath.Base(name))
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// MkdirAll is part of vfs.FS. Folders are durable at once.
+func (m *Mem) MkdirAll(dir string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for dir = filepath.Clean(dir); !m.dirs[dir]; dir = filepath.Dir(dir) {
+		m.dirs[dir] = true
+	}
+	return nil
+}
+
+// SyncDir is part of vfs.FS.
+func (m *Mem) SyncDir(dir string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	dir = filepath.Clean(dir)
+	for name := range m.names {
+		if filepath.Dir(name) == dir && m.files[name] == nil {
+			delete(m.names, name)
+		}
+	}
+	for name, n := range m.files {
+		if filepath.Dir(name) == dir {
+			m.names[name] = n
+		}
+	}
+	return nil
+}
+
+// Lock is part of vfs.FS. A file system that Crash returned has no locks.
+func (m *Mem) Lock(name string) (io.Closer, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.locks[name] {
+		return nil, pathError("lock", name, vfs.ErrLocked)
+	}
+	m.locks[name] = true
+	if m.files[name] == nil {
+		m.files[name] = &inode{}
+	}
+	return unlocker{m, name}, nil
+}
+
+type unlocker struct {
+	m    *Mem
+	name string
+}
+
+func (u unlocker) Close() error {
+	u.m.mu.Lock()
+	defer u.m.mu.Unlock()
+	delete(u.m.locks, u.name)
+	return nil
+}
+
+type memFile struct {
+	m    *Mem
+	n    *inode
+	name string
+}
+
+func (f *memFile) Write(b []byte) (int, error) {
+	f.m.mu.Lock()
+	defer f.m.mu.Unlock()
+	n, err := len(b), error(nil)
+	if f.m.room >= 0 {
+		if int64(n) > f.m.room {
+			n, err = int(f.m.room), pathError("write", f.name, errNoSpace)
+		}
+		f.m.room -= int64(n)
+	}
+	f.n.data = append(f.n.data, b[:n]...)
+	return n, err
+}
+
+func (f *memFile) ReadAt(b []byte, off int64) (int, error) {
+	f.m.mu.Lock()
+	defer f.m.mu.Unlock()
+	if off >= int64(len(f.n.data)) {
+		return 0, io.EOF
+	}
+	n := copy(b, f.n.data[off:])
+	if n < len(b) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+func (f *memFile) Size() (int64, error) {
+	f.m.mu.Lock()
+	defer f.m.mu.Unlock()
+	return int64(len(f.n.data)), nil
+}
+
+func (f *memFile) Truncate(size int64) error {
+	f.m.mu.Lock()
+	defer f.m.mu.Unlock()
+	f.n.data = slices.Clone(f.n.data[:size]) // what was synced keeps its bytes
+	return nil
+}
+
+func (f *memFile) Sync() error {
+	f.m.mu.Lock()
+	defer f.m.mu.Unlock()
+	f.n.synced = slices.Clip(f.n.data)
+	return nil
+}
+
+func (f *memFile) Close() error { return nil }

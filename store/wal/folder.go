@@ -1,0 +1,147 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"kv/store/vfs"
+)
+
+const (
+	lockName       = "LOCK"
+	logPrefix      = "log-"
+	snapshotPrefix = "snapshot-"
+	tmpSuffix      = ".tmp"
+)
+
+func logName(seq uint64) string      { return fmt.Sprintf("%s%016x", logPrefix, seq) }
+func snapshotName(seq uint64) string { return fmt.Sprintf("%s%016x", snapshotPrefix, seq) }
+
+// folder is what a data folder holds, by name.
+type folder struct {
+	snapshots []uint64 // sequences, ascending
+	logs      []uint64
+	tmp       []string
+	kept      []string // cut off, or replaced, by a start or a repair
+	foreign   []string
+}
+
+func readFolder(fs vfs.FS, dir string) (folder, error) {
+	names, err := fs.List(dir)
+	if err != nil {
+		return folder{}, fmt.Errorf("data folder %s: %w", dir, err)
+	}
+	var d folder
+	for _, name := range names {
+		seq, kind, rest := parseName(name)
+		switch {
+		case name == lockName:
+		case kind == "":
+			d.foreign = append(d.foreign, name)
+		case rest == "" && kind == logPrefix:
+			d.logs = append(d.logs, seq)
+		case rest == "":
+			d.snapshots = append(d.snapshots, seq)
+		case rest == tmpSuffix:
+			d.tmp = append(d.tmp, name)
+		default:
+			d.kept = append(d.kept, name)
+		}
+	}
+	slices.Sort(d.logs)
+	slices.Sort(d.snapshots)
+	if len(d.logs)+len(d.snapshots)+len(d.tmp)+len(d.kept) == 0 && len(d.foreign) > 0 && !slices.Equal(d.foreign, []string{"lost+found"}) {
+		return d, fmt.Errorf("data folder %s is not one: it holds %s, and nothing of a store; give an empty folder, or a new one", dir, d.foreign[0])
+	}
+	return d, nil
+}
+
+// parseName takes the name of a store's file apart: its kind is logPrefix or snapshotPrefix, or empty for any other file.
+func parseName(name string) (seq uint64, kind, rest string) {
+	for _, kind := range []string{logPrefix, snapshotPrefix} {
+		s, ok := strings.CutPrefix(name, kind)
+		if !ok || len(s) < 16 {
+			continue
+		}
+		var seq uint64
+		for _, c := range []byte(s[:16]) {
+			switch {
+			case '0' <= c && c <= '9':
+				seq = seq<<4 | uint64(c-'0')
+			case 'a' <= c && c <= 'f':
+				seq = seq<<4 | uint64(c-'a'+10)
+			default:
+				return 0, "", ""
+			}
+		}
+		rest = s[16:]
+		if rest == "" || rest == tmpSuffix || strings.HasPrefix(rest, ".torn-") || strings.HasPrefix(rest, ".damaged-") {
+			return seq, kind, rest
+		}
+	}
+	return 0, "", ""
+}
+
+// DamageError says that a file of a data folder is not what was written. [Repair] helps.
+type DamageError struct {
+	Dir    string
+	File   string // a name in Dir
+	Offset int64  // where in the file
+	Detail string
+}
+
+// Error says what is damaged, and which command repairs it.
+func (e *DamageError) Error() string {
+	return fmt.Sprintf("%s is damaged at offset %d: %s; `kvd check %s` shows all that is wrong, `kvd repair %s` keeps a copy and saves what can be saved",
+		filepath.Join(e.Dir, e.File), e.Offset, e.Detail, e.Dir, e.Dir)
+}
+
+// plan is what a recovery reads, in this order.
+type plan struct {
+	id       uint64
+	snapshot uint64   // its sequence; 0: there is none
+	logs     []uint64 // consecutive
+	stale    []string // files that a newer snapshot covers
+}
+
+// plan finds out what a recovery reads. damaged is called for what is missing.
+func (d folder) plan(damaged func(file string, off int64, detail string) error) (plan, error) {
+	var p plan
+	first := uint64(1)
+	if n := len(d.snapshots); n > 0 {
+		p.snapshot = d.snapshots[n-1]
+		first = p.snapshot
+		for _, seq := range d.snapshots[:n-1] {
+			p.stale = append(p.stale, snapshotName(seq))
+		}
+	}
+	for _, seq := range d.logs {
+		if seq < first {
+			p.stale = append(p.stale, logName(seq))
+			continue
+		}
+		want := first + uint64(len(p.logs))
+		for ; want < seq; want++ {
+			if err := damaged(logName(want), 0, "the file is missing"); err != nil {
+				return p, err
+			}
+			p.logs = append(p.logs, want)
+		}
+		p.logs = append(p.logs, seq)
+	}
+	if p.snapshot != 0 && len(p.logs) == 0 {
+		if err := damaged(logName(first), 0, "the file is missing, and the snapshot needs it"); err != nil {
+			return p, err
+		}
+	}
+	return p, nil
+}
+
+// isFinal reports whether err, of openFrames, is not about the bytes of the file.
+func isFinal(err error) bool {
+	var io ioError
+	return errors.Is(err, errNewer) || errors.As(err, &io)
+}

@@ -1,0 +1,246 @@
+package wal
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"hash/maphash"
+	"io"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"kv/store"
+)
+
+// router applies entries on all processors, those of one key in the order in which they were added.
+type router struct {
+	apply   func(version uint64, entries []*store.Entry)
+	seed    maphash.Seed
+	pending [][]*store.Entry
+	workers []chan []*store.Entry
+	wg      sync.WaitGroup
+}
+
+const routerBatch = 256
+
+func newRouter(apply func(version uint64, entries []*store.Entry)) *router {
+	n := runtime.GOMAXPROCS(0)
+	r := &router{apply: apply, seed: maphash.MakeSeed(), pending: make([][]*store.Entry, n), workers: make([]chan []*store.Entry, n)}
+	for i := range r.workers {
+		c := make(chan []*store.Entry, 8)
+		r.workers[i] = c
+		r.wg.Go(func() {
+			for batch := range c {
+				for j, e := range batch {
+					r.apply(e.Version(), batch[j:j+1:j+1])
+				}
+			}
+		})
+	}
+	return r
+}
+
+func (r *router) add(e *store.Entry) {
+	i := maphash.Bytes(r.seed, e.Key()) % uint64(len(r.workers))
+	r.pending[i] = append(r.pending[i], e)
+	if len(r.pending[i]) == routerBatch {
+		r.workers[i] <- r.pending[i]
+		r.pending[i] = make([]*store.Entry, 0, routerBatch)
+	}
+}
+
+// stop returns once all is applied.
+func (r *router) stop() {
+	for i, c := range r.workers {
+		if len(r.pending[i]) > 0 {
+			c <- r.pending[i]
+		}
+		close(c)
+	}
+	r.wg.Wait()
+}
+
+// loadSnapshot applies all of a snapshot: its blocks on all processors, then its tail in order.
+func (r *recovery) loadSnapshot(name string, seq uint64) (header, error) {
+	f, fr, h, err := r.open(name, magicSnapshot, seq)
+	if err != nil {
+		return h, err
+	}
+	defer f.Close()
+	r.snapshotBytes = fr.end
+
+	l := &loader{r: r, name: name, fr: fr, blocks: make(chan block, runtime.GOMAXPROCS(0))}
+	var wg sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(l.work)
+	}
+	t, err := l.read()
+	close(l.blocks)
+	wg.Wait()
+	if bad := l.bad.Load(); bad != nil {
+		err = *bad
+	}
+	if err != nil {
+		return h, err
+	}
+	for _, b := range l.tail {
+		if err := l.decode(b); err != nil {
+			return h, err
+		}
+	}
+	if n := uint64(r.entries.Load()); n != t.entries {
+		return h, r.damage(name, fr.off, fmt.Sprintf("it holds %d entries, and was written with %d", n, t.entries))
+	}
+	r.last = max(r.last, t.version)
+	return h, nil
+}
+
+// loader loads one snapshot.
+type loader struct {
+	r      *recovery
+	name   string
+	fr     *frames
+	blocks chan block
+	pool   sync.Pool
+	tail   []block
+	bad    atomic.Pointer[error] // the first error of a worker
+}
+
+// block is a frame whose checksum was not verified yet. data is the whole frame; nil: still to be read.
+type block struct {
+	off, size int64
+	data      []byte
+}
+
+// read hands the blocks to the workers and returns the trailer.
+func (l *loader) read() (trailer, error) {
+	fr := l.fr
+	n := uint64(0)
+	for l.bad.Load() == nil {
+		if fr.off == fr.end {
+			return trailer{}, l.r.damage(l.name, fr.off, "it ends without its trailer")
+		}
+		off := fr.off
+		size, err := fr.length(off)
+		if err == nil && size == 0 {
+			err = errBadFrame
+		}
+		if err == nil && size > trustedLen {
+			var ok bool
+			if ok, err = fr.verify(off, size); err == nil && !ok {
+				err = errBadFrame
+			}
+		}
+		if err == errBadFrame {
+			err = l.r.damage(l.name, off, "no valid block")
+		}
+		if err != nil {
+			return trailer{}, err
+		}
+		kind, err := fr.window(off, frameHeader+1)
+		if err != nil {
+			return trailer{}, err
+		}
+		b := block{off: off, size: frameHeader + size}
+		switch kind[frameHeader] {
+		case kindTrailer:
+			return l.trailer(n)
+		case kindTail:
+			l.tail = append(l.tail, b)
+		default:
+			if b, err = l.fill(b); err != nil {
+				return trailer{}, err
+			}
+			l.blocks <- b
+		}
+		fr.off += b.size
+		n++
+	}
+	return trailer{}, nil
+}
+
+// fill reads the bytes of b.
+func (l *loader) fill(b block) (block, error) {
+	buf, _ := l.pool.Get().(*[]byte)
+	if buf == nil || int64(cap(*buf)) < b.size {
+		fresh := make([]byte, max(b.size, blockSize+blockSize/4))
+		buf = &fresh
+	}
+	b.data = (*buf)[:b.size]
+	if n, err := l.fr.f.ReadAt(b.data, b.off); int64(n) < b.size {
+		return b, fmt.Errorf("%s: %w", l.name, errors.Join(err, io.ErrUnexpectedEOF))
+	}
+	return b, nil
+}
+
+func (l *loader) work() {
+	for b := range l.blocks {
+		if l.bad.Load() != nil {
+			continue
+		}
+		if err := l.decode(b); err != nil {
+			l.bad.CompareAndSwap(nil, &err)
+		}
+	}
+}
+
+// decode applies the entries of a block.
+func (l *loader) decode(b block) error {
+	if b.data == nil {
+		var err error
+		if b, err = l.fill(b); err != nil {
+			return err
+		}
+	}
+	defer func() {
+		if cap(b.data) <= 4*blockSize {
+			l.pool.Put(&b.data)
+		}
+	}()
+	if crc32.Update(l.fr.seed, castagnoli, b.data[4:]) != binary.BigEndian.Uint32(b.data) {
+		return l.r.damage(l.name, b.off, "no valid block")
+	}
+	body := b.data[frameHeader:]
+	if body[0] != kindBlock && body[0] != kindTail {
+		return l.r.damage(l.name, b.off, fmt.Sprintf("a block of kind %d", body[0]))
+	}
+	n := int64(0)
+	one := make([]*store.Entry, 1)
+	for body = body[1:]; len(body) > 0; n++ {
+		version, e, rest, ok := parseVersioned(body)
+		if !ok {
+			return l.r.damage(l.name, b.off, "the block holds no valid entry where one should be")
+		}
+		x := e.entry(version)
+		one[0] = x
+		l.r.apply(version, one)
+		body = rest
+	}
+	l.r.entries.Add(n)
+	l.r.done.Add(b.size)
+	return nil
+}
+
+// trailer reads the trailer, at fr.off.
+func (l *loader) trailer(blocks uint64) (trailer, error) {
+	off := l.fr.off
+	body, err := l.fr.next()
+	if err == errBadFrame {
+		return trailer{}, l.r.damage(l.name, off, "no valid block")
+	}
+	if err != nil {
+		return trailer{}, err
+	}
+	t, ok := parseTrailer(body)
+	switch {
+	case !ok:
+		return t, l.r.damage(l.name, off, "the trailer is not valid")
+	case t.blocks != blocks:
+		return t, l.r.damage(l.name, off, fmt.Sprintf("it has %d blocks, and was written with %d", blocks, t.blocks))
+	case l.fr.off != l.fr.end:
+		return t, l.r.damage(l.name, l.fr.off, fmt.Sprintf("%d bytes follow the trailer", l.fr.end-l.fr.off))
+	}
+	return t, nil
+}

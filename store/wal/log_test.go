@@ -1,0 +1,114 @@
+package wal_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"kv/store"
+	"kv/store/vfs"
+	"kv/store/vfs/vfstest"
+	"kv/store/wal"
+)
+
+var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
+
+// node is a store on a log.
+type node struct {
+	log *wal.Log
+	st  *store.Store
+	s   *store.Session
+}
+
+func start(fs vfs.FS, o wal.Options, so store.Options) (*node, error) {
+	o.FS, o.Dir = fs, "/data"
+	if o.Logger == nil {
+		o.Logger = quiet
+	}
+	log, err := wal.Open(o)
+	if err != nil {
+		return nil, err
+	}
+	so.Journal = log
+	st, err := store.Open(so)
+	if err != nil {
+		log.Close()
+		return nil, err
+	}
+	log.Attach(st)
+	return &node{log, st, st.Session()}, nil
+}
+
+func mustStart(t testing.TB, fs vfs.FS, o wal.Options, so store.Options) *node {
+	n, err := start(fs, o, so)
+	require.NoError(t, err)
+	return n
+}
+
+func (n *node) stop() error {
+	n.st.Close()
+	return n.log.Close()
+}
+
+func (n *node) set(t testing.TB, key, value string) uint64 {
+	v, err := n.s.Set([]byte(key), []byte(value), store.SetOptions{})
+	require.NoError(t, err)
+	return v
+}
+
+// state is all that a store shows: the entries that Walk gives, by key, oldest first.
+func state(t testing.TB, st *store.Store) map[string]string {
+	all := map[string]string{}
+	require.NoError(t, st.Walk(func(e *store.Entry) error {
+		all[string(e.Key())] += fmt.Sprintf("%d %t %d %.20q %d;", e.Version(), e.Deleted(), e.Expiry(), e.Value(), crc32.ChecksumIEEE(e.Value()))
+		return nil
+	}))
+	return all
+}
+
+func TestRestart(t *testing.T) {
+	for _, policy := range []wal.Policy{wal.Always, wal.Interval, wal.Never} {
+		for _, history := range []int{0, 3} {
+			t.Run(fmt.Sprintf("%v, history %d", policy, history), func(t *testing.T) {
+				fs := vfstest.NewMem()
+				o := wal.Options{Sync: policy, RotateBytes: 2000}
+				so := store.Options{History: history}
+				n := mustStart(t, fs, o, so)
+				var last uint64
+				for round := range 4 {
+					for i := range 60 {
+						last = n.set(t, fmt.Sprint("key", i%20), fmt.Sprint("value", i, round))
+					}
+					_, _, err := n.s.Del([][]byte{[]byte("key3"), []byte("key4")})
+					require.NoError(t, err)
+					_, err = n.s.Set([]byte("lock"), []byte("me"), store.SetOptions{TTL: 1e9})
+					require.NoError(t, err)
+					_, err = n.s.MSet([]store.Pair{{Key: nil, Value: nil}, {Key: []byte("large"), Value: bytes.Repeat([]byte("x"), 100_000)}})
+					require.NoError(t, err)
+					if round%2 == 1 {
+						_, _, err := n.log.Snapshot(context.Background())
+						require.NoError(t, err)
+						n.set(t, "after", "snapshot")
+					}
+					require.NoError(t, n.s.Flush())
+					before := state(t, n.st)
+					require.NoError(t, n.stop())
+					fs = fs.Crash(0, rand.New(rand.NewPCG(0, 0)))
+				n = mustStart(t, fs, o, so)
+					require.Equal(t, before, state(t, n.st))
+					require.Greater(t, n.set(t, "new", "one"), last)
+					_, _, err = n.s.Del([][]byte{[]byte("new")})
+					require.NoError(t, err)
+				}
+				require.NoError(t, n.stop())
+			})
+		}
+	}
+}

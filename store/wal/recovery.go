@@ -1,0 +1,418 @@
+package wal
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"kv/store"
+	"kv/store/vfs"
+)
+
+// How a store is brought back: the newest snapshot is loaded, then the logs from its sequence on are read in order, and
+// what follows a bad record is judged.
+//
+// Of a log that another one follows, each byte up to where that one's base says it ended was on disk before the other
+// one got its name (W5). Of the last one, all is proven up to the largest synced position that any record in it, before or
+// behind the bad one, states (W4). A bad record at a proven place is damage: the start is refused, nothing is changed.
+// At an unproven place it is where a crash tore the log: nothing from there on was ever promised to anyone, even if whole
+// records follow, since a disk may write a later page before an earlier one. It is saved beside the log and given up.
+//
+// The last log is then ended, and a new one begun. What was read but not proven is written to the new one again, whose base
+// is the end of what is proven: after a sync that failed, the operating system shows bytes that are not on the disk, and a
+// sync now would not write them. So a log may be longer than the base of the next one says; what is too much is ignored.
+
+// Replay is part of store.Journal.
+func (l *Log) Replay(apply func(version uint64, entries []*store.Entry)) (uint64, error) {
+	start := time.Now()
+	r := &recovery{fs: l.o.FS, dir: l.o.Dir, apply: apply}
+	d, err := readFolder(r.fs, r.dir)
+	if err != nil {
+		return 0, err
+	}
+	p, err := d.plan(r.damage)
+	if err != nil {
+		return 0, err
+	}
+	stop := r.report(l.o.Logger, p)
+	err = r.run(p)
+	stop()
+	if err != nil {
+		return 0, fmt.Errorf("recovery: %w", err)
+	}
+	if err := l.resume(r, p); err != nil {
+		return 0, fmt.Errorf("recovery: %w", err)
+	}
+	l.clear(append(p.stale, d.tmp...))
+	l.o.Logger.Info("data folder loaded", "dir", l.o.Dir, "snapshot_entries", r.entries.Load(), "log_records", r.count,
+		"log_bytes", r.logBytes, "version", r.last, "took", time.Since(start).Round(time.Millisecond))
+
+	// Versions start from the clock. If what was found is ahead of it, the clock was set back, or versions were given out
+	// faster than one a microsecond; then those that a crash lost may be ahead, too, and are left out.
+	if now := uint64(time.Now().UnixMicro()); now > r.last {
+		l.last = now - 1
+	} else if r.last != 0 {
+		l.last = r.last + lostVersions
+	}
+	if l.o.Sync == Always {
+		l.durable.Store(l.last)
+	}
+	l.mu.Lock()
+	l.running = true
+	l.mu.Unlock()
+	go l.run()
+	return l.last, nil
+}
+
+// lostVersions is more versions than a crash can lose: under policy Interval, those of a few seconds.
+const lostVersions = 1 << 24
+
+// resume begins the log behind what was recovered.
+func (l *Log) resume(r *recovery, p plan) error {
+	if r.torn > 0 {
+		name, err := r.saveTorn()
+		if err != nil {
+			return err
+		}
+		l.o.Logger.Warn("a crash left the log with a torn tail, which nobody was promised: it was saved and cut off",
+			"dir", l.o.Dir, "log", r.name, "offset", r.end, "bytes", r.torn, "saved", name)
+		l.stat.torn.Add(r.torn)
+	}
+	l.f.id = r.id
+	for l.f.id == 0 {
+		var b [8]byte
+		rand.Read(b[:])
+		l.f.id = binary.BigEndian.Uint64(b[:])
+	}
+	l.stat.sinceSnapshot.Store(r.logBytes)
+	l.stat.files.Store(int64(len(p.logs)))
+	l.stat.bytes.Store(r.logBytes)
+	l.snap.size.Store(r.snapshotBytes)
+	switch {
+	case len(p.logs) == 0:
+		return l.begin(1, 0, nil)
+	case r.end == headerSize && r.torn == 0:
+		return l.begin(r.seq, r.base, nil) // the last one is empty: in its place
+	}
+	if r.proven == r.end {
+		return l.begin(r.seq+1, r.base+r.end, nil)
+	}
+	return l.begin(r.seq+1, r.base+r.proven, func() error { return r.unproven(&l.f.enc, l.writeOut) })
+}
+
+// clear removes files that are no longer needed. That one stays is no harm: the next start tries again.
+func (l *Log) clear(names []string) {
+	for _, name := range names {
+		if err := l.o.FS.Remove(filepath.Join(l.o.Dir, name)); err != nil {
+			l.o.Logger.Warn("a file that is no longer needed can't be removed", "dir", l.o.Dir, "file", name, "err", err)
+		}
+	}
+}
+
+// recovery reads a folder.
+type recovery struct {
+	fs    vfs.FS
+	dir   string
+	apply func(version uint64, entries []*store.Entry)
+
+	id    uint64 // of the store; 0: no file was read yet
+	last  uint64 // the newest version
+	count int64  // records in logs
+
+	snapshotBytes int64
+	logBytes      int64
+	entries       atomic.Int64 // of the snapshot
+	done          atomic.Int64 // bytes, for the report
+
+	// The log that was read last.
+	name   string
+	seq    uint64
+	base   int64
+	end    int64 // up to where it is valid; offsets are in the file
+	proven int64 // up to where it is proven to have been on disk
+	torn   int64 // bytes behind end
+}
+
+func (r *recovery) damage(file string, off int64, detail string) error {
+	return &DamageError{r.dir, file, off, detail}
+}
+
+func (r *recovery) run(p plan) error {
+	base := int64(0)
+	if p.snapshot != 0 {
+		h, err := r.loadSnapshot(snapshotName(p.snapshot), p.snapshot)
+		if err != nil {
+			return err
+		}
+		base = h.base
+	}
+	router := newRouter(r.apply)
+	defer router.stop()
+	var next *openLog
+	for i, seq := range p.logs {
+		cur := next
+		next = nil
+		var err error
+		if cur == nil {
+			if cur, err = r.openLog(seq); err != nil {
+				return err
+			}
+			if cur.h.base != base {
+				cur.f.Close()
+				return r.damage(cur.name, 0, fmt.Sprintf("it begins at position %d, not at %d", cur.h.base, base))
+			}
+		}
+		if i+1 < len(p.logs) {
+			if next, err = r.openLog(p.logs[i+1]); err == nil {
+				err = r.readSealed(cur, next.h.base, router)
+			}
+		} else {
+			err = r.readLast(cur, router)
+		}
+		cur.f.Close()
+		if err != nil {
+			if next != nil {
+				next.f.Close()
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+// openLog is a log whose header was read.
+type openLog struct {
+	name string
+	f    vfs.File
+	fr   *frames
+	h    header
+}
+
+func (r *recovery) openLog(seq uint64) (*openLog, error) {
+	name := logName(seq)
+	f, fr, h, err := r.open(name, magicLog, seq)
+	if err != nil {
+		return nil, err
+	}
+	return &openLog{name, f, fr, h}, nil
+}
+
+// open opens a file of the folder and checks its header.
+func (r *recovery) open(name, magic string, seq uint64) (vfs.File, *frames, header, error) {
+	f, err := r.fs.Open(filepath.Join(r.dir, name))
+	if err != nil {
+		return nil, nil, header{}, err
+	}
+	fr, h, err := openFrames(f, magic)
+	switch {
+	case err == nil && h.seq != seq:
+		err = r.damage(name, 0, fmt.Sprintf("its header is that of sequence %x", h.seq))
+	case err == nil && r.id != 0 && h.id != r.id:
+		err = r.damage(name, 0, "it belongs to another store")
+	case err == nil:
+		r.id = h.id
+		return f, fr, h, nil
+	case isFinal(err):
+		err = fmt.Errorf("%s: %w", filepath.Join(r.dir, name), err)
+	default:
+		err = r.damage(name, 0, err.Error())
+	}
+	f.Close()
+	return nil, nil, h, err
+}
+
+// readSealed reads a log that another one follows, which begins at position next.
+func (r *recovery) readSealed(g *openLog, next int64, router *router) error {
+	end := next - g.h.base
+	if end < headerSize || end > g.fr.end {
+		return r.damage(g.name, g.fr.end, fmt.Sprintf("it has %d bytes, and had %d when the next one was begun", g.fr.end, end))
+	}
+	g.fr.end = end
+	err := r.records(g, router)
+	if err == errBadFrame {
+		return r.damage(g.name, g.fr.off, "no valid record, before the end of a log that was complete")
+	}
+	r.logBytes += end
+	return err
+}
+
+// readLast reads the log that was being written, and judges what follows a bad record.
+func (r *recovery) readLast(g *openLog, router *router) error {
+	r.name, r.seq, r.base, r.proven = g.name, g.h.seq, g.h.base, headerSize
+	err := r.records(g, router)
+	if err != nil && err != errBadFrame {
+		return err
+	}
+	r.end = g.fr.off
+	r.torn = g.fr.end - r.end
+	r.logBytes += r.end
+	if err == nil {
+		return nil
+	}
+	return r.judge(g)
+}
+
+// judge decides whether the bad record at r.end is a torn tail, and returns an error if it is not.
+func (r *recovery) judge(g *openLog) error {
+	plausible := func(off int64, body []byte) bool {
+		version, synced, _ := parseRecord(body)
+		return (version == 0 || version > r.last) && synced >= r.base+r.proven && synced <= r.base+off
+	}
+	for from := r.end + 1; ; {
+		off, err := g.fr.find(from, recordHeader, plausible)
+		if err != nil {
+			return err
+		}
+		if off == g.fr.end {
+			return nil
+		}
+		g.fr.off = off
+		body, err := g.fr.next()
+		if err != nil {
+			return err
+		}
+		if _, synced, _ := parseRecord(body); synced > r.base+r.end {
+			return r.damage(r.name, r.end, fmt.Sprintf("no valid record, though the one at offset %d says that the log was on disk up to offset %d", off, synced-r.base))
+		}
+		from = g.fr.off
+	}
+}
+
+// records applies the records of g, up to its end or the first that is not valid: errBadFrame.
+func (r *recovery) records(g *openLog, router *router) error {
+	for {
+		off := g.fr.off
+		body, err := g.fr.next()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		version, synced, ok := parseRecord(body)
+		switch {
+		case !ok:
+			return r.damage(g.name, off, "the record is too short")
+		case synced > g.h.base+off || synced < r.base+r.proven && g.name == r.name:
+			return r.damage(g.name, off, fmt.Sprintf("the record says that the log was synced up to position %d", synced))
+		case version != 0 && version <= r.last:
+			return r.damage(g.name, off, fmt.Sprintf("version %d comes after version %d", version, r.last))
+		}
+		if g.name == r.name {
+			r.proven = max(r.proven, synced-r.base)
+		}
+		r.done.Add(g.fr.off - off)
+		if version == 0 {
+			continue
+		}
+		r.last = version
+		r.count++
+		for b := body[recordHeader:]; len(b) > 0; {
+			var e rawEntry
+			if e, b, ok = parseEntry(b); !ok {
+				return r.damage(g.name, off, "the record holds no valid entry where one should be")
+			}
+			router.add(e.entry(version))
+		}
+	}
+}
+
+// saveTorn copies what follows the last valid record to a file of its own.
+func (r *recovery) saveTorn() (string, error) {
+	name := fmt.Sprintf("%s.torn-%x", r.name, r.end)
+	return name, copyRange(r.fs, filepath.Join(r.dir, r.name), filepath.Join(r.dir, name), r.end, r.end+r.torn)
+}
+
+// copyRange makes a file of the bytes from..to of another, durably.
+func copyRange(fs vfs.FS, src, dst string, from, to int64) error {
+	in, err := fs.Open(src)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := fs.Create(dst)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(onlyWriter{out}, io.NewSectionReader(in, from, to-from))
+	if err == nil {
+		err = out.Sync()
+	}
+	if err := errors.Join(err, out.Close()); err != nil {
+		return fmt.Errorf("copy %s to %s: %w", src, dst, err)
+	}
+	return fs.SyncDir(filepath.Dir(dst))
+}
+
+type onlyWriter struct{ io.Writer }
+
+// unproven adds the records that are valid but not proven to be on disk to the log that is being begun.
+func (r *recovery) unproven(enc *encoder, out func() error) error {
+	f, err := r.fs.Open(filepath.Join(r.dir, r.name))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	fr, _, err := openFrames(f, magicLog)
+	if err != nil {
+		return err
+	}
+	fr.off, fr.end = r.proven, r.end
+	for {
+		body, err := fr.next()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return r.damage(r.name, fr.off, "a record that was valid is not any more")
+		}
+		if version, _, _ := parseRecord(body); version == 0 {
+			continue
+		}
+		enc.frame(body)
+		if enc.n >= writeChunk {
+			if err := out(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// report logs every second how far the recovery is, until the function that it returns is called.
+func (r *recovery) report(log *slog.Logger, p plan) (stop func()) {
+	var total int64
+	size := func(name string) {
+		if f, err := r.fs.Open(filepath.Join(r.dir, name)); err == nil {
+			n, _ := f.Size()
+			total += n
+			f.Close()
+		}
+	}
+	if p.snapshot != 0 {
+		size(snapshotName(p.snapshot))
+	}
+	for _, seq := range p.logs {
+		size(logName(seq))
+	}
+	quit := make(chan struct{})
+	go func() {
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-quit:
+				return
+			case <-tick.C:
+				done := r.done.Load()
+				log.Info("loading the data folder", "dir", r.dir, "bytes", done, "of", total, "percent", done*100/max(total, 1))
+			}
+		}
+	}()
+	return func() { close(quit) }
+}

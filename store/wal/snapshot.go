@@ -1,0 +1,289 @@
+package wal
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"kv/store"
+)
+
+// A snapshot's frames have bodies of three kinds, by their first byte:
+//
+//	block    1        1, then entries, each with its version before it (u64); all those of one key, its earlier versions
+//	                  first, are in one block; the order of the keys means nothing
+//	tail     any      2, then entries as in a block, to be applied in order once all blocks are: only in a backup
+//	trailer  1, last  3, entries (u64), blocks and tails (u64), version (u64): the newest that the state can have in it
+//
+// The numbers are frozen: they are in files.
+const (
+	kindBlock   = 1
+	kindTail    = 2
+	kindTrailer = 3
+
+	blockSize = 128 << 10 // about how long a block is, values of more than that aside
+	syncEvery = 16 << 20  // a snapshot is synced in steps, so that the log's syncs need not wait for all of it
+)
+
+// Walker shows all entries of a store: Store.Walk.
+type Walker interface {
+	Walk(f func(*store.Entry) error) error
+}
+
+// trailer is the last frame of a snapshot.
+type trailer struct {
+	entries, blocks, version uint64
+}
+
+func parseTrailer(body []byte) (t trailer, ok bool) {
+	if len(body) != 25 || body[0] != kindTrailer {
+		return t, false
+	}
+	return trailer{binary.BigEndian.Uint64(body[1:]), binary.BigEndian.Uint64(body[9:]), binary.BigEndian.Uint64(body[17:])}, true
+}
+
+// parseVersioned reads an entry with its version before it.
+func parseVersioned(b []byte) (version uint64, e rawEntry, rest []byte, ok bool) {
+	if len(b) < 8 {
+		return 0, e, nil, false
+	}
+	e, rest, ok = parseEntry(b[8:])
+	return binary.BigEndian.Uint64(b), e, rest, ok
+}
+
+// snapshotWriter writes the frames of a snapshot.
+type snapshotWriter struct {
+	w     io.Writer
+	enc   encoder
+	kind  byte // of the block that is being filled; 0: none is
+	begun int  // where it begins in enc.buf
+	first int  // its first large value in enc.large
+	size  int  // its bytes, about
+	key   []byte
+	n     trailer
+	bytes int64 // written
+}
+
+func newSnapshotWriter(w io.Writer, h header) *snapshotWriter {
+	s := &snapshotWriter{w: w}
+	s.enc.seed = h.seed()
+	s.enc.buf = h.append(nil)
+	s.enc.n = headerSize
+	return s
+}
+
+// add adds an entry that has its version.
+func (s *snapshotWriter) add(e *store.Entry) error {
+	if s.size >= blockSize && !bytes.Equal(e.Key(), s.key) {
+		if err := s.flush(); err != nil {
+			return err
+		}
+	}
+	s.versioned(kindBlock, e.Version(), e)
+	s.key = e.Key()
+	return nil
+}
+
+// addTail adds an entry that follows those of all blocks.
+func (s *snapshotWriter) addTail(version uint64, e *store.Entry) error {
+	if s.kind == kindBlock || s.size >= blockSize {
+		if err := s.flush(); err != nil {
+			return err
+		}
+	}
+	s.versioned(kindTail, version, e)
+	return nil
+}
+
+func (s *snapshotWriter) versioned(kind byte, version uint64, e *store.Entry) {
+	if s.kind == 0 {
+		s.kind, s.begun, s.first = kind, len(s.enc.buf), len(s.enc.large)
+		s.enc.buf = append(s.enc.buf, make([]byte, frameHeader)...)
+		s.enc.buf = append(s.enc.buf, kind)
+	}
+	s.enc.buf = binary.BigEndian.AppendUint64(s.enc.buf, version)
+	s.enc.entry(e)
+	s.size += 8 + entryHeader + len(e.Key()) + e.Len()
+	s.n.entries++
+}
+
+// flush ends the block that is being filled, and writes what there is.
+func (s *snapshotWriter) flush() error {
+	if s.kind != 0 {
+		s.enc.end(s.begun, s.first)
+		s.kind, s.size, s.key = 0, 0, nil
+		s.n.blocks++
+	}
+	n := int64(s.enc.n)
+	if err := s.enc.writeTo(s.w); err != nil {
+		return err
+	}
+	s.bytes += n
+	return nil
+}
+
+// finish writes the trailer.
+func (s *snapshotWriter) finish(version uint64) error {
+	if err := s.flush(); err != nil {
+		return err
+	}
+	s.n.version = version
+	b := []byte{kindTrailer}
+	for _, n := range []uint64{s.n.entries, s.n.blocks, s.n.version} {
+		b = binary.BigEndian.AppendUint64(b, n)
+	}
+	s.enc.frame(b)
+	return s.flush()
+}
+
+// snapshots is what a Log knows of its snapshots.
+type snapshots struct {
+	size atomic.Int64  // of the newest; 0: there is none
+	due  chan struct{} // of capacity 1: one should be taken
+
+	mu     sync.Mutex // one at a time; guards what follows
+	source Walker     // nil: Attach was not called
+
+	ctx    context.Context // ended by Close
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+}
+
+func (s *snapshots) init() {
+	s.due = make(chan struct{}, 1)
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+}
+
+// stop ends a snapshot that runs, and waits for that.
+func (s *snapshots) stop() {
+	s.cancel()
+	s.wg.Wait()
+	s.mu.Lock()
+	s.source = nil
+	s.mu.Unlock()
+}
+
+// consider asks for a snapshot if the logs have grown enough. Called by the flusher.
+func (s *snapshots) consider(l *Log) {
+	if l.o.SnapshotBytes < 0 || l.stat.sinceSnapshot.Load() < max(l.o.SnapshotBytes, s.size.Load()) {
+		return
+	}
+	select {
+	case s.due <- struct{}{}:
+	default:
+	}
+}
+
+// Attach says whose state snapshots are taken of, and begins to take them by itself. st is the store whose journal l is.
+func (l *Log) Attach(st Walker) {
+	s := &l.snap
+	s.mu.Lock()
+	s.source = st
+	s.mu.Unlock()
+	s.wg.Go(func() {
+		for {
+			select {
+			case <-s.ctx.Done():
+				return
+			case <-s.due:
+			}
+			if l.o.SnapshotBytes < 0 || l.stat.sinceSnapshot.Load() < max(l.o.SnapshotBytes, s.size.Load()) {
+				continue
+			}
+			if _, _, err := l.Snapshot(s.ctx); err != nil && s.ctx.Err() == nil {
+				l.o.Logger.Error("a snapshot failed; the log grows until one succeeds", "dir", l.o.Dir, "err", err)
+			}
+		}
+	})
+}
+
+// Snapshot writes the state of the store to a snapshot, while reads and writes go on, and removes the logs that it makes
+// needless. It returns the newest version that the snapshot can have in it, and its size.
+func (l *Log) Snapshot(ctx context.Context) (version uint64, size int64, err error) {
+	s := &l.snap
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.source == nil {
+		return 0, 0, errors.New("snapshot: no store is attached")
+	}
+	start := time.Now()
+	// What was written up to here, and nothing else, is in the logs before this one. Walk shows all of it.
+	r := &request{rotate: true}
+	if err := l.ask(r); err != nil {
+		return 0, 0, fmt.Errorf("snapshot: %w", err)
+	}
+	l.stat.sinceSnapshot.Store(0)
+	name := snapshotName(r.seq)
+	path := filepath.Join(l.o.Dir, name)
+	version, size, err = l.writeSnapshot(ctx, path+tmpSuffix, header{magicSnapshot, l.f.id, r.seq, r.base})
+	if err != nil {
+		if err := l.o.FS.Remove(path + tmpSuffix); err != nil {
+			l.o.Logger.Warn("an unfinished snapshot can't be removed", "file", path+tmpSuffix, "err", err)
+		}
+		return 0, 0, fmt.Errorf("snapshot %s: %w", name, err)
+	}
+	if err := l.o.FS.Rename(path+tmpSuffix, path); err != nil {
+		return 0, 0, fmt.Errorf("snapshot %s: %w", name, err)
+	}
+	if err := l.o.FS.SyncDir(l.o.Dir); err != nil {
+		return 0, 0, fmt.Errorf("snapshot %s: %w", name, err)
+	}
+	s.size.Store(size)
+	// From here on the folder is sure to hold the snapshot.
+	d, err := readFolder(l.o.FS, l.o.Dir)
+	if err != nil {
+		return 0, 0, err
+	}
+	p, err := d.plan(func(string, int64, string) error { return nil })
+	if err != nil {
+		return 0, 0, err
+	}
+	l.clear(p.stale)
+	l.stat.files.Add(int64(-len(p.stale)))
+	l.o.Logger.Info("snapshot taken", "dir", l.o.Dir, "file", name, "bytes", size, "version", version, "took", time.Since(start).Round(time.Millisecond))
+	return version, size, nil
+}
+
+// writeSnapshot writes the file, up to being safe to be renamed.
+func (l *Log) writeSnapshot(ctx context.Context, path string, h header) (version uint64, size int64, err error) {
+	f, err := l.o.FS.Create(path)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	w := newSnapshotWriter(f, h)
+	synced := int64(0)
+	err = l.snap.source.Walk(func(e *store.Entry) error {
+		if w.bytes >= synced+syncEvery {
+			synced = w.bytes
+			if err := f.Sync(); err != nil {
+				return err
+			}
+		}
+		if err := errors.Join(ctx.Err(), l.snap.ctx.Err()); err != nil {
+			return err
+		}
+		return w.add(e)
+	})
+	if err != nil {
+		return 0, 0, err
+	}
+	// What the walk showed was appended before this point. The snapshot may count only once the log can't lose any of it.
+	l.mu.Lock()
+	version = l.last
+	l.mu.Unlock()
+	if err := w.finish(version); err != nil {
+		return 0, 0, err
+	}
+	if err := f.Sync(); err != nil {
+		return 0, 0, err
+	}
+	return version, w.bytes, l.Sync()
+}
