@@ -18,10 +18,10 @@ import (
 
 // conn is one connection. Its own goroutine runs serve and is the only one to touch it, but for what is said below.
 type conn struct {
-	// Fixed before the goroutine starts. Others may call nc.SetReadDeadline and nc.Close.
+	// Fixed before the goroutine starts. Others may call nc.SetReadDeadline and close the accepted connection.
 	server     *Server
 	nc         net.Conn // what requests come from and answers go to: patient, or TLS over it
-	patient    patient  // the accepted connection
+	patient    patient  // over the accepted connection
 	onReadable func(fd uintptr) bool
 
 	// The goroutine's alone.
@@ -113,11 +113,13 @@ func (c *conn) readable(fd uintptr) bool {
 	c.inbox.load(w)
 	for c.end == nil {
 		p := c.space(w)
+		draining := c.server.draining.Load()
 		n, err := readFD(c.fd, p)
 		switch {
 		case n > 0:
 			c.arrived(w, n)
-			if n < len(p) && c.server.draining.Load() {
+			// A short read has taken all that had arrived.
+			if draining && (n < len(p) || c.server.cut.Load()) {
 				c.stop(errDrained)
 			}
 		case err == nil:

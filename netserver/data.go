@@ -144,6 +144,9 @@ func (c *conn) txn(w *workspace, h protocol.Header, body []byte) error {
 	for i, o := range ops {
 		size += 1 + resultSize(o.Kind, results[i], q.WithMeta)
 	}
+	if !protocol.Fits(size) && version != 0 {
+		return refusalf(protocol.StatusTooLarge, "TXN was applied as version %d, but its answer would be longer than a frame can be", version)
+	}
 	if err := c.begin(w, h, size); err != nil {
 		return err
 	}

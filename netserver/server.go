@@ -23,6 +23,7 @@ type Server struct {
 	// so it sees either the flag or the wake-up.
 	draining atomic.Bool
 	drained  chan struct{} // closed when draining is set
+	cut      atomic.Bool   // draining has taken too long; set before the connections are closed
 
 	frameMemory atomic.Int64 // bytes in the buffers of large frames, of all connections
 
@@ -166,7 +167,7 @@ func (s *Server) forget(c *conn) {
 func (s *Server) Draining() bool { return s.draining.Load() }
 
 // Shutdown stops accepting, lets every connection answer what has arrived, and closes it. It returns when all are closed;
-// those that are not when ctx ends are cut off, and the error is that of ctx.
+// those that are not when ctx ends are cut off, and the error is that of ctx. It may be called again.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	if !s.draining.Swap(true) {
@@ -190,12 +191,16 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 	}
+	s.cut.Store(true)
 	s.mu.Lock()
 	for c := range s.conns {
-		c.nc.Close()
+		c.patient.Conn.Close()
 	}
 	s.mu.Unlock()
-	<-done
+	select {
+	case <-done:
+	case <-time.After(lingerTime): // one waits for a disk that does not answer
+	}
 	return ctx.Err()
 }
 

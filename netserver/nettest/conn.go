@@ -1,6 +1,7 @@
 package nettest
 
 import (
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -108,8 +109,8 @@ func (c *Conn) Do(frame []byte) Frame {
 // CloseWrite says that nothing more will be sent; responses can still be read.
 func (c *Conn) CloseWrite() {
 	c.t.Helper()
-	if w, ok := c.Conn.(interface{ CloseWrite() error }); ok {
-		require.NoError(c.t, w.CloseWrite())
+	if secured, ok := c.Conn.(*tls.Conn); ok {
+		require.NoError(c.t, secured.CloseWrite())
 	}
 	require.NoError(c.t, c.tcp.CloseWrite())
 }

@@ -1,0 +1,251 @@
+package netserver_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"kv/netserver"
+	"kv/netserver/nettest"
+	"kv/protocol"
+	"kv/store"
+)
+
+const soon = 50 * time.Millisecond
+
+// TestSlowFrame: a frame that does not get finished ends its connection, however it trickles; one that is idle between
+// frames stays.
+func TestSlowFrame(t *testing.T) {
+	o := nettest.Options{Config: netserver.Config{FrameTimeout: soon, Limit: 1 << 20}}
+	large, over := ping(1, string(make([]byte, 1<<20-8))), ping(1, string(make([]byte, 1<<20)))
+	nettest.Each(t, o, func(t *testing.T, s *nettest.Server) {
+		idle := s.Dial()
+		idle.Send(ping(1, "x")[:5])
+		idle.Send(ping(1, "x")[5:])
+		idle.Expect(protocol.OpPing, protocol.StatusOK, 1)
+
+		for name, part := range map[string][]byte{"header": large[:3], "body": large[:20], "large": large[:40_000], "refused": over[:20]} {
+			c := s.Dial()
+			c.Send(part)
+			c.ExpectClosed()
+			s.AwaitLog("too long to arrive", c.LocalAddr().String())
+			t.Log(name)
+		}
+
+		trickle := s.Dial()
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for i := 0; ; i++ {
+			if _, err := trickle.Write(large[i : i+1]); err != nil {
+				break
+			}
+			<-tick.C
+		}
+		s.AwaitLog("too long to arrive", trickle.LocalAddr().String())
+		idle.Do(ping(2, "still here"))
+	})
+}
+
+// TestSlowReader: a client that does not read is not read from for ever, and gets closed; others do not notice.
+func TestSlowReader(t *testing.T) {
+	nettest.Each(t, nettest.Options{Config: netserver.Config{WriteTimeout: soon}}, func(t *testing.T, s *nettest.Server) {
+		key := []byte("k")
+		healthy := s.Dial()
+		healthy.Do(protocol.Set{Key: key, Value: make([]byte, 1<<20)}.AppendTo(nil, 1))
+		for _, request := range [][]byte{
+			ping(1, string(make([]byte, 1000))),
+			ping(1, string(make([]byte, 20_000))),
+			protocol.Get{Key: key}.AppendTo(nil, 1),
+		} {
+			c := s.Dial()
+			for {
+				if _, err := c.Write(request); err != nil {
+					break
+				}
+			}
+			s.AwaitLog("does not read", c.LocalAddr().String())
+			healthy.Do(ping(2, ""))
+		}
+		s.AwaitConnections(1)
+	})
+}
+
+// TestReset: connections that the client aborts, idle, within a frame, or with answers on their way, leave nothing behind.
+func TestReset(t *testing.T) {
+	nettest.Each(t, nettest.Options{}, func(t *testing.T, s *nettest.Server) {
+		for _, sent := range [][]byte{nil, ping(1, "x")[:7], ping(1, string(make([]byte, 100_000)))[:50_000], ping(1, "x")} {
+			s.Dial().Abort()
+			c := s.Dial()
+			c.Send(sent)
+			c.Abort()
+		}
+		s.AwaitConnections(0)
+	})
+}
+
+// TestMaxConnections: one connection too many is told so; there is room again when one closes.
+func TestMaxConnections(t *testing.T) {
+	s := nettest.Start(t, nettest.Options{Config: netserver.Config{MaxConnections: 2}})
+	first, second := s.Dial(), s.Dial()
+	first.Do(ping(1, ""))
+	second.Do(ping(1, ""))
+	for range 100 {
+		c := s.Dial()
+		c.Send(ping(7, "nobody reads this"))
+		require.Contains(t, string(c.Expect(0, protocol.StatusUnavailable, 0)), "connections")
+		c.ExpectClosed()
+		require.NoError(t, c.Close())
+	}
+	require.EqualValues(t, 100, s.Stat("connections_refused"))
+	require.NoError(t, first.Close())
+	s.AwaitConnections(1)
+	s.Dial().Do(ping(1, ""))
+	second.Do(ping(2, ""))
+}
+
+// TestShutdown: what has arrived is answered, whatever the connection was doing; what has not is not waited for.
+func TestShutdown(t *testing.T) {
+	requests := every()
+	j := &journal{}
+	o := nettest.Options{Store: store.Options{Journal: j}}
+	nettest.Each(t, o, func(t *testing.T, s *nettest.Server) {
+		idle, unfinished, busy := s.Dial(), s.Dial(), s.Dial()
+		idle.Do(ping(1, ""))
+		before := s.Stat("bytes_in")
+		unfinished.Send(requests...)
+		unfinished.Send(ping(1, "unfinished")[:10])
+		s.Await("bytes_in", before+uint64(len(join(requests))+10))
+
+		// busy waits for the journal; what it sends meanwhile arrives, but is not read.
+		release := j.hold()
+		before = s.Stat("bytes_in")
+		set := protocol.Set{Key: []byte("busy")}.AppendTo(nil, 1)
+		busy.Send(set)
+		s.Await("bytes_in", before+uint64(len(set)))
+		busy.Send(requests...)
+
+		done := make(chan error)
+		go func() { done <- s.Server.Shutdown(context.Background()) }()
+		idle.ExpectClosed()
+		release()
+		busy.Expect(protocol.OpSet, protocol.StatusOK, 1)
+		expectAll(t, busy, requests)
+		busy.ExpectClosed()
+		expectAll(t, unfinished, requests)
+		unfinished.ExpectClosed()
+		for _, c := range []*nettest.Conn{idle, unfinished, busy} {
+			require.NoError(t, c.Close())
+		}
+		require.NoError(t, <-done)
+		_, err := net.Dial("tcp", s.Addr)
+		require.Error(t, err, "it still accepts")
+	})
+}
+
+func join(frames [][]byte) (all []byte) {
+	for _, f := range frames {
+		all = append(all, f...)
+	}
+	return all
+}
+
+// TestShutdownIsBounded: clients that do not read, and one that never stops sending, do not hold up the end.
+func TestShutdownIsBounded(t *testing.T) {
+	nettest.Each(t, nettest.Options{}, func(t *testing.T, s *nettest.Server) {
+		var clients sync.WaitGroup
+		defer clients.Wait()
+		for reads := range 2 {
+			c := s.Dial()
+			clients.Go(func() {
+				for {
+					if _, err := c.Write(ping(1, string(make([]byte, 10_000)))); err != nil {
+						break
+					}
+				}
+			})
+			if reads == 1 {
+				clients.Go(func() { io.Copy(io.Discard, c) })
+			}
+		}
+		s.Await("bytes_in", 1<<20)
+		ctx, cancel := context.WithTimeout(context.Background(), soon)
+		defer cancel()
+		err := s.Server.Shutdown(ctx)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Zero(t, s.Stat("connections"))
+	})
+}
+
+// TestAcceptErrors: while accepting fails the server says so once, does not spin, and goes on afterwards.
+func TestAcceptErrors(t *testing.T) {
+	st, err := store.Open(store.Options{})
+	require.NoError(t, err)
+	defer st.Close()
+	var log nettest.Log
+	srv, err := netserver.New(netserver.Config{Store: st, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	require.NoError(t, err)
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	l := &failingListener{Listener: inner, failures: 5}
+	served := make(chan error)
+	go func() { served <- srv.Serve(l) }()
+
+	c, err := net.Dial("tcp", inner.Addr().String())
+	require.NoError(t, err)
+	defer c.Close()
+	_, err = c.Write(ping(1, ""))
+	require.NoError(t, err)
+	_, err = io.ReadFull(c, make([]byte, protocol.HeaderSize))
+	require.NoError(t, err)
+	assert.Len(t, log.Lines(), 1)
+	assert.NoError(t, c.Close())
+	require.NoError(t, srv.Shutdown(t.Context()))
+	require.ErrorIs(t, <-served, netserver.ErrServerClosed)
+	require.ErrorIs(t, srv.Serve(inner), netserver.ErrServerClosed)
+}
+
+type failingListener struct {
+	net.Listener
+	failures int // left
+}
+
+func (l *failingListener) Accept() (net.Conn, error) {
+	if l.failures > 0 {
+		l.failures--
+		return nil, errors.New("too many open files")
+	}
+	return l.Listener.Accept()
+}
+
+// TestFrameMemory: large requests that there is no memory for are read away and refused; small ones are not touched.
+func TestFrameMemory(t *testing.T) {
+	const budget = 2 << 20
+	nettest.Each(t, nettest.Options{Config: netserver.Config{FrameMemory: budget}}, func(t *testing.T, s *nettest.Server) {
+		large := ping(1, string(make([]byte, 900_000)))
+		first, second := s.Dial(), s.Dial()
+		first.Send(large[:800_000])
+		s.Await("bytes_in", 800_000)
+		second.Send(large, ping(2, "after"))
+		second.Expect(protocol.OpPing, protocol.StatusOutOfMemory, 1)
+		require.Equal(t, "after", string(second.Expect(protocol.OpPing, protocol.StatusOK, 2)))
+		first.Send(large[800_000:])
+		require.Len(t, first.Expect(protocol.OpPing, protocol.StatusOK, 1), 900_000)
+		second.Send(large)
+		second.Expect(protocol.OpPing, protocol.StatusOK, 1)
+
+		// A connection that breaks off gives back what it had.
+		first.Send(large[:800_000])
+		first.Abort()
+		s.AwaitConnections(1)
+		second.Send(large)
+		second.Expect(protocol.OpPing, protocol.StatusOK, 1)
+	})
+}
