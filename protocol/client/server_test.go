@@ -1,0 +1,142 @@
+package client_test
+
+import (
+	"bytes"
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"kv/netserver"
+	"kv/netserver/nettest"
+	"kv/protocol"
+	"kv/protocol/client"
+	"kv/store"
+)
+
+func connect(t *testing.T, s *nettest.Server, o client.Options) *client.Client {
+	t.Helper()
+	c, err := client.Dial(t.Context(), s.Addr, o)
+	require.NoError(t, err)
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// Every method, against the real server.
+func TestAgainstTheServer(t *testing.T) {
+	s := nettest.Start(t, nettest.Options{Store: store.Options{History: 3}, Config: netserver.Config{Name: "kv test", Limit: 1 << 20}})
+	c := connect(t, s, client.Options{Timeout: nettest.Timeout})
+	ctx := t.Context()
+	a, b, absent := []byte("a"), []byte("b"), []byte("absent")
+
+	assert.Equal(t, "kv test", c.Hello().Server)
+	assert.Equal(t, uint32(1<<20), c.Hello().Limit)
+	require.NoError(t, c.Ping(ctx, []byte("payload")))
+	require.NoError(t, c.Ping(ctx, nil))
+
+	v1, err := c.Set(ctx, protocol.Set{Key: a, Value: []byte("1"), Conditional: true})
+	require.NoError(t, err)
+	_, err = c.Set(ctx, protocol.Set{Key: a, Conditional: true})
+	var conflict *protocol.Error
+	require.ErrorAs(t, err, &conflict)
+	assert.Equal(t, v1, conflict.Version)
+	assert.NotErrorIs(t, err, client.ErrUnknown)
+
+	v2, err := c.MSet(ctx, protocol.Pair{Key: a, Value: []byte("2")}, protocol.Pair{Key: b})
+	require.NoError(t, err)
+	got, err := c.Get(ctx, a)
+	require.NoError(t, err)
+	assert.Equal(t, protocol.Value{Found: true, Data: []byte("2"), Meta: protocol.Meta{Version: v2}}, got)
+	_, err = c.Get(ctx, absent)
+	assert.ErrorIs(t, err, protocol.ErrNotFound)
+	values, err := c.MGet(ctx, b, absent, a)
+	require.NoError(t, err)
+	assert.Equal(t, []protocol.Value{{Found: true, Data: []byte{}, Meta: protocol.Meta{Version: v2}}, {}, got}, values)
+
+	got, err = c.GetVersion(ctx, a, v1)
+	require.NoError(t, err)
+	assert.Equal(t, "1", string(got.Data))
+	revisions, err := c.History(ctx, a, 0)
+	require.NoError(t, err)
+	require.Len(t, revisions, 2)
+	assert.Equal(t, v2, revisions[0].Version)
+	v3, err := c.Rollback(ctx, a, v1)
+	require.NoError(t, err)
+	assert.Greater(t, v3, v2)
+	_, err = c.Rollback(ctx, a, v3+1)
+	assert.ErrorIs(t, err, protocol.ErrNotFound)
+
+	p, err := c.Txn(ctx, protocol.Txn{
+		WithMeta:   true,
+		Conditions: []protocol.Condition{{Key: a, Version: v3}},
+		Ops:        []protocol.TxnOp{{Kind: protocol.TxnGet, Key: a}, {Kind: protocol.TxnDel, Key: absent}, {Kind: protocol.TxnSet, Key: b, Value: a}},
+	})
+	require.NoError(t, err)
+	assert.Equal(t, v3, p.Results[0].Value.Version)
+	assert.False(t, p.Results[1].Existed)
+
+	page, err := c.Scan(ctx, protocol.Scan{WithMeta: true, WithValues: true, Prefix: b})
+	require.NoError(t, err)
+	assert.Empty(t, page.Cursor)
+	assert.Equal(t, []protocol.ScanItem{{Key: b, Value: a, Meta: protocol.Meta{Version: p.Version}}}, page.Items)
+	_, err = c.Scan(ctx, protocol.Scan{Cursor: []byte("stale")})
+	assert.ErrorIs(t, err, protocol.ErrBadRequest)
+
+	existed, _, err := c.Del(ctx, a, absent, a)
+	require.NoError(t, err)
+	assert.Equal(t, 1, existed)
+	stats, err := c.Stats(ctx)
+	require.NoError(t, err)
+	assert.Contains(t, stats, protocol.Stat{Name: "keys", Value: 1})
+
+	_, err = c.Snapshot(ctx)
+	assert.ErrorIs(t, err, protocol.ErrUnavailable)
+	_, err = c.Backup(ctx, new(bytes.Buffer))
+	assert.ErrorIs(t, err, protocol.ErrUnavailable)
+	_, err = c.Set(ctx, protocol.Set{Value: make([]byte, 1<<20)})
+	assert.ErrorIs(t, err, protocol.ErrTooLarge)
+}
+
+func TestOneConnectionTooMany(t *testing.T) {
+	s := nettest.Start(t, nettest.Options{Config: netserver.Config{MaxConnections: 1}})
+	c := connect(t, s, client.Options{})
+	_, err := client.Dial(t.Context(), s.Addr, client.Options{})
+	assert.ErrorIs(t, err, protocol.ErrUnavailable)
+	assert.NoError(t, c.Ping(t.Context(), nil))
+}
+
+func TestCredentials(t *testing.T) {
+	line, err := netserver.AccountLine("anna", "ro", []byte("s3cret"))
+	require.NoError(t, err)
+	accounts := new(netserver.Accounts)
+	require.NoError(t, accounts.Load(strings.NewReader(line)))
+	s := nettest.Start(t, nettest.Options{Config: netserver.Config{Accounts: accounts}})
+	for _, o := range []client.Options{{}, {User: "anna"}, {User: "anna", Secret: "wrong"}, {User: "bob", Secret: "s3cret"}} {
+		_, err := client.Dial(t.Context(), s.Addr, o)
+		assert.ErrorIs(t, err, protocol.ErrUnauthenticated)
+	}
+	c := connect(t, s, client.Options{User: "anna", Secret: "s3cret"})
+	_, err = c.Get(t.Context(), nil)
+	assert.ErrorIs(t, err, protocol.ErrNotFound)
+	_, err = c.Set(t.Context(), protocol.Set{})
+	assert.ErrorIs(t, err, protocol.ErrForbidden)
+}
+
+// A server that shuts down: what it answered is known, everything after fails with ErrClosed.
+func TestServerShutsDown(t *testing.T) {
+	s := nettest.Start(t, nettest.Options{})
+	c := connect(t, s, client.Options{})
+	_, err := c.Set(t.Context(), protocol.Set{})
+	require.NoError(t, err)
+	s.Shutdown()
+	require.Eventually(t, func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err = c.Get(ctx, nil)
+		return err != nil
+	}, nettest.Timeout, time.Millisecond)
+	assert.ErrorIs(t, err, client.ErrClosed)
+}
