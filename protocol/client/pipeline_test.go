@@ -212,7 +212,7 @@ func TestCloseSaysWhatWasSent(t *testing.T) {
 		<-t.Context().Done() // reads nothing more
 	})
 	c := dial(t, addr, Options{})
-	q := protocol.Set{Value: make([]byte, 64<<20-100)} // more than any socket buffer holds: the writer is stuck in it
+	q := protocol.Set{Value: make([]byte, 16<<20)} // more than any socket buffer holds: the writer is stuck in it
 	stuck := c.Start(t.Context(), q.AppendTo)
 	require.Eventually(t, func() bool {
 		c.pipe.mu.Lock()
