@@ -142,11 +142,11 @@ func (c *conn) snapshot(w *workspace, h protocol.Header, body []byte) error {
 	if c.server.config.Snapshots == nil {
 		return refusalf(protocol.StatusUnavailable, "the server has no data folder")
 	}
-	version, size, err := c.server.config.Snapshots.Snapshot()
+	version, size, err := c.server.config.Snapshots.Snapshot(c.server.context)
 	if err != nil {
 		return unavailable(err)
 	}
-	w.out.buf = protocol.SnapshotResponse{Version: version, Bytes: size}.AppendTo(w.out.buf, h.ID)
+	w.out.buf = protocol.SnapshotResponse{Version: version, Bytes: uint64(size)}.AppendTo(w.out.buf, h.ID)
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package netserver
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -55,8 +56,9 @@ type Config struct {
 // Snapshots writes snapshots to a data folder. It is called from many goroutines.
 type Snapshots interface {
 	// Snapshot writes a snapshot, waits until it is durable, and says which version it reaches and how many bytes it has.
-	// An error that is no *protocol.Error is answered UNAVAILABLE.
-	Snapshot() (version, bytes uint64, err error)
+	// It ends early with ctx, which ends when the server shuts down. An error that is no *protocol.Error is answered
+	// UNAVAILABLE.
+	Snapshot(ctx context.Context) (version uint64, size int64, err error)
 }
 
 // Backups reads the store out in chunks. It is called from many goroutines.

@@ -22,8 +22,9 @@ type Server struct {
 	// draining is set once, before the waiting connections are woken. A connection that is about to wait looks at it last,
 	// so it sees either the flag or the wake-up.
 	draining atomic.Bool
-	drained  chan struct{} // closed when draining is set
-	cut      atomic.Bool   // draining has taken too long; set before the connections are closed
+	context  context.Context // ends when draining is set
+	drain    context.CancelFunc
+	cut      atomic.Bool // draining has taken too long; set before the connections are closed
 
 	frameMemory atomic.Int64 // bytes in the buffers of large frames, of all connections
 
@@ -44,10 +45,12 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	ctx, drain := context.WithCancel(context.Background())
 	return &Server{
 		config:    c,
 		started:   time.Now(),
-		drained:   make(chan struct{}),
+		context:   ctx,
+		drain:     drain,
 		listeners: make(map[net.Listener]struct{}),
 		conns:     make(map[*conn]struct{}),
 	}, nil
@@ -81,7 +84,7 @@ func (s *Server) Serve(l net.Listener) error {
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
 			select {
 			case <-time.After(pause):
-			case <-s.drained:
+			case <-s.context.Done():
 			}
 		}
 	}
@@ -170,9 +173,8 @@ func (s *Server) Draining() bool { return s.draining.Load() }
 // those that are not when ctx ends are cut off, and the error is that of ctx. It may be called again.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
-	if !s.draining.Swap(true) {
-		close(s.drained)
-	}
+	s.draining.Store(true)
+	s.drain()
 	for l := range s.listeners {
 		l.Close()
 	}

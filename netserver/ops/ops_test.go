@@ -1,0 +1,58 @@
+package ops_test
+
+import (
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"kv/netserver/nettest"
+	"kv/netserver/ops"
+	"kv/protocol"
+)
+
+func get(h http.Handler, path string) (status int, body string) {
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+	return w.Code, w.Body.String()
+}
+
+func TestPages(t *testing.T) {
+	s := nettest.Start(t, nettest.Options{})
+	c := s.Dial()
+	c.Do(protocol.Set{Key: []byte("secret-key"), Value: []byte("secret-value")}.AppendTo(nil, 1))
+	c.Do(protocol.Get{Key: []byte("secret-key")}.AppendTo(nil, 2))
+	var broken error
+	h := ops.Handler(s.Server, func() error { return broken })
+
+	status, body := get(h, "/metrics")
+	require.Equal(t, http.StatusOK, status)
+	for _, line := range []string{
+		"kv_keys 1\n", "kv_set_ops_total 1\n", "kv_get_ops_total 1\n", "kv_connections 1\n",
+		"# TYPE kv_keys gauge\n", "# TYPE kv_get_ops_total counter\n", "# TYPE kv_bytes_in_total counter\n",
+		"process_open_fds", "go_goroutines",
+	} {
+		require.Contains(t, body, line)
+	}
+	require.NotContains(t, body, "secret")
+
+	for _, path := range []string{"/healthz", "/readyz", "/debug/pprof/", "/debug/pprof/heap", "/debug/pprof/cmdline"} {
+		status, _ := get(h, path)
+		require.Equal(t, http.StatusOK, status, path)
+	}
+
+	broken = errors.New("read-only: the disk failed")
+	status, body = get(h, "/readyz")
+	require.Equal(t, http.StatusServiceUnavailable, status)
+	require.Contains(t, body, "the disk failed")
+
+	broken = nil
+	s.Shutdown()
+	status, body = get(h, "/readyz")
+	require.Equal(t, http.StatusServiceUnavailable, status)
+	require.Contains(t, body, "shutting down")
+	status, _ = get(h, "/healthz")
+	require.Equal(t, http.StatusOK, status)
+}
