@@ -5,6 +5,8 @@ import "fmt"
 // Check verifies the whole structure, with all writers held up, and returns the first thing that is wrong. It is for tests
 // and for diagnosis: it takes time that grows with the store.
 func (s *Store) Check() error {
+	s.sweeping.Lock() // in the middle of a sweep, soonest may be too late
+	defer s.sweeping.Unlock()
 	s.lock(allShards)
 	defer s.unlock(allShards)
 	used := s.reserved.Load()
@@ -136,11 +138,20 @@ func (c *checker) chains(g *segment, slot int, b *bucket) error {
 		if len(ch) == 0 || chainOf(b.chains(), ch[0].Key()) != i {
 			return fmt.Errorf("a key's history is empty, or there twice")
 		}
+		if len(ch.trimmed()) < len(ch) {
+			return fmt.Errorf("a key's history ends in a deletion")
+		}
+		most := c.s.keep
 		newer := ^uint64(0)
 		if _, e := b.find(tagOf(c.s.hash(ch[0].Key())), ch[0].Key()); e != nil {
 			newer = e.version
 		} else if !ch[0].Deleted() {
 			return fmt.Errorf("a deleted key's history does not begin with its deletion")
+		} else {
+			most++ // the deletion stands for the current entry
+		}
+		if len(ch) > most {
+			return fmt.Errorf("a key has %d earlier versions, more than %d", len(ch), most)
 		}
 		for _, e := range ch {
 			if e.version >= newer || !e.is(ch[0].Key()) {

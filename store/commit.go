@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 )
 
@@ -73,8 +74,9 @@ func swap(cur, e *Entry) (eff effect) {
 	return eff
 }
 
-// set puts e, which may be a deletion, in the place of what its key has in d, and keeps what went before as history.
-func (d *draft) set(e *Entry, tag uint8, keep int) effect {
+// set puts e, which may be a deletion, in the place of what its key has in d, and keeps what the key was in the bucket was,
+// which is d's before the write, as history.
+func (d *draft) set(e *Entry, tag uint8, was *bucket, keep int) effect {
 	i, cur := d.find(tag, e.Key())
 	eff := swap(cur, e)
 	switch {
@@ -85,42 +87,44 @@ func (d *draft) set(e *Entry, tag uint8, keep int) effect {
 	case i >= 0:
 		d.remove(i)
 	}
-	if keep > 0 {
-		eff.add(d.remember(cur, e, keep))
+	if keep > 0 || len(d.history) > 0 {
+		eff.add(d.remember(e, tag, was, keep))
 	}
 	return eff
 }
 
-// remember moves cur, which e replaced, into the history, of which keep entries stay besides the current one. An entry
-// without a version is of the transaction under way and leaves no trace.
-func (d *draft) remember(cur, e *Entry, keep int) (eff effect) {
-	at := chainOf(d.history, e.Key())
-	var old chain
-	if at >= 0 {
-		old = d.history[at]
-	}
-	before := old
-	if len(old) > 0 && old[0].version == 0 {
-		eff.memory -= entryMemory(old[0])
-		old = old[1:]
-	}
+// remember gives the key of e the history that it has once e has replaced what was there before the write, with keep
+// entries besides the current one. What the same write had put there in between leaves no trace.
+func (d *draft) remember(e *Entry, tag uint8, was *bucket, keep int) (eff effect) {
 	var now chain
-	if cur != nil && cur.version != 0 {
-		now = append(now, cur)
-		eff.memory += entryMemory(cur)
+	if i := chainOf(was.chains(), e.Key()); i >= 0 {
+		now = was.chains()[i]
 	}
-	now = append(now, old...)
-	if len(now) > keep {
-		for _, gone := range now[keep:] {
+	_, before := was.find(tag, e.Key())
+	if before != nil || !e.Deleted() { // else it was absent and stays so
+		all := make(chain, 0, 2+len(now))
+		if e.Deleted() {
+			all = append(all, e)
+			keep++
+		}
+		if before != nil {
+			all = append(all, before)
+		}
+		all = append(all, now...)
+		// A copy, so that nothing behind its end stays reachable.
+		now = slices.Clone(all[:min(len(all), keep)].trimmed())
+	}
+	at := chainOf(d.history, e.Key())
+	if at >= 0 {
+		for _, gone := range d.history[at] {
+			eff.history--
 			eff.memory -= entryMemory(gone)
 		}
-		now = now[:keep:keep]
 	}
-	if e.Deleted() && len(now) > 0 {
-		now = append(chain{e}, now...)
-		eff.memory += entryMemory(e)
+	for _, kept := range now {
+		eff.history++
+		eff.memory += entryMemory(kept)
 	}
-	eff.history = int64(len(now) - len(before))
 	d.replaceChain(at, now)
 	return eff
 }
@@ -146,14 +150,16 @@ type change struct {
 	conditional bool
 	ifVersion   uint64
 	// only, if not nil, is the entry that must be current: for the sweeper, which removes just what it saw.
-	only *Entry
+	only   *Entry
+	keep   int   // how much history the key may have
+	wanted int64 // the memory that it was refused
 }
 
 var errNothing = errors.New("nothing to change")
 
 // commitOne writes one key. It returns the version that the key's bucket then has: the write's own, if it was applied. The
 // error is errNothing for a deletion of what does not exist.
-func (s *Store) commitOne(ch change) (version uint64, err error) {
+func (s *Store) commitOne(ch *change) (version uint64, err error) {
 	if err := s.admit(); err != nil {
 		return 0, err
 	}
@@ -179,9 +185,9 @@ func (s *Store) commitOne(ch change) (version uint64, err error) {
 	var next *bucket
 	var eff effect
 	switch {
-	case s.keep > 0 || b.ext() != nil:
+	case ch.keep > 0 || b.ext() != nil:
 		d := draftOf(b)
-		eff = d.set(ch.entry, tag, s.keep)
+		eff = d.set(ch.entry, tag, b, ch.keep)
 		next = d.build()
 	case ch.entry.Deleted():
 		eff = swap(cur, ch.entry)
@@ -192,6 +198,7 @@ func (s *Store) commitOne(ch change) (version uint64, err error) {
 	}
 	eff.memory += bucketMemory(next) - bucketMemory(b)
 	if !s.take(eff.memory, ch.entry.Deleted()) {
+		ch.wanted = eff.memory
 		return 0, ErrOutOfMemory
 	}
 	if version, err = s.order(ch.entry); err != nil {
@@ -216,7 +223,8 @@ type commit struct {
 	pending []*pending
 	made    []*Entry // every entry that the write made, replaced ones too
 	effect  effect
-	frees   bool   // only deletions: they are never refused memory
+	keep    int    // how much history each key may have
+	frees   bool   // only deletions so far: they are never refused memory
 	seen    uint64 // the highest version of a bucket that it read
 	wanted  int64  // the memory that it was refused
 }
@@ -256,7 +264,7 @@ func (c *commit) set(h uint64, e *Entry) {
 		c.pending = append(c.pending, p)
 		at.p.Store(&p.bucket) // resolves to b, as before
 	}
-	p.effect.add(p.draft.set(e, tagOf(h), c.s.keep))
+	p.effect.add(p.draft.set(e, tagOf(h), p.old, c.keep))
 	c.made = append(c.made, e)
 	c.frees = c.frees && e.Deleted()
 }
@@ -336,10 +344,29 @@ func (c *commit) undo() {
 	}
 }
 
+// makeRoom runs write, and again for as long as it is refused for want of memory and there is history to give up for it: the
+// oldest first, and last what the write's own keys have. keep is how much history those may have after it.
+func (s *Store) makeRoom(write func(keep int) (wanted int64, err error)) error {
+	for keep := s.keep; ; {
+		wanted, err := write(keep)
+		switch {
+		case err == nil || !errors.Is(err, ErrOutOfMemory):
+			return err
+		case s.evict(wanted):
+		case keep > 0:
+			keep = 0
+		default:
+			return err
+		}
+	}
+}
+
+var errClosed = fmt.Errorf("%w: the store is closed", ErrReadOnly)
+
 // admit is asked before a write takes its locks.
 func (s *Store) admit() error {
 	if s.closed.Load() {
-		return fmt.Errorf("%w: the store is closed", ErrReadOnly)
+		return errClosed
 	}
 	if s.journal != nil {
 		return s.journal.Admit()
@@ -358,6 +385,9 @@ func (s *Store) take(n int64, deletion bool) bool {
 
 // order gives a write its place among all others: see (3). left is what it leaves of its keys.
 func (s *Store) order(left ...*Entry) (version uint64, err error) {
+	if s.closed.Load() { // again, since Close waits for the locks alone
+		return 0, errClosed
+	}
 	var floor uint64
 	if s.keep > 0 {
 		floor = s.clock.follow() // so that a version says when it was made

@@ -93,7 +93,7 @@ const evictShare = 8
 // evict gives up the oldest part of the history and reports whether that freed anything. It is called without locks. n is
 // how much memory is wanted; the caller tries again, and calls again, if it was not enough.
 func (s *Store) evict(n int64) bool {
-	if s.keep == 0 || n <= 0 {
+	if s.keep == 0 || n <= 0 || n > s.budget.limit {
 		return false
 	}
 	s.evicting.Lock()
@@ -146,17 +146,21 @@ func (s *Store) sampleHistory() (versions []uint64) {
 	return versions
 }
 
-// since returns how much of the chain stays when what is not newer than oldest goes. A deletion with nothing behind it goes
-// too: there is nothing to roll back to.
+// since returns how much of the chain stays when what is not newer than oldest goes.
 func (c chain) since(oldest uint64) int {
 	n := len(c)
 	for n > 0 && c[n-1].version <= oldest {
 		n--
 	}
-	if n == 1 && c[0].Deleted() {
-		n = 0
+	return len(c[:n].trimmed())
+}
+
+// trimmed returns the chain without the deletions at its end: there is nothing behind them to go back to.
+func (c chain) trimmed() chain {
+	for len(c) > 0 && c[len(c)-1].Deleted() {
+		c = c[:len(c)-1]
 	}
-	return n
+	return c
 }
 
 // forget drops the history that is not newer than oldest from the bucket of h, and returns the memory that this freed.

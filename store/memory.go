@@ -77,11 +77,20 @@ type budget struct {
 
 // take adds n bytes and reports whether the limit allows it; if not, nothing is added.
 func (b *budget) take(n int64) bool {
-	if used := b.used.Add(n); n > 0 && b.limit > 0 && used > b.limit {
-		b.used.Add(-n)
-		return false
+	if n <= 0 || b.limit == 0 {
+		b.used.Add(n)
+		return true
 	}
-	return true
+	for {
+		// Not added first and taken back then: meanwhile others would be refused.
+		used := b.used.Load()
+		if used+n > b.limit {
+			return false
+		}
+		if b.used.CompareAndSwap(used, used+n) {
+			return true
+		}
+	}
 }
 
 // Reserve takes n bytes of the store's memory limit for something else, such as a request on its way in, and reports

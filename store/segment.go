@@ -79,6 +79,9 @@ func (s *Store) split(sh *shard, h uint64) (grown int64) {
 		d.segments[first+i].Store(halves[i*2/span])
 	}
 	sh.dir.Store(d)
+	for _, half := range halves { // a sweep may be looking at g, and find nothing there
+		lower(&sh.soonest, half.soonest.Load())
+	}
 	grown += segmentMemory
 	for i := range g.slots {
 		grown -= bucketMemory(g.slots[i].p.Swap(moved))

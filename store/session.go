@@ -119,7 +119,6 @@ func (c *Session) Del(keys [][]byte) (existed int, version uint64, err error) {
 		}
 	} else {
 		version, err = c.atomically(len(keys) > 0, func(w *commit) {
-			w.frees = true
 			for _, k := range keys {
 				if w.del(newTombstone(k)) {
 					existed++
@@ -136,10 +135,12 @@ func (c *Session) Del(keys [][]byte) (existed int, version uint64, err error) {
 
 // commitOne is Store.commitOne, with history given up for memory, and with what it saw noted.
 func (c *Session) commitOne(ch change) (version uint64, err error) {
-	version, err = c.store.commitOne(ch)
-	for errors.Is(err, ErrOutOfMemory) && c.store.evict(entryMemory(ch.entry)) {
-		version, err = c.store.commitOne(ch)
-	}
+	err = c.store.makeRoom(func(keep int) (int64, error) {
+		ch.keep = keep
+		var err error
+		version, err = c.store.commitOne(&ch)
+		return ch.wanted, err
+	})
 	c.see(version)
 	return version, err
 }

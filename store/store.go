@@ -44,12 +44,13 @@ type Store struct {
 	reserved atomic.Int64 // the part of the budget that Reserve took
 
 	evicting sync.Mutex // held by the one that gives up history
+	sweeping sync.Mutex // held by the one that sweeps, and taken before any shard's; see Check
 
 	sessionsMu sync.Mutex
 	sessions   map[*Session]struct{} // the open ones; guarded by sessionsMu
 	ended      counts                // of the closed ones; guarded by sessionsMu
 
-	closed    atomic.Bool // publishes nothing; a write that misses it is one that came before Close
+	closed    atomic.Bool // publishes nothing; looked at under a write's locks, which Close takes after it has set it
 	stop      chan struct{}
 	sweeperUp sync.WaitGroup
 }
@@ -127,7 +128,7 @@ func (s *Store) replay(_ uint64, entries []*Entry) {
 			newest = max(newest, d.history[i][0].version)
 		}
 		if e.version > newest && (cur != nil || !e.Deleted()) {
-			eff := d.set(e, tagOf(h), s.keep)
+			eff := d.set(e, tagOf(h), b, s.keep)
 			d.version = max(d.version, e.version)
 			next := d.build()
 			eff.memory += bucketMemory(next) - bucketMemory(b)

@@ -31,6 +31,8 @@ func (s *Store) noteExpiry(sh *shard, g *segment, at uint64) {
 
 // sweep removes what has expired by now.
 func (s *Store) sweep() {
+	s.sweeping.Lock()
+	defer s.sweeping.Unlock()
 	now := s.clock.follow() / 1000
 	for i := range s.shards {
 		sh := &s.shards[i]
@@ -65,9 +67,9 @@ func (s *Store) sweepSegment(g *segment, now uint64) error {
 	}
 	lower(&g.soonest, next)
 	for _, e := range gone {
-		_, err := s.commitOne(change{hash: s.hash(e.Key()), entry: newTombstone(e.Key()), only: e})
+		_, err := s.commitOne(&change{hash: s.hash(e.Key()), entry: newTombstone(e.Key()), only: e, keep: s.keep})
 		if err != nil && !errors.Is(err, errNothing) {
-			lower(&g.soonest, e.Expiry())
+			lower(&g.soonest, 0) // come again
 			return err
 		}
 	}

@@ -1,9 +1,6 @@
 package store
 
-import (
-	"errors"
-	"iter"
-)
+import "iter"
 
 // MSet sets all pairs at one instant; of equal keys the last wins. With no pairs it does nothing and returns version 0.
 func (c *Session) MSet(pairs []Pair) (version uint64, err error) {
@@ -133,14 +130,14 @@ func (c *Session) atomically(writes bool, stage func(*commit), keys iter.Seq[[]b
 	for k := range keys {
 		shards.add(s.hash(k))
 	}
-	for {
-		w := &commit{s: s}
+	err = s.makeRoom(func(keep int) (int64, error) {
+		w := &commit{s: s, keep: keep, frees: true}
+		var err error
 		version, err = w.once(stage, shards)
 		c.see(max(version, w.seen))
-		if !errors.Is(err, ErrOutOfMemory) || !s.evict(w.wanted) {
-			return version, err
-		}
-	}
+		return w.wanted, err
+	})
+	return version, err
 }
 
 func (w *commit) once(stage func(*commit), shards shardSet) (version uint64, err error) {
