@@ -213,6 +213,23 @@ func TestEveryCallFails(t *testing.T) {
 	}
 }
 
+// A server that says why it ends the connection is quoted, to whoever waits; a write is unknown all the same.
+func TestGoodbyeWhileWaiting(t *testing.T) {
+	addr := fakeServer(t, greeted(func(conn net.Conn, _ request) {
+		readRequest(conn)
+		conn.Write(protocol.AppendError(nil, 0, 0, &protocol.Error{Status: protocol.StatusUnavailable, Message: "shutting down"}))
+	}))
+	c := dial(t, addr, Options{})
+	get, set := c.Start(t.Context(), protocol.Get{}.AppendTo), c.Start(t.Context(), protocol.Set{}.AppendTo)
+	_, _, err := get.Wait(soon(t))
+	assert.ErrorIs(t, err, protocol.ErrUnavailable)
+	assert.ErrorIs(t, err, ErrClosed)
+	assert.ErrorContains(t, err, "shutting down")
+	_, _, err = set.Wait(soon(t))
+	assert.ErrorIs(t, err, protocol.ErrUnavailable)
+	assert.ErrorIs(t, err, ErrUnknown)
+}
+
 // An answer to nothing: the connection is of no more use.
 func TestAnswerWithoutRequest(t *testing.T) {
 	sent := make(chan struct{})

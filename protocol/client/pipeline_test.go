@@ -204,6 +204,36 @@ func TestBackpressure(t *testing.T) {
 	}
 }
 
+// Small requests to a server that does not answer are bounded by their number.
+func TestUnansweredAreBounded(t *testing.T) {
+	script, open := gate()
+	addr := fakeServer(t, script)
+	t.Cleanup(open)
+	c := dial(t, addr, Options{})
+	const n = maxWaiting + 1000
+	answered := make(chan error, 1)
+	go func() {
+		var calls []*Call
+		for range n {
+			calls = append(calls, c.Start(context.Background(), bare(protocol.OpPing)))
+		}
+		for _, k := range calls {
+			if _, _, err := k.Wait(context.Background()); err != nil {
+				answered <- err
+				return
+			}
+		}
+		answered <- nil
+	}()
+	require.Eventually(t, func() bool {
+		c.pipe.mu.Lock()
+		defer c.pipe.mu.Unlock()
+		return c.pipe.blocked && len(c.pipe.waiting) == maxWaiting
+	}, 20*time.Second, time.Millisecond)
+	open()
+	require.NoError(t, <-answered)
+}
+
 // Close: a write that may have been sent is unknown, one that is still queued surely was not.
 func TestCloseSaysWhatWasSent(t *testing.T) {
 	addr := fakeServer(t, func(conn net.Conn) {
