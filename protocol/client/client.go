@@ -118,3 +118,6 @@ func (c *Client) Hello() protocol.HelloResponse { return c.hello }
 
 // Addr returns the address that was dialled.
 func (c *Client) Addr() string { return c.addr }
+
+// Done returns a channel that is closed once the connection is broken or closed: every further call will fail.
+func (c *Client) Done() <-chan struct{} { return c.pipe.broken }

@@ -242,7 +242,7 @@ func TestAnswerWithoutRequest(t *testing.T) {
 	})
 	c := dial(t, addr, Options{})
 	<-sent
-	<-c.pipe.finished
+	<-c.Done()
 	assert.ErrorIs(t, c.Ping(soon(t), nil), ErrClosed)
 	assert.ErrorIs(t, c.Ping(soon(t), nil), protocol.ErrMalformed)
 }
