@@ -41,7 +41,7 @@ bench: ## the project's benchmarks, then the maps that the store is measured aga
 	@go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
 	@go -C store/peers test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 0 -cpu 1,2 .
 
-bench-peers: build ## kvd beside Redis and memcached over TCP; docs/benchmarks.md says what it needs
+bench-peers: build tools ## kvd beside Redis and memcached over TCP; docs/benchmarks.md says what it needs
 	@.ci/bench-peers
 
 fuzz: ## every fuzz target, each for FUZZTIME
