@@ -117,14 +117,18 @@ func (d folder) plan(damaged func(file string, off int64, detail string) error) 
 		for _, seq := range d.snapshots[:n-1] {
 			p.stale = append(p.stale, snapshotName(seq))
 		}
+	} else if len(d.logs) > 0 && d.logs[0] != first {
+		first = d.logs[0]
+		if err := damaged(snapshotName(first), 0, "the file is missing, or the logs before "+logName(first)+" are"); err != nil {
+			return p, err
+		}
 	}
 	for _, seq := range d.logs {
 		if seq < first {
 			p.stale = append(p.stale, logName(seq))
 			continue
 		}
-		want := first + uint64(len(p.logs))
-		for ; want < seq; want++ {
+		for want := first + uint64(len(p.logs)); want < seq; want++ {
 			if err := damaged(logName(want), 0, "the file is missing"); err != nil {
 				return p, err
 			}
@@ -133,9 +137,10 @@ func (d folder) plan(damaged func(file string, off int64, detail string) error) 
 		p.logs = append(p.logs, seq)
 	}
 	if p.snapshot != 0 && len(p.logs) == 0 {
-		if err := damaged(logName(first), 0, "the file is missing, and the snapshot needs it"); err != nil {
+		if err := damaged(logName(first), 0, "the file is missing, though the snapshot is there"); err != nil {
 			return p, err
 		}
+		p.logs = append(p.logs, first)
 	}
 	return p, nil
 }

@@ -22,7 +22,8 @@ import (
 //
 // magic is "kv-log" or "kv-snp". The store id is a random number that all files of a folder share. base is the log
 // position of the file's first byte (of a snapshot: of the log that it begins with): positions count all bytes of all logs
-// since the store was made, so they can be compared across files. The CRC is that of the 32 bytes before it.
+// since the store was made, so they can be compared across files. The CRC is that of the 32 bytes before it. The header
+// stays as it is in later formats.
 //
 // A frame:
 //
@@ -79,13 +80,15 @@ func parseHeader(b []byte, magic string) (header, error) {
 	if string(b[:6]) != magic {
 		return header{}, fmt.Errorf("the first bytes are %q, not %q", b[:6], magic)
 	}
-	// The format comes before the checksum, which a later format may have elsewhere.
-	if v := binary.BigEndian.Uint16(b[6:]); v > formatVersion {
+	if crc32.Checksum(b[:headerSize-4], castagnoli) != binary.BigEndian.Uint32(b[headerSize-4:]) {
+		return header{}, errors.New("the header's checksum is wrong")
+	}
+	if v := binary.BigEndian.Uint16(b[6:]); v != formatVersion {
 		return header{}, fmt.Errorf("format %d: %w", v, errNewer)
 	}
 	h := header{magic, binary.BigEndian.Uint64(b[8:]), binary.BigEndian.Uint64(b[16:]), int64(binary.BigEndian.Uint64(b[24:]))}
-	if want := h.append(nil); string(want) != string(b[:headerSize]) {
-		return header{}, errors.New("the header's checksum is wrong")
+	if h.base < 0 {
+		return header{}, errors.New("the base is not a position")
 	}
 	return h, nil
 }

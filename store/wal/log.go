@@ -93,6 +93,7 @@ type Log struct {
 	closing  bool       // Close was called
 	err      error      // why nothing can be written any more; once set, never changed
 	failed   error      // err, if it is a failure
+	tap      *tap       // nil: no backup runs
 
 	// durable is the version up to which Wait returns at once, MaxUint64 where the policy promises nothing. Only the
 	// flusher stores it, after the sync that makes it true.

@@ -101,7 +101,7 @@ func TestRestart(t *testing.T) {
 					before := state(t, n.st)
 					require.NoError(t, n.stop())
 					fs = fs.Crash(0, rand.New(rand.NewPCG(0, 0)))
-				n = mustStart(t, fs, o, so)
+					n = mustStart(t, fs, o, so)
 					require.Equal(t, before, state(t, n.st))
 					require.Greater(t, n.set(t, "new", "one"), last)
 					_, _, err = n.s.Del([][]byte{[]byte("new")})

@@ -1,8 +1,6 @@
 package wal
 
 import (
-	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -84,15 +82,11 @@ func (l *Log) resume(r *recovery, p plan) error {
 			"dir", l.o.Dir, "log", r.name, "offset", r.end, "bytes", r.torn, "saved", name)
 		l.stat.torn.Add(r.torn)
 	}
-	l.f.id = r.id
-	for l.f.id == 0 {
-		var b [8]byte
-		rand.Read(b[:])
-		l.f.id = binary.BigEndian.Uint64(b[:])
+	if l.f.id = r.id; l.f.id == 0 {
+		l.f.id = newID()
 	}
 	l.stat.sinceSnapshot.Store(r.logBytes)
 	l.stat.files.Store(int64(len(p.logs)))
-	l.stat.bytes.Store(r.logBytes)
 	l.snap.size.Store(r.snapshotBytes)
 	switch {
 	case len(p.logs) == 0:
@@ -122,7 +116,8 @@ type recovery struct {
 	apply func(version uint64, entries []*store.Entry)
 
 	id    uint64 // of the store; 0: no file was read yet
-	last  uint64 // the newest version
+	last  uint64 // the newest version that any file knows of
+	order uint64 // the newest version of a record, of those read so far
 	count int64  // records in logs
 
 	snapshotBytes int64
@@ -262,7 +257,7 @@ func (r *recovery) readLast(g *openLog, router *router) error {
 func (r *recovery) judge(g *openLog) error {
 	plausible := func(off int64, body []byte) bool {
 		version, synced, _ := parseRecord(body)
-		return (version == 0 || version > r.last) && synced >= r.base+r.proven && synced <= r.base+off
+		return (version == 0 || version > r.order) && synced <= r.base+off
 	}
 	for from := r.end + 1; ; {
 		off, err := g.fr.find(from, recordHeader, plausible)
@@ -299,10 +294,10 @@ func (r *recovery) records(g *openLog, router *router) error {
 		switch {
 		case !ok:
 			return r.damage(g.name, off, "the record is too short")
-		case synced > g.h.base+off || synced < r.base+r.proven && g.name == r.name:
+		case synced > g.h.base+off:
 			return r.damage(g.name, off, fmt.Sprintf("the record says that the log was synced up to position %d", synced))
-		case version != 0 && version <= r.last:
-			return r.damage(g.name, off, fmt.Sprintf("version %d comes after version %d", version, r.last))
+		case version != 0 && version <= r.order:
+			return r.damage(g.name, off, fmt.Sprintf("version %d comes after version %d", version, r.order))
 		}
 		if g.name == r.name {
 			r.proven = max(r.proven, synced-r.base)
@@ -311,7 +306,7 @@ func (r *recovery) records(g *openLog, router *router) error {
 		if version == 0 {
 			continue
 		}
-		r.last = version
+		r.order, r.last = version, max(r.last, version)
 		r.count++
 		for b := body[recordHeader:]; len(b) > 0; {
 			var e rawEntry
@@ -340,8 +335,7 @@ func copyRange(fs vfs.FS, src, dst string, from, to int64) error {
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(onlyWriter{out}, io.NewSectionReader(in, from, to-from))
-	if err == nil {
+	if err = copyInto(out, in, from, to); err == nil {
 		err = out.Sync()
 	}
 	if err := errors.Join(err, out.Close()); err != nil {
@@ -350,7 +344,13 @@ func copyRange(fs vfs.FS, src, dst string, from, to int64) error {
 	return fs.SyncDir(filepath.Dir(dst))
 }
 
-type onlyWriter struct{ io.Writer }
+func copyInto(w io.Writer, r io.ReaderAt, from, to int64) error {
+	n, err := io.Copy(w, io.NewSectionReader(r, from, to-from))
+	if err == nil && n < to-from {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
+}
 
 // unproven adds the records that are valid but not proven to be on disk to the log that is being begun.
 func (r *recovery) unproven(enc *encoder, out func() error) error {

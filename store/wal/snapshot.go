@@ -145,11 +145,10 @@ func (s *snapshotWriter) finish(version uint64) error {
 
 // snapshots is what a Log knows of its snapshots.
 type snapshots struct {
-	size atomic.Int64  // of the newest; 0: there is none
-	due  chan struct{} // of capacity 1: one should be taken
-
-	mu     sync.Mutex // one at a time; guards what follows
-	source Walker     // nil: Attach was not called
+	size   atomic.Int64           // of the newest; 0: there is none
+	due    chan struct{}          // of capacity 1: one should be taken
+	source atomic.Pointer[Walker] // nil: Attach was not called
+	mu     sync.Mutex             // held while one is taken
 
 	ctx    context.Context // ended by Close
 	cancel context.CancelFunc
@@ -165,9 +164,9 @@ func (s *snapshots) init() {
 func (s *snapshots) stop() {
 	s.cancel()
 	s.wg.Wait()
-	s.mu.Lock()
-	s.source = nil
-	s.mu.Unlock()
+	s.mu.Lock() // waits for one that was asked for
+	defer s.mu.Unlock()
+	s.source.Store(nil)
 }
 
 // consider asks for a snapshot if the logs have grown enough. Called by the flusher.
@@ -184,9 +183,7 @@ func (s *snapshots) consider(l *Log) {
 // Attach says whose state snapshots are taken of, and begins to take them by itself. st is the store whose journal l is.
 func (l *Log) Attach(st Walker) {
 	s := &l.snap
-	s.mu.Lock()
-	s.source = st
-	s.mu.Unlock()
+	s.source.Store(&st)
 	s.wg.Go(func() {
 		for {
 			select {
@@ -210,7 +207,8 @@ func (l *Log) Snapshot(ctx context.Context) (version uint64, size int64, err err
 	s := &l.snap
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.source == nil {
+	st := s.source.Load()
+	if st == nil {
 		return 0, 0, errors.New("snapshot: no store is attached")
 	}
 	start := time.Now()
@@ -222,7 +220,7 @@ func (l *Log) Snapshot(ctx context.Context) (version uint64, size int64, err err
 	l.stat.sinceSnapshot.Store(0)
 	name := snapshotName(r.seq)
 	path := filepath.Join(l.o.Dir, name)
-	version, size, err = l.writeSnapshot(ctx, path+tmpSuffix, header{magicSnapshot, l.f.id, r.seq, r.base})
+	version, size, err = l.writeSnapshot(ctx, *st, path+tmpSuffix, header{magicSnapshot, l.f.id, r.seq, r.base})
 	if err != nil {
 		if err := l.o.FS.Remove(path + tmpSuffix); err != nil {
 			l.o.Logger.Warn("an unfinished snapshot can't be removed", "file", path+tmpSuffix, "err", err)
@@ -252,7 +250,7 @@ func (l *Log) Snapshot(ctx context.Context) (version uint64, size int64, err err
 }
 
 // writeSnapshot writes the file, up to being safe to be renamed.
-func (l *Log) writeSnapshot(ctx context.Context, path string, h header) (version uint64, size int64, err error) {
+func (l *Log) writeSnapshot(ctx context.Context, st Walker, path string, h header) (version uint64, size int64, err error) {
 	f, err := l.o.FS.Create(path)
 	if err != nil {
 		return 0, 0, err
@@ -260,7 +258,7 @@ func (l *Log) writeSnapshot(ctx context.Context, path string, h header) (version
 	defer func() { err = errors.Join(err, f.Close()) }()
 	w := newSnapshotWriter(f, h)
 	synced := int64(0)
-	err = l.snap.source.Walk(func(e *store.Entry) error {
+	err = st.Walk(func(e *store.Entry) error {
 		if w.bytes >= synced+syncEvery {
 			synced = w.bytes
 			if err := f.Sync(); err != nil {

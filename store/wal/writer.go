@@ -70,12 +70,7 @@ type flusher struct {
 
 // Append is part of store.Journal.
 func (l *Log) Append(floor uint64, entries []*store.Entry) (uint64, error) {
-	var n int64
-	for _, e := range entries {
-		n += int64(entryHeader + len(e.Key()) + e.Len())
-	}
-	n += frameHeader + recordHeader
-
+	n := entriesBytes(entries)
 	l.mu.Lock()
 	if err := l.refusal(); err != nil {
 		l.mu.Unlock()
@@ -89,6 +84,9 @@ func (l *Log) Append(floor uint64, entries []*store.Entry) (uint64, error) {
 	b.last = version
 	before := l.queued
 	l.queued += n
+	if l.tap != nil {
+		l.tap.add(write{version, entries}, n)
+	}
 	// Under Always the flusher sleeps only while nothing is queued. Under the other policies it sleeps on purpose, for a
 	// fuller batch, unless there is enough.
 	wake := len(b.writes) == 1 || before < writeChunk && l.queued >= writeChunk
@@ -97,6 +95,15 @@ func (l *Log) Append(floor uint64, entries []*store.Entry) (uint64, error) {
 		l.poke()
 	}
 	return version, nil
+}
+
+// entriesBytes is about how long a record of entries is.
+func entriesBytes(entries []*store.Entry) int64 {
+	n := int64(frameHeader + recordHeader)
+	for _, e := range entries {
+		n += int64(entryHeader + len(e.Key()) + e.Len())
+	}
+	return n
 }
 
 // Admit is part of store.Journal.

@@ -46,11 +46,11 @@ const crashBlock = 512
 
 // Crash returns what is left after a crash now. Each block of a file that was not synced, and each name that was made,
 // changed or removed since its folder was synced, is found in its new state with a probability of percent in a hundred, else in
-// its old one; with a percentage between, the last block may be torn anywhere.
+// its old one; with a percentage between, the last block may be torn anywhere. rng is used only with a percentage between 0 and 100.
 func (m *Mem) Crash(percent int, rng *rand.Rand) *Mem {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	keep := func() bool { return rng.IntN(100) < percent }
+	keep := func() bool { return percent == 100 || percent > 0 && rng.IntN(100) < percent }
 	c := NewMem()
 	for dir := range m.dirs {
 		c.dirs[dir] = true

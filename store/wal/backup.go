@@ -1,0 +1,253 @@
+package wal
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+
+	"kv/store"
+	"kv/store/vfs"
+)
+
+// A backup is the state of a store at one instant, in a snapshot's format. A walk alone would not do: it takes its time, and
+// shows each key as of another instant. So what is appended while it runs is collected, and written as tails: applied over
+// what the walk has shown, each only where it is newer, it gives the state at the instant at which the walk ended.
+
+// ErrBackupBusy is the error of a backup while another one runs.
+var ErrBackupBusy = errors.New("another backup is running")
+
+// ErrBackupSlow is the error of a backup whose reader takes less than what is written meanwhile.
+var ErrBackupSlow = errors.New("the backup is read more slowly than the store is written to")
+
+// tapLimit is how many bytes of writes a backup may be behind.
+const tapLimit = 64 << 20
+
+// tap collects writes for a backup. The journal's mutex guards it.
+type tap struct {
+	writes   []write
+	bytes    int64
+	overflow bool
+}
+
+func (t *tap) add(w write, n int64) {
+	if t.overflow {
+		return
+	}
+	if t.bytes += n; t.bytes > tapLimit {
+		t.writes, t.overflow = nil, true
+		return
+	}
+	t.writes = append(t.writes, w)
+}
+
+// tapped is a journal that a backup can be taken of.
+type tapped interface {
+	// beginTap has what is appended from now on added to t: ErrBackupBusy if there is a tap already.
+	beginTap(t *tap) error
+	// endTap ends that, if t is still the tap.
+	endTap(t *tap)
+	// drain returns what t has collected. With last it also ends the tap, and version is that of the state then.
+	drain(t *tap, last bool) (writes []write, version uint64, err error)
+}
+
+// backup writes the state of st, whose journal j is, at the instant at which its walk ends.
+func backup(ctx context.Context, j tapped, st Walker, out io.Writer, wait func(version uint64) error) (version uint64, size int64, err error) {
+	t := &tap{}
+	if err := j.beginTap(t); err != nil {
+		return 0, 0, err
+	}
+	defer j.endTap(t)
+	w := newSnapshotWriter(out, header{magicSnapshot, newID(), 1, 0})
+	tails := func(last bool) error {
+		writes, v, err := j.drain(t, last)
+		if err != nil {
+			return err
+		}
+		version = v
+		for _, x := range writes {
+			for _, e := range x.entries {
+				if err := w.addTail(x.version, e); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+	blocks := uint64(0)
+	err = st.Walk(func(e *store.Entry) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if w.n.blocks != blocks { // one was written, which may have taken long
+			if err := tails(false); err != nil {
+				return err
+			}
+			blocks = w.n.blocks
+		}
+		return w.add(e)
+	})
+	if err == nil {
+		err = tails(true)
+	}
+	if err == nil {
+		err = wait(version) // a backup shows nothing that a crash could undo
+	}
+	if err == nil {
+		err = w.finish(version)
+	}
+	if err != nil {
+		return 0, 0, fmt.Errorf("backup: %w", err)
+	}
+	return version, w.bytes, nil
+}
+
+func newID() uint64 {
+	for {
+		var b [8]byte
+		rand.Read(b[:])
+		if id := binary.BigEndian.Uint64(b[:]); id != 0 {
+			return id
+		}
+	}
+}
+
+// Backup writes the state of the store at one instant, while reads and writes go on, and returns the newest version that
+// it has in it, and its size. [Restore] makes a data folder of it. One backup runs at a time: ErrBackupBusy. One whose writer is
+// slower than what is written to the store ends with ErrBackupSlow.
+func (l *Log) Backup(ctx context.Context, w io.Writer) (version uint64, size int64, err error) {
+	st := l.snap.source.Load()
+	if st == nil {
+		return 0, 0, errors.New("backup: no store is attached")
+	}
+	return backup(ctx, l, *st, w, l.Wait)
+}
+
+func (l *Log) beginTap(t *tap) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.tap != nil {
+		return ErrBackupBusy
+	}
+	l.tap = t
+	return nil
+}
+
+func (l *Log) endTap(t *tap) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.tap == t {
+		l.tap = nil
+	}
+}
+
+func (l *Log) drain(t *tap, last bool) ([]write, uint64, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if last {
+		l.tap = nil
+	}
+	return t.take(l.last)
+}
+
+func (t *tap) take(version uint64) ([]write, uint64, error) {
+	if t.overflow {
+		return nil, 0, ErrBackupSlow
+	}
+	writes := t.writes
+	t.writes, t.bytes = nil, 0
+	return writes, version, nil
+}
+
+// VerifyBackup reads all of a backup and says what is in it. The error says what is wrong with it.
+func VerifyBackup(fs vfs.FS, file string) (Report, error) {
+	dir, name := filepath.Split(file)
+	x := &inspection{fs: fs, dir: filepath.Clean(dir), report: Report{Dir: filepath.Clean(dir)}}
+	g, err := x.head(name, magicSnapshot, 1, nil)
+	if err != nil {
+		return Report{}, err
+	}
+	if err := x.snapshotFrames(g); err != nil {
+		return Report{}, err
+	}
+	if len(x.report.Problems) > 0 {
+		p := x.report.Problems[0]
+		return x.report, fmt.Errorf("%s is not a whole backup: offset %d: %s", file, p.Offset, p.Detail)
+	}
+	return x.report, nil
+}
+
+// Restore makes a data folder of a backup, once all of that was verified. The folder must be empty, or missing.
+func Restore(fs vfs.FS, file, dir string) (Report, error) {
+	report, err := VerifyBackup(fs, file)
+	if err != nil {
+		return report, err
+	}
+	lock, err := lockFolder(fs, dir, true)
+	if err != nil {
+		return report, err
+	}
+	defer lock.Close()
+	d, err := readFolder(fs, dir)
+	if err != nil {
+		return report, err
+	}
+	if len(d.logs)+len(d.snapshots)+len(d.kept) > 0 {
+		return report, fmt.Errorf("data folder %s holds a store already; give an empty folder, or a new one", dir)
+	}
+	// The log gets its name last: a snapshot without one is refused, a log without one would be an empty store.
+	id := newID()
+	name := filepath.Join(dir, snapshotName(1))
+	if err := recode(fs, file, name+tmpSuffix, header{magicSnapshot, id, 1, 0}); err != nil {
+		return report, fmt.Errorf("restore %s: %w", file, err)
+	}
+	if err := fs.Rename(name+tmpSuffix, name); err != nil {
+		return report, err
+	}
+	if err := fs.SyncDir(dir); err != nil {
+		return report, err
+	}
+	l := &Log{o: Options{Dir: dir, FS: fs}.withDefaults()}
+	l.f.id = id
+	if err := l.begin(1, 0, nil); err != nil {
+		return report, err
+	}
+	return report, l.f.file.Close()
+}
+
+// recode copies a snapshot's frames to a file with another header, so that they are that file's.
+func recode(fs vfs.FS, from, to string, h header) (err error) {
+	in, err := fs.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	fr, _, err := openFrames(in, magicSnapshot)
+	if err != nil {
+		return err
+	}
+	out, err := fs.Create(to)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, out.Close()) }()
+	enc := encoder{seed: h.seed()}
+	enc.buf = h.append(nil)
+	for {
+		body, err := fr.next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		enc.frame(body)
+		if err := enc.writeTo(out); err != nil {
+			return err
+		}
+	}
+	return out.Sync()
+}

@@ -1,0 +1,257 @@
+package wal_test
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"kv/store"
+	"kv/store/vfs"
+	"kv/store/vfs/vfstest"
+	"kv/store/wal"
+)
+
+// soakSeeds returns how many seeds a test should run through: few, or as many as KV_SOAK_SEEDS says.
+func soakSeeds(t *testing.T, few int) int {
+	s := os.Getenv("KV_SOAK_SEEDS")
+	if s == "" {
+		return few
+	}
+	n, err := strconv.Atoi(s)
+	require.NoError(t, err, "KV_SOAK_SEEDS")
+	return n
+}
+
+// ledger is what is known of all writes of a run: by version, what each left of its keys.
+type ledger struct {
+	mu     sync.Mutex
+	writes map[uint64]map[string]string // a key's value, or deleted
+	proven uint64                       // the newest version that was acknowledged, or seen by a read that was
+}
+
+const deleted = "\x00deleted"
+
+func (l *ledger) wrote(version uint64, left map[string]string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.writes[version] = left
+}
+
+func (l *ledger) prove(version uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.proven = max(l.proven, version)
+}
+
+// at returns the state of the store after all writes up to version.
+func (l *ledger) at(version uint64) map[string]string {
+	state := map[string]string{}
+	for _, v := range slices.Sorted(maps.Keys(l.writes)) {
+		if v <= version {
+			apply(state, l.writes[v])
+		}
+	}
+	return state
+}
+
+func apply(state, write map[string]string) {
+	for k, v := range write {
+		if v == deleted {
+			delete(state, k)
+		} else {
+			state[k] = v
+		}
+	}
+}
+
+// work writes and reads with one session until steps are done or the log has failed, and keeps the ledger.
+func (l *ledger) work(st *store.Store, id, steps int, rng *rand.Rand) error {
+	s := st.Session()
+	defer s.Close()
+	for i := range steps {
+		key := func() string { return fmt.Sprint("k", rng.IntN(8)) }
+		value := fmt.Sprintf("%d.%d.%0*d", id, i, 1+rng.IntN(100), 0)
+		var v uint64
+		var err error
+		var left map[string]string
+		switch rng.IntN(6) {
+		case 0, 1:
+			left = map[string]string{key(): value}
+			for k, val := range left {
+				v, err = s.Set([]byte(k), []byte(val), store.SetOptions{})
+			}
+		case 2, 3:
+			a, b := key(), key()
+			left = map[string]string{a: value, b: value}
+			v, err = s.MSet([]store.Pair{{Key: []byte(a), Value: []byte(value)}, {Key: []byte(b), Value: []byte(value)}})
+		case 4:
+			a, b := key(), key()
+			left = map[string]string{a: deleted, b: deleted}
+			_, v, err = s.Del([][]byte{[]byte(a), []byte(b)})
+		default:
+			if e := s.Get([]byte(key())); e != nil {
+				v = e.Version()
+			}
+		}
+		if err != nil {
+			return err
+		}
+		if left != nil && v != 0 {
+			l.wrote(v, left)
+		}
+		if rng.IntN(3) > 0 {
+			if err := s.Flush(); err != nil {
+				return err
+			}
+			l.prove(v)
+		}
+	}
+	if err := s.Flush(); err != nil {
+		return err
+	}
+	return nil
+}
+
+// crash is what a disk had when the machine lost power, and what must be in it.
+type crash struct {
+	fs     *vfstest.Mem
+	proven uint64
+	what   string
+}
+
+// recovered reads a data folder into a map, as a store would.
+func recovered(fs vfs.FS, o wal.Options) (state map[string]string, newest uint64, err error) {
+	o.FS, o.Dir, o.Logger = fs, "/data", quiet
+	log, err := wal.Open(o)
+	if err != nil {
+		return nil, 0, err
+	}
+	var mu sync.Mutex
+	versions := map[string]uint64{}
+	state = map[string]string{}
+	_, err = log.Replay(func(version uint64, entries []*store.Entry) {
+		mu.Lock()
+		defer mu.Unlock()
+		newest = max(newest, version)
+		for _, e := range entries {
+			k := string(e.Key())
+			if versions[k] >= version {
+				continue
+			}
+			versions[k] = version
+			if e.Deleted() {
+				delete(state, k)
+			} else {
+				state[k] = string(e.Value())
+			}
+		}
+	})
+	if err2 := log.Close(); err == nil {
+		err = err2
+	}
+	return state, newest, err
+}
+
+// check verifies that state is that after some prefix of the writes, which has all up to least in it.
+func (l *ledger) check(t *testing.T, state map[string]string, least uint64, what string) {
+	want := l.at(least)
+	if maps.Equal(want, state) {
+		return
+	}
+	for _, v := range slices.Sorted(maps.Keys(l.writes)) {
+		if v <= least {
+			continue
+		}
+		if apply(want, l.writes[v]); maps.Equal(want, state) {
+			return
+		}
+	}
+	require.Equal(t, l.at(least), state, "%s: not the state after any prefix of the writes with version %d in it", what, least)
+}
+
+// TestCrash loses power before every call that changes the disk, while several sessions write, files rotate and snapshots are
+// taken. Whatever a disk may have kept, recovery gives the state after some prefix of the writes; under policy Always one that
+// has in it every write that was acknowledged and everything that a read has shown.
+func TestCrash(t *testing.T) {
+	crashes := 0
+	for seed := range soakSeeds(t, 40) {
+		crashes += crashRun(t, uint64(seed))
+	}
+	t.Logf("%d crashes", crashes)
+}
+
+func crashRun(t *testing.T, seed uint64) int {
+	rng := rand.New(rand.NewPCG(seed, 1))
+	policy := wal.Policy(rng.IntN(4) % 3) // half of them Always
+	o := wal.Options{Sync: policy, RotateBytes: 800 + rng.Int64N(3000), SnapshotBytes: 1000 + rng.Int64N(6000), Interval: time.Millisecond}
+
+	l := &ledger{writes: map[uint64]map[string]string{}}
+	var mu sync.Mutex
+	var crashes []crash
+	mem := vfstest.NewMem()
+	pick := rand.New(rand.NewPCG(seed, 2))
+	inject := &vfstest.Inject{FS: mem, Before: func(n int64, op, name string) error {
+		l.mu.Lock()
+		proven := l.proven // before the clone is made, so that it is in it
+		l.mu.Unlock()
+		mu.Lock()
+		defer mu.Unlock()
+		percent := []int{0, 50, 100}[pick.IntN(3)]
+		crashes = append(crashes, crash{mem.Crash(percent, pick), proven, fmt.Sprintf("seed %d, %v, before call %d: %s %s, %d%%", seed, policy, n, op, name, percent)})
+		return nil
+	}}
+	n := mustStart(t, inject, o, store.Options{})
+	var wg sync.WaitGroup
+	for id := range 3 {
+		r := rand.New(rand.NewPCG(seed, uint64(10+id)))
+		wg.Go(func() {
+			if err := l.work(n.st, id, 40, r); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	require.NoError(t, n.stop())
+	state, _, err := recovered(mem, o)
+	require.NoError(t, err)
+	newest := uint64(0)
+	for v := range l.writes {
+		newest = max(newest, v)
+	}
+	require.Equal(t, l.at(newest), state, "after a close")
+
+	count := len(crashes)
+	for i, c := range crashes {
+		least := c.proven
+		if policy != wal.Always {
+			least = 0
+		}
+		// Some of them lose power again while they recover.
+		if i%16 == int(seed%16) {
+			again := &vfstest.Inject{FS: c.fs, Before: func(k int64, op, name string) error {
+				twice := c.fs.Crash([]int{0, 50, 100}[rng.IntN(3)], rng)
+				state, _, err := recovered(twice, o)
+				require.NoError(t, err, "%s, and again before call %d: %s %s", c.what, k, op, name)
+				l.check(t, state, least, fmt.Sprintf("%s, and again before call %d: %s %s", c.what, k, op, name))
+				count++
+				return nil
+			}}
+			state, _, err := recovered(again, o)
+			require.NoError(t, err, c.what)
+			l.check(t, state, least, c.what)
+			continue
+		}
+		state, seen, err := recovered(c.fs, o)
+		require.NoError(t, err, c.what)
+		l.check(t, state, max(least, seen), c.what)
+	}
+	return count
+}

@@ -1,0 +1,252 @@
+package wal_test
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"kv/store"
+	"kv/store/vfs/vfstest"
+	"kv/store/wal"
+)
+
+// folder is a data folder, with what is known of how it came to be.
+type folder struct {
+	ledger
+	files map[string][]byte
+	o     wal.Options
+}
+
+// makeFolder lets one session work in steps, with a snapshot where steps say so by being 0. If closed is false the power
+// fails at the end, with nothing lost.
+func makeFolder(t *testing.T, o wal.Options, closed bool, steps ...int) *folder {
+	f := &folder{ledger: ledger{writes: map[uint64]map[string]string{}}, o: o}
+	mem := vfstest.NewMem()
+	n := mustStart(t, mem, o, store.Options{})
+	rng := rand.New(rand.NewPCG(1, 2))
+	for i, k := range steps {
+		if k == 0 {
+			_, _, err := n.log.Snapshot(context.Background())
+			require.NoError(t, err)
+			continue
+		}
+		require.NoError(t, f.work(n.st, i, k, rng))
+	}
+	if closed {
+		require.NoError(t, n.stop())
+		f.files = mem.Snapshot()
+	} else {
+		require.Eventually(t, func() bool { return n.log.Stats().Queued == 0 }, time.Minute, time.Millisecond)
+		f.files = mem.Snapshot()
+		require.NoError(t, n.stop())
+	}
+	delete(f.files, "/data/LOCK")
+	return f
+}
+
+// with returns the folder with one file changed; nil: removed.
+func (f *folder) with(name string, data []byte) *vfstest.Mem {
+	m := vfstest.NewMem()
+	for n, b := range f.files {
+		if n != name {
+			m.WriteFile(n, b)
+		}
+	}
+	if data != nil {
+		m.WriteFile(name, data)
+	}
+	return m
+}
+
+// verify recovers a folder that was changed: a refusal with its reason, or the state after a prefix of the writes. It also
+// holds Check and Repair to their words: Check knows whether recovery will refuse; after Repair it does not, and every value
+// is one that was written.
+func (f *folder) verify(t *testing.T, m *vfstest.Mem, least uint64, what string) (refused bool) {
+	report, err := wal.Check(m, "/data")
+	require.NoError(t, err, what)
+	state, _, err := recovered(m.Crash(100, nil), f.o)
+	require.Equal(t, report.Damaged(), err != nil, "%s: check says %v, recovery says %v", what, report.Problems, err)
+	if err == nil {
+		f.check(t, state, least, what)
+		return false
+	}
+	var damage *wal.DamageError
+	require.ErrorAs(t, err, &damage, what)
+	require.ErrorContains(t, err, "kvd repair /data", what)
+
+	_, err = wal.Repair(m, "/data")
+	require.NoError(t, err, what)
+	report, err = wal.Check(m, "/data")
+	require.NoError(t, err, what)
+	require.False(t, report.Damaged(), "%s: after the repair: %v", what, report.Problems)
+	state, _, err = recovered(m, f.o)
+	require.NoError(t, err, "%s: after the repair", what)
+	for k, v := range state {
+		known := false
+		for _, w := range f.writes {
+			known = known || w[k] == v
+		}
+		require.True(t, known, "%s: after the repair %q has the value %q, which nobody wrote", what, k, v)
+	}
+	return true
+}
+
+// full reports whether tests should go through every byte and bit of large files.
+func full() bool { return os.Getenv("KV_SOAK_SEEDS") != "" }
+
+// folders returns one of several logs, one with a snapshot, and one that was not closed.
+func folders(t *testing.T) map[string]*folder {
+	steps, rotate := 25, int64(1200)
+	if full() {
+		steps, rotate = 700, 30_000
+	}
+	o := wal.Options{Sync: wal.Always, RotateBytes: rotate, SnapshotBytes: -1}
+	return map[string]*folder{
+		"logs":     makeFolder(t, o, true, steps),
+		"snapshot": makeFolder(t, o, true, steps, 0, steps),
+		"crashed":  makeFolder(t, o, false, steps),
+	}
+}
+
+// last returns the name of the log that was being written.
+func (f *folder) last() string {
+	var logs []string
+	for n := range f.files {
+		if strings.Contains(n, "/log-") {
+			logs = append(logs, n)
+		}
+	}
+	slices.Sort(logs)
+	return logs[len(logs)-1]
+}
+
+func TestEveryCut(t *testing.T) {
+	for name, f := range folders(t) {
+		t.Run(name, func(t *testing.T) {
+			last := f.last()
+			for file, data := range f.files {
+				for n := range data {
+					what := fmt.Sprintf("%s cut to %d of %d bytes", file, n, len(data))
+					refused := f.verify(t, f.with(file, data[:n:n]), 0, what)
+					require.True(t, refused || file == last, "%s: a file that was complete", what)
+				}
+			}
+		})
+	}
+}
+
+func TestEveryBit(t *testing.T) {
+	for name, f := range folders(t) {
+		t.Run(name, func(t *testing.T) {
+			last := f.last()
+			for file, data := range f.files {
+				stride := 1
+				if !full() {
+					stride = 7
+				}
+				for bit := 0; bit < 8*len(data); bit += stride {
+					b := slices.Clone(data)
+					b[bit/8] ^= 1 << (bit % 8)
+					what := fmt.Sprintf("%s of %d bytes with bit %d of byte %d flipped", file, len(data), bit%8, bit/8)
+					refused := f.verify(t, f.with(file, b), 0, what)
+					require.True(t, refused || file == last, "%s: not noticed in a file that was complete", what)
+				}
+			}
+		})
+	}
+}
+
+func TestMissingFile(t *testing.T) {
+	for name, f := range folders(t) {
+		t.Run(name, func(t *testing.T) {
+			last := f.last()
+			for file := range f.files {
+				refused := f.verify(t, f.with(file, nil), 0, file+" removed")
+				require.True(t, refused || file == last)
+			}
+		})
+	}
+}
+
+// A disk may write a later page before an earlier one. Then whole records follow a bad one; but if the log says that
+// everything up to there was synced, the bad one is no torn tail.
+func TestTornOrDamaged(t *testing.T) {
+	o := wal.Options{Sync: wal.Always, SnapshotBytes: -1}
+	f := makeFolder(t, o, true, 30) // a sync for nearly every record, and a mark at the end
+	name := f.last()
+	data := slices.Clone(f.files[name])
+	data[40] ^= 1 // in the first record
+	require.True(t, f.verify(t, f.with(name, data), 0, "first record"))
+
+	o.Sync = wal.Never // nothing is synced before the close
+	f = makeFolder(t, o, false, 30)
+	name = f.last()
+	data = slices.Clone(f.files[name])
+	require.Greater(t, len(data), 500)
+	data[len(data)/2] ^= 1
+	m := f.with(name, data)
+	require.False(t, f.verify(t, m, 0, "a record in the middle"))
+	names, err := m.List("/data")
+	require.NoError(t, err)
+	require.NotContains(t, strings.Join(names, " "), "torn", "looking changes nothing")
+	_, _, err = recovered(m, o)
+	require.NoError(t, err)
+	names, err = m.List("/data")
+	require.NoError(t, err)
+	i := slices.IndexFunc(names, func(n string) bool { return strings.Contains(n, ".torn-") })
+	require.GreaterOrEqual(t, i, 0, "%v", names)
+	saved := m.Snapshot()[filepath.Join("/data", names[i])]
+	require.True(t, strings.HasSuffix(string(data), string(saved)), "what was cut off is kept")
+}
+
+func TestFolderRefused(t *testing.T) {
+	open := func(m *vfstest.Mem) error {
+		_, _, err := recovered(m, wal.Options{})
+		return err
+	}
+	t.Run("in use", func(t *testing.T) {
+		m := vfstest.NewMem()
+		n := mustStart(t, m, wal.Options{}, store.Options{})
+		require.ErrorContains(t, open(m), "in use by another process")
+		_, err := wal.Check(m, "/data")
+		require.ErrorContains(t, err, "in use by another process")
+		require.NoError(t, n.stop())
+		require.NoError(t, open(m))
+	})
+	t.Run("not a data folder", func(t *testing.T) {
+		m := vfstest.NewMem()
+		m.WriteFile("/data/thesis.txt", []byte("do not touch"))
+		require.ErrorContains(t, open(m), "it holds thesis.txt")
+	})
+	t.Run("a newer format", func(t *testing.T) {
+		f := makeFolder(t, wal.Options{}, true, 3)
+		data := slices.Clone(f.files[f.last()])
+		data[7]++
+		binary.BigEndian.PutUint32(data[32:], crc32.Checksum(data[:32], crc32.MakeTable(crc32.Castagnoli)))
+		require.ErrorContains(t, open(f.with(f.last(), data)), "written by a newer version of kvd")
+		_, err := wal.Repair(f.with(f.last(), data), "/data")
+		require.ErrorContains(t, err, "written by a newer version of kvd", "and it is not for repair")
+	})
+	t.Run("a file of another store", func(t *testing.T) {
+		o := wal.Options{RotateBytes: 200}
+		a, b := makeFolder(t, o, true, 20), makeFolder(t, o, true, 20)
+		name := "/data/log-0000000000000002"
+		require.ErrorContains(t, open(a.with(name, b.files[name])), "belongs to another store")
+	})
+	t.Run("missing, for check", func(t *testing.T) {
+		_, err := wal.Check(vfstest.NewMem(), "/data")
+		require.True(t, errors.Is(err, fs.ErrNotExist), "%v", err)
+	})
+}

@@ -1,0 +1,158 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"kv/store/vfs"
+)
+
+// Repair makes a damaged folder one that a store can start from, with all in it that can be read. Each file that it
+// replaces is kept as <name>.damaged-<number>. Writes in the stretches that can't be read are lost; those behind them are not,
+// and each that is there is there whole. The report says what was wrong. A torn tail is left to the next start.
+func Repair(fs vfs.FS, dir string) (Report, error) {
+	lock, err := lockFolder(fs, dir, false)
+	if err != nil {
+		return Report{}, err
+	}
+	defer lock.Close()
+	x, err := inspect(fs, dir)
+	if err != nil {
+		return Report{}, err
+	}
+	if !x.report.Damaged() {
+		return x.report, nil
+	}
+	// The snapshot last: with it, the folder is one that starts.
+	for _, g := range x.logs {
+		if g.missing || g.badHead || len(g.bad) > 0 {
+			if err := x.rewrite(g, x.repairLog); err != nil {
+				return x.report, err
+			}
+		}
+	}
+	if g := x.snapshot; g != nil && (g.missing || g.badHead || len(g.bad) > 0 || !g.whole) {
+		if err := x.rewrite(g, x.repairSnapshot); err != nil {
+			return x.report, err
+		}
+	}
+	return x.report, nil
+}
+
+// rewrite keeps a copy of g, writes what is to be in its place, and puts it there.
+func (x *inspection) rewrite(g *inspected, write func(*inspected, *frames, vfs.File) error) error {
+	path := filepath.Join(x.dir, g.name)
+	kept := ""
+	var fr *frames
+	if !g.missing {
+		var err error
+		if kept, err = x.keep(g); err != nil {
+			return err
+		}
+		if fr, err = x.reader(g); err != nil {
+			return err
+		}
+		defer fr.f.Close()
+	}
+	f, err := x.fs.Create(path + tmpSuffix)
+	if err != nil {
+		return err
+	}
+	if err = write(g, fr, f); err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("repair %s: %w", path, err)
+	}
+	if err := x.fs.Rename(path+tmpSuffix, path); err != nil {
+		return err
+	}
+	for i := range x.report.Problems {
+		if p := &x.report.Problems[i]; p.File == g.name && !p.Torn {
+			p.Kept = kept
+		}
+	}
+	return x.fs.SyncDir(x.dir)
+}
+
+// keep copies g to a name that is free.
+func (x *inspection) keep(g *inspected) (string, error) {
+	names, err := x.fs.List(x.dir)
+	if err != nil {
+		return "", err
+	}
+	taken := map[string]bool{}
+	for _, name := range names {
+		taken[name] = true
+	}
+	kept := ""
+	for n := 1; kept == "" || taken[kept]; n++ {
+		kept = fmt.Sprintf("%s.damaged-%d", g.name, n)
+	}
+	return kept, copyRange(x.fs, filepath.Join(x.dir, g.name), filepath.Join(x.dir, kept), 0, g.size)
+}
+
+// repairLog writes the log with a mark, which is no write, in the place of each bad stretch: so that positions stay.
+func (x *inspection) repairLog(g *inspected, fr *frames, f vfs.File) error {
+	enc := encoder{seed: g.h.seed()}
+	enc.buf = g.h.append(nil)
+	enc.n = headerSize
+	good, bad := g.good, g.bad
+	for len(good) > 0 || len(bad) > 0 {
+		if len(bad) == 0 || len(good) > 0 && good[0].from < bad[0].from {
+			for fr.off = good[0].from; fr.off < good[0].to; {
+				body, err := fr.next()
+				if err != nil {
+					return err
+				}
+				enc.frame(body)
+				if enc.n >= writeChunk {
+					if err := enc.writeTo(f); err != nil {
+						return err
+					}
+				}
+			}
+			good = good[1:]
+			continue
+		}
+		n := bad[0].to - bad[0].from - frameHeader
+		if n < recordHeader {
+			return fmt.Errorf("the %d bytes at offset %d are too few for a record", bad[0].to-bad[0].from, bad[0].from)
+		}
+		enc.frame(make([]byte, n))
+		bad = bad[1:]
+	}
+	if err := enc.writeTo(f); err != nil {
+		return err
+	}
+	if g.end < g.size { // the torn tail, or what the next log has too
+		return copyInto(f, fr.f, g.end, g.size)
+	}
+	return nil
+}
+
+// repairSnapshot writes the snapshot without what is bad.
+func (x *inspection) repairSnapshot(g *inspected, fr *frames, f vfs.File) error {
+	w := newSnapshotWriter(f, g.h)
+	for _, s := range g.good {
+		for fr.off = s.from; fr.off < s.to; {
+			body, err := fr.next()
+			if err != nil {
+				return err
+			}
+			if body[0] == kindTrailer {
+				continue
+			}
+			for b := body[1:]; len(b) > 0; w.n.entries++ {
+				_, _, b, _ = parseVersioned(b)
+			}
+			w.n.blocks++
+			w.enc.frame(body)
+			if err := w.flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return w.finish(g.newest)
+}
