@@ -1,0 +1,613 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+// TestModel runs random operations on a store and on a plain map, and compares all that can be seen.
+func TestModel(t *testing.T) {
+	for _, m := range masks {
+		for _, keep := range []int{0, 3} {
+			for _, journaled := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s/history=%d/journal=%t", m.name, keep, journaled), func(t *testing.T) {
+					rapid.Check(t, func(t *rapid.T) { runModel(t, m.mask, keep, journaled) })
+				})
+			}
+		}
+	}
+}
+
+func runModel(t *rapid.T, mask uint64, keep int, journaled bool) {
+	var journal *fakeJournal
+	o := Options{History: keep}
+	if journaled {
+		journal = newFakeJournal()
+		o.Journal = journal
+	}
+	m := &model{opened: openTest(t, o, mask), keep: keep, keys: map[string][]revision{}}
+	if rapid.Bool().Draw(t, "limited") {
+		m.limited = true
+		m.budget.limit = m.budget.used.Load() + int64(rapid.IntRange(0, 8000).Draw(t, "room"))
+	}
+	t.Repeat(map[string]func(*rapid.T){
+		"":           m.invariants,
+		"Get":        m.get,
+		"MGet":       m.mget,
+		"Set":        m.set,
+		"MSet":       m.mset,
+		"Del":        m.delete,
+		"Txn":        m.txn,
+		"Scan":       m.scan,
+		"History":    m.history,
+		"GetVersion": m.getVersion,
+		"Rollback":   m.rollback,
+		"Time":       m.time,
+		"Sweep":      m.sweepAll,
+		"Evict":      m.giveUp,
+		"Fill":       m.fill,
+	})
+	want := m.dump()
+	require.Equal(t, want, dumpOf(t, m.Store))
+	require.Equal(t, want, dumpOf(t, replayed(t, walked(t, m.Store), keep, mask)), "a walk, replayed")
+	if journaled && !m.limited {
+		require.Equal(t, want, dumpOf(t, replayed(t, journal.records, keep, mask)), "the log, replayed")
+		rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "shuffle"), 0))
+		require.Equal(t, want, dumpOf(t, replayed(t, shuffled(journal.records, rng), keep, mask)), "the log, shuffled")
+	}
+}
+
+// revision is one version of a key, as the model knows it.
+type revision struct {
+	version uint64
+	value   string
+	expiry  uint64
+	deleted bool
+}
+
+// model is a store beside a plain map that should say the same.
+type model struct {
+	opened
+	keep    int
+	limited bool // some writes are refused, and history may go
+
+	// keys has each key's versions, newest first; the first one is a deletion where the key was deleted and has a history.
+	keys map[string][]revision
+	last uint64 // the last version that was given
+	lead int64  // how far the wall clock has been ahead at most, in microseconds
+
+	gets, sets, dels uint64
+}
+
+func (m *model) now() uint64 { return uint64(fakeStart+m.clock.mono.Load()+m.lead) / 1000 }
+
+// stored returns what the key's slot holds, expired or not.
+func (m *model) stored(key string) *revision {
+	if r := m.keys[key]; len(r) > 0 && !r[0].deleted {
+		return &r[0]
+	}
+	return nil
+}
+
+// live returns what a reader finds; nil if the key is absent.
+func (m *model) live(key string) *revision {
+	r := m.stored(key)
+	if r == nil || r.expiry != 0 && r.expiry <= m.now() {
+		return nil
+	}
+	return r
+}
+
+func (m *model) version(key string) uint64 {
+	if r := m.live(key); r != nil {
+		return r.version
+	}
+	return 0
+}
+
+func (m *model) expiry(ttl uint64) uint64 {
+	switch {
+	case ttl == 0:
+		return 0
+	case ttl > math.MaxUint64-m.now():
+		return math.MaxUint64
+	}
+	return m.now() + ttl
+}
+
+// push gives key a new revision.
+func (m *model) push(key string, r revision) {
+	if r.deleted && m.stored(key) == nil {
+		return // it was absent and stays so
+	}
+	all := append([]revision{r}, m.keys[key]...)
+	all = all[:min(len(all), m.keep+1)]
+	for len(all) > 0 && all[len(all)-1].deleted {
+		all = all[:len(all)-1]
+	}
+	if len(all) == 0 {
+		delete(m.keys, key)
+		return
+	}
+	m.keys[key] = all
+}
+
+// applied reports whether a write was applied, which it was unless memory was short.
+func (m *model) applied(t *rapid.T, version uint64, err error, onlyDeletes bool) bool {
+	if errors.Is(err, ErrOutOfMemory) {
+		require.True(t, m.limited, "out of memory without a limit")
+		require.False(t, onlyDeletes, "a deletion was refused")
+		require.Greater(t, m.budget.used.Load()+16<<10, m.budget.limit, "there is room")
+		return false
+	}
+	require.NoError(t, err)
+	require.Greater(t, version, m.last, "versions must rise")
+	m.last = version
+	return true
+}
+
+func (m *model) same(t *rapid.T, want *revision, got *Entry) {
+	if want == nil {
+		require.Nil(t, got)
+		return
+	}
+	require.NotNil(t, got)
+	require.Equal(t, *want, revisionOf(got))
+}
+
+func revisionOf(e *Entry) revision {
+	return revision{e.Version(), string(e.Value()), e.Expiry(), e.Deleted()}
+}
+
+// invariants compares the figures, and where history may go by itself makes sure that nothing else did.
+func (m *model) invariants(t *rapid.T) {
+	var want, got Stats
+	got = m.Stats()
+	for _, all := range m.keys {
+		for i, r := range all {
+			if i == 0 && !r.deleted {
+				want.Keys++
+				want.ValueBytes += uint64(len(r.value))
+			} else {
+				want.History++
+			}
+		}
+	}
+	if m.limited && m.keep > 0 {
+		m.adopt(t)
+		want.History = got.History
+	}
+	want.GetOps, want.SetOps, want.DelOps, want.MemoryBytes = m.gets, m.sets, m.dels, got.MemoryBytes
+	require.Equal(t, want, got)
+	require.Equal(t, m.now(), m.Store.clock.millis())
+}
+
+// adopt takes over the store's history, which may lack some of the model's, but never the current version.
+func (m *model) adopt(t *rapid.T) {
+	for key, all := range m.keys {
+		kept := m.revisions(nil, m.hash([]byte(key)), []byte(key))
+		var left []revision
+		for _, e := range kept {
+			i := slices.Index(all, revisionOf(e))
+			require.GreaterOrEqual(t, i, 0, "%q has a version that it should not have", key)
+			left = append(left, all[i])
+			all = all[i+1:]
+		}
+		if r := m.stored(key); r != nil {
+			require.NotEmpty(t, left)
+			require.Equal(t, *r, left[0])
+		}
+		if m.keys[key] = left; len(left) == 0 {
+			delete(m.keys, key)
+		}
+	}
+}
+
+var (
+	keyGen = rapid.Custom(func(t *rapid.T) string {
+		i := rapid.IntRange(-1, 9).Draw(t, "key")
+		switch i {
+		case -1:
+			return ""
+		case 9:
+			return fmt.Sprint("fill", rapid.IntRange(0, 499).Draw(t, "fill"))
+		}
+		return fmt.Sprint("k", i)
+	})
+	valueGen = rapid.OneOf(
+		rapid.StringMatching(`[a-z]{0,3}`),
+		rapid.Map(rapid.IntRange(0, 3000), func(n int) string { return strings.Repeat("v", n) }),
+	)
+	ttlGen = rapid.OneOf(rapid.Just(uint64(0)), rapid.Uint64Range(1, 30), rapid.Just(uint64(math.MaxUint64)))
+)
+
+func (m *model) get(t *rapid.T) {
+	key := keyGen.Draw(t, "key")
+	m.gets++
+	m.Warm(keysOf(key))
+	m.same(t, m.live(key), m.Get([]byte(key)))
+}
+
+func (m *model) mget(t *rapid.T) {
+	keys := rapid.SliceOfN(keyGen, 0, 2*refs).Draw(t, "keys")
+	m.gets += uint64(len(keys))
+	m.Warm(keysOf(keys...))
+	got := m.MGet(nil, keysOf(keys...))
+	require.Len(t, got, len(keys))
+	for i, k := range keys {
+		m.same(t, m.live(k), got[i])
+	}
+}
+
+// aVersion draws the key's version, one of its earlier ones, or one that never was.
+func (m *model) aVersion(t *rapid.T, key string) uint64 {
+	versions := []uint64{m.version(key), 0, 7}
+	for _, r := range m.keys[key] {
+		versions = append(versions, r.version)
+	}
+	return rapid.SampledFrom(versions).Draw(t, "version")
+}
+
+func (m *model) set(t *rapid.T) {
+	key, value := keyGen.Draw(t, "key"), valueGen.Draw(t, "value")
+	o := SetOptions{Conditional: rapid.Bool().Draw(t, "conditional"), TTL: ttlGen.Draw(t, "ttl")}
+	if o.Conditional {
+		o.IfVersion = m.aVersion(t, key)
+	}
+	version, err := m.Set([]byte(key), []byte(value), o)
+	if o.Conditional && m.version(key) != o.IfVersion {
+		var conflict *ConflictError
+		require.ErrorAs(t, err, &conflict)
+		require.Equal(t, &ConflictError{Version: m.version(key)}, conflict)
+		return
+	}
+	if m.applied(t, version, err, false) {
+		m.sets++
+		m.push(key, revision{version: version, value: value, expiry: m.expiry(o.TTL)})
+	}
+}
+
+func (m *model) mset(t *rapid.T) {
+	keys := rapid.SliceOfN(keyGen, 0, 8).Draw(t, "keys")
+	var pairs []Pair
+	last := map[string]string{}
+	for _, k := range keys {
+		last[k] = valueGen.Draw(t, "value")
+		pairs = append(pairs, Pair{[]byte(k), []byte(last[k])})
+	}
+	version, err := m.MSet(pairs)
+	if len(pairs) == 0 {
+		require.NoError(t, err)
+		require.Zero(t, version)
+		return
+	}
+	if m.applied(t, version, err, false) {
+		m.sets += uint64(len(pairs))
+		for k, v := range last {
+			m.push(k, revision{version: version, value: v})
+		}
+	}
+}
+
+// fill sets many keys, some of them with an expiry, so that segments split.
+func (m *model) fill(t *rapid.T) {
+	from := rapid.IntRange(0, 400).Draw(t, "from")
+	ttl := ttlGen.Draw(t, "ttl")
+	var ops []Op
+	for i := range 100 {
+		ops = append(ops, Op{Kind: OpSet, Key: fmt.Append(nil, "fill", from+i), TTL: ttl})
+	}
+	results, version, err := m.Txn(nil, nil, ops)
+	if m.applied(t, version, err, false) {
+		require.Len(t, results, len(ops))
+		m.sets += uint64(len(ops))
+		for _, o := range ops {
+			m.push(string(o.Key), revision{version: version, expiry: m.expiry(ttl)})
+		}
+	}
+}
+
+func (m *model) delete(t *rapid.T) {
+	keys := rapid.SliceOfN(keyGen, 0, 5).Draw(t, "keys")
+	if rapid.Bool().Draw(t, "one") {
+		keys = []string{keyGen.Draw(t, "key")}
+	}
+	existed := map[string]bool{}
+	for _, k := range keys {
+		if m.live(k) != nil {
+			existed[k] = true
+		}
+	}
+	n, version, err := m.Del(keysOf(keys...))
+	require.NoError(t, err)
+	require.Equal(t, len(existed), n)
+	m.dels += uint64(len(keys))
+	if n == 0 {
+		require.Zero(t, version)
+		return
+	}
+	require.True(t, m.applied(t, version, err, true))
+	for k := range existed {
+		m.push(k, revision{version: version, deleted: true})
+	}
+}
+
+func (m *model) txn(t *rapid.T) {
+	var conds []Condition
+	conflict := -1
+	for i := range rapid.IntRange(0, 2).Draw(t, "conditions") {
+		key := keyGen.Draw(t, "key")
+		q := Condition{Key: []byte(key), Version: m.version(key)}
+		if rapid.IntRange(0, 3).Draw(t, "other") == 0 {
+			q.Version = m.aVersion(t, key)
+		}
+		if conflict < 0 && q.Version != m.version(key) {
+			conflict = i
+		}
+		conds = append(conds, q)
+	}
+
+	// few keys, so that the operations meet
+	pool := rapid.SliceOfN(keyGen, 1, 3).Draw(t, "pool")
+	var ops []Op
+	want := []*revision{} // of an OpGet, or of an OpDel if it existed; without their new version
+	staged := map[string]*revision{}
+	current := func(key string) *revision {
+		if r, ok := staged[key]; ok {
+			if r.deleted || r.expiry != 0 && r.expiry <= m.now() {
+				return nil
+			}
+			return r
+		}
+		return m.live(key)
+	}
+	var gets, sets, dels uint64
+	for range rapid.IntRange(0, 8).Draw(t, "operations") {
+		key := rapid.SampledFrom(pool).Draw(t, "key")
+		op := Op{Kind: rapid.SampledFrom([]OpKind{OpGet, OpSet, OpDel}).Draw(t, "kind"), Key: []byte(key)}
+		want = append(want, current(key))
+		switch op.Kind {
+		case OpGet:
+			gets++
+		case OpSet:
+			sets++
+			value := valueGen.Draw(t, "value")
+			op.Value, op.TTL = []byte(value), ttlGen.Draw(t, "ttl")
+			staged[key] = &revision{value: value, expiry: m.expiry(op.TTL)}
+		case OpDel:
+			dels++
+			if current(key) != nil {
+				staged[key] = &revision{deleted: true}
+			}
+		}
+		ops = append(ops, op)
+	}
+
+	results, version, err := m.Txn(nil, conds, ops)
+	if conflict >= 0 {
+		var got *ConflictError
+		require.ErrorAs(t, err, &got)
+		require.Equal(t, &ConflictError{conflict, m.version(string(conds[conflict].Key))}, got)
+		require.Zero(t, version)
+		require.Empty(t, results)
+		return
+	}
+	if len(staged) == 0 {
+		require.NoError(t, err)
+		require.Zero(t, version)
+	} else if !m.applied(t, version, err, sets == 0) {
+		require.Empty(t, results)
+		return
+	}
+	m.gets, m.sets, m.dels = m.gets+gets, m.sets+sets, m.dels+dels
+	require.Len(t, results, len(ops))
+	for i, o := range ops {
+		switch {
+		case o.Kind == OpDel:
+			require.Equal(t, want[i] != nil, results[i].Existed)
+		case o.Kind == OpGet && want[i] == nil:
+			require.Nil(t, results[i].Entry)
+		case o.Kind == OpGet:
+			r := *want[i]
+			if r.version == 0 {
+				r.version = version
+			}
+			m.same(t, &r, results[i].Entry)
+		}
+	}
+	for k, r := range staged {
+		r.version = version
+		m.push(k, *r)
+	}
+}
+
+func (m *model) scan(t *rapid.T) {
+	o := ScanOptions{
+		Prefix: []byte(rapid.SampledFrom([]string{"", "k", "k1", "fill2", "none"}).Draw(t, "prefix")),
+		Limit:  rapid.SampledFrom([]int{0, 1, 7}).Draw(t, "limit"),
+		Values: rapid.Bool().Draw(t, "values"),
+	}
+	want, got := map[string]revision{}, map[string]revision{}
+	for k := range m.keys {
+		if r := m.live(k); r != nil && strings.HasPrefix(k, string(o.Prefix)) {
+			want[k] = *r
+		}
+	}
+	var page Page
+	for more := true; more; more = page.Next != nil {
+		var err error
+		page, err = m.Scan(page.Next, o)
+		require.NoError(t, err)
+		for _, e := range page.Entries {
+			require.NotContains(t, got, string(e.Key()), "a key comes twice")
+			got[string(e.Key())] = revisionOf(e)
+		}
+	}
+	require.Equal(t, want, got)
+}
+
+// visible returns what History shows of key.
+func (m *model) visible(key string) []revision {
+	if m.keep == 0 && m.live(key) == nil {
+		return nil
+	}
+	return m.keys[key]
+}
+
+func (m *model) history(t *rapid.T) {
+	key, limit := keyGen.Draw(t, "key"), rapid.IntRange(0, 3).Draw(t, "limit")
+	want := m.visible(key)
+	if limit > 0 {
+		want = want[:min(limit, len(want))]
+	}
+	var got []revision
+	for _, r := range m.History(nil, []byte(key), limit) {
+		got = append(got, revisionOf(r.Entry))
+	}
+	require.ElementsMatch(t, want, got)
+	require.True(t, slices.IsSortedFunc(got, func(a, b revision) int { return int(b.version) - int(a.version) }))
+}
+
+// kept returns the revision of key that has this version; nil if it is not kept.
+func (m *model) kept(key string, version uint64) *revision {
+	for _, r := range m.visible(key) {
+		if r.version == version {
+			return &r
+		}
+	}
+	return nil
+}
+
+func (m *model) getVersion(t *rapid.T) {
+	key := keyGen.Draw(t, "key")
+	version := m.aVersion(t, key)
+	m.gets++
+	want := m.kept(key, version)
+	if want != nil && want.deleted {
+		want = nil
+	}
+	m.same(t, want, m.GetVersion([]byte(key), version))
+}
+
+func (m *model) rollback(t *rapid.T) {
+	key := keyGen.Draw(t, "key")
+	to := m.aVersion(t, key)
+	old := m.kept(key, to)
+	version, err := m.Rollback([]byte(key), to)
+	switch {
+	case old == nil:
+		require.ErrorIs(t, err, ErrNoVersion)
+	case old.deleted && m.live(key) == nil:
+		require.NoError(t, err)
+		require.Equal(t, to, version)
+	case m.applied(t, version, err, old.deleted):
+		if old.deleted {
+			m.dels++
+		} else {
+			m.sets++
+		}
+		m.push(key, revision{version: version, value: old.value, deleted: old.deleted})
+	}
+}
+
+// time passes, or the wall clock is set forward or back.
+func (m *model) time(t *rapid.T) {
+	m.clock.pass(rapid.Int64Range(0, 20).Draw(t, "passes"))
+	m.clock.wall.Add(rapid.SampledFrom([]int64{0, 0, 0, 5_000, -50_000}).Draw(t, "set"))
+	m.lead = max(m.lead, m.clock.wall.Load()-m.clock.mono.Load())
+	m.Store.clock.follow()
+}
+
+func (m *model) sweepAll(t *rapid.T) {
+	m.sweep()
+	// Each deletion takes a version of its own, in an order that is nobody's business.
+	for k := range m.keys {
+		if m.stored(k) == nil || m.live(k) != nil {
+			continue
+		}
+		version := m.last + 1
+		if m.keep > 0 {
+			e := m.revisions(nil, m.hash([]byte(k)), []byte(k))[0]
+			require.True(t, e.Deleted())
+			require.Greater(t, e.version, m.stored(k).version)
+			version = e.version
+		}
+		m.push(k, revision{version: version, deleted: true})
+	}
+	require.NoError(t, m.Check())
+}
+
+// giveUp makes the oldest history go.
+func (m *model) giveUp(t *rapid.T) {
+	if !m.limited {
+		t.Skip("only where history may go")
+	}
+	m.evict(m.budget.limit - m.budget.used.Load() + int64(rapid.IntRange(1, 1000).Draw(t, "bytes")))
+}
+
+// dump returns all that the model knows.
+func (m *model) dump() map[string][]revision { return m.keys }
+
+// dumpOf returns all that a walk shows, in the form of the model.
+func dumpOf(t *rapid.T, s *Store) map[string][]revision {
+	all := map[string][]revision{}
+	require.NoError(t, s.Walk(func(e *Entry) error {
+		key := string(e.Key())
+		all[key] = append([]revision{revisionOf(e)}, all[key]...)
+		return nil
+	}))
+	return all
+}
+
+// walked returns what a walk shows as records.
+func walked(t *rapid.T, s *Store) (records []record) {
+	require.NoError(t, s.Walk(func(e *Entry) error {
+		records = append(records, record{e.version, []*Entry{e}})
+		return nil
+	}))
+	return records
+}
+
+// replayed returns a new store that is filled with records.
+func replayed(t *rapid.T, records []record, keep int, mask uint64) *Store {
+	j := newFakeJournal()
+	j.records = records
+	return openTest(t, Options{Journal: j, History: keep}, mask).Store
+}
+
+// shuffled returns the records of one entry each, those of one key in order, but those of different keys in any; and of
+// each key again from some record on, as after a snapshot that the log overlaps.
+func shuffled(records []record, rng *rand.Rand) []record {
+	byKey := map[string][]record{}
+	var turns []string
+	for _, r := range records {
+		for _, e := range r.entries {
+			key := string(e.Key())
+			byKey[key] = append(byKey[key], record{r.version, []*Entry{e}})
+			turns = append(turns, key)
+		}
+	}
+	for key, all := range byKey {
+		again := all[rng.IntN(len(all)):]
+		byKey[key] = append(slices.Clip(all), again...)
+		for range again {
+			turns = append(turns, key)
+		}
+	}
+	slices.Sort(turns)
+	rng.Shuffle(len(turns), func(i, j int) { turns[i], turns[j] = turns[j], turns[i] })
+	var mixed []record
+	for _, key := range turns {
+		mixed = append(mixed, byKey[key][0])
+		byKey[key] = byKey[key][1:]
+	}
+	return mixed
+}
