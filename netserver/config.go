@@ -19,7 +19,7 @@ const (
 	DefaultMaxConnections = 10_000
 	DefaultFrameTimeout   = 30 * time.Second
 	DefaultWriteTimeout   = 30 * time.Second
-	DefaultFrameMemory    = 1 << 30
+	DefaultRequestMemory  = 1 << 30
 )
 
 // Config is what a Server is made of. Only Store is needed; the zero value of everything else means its default.
@@ -34,9 +34,10 @@ type Config struct {
 	FrameTimeout time.Duration
 	// WriteTimeout is how long a client may take nothing of what it is sent.
 	WriteTimeout time.Duration
-	// FrameMemory is how many bytes all the unfinished and unanswered frames of more than 32 KiB may take together. A frame
-	// that would pass it is read away and answered OUT_OF_MEMORY.
-	FrameMemory int64
+	// RequestMemory is how many bytes all large requests may take together: frames of more than 32 KiB that are arriving or
+	// being answered, and lists of more than 4096 keys. Those that write are bounded by the store's limit too. What would
+	// pass it is answered OUT_OF_MEMORY.
+	RequestMemory int64
 	// TLS, when set, is spoken on every connection.
 	TLS *tls.Config
 	// Accounts, when set, says who may connect; nil: everyone may do everything.
@@ -88,10 +89,10 @@ func (c Config) withDefaults() (Config, error) {
 	if c.WriteTimeout == 0 {
 		c.WriteTimeout = DefaultWriteTimeout
 	}
-	if c.FrameMemory == 0 {
-		c.FrameMemory = DefaultFrameMemory
+	if c.RequestMemory == 0 {
+		c.RequestMemory = DefaultRequestMemory
 	}
-	if c.MaxConnections < 0 || c.FrameTimeout < 0 || c.WriteTimeout < 0 || c.FrameMemory < 0 {
+	if c.MaxConnections < 0 || c.FrameTimeout < 0 || c.WriteTimeout < 0 || c.RequestMemory < 0 {
 		return c, errors.New("netserver: a negative limit in Config; 0 means the default")
 	}
 	if c.Logger == nil {

@@ -31,6 +31,7 @@ type conn struct {
 	end     error // not nil: the connection has ended, with this
 	final   bool  // the server drains, and this connection has been told
 	solo    bool  // flushing failed once: answer request by request
+	sent    bool  // an answer was sent since the last read
 	inbox   inbox
 
 	// Written by the goroutine alone, read by anyone.
@@ -105,7 +106,7 @@ func (c *conn) run() {
 }
 
 // readable reads what has come, answers it, and returns false to wait for more; true: the connection has ended. It goes
-// on until the socket has nothing more to give, because the next wake-up is for what comes after that.
+// on until nothing is left that the socket has been woken for, because the next wake-up is for what comes after that.
 func (c *conn) readable(fd uintptr) bool {
 	w := takeWorkspace()
 	defer w.give()
@@ -114,28 +115,43 @@ func (c *conn) readable(fd uintptr) bool {
 	for c.end == nil {
 		p := c.space(w)
 		draining := c.server.draining.Load()
-		n, err := readFD(c.fd, p)
+		c.sent = false
+		n, drained, err := readFD(c.fd, p, &w.receipt)
 		switch {
 		case n > 0:
 			c.arrived(w, n)
-			// A short read has taken all that had arrived.
-			if draining && (n < len(p) || c.server.cut.Load()) {
-				c.stop(errDrained)
+			switch {
+			case draining && (n < len(p) || c.server.cut.Load()):
+				c.stop(errDrained) // all that had arrived is answered
+			case drained && c.sent && c.end == nil && c.rest(w):
+				return false
 			}
 		case err == nil:
 			c.stop(io.EOF)
 		case errors.Is(err, syscall.EAGAIN):
-			c.fd = -1
-			c.park(w)
-			// Looked at after the deadline is set: see Server.draining.
-			if c.server.draining.Load() {
-				c.stop(errDrained)
-				return true
+			if c.rest(w) {
+				return false
 			}
-			return false
+			c.stop(errDrained)
 		default:
 			c.stop(err)
 		}
+	}
+	c.fd = -1
+	return true
+}
+
+// rest prepares for the wait. It returns false if there is to be none, because the server drains: it looks after the
+// deadline is set, see Server.draining.
+//
+// It may be called after a read that found nothing; or, to save that read, after one that left nothing, if an answer was
+// sent since. A reset that came with the bytes that were read is not among what is left, and wakes nobody again; but
+// sending then fails.
+func (c *conn) rest(w *workspace) bool {
+	c.park(w)
+	if c.server.draining.Load() {
+		c.inbox.load(w)
+		return false
 	}
 	c.fd = -1
 	return true

@@ -21,7 +21,7 @@
 // # What a client may cost
 //
 // Memory for a frame grows with the bytes that have arrived, at most doubling, and all frames that are larger than a
-// workspace share Config.FrameMemory. A frame over Config.Limit is read away and answered TOO_LARGE.
+// workspace share Config.RequestMemory. A frame over Config.Limit is read away and answered TOO_LARGE.
 //
 // A client that does not read its answers is not read from either: the server holds at most one workspace of requests and
 // about 64 KiB of answers for it (large values are not copied), and closes the connection once the client has taken nothing

@@ -15,7 +15,7 @@ import (
 type inbox struct {
 	rest  []byte
 	large int // the frame's size, if it is a large one; else 0
-	held  int // bytes of Config.FrameMemory that rest takes
+	claim claim
 
 	skip    int             // bytes of a refused frame that are still to come
 	skipped int             // bytes of it that have come
@@ -77,8 +77,8 @@ func (c *conn) park(w *workspace) {
 // drop forgets the frame in rest.
 func (in *inbox) drop(s *Server) {
 	in.rest, in.large = nil, 0
-	s.frameMemory.Add(-int64(in.held))
-	in.held = 0
+	s.release(in.claim)
+	in.claim = claim{}
 }
 
 // finished notes that the frame that was waited for has come.
@@ -152,15 +152,16 @@ func (c *conn) large(w *workspace) {
 // returns false.
 func (c *conn) grow(size int) bool {
 	in := &c.inbox
-	if !c.server.reserve(size) {
-		in.header = protocol.ParseHeader(in.rest)
+	h := protocol.ParseHeader(in.rest)
+	more, ok := c.server.claim(h.Opcode, size)
+	if !ok {
+		in.header, in.refusal = h, errNoRoom
 		in.skip, in.skipped = in.large-len(in.rest), len(in.rest)
-		in.refusal = &protocol.Error{Status: protocol.StatusOutOfMemory, Message: "too many large requests at a time"}
 		in.drop(c.server)
 		return false
 	}
 	in.rest = append(make([]byte, 0, size), in.rest...)
-	c.server.frameMemory.Add(-int64(in.held))
-	in.held = size
+	c.server.release(in.claim)
+	in.claim = more
 	return true
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -225,10 +226,10 @@ func (l *failingListener) Accept() (net.Conn, error) {
 	return l.Listener.Accept()
 }
 
-// TestFrameMemory: large requests that there is no memory for are read away and refused; small ones are not touched.
-func TestFrameMemory(t *testing.T) {
+// TestRequestMemory: large requests that there is no memory for are read away and refused; small ones are not touched.
+func TestRequestMemory(t *testing.T) {
 	const budget = 2 << 20
-	nettest.Each(t, nettest.Options{Config: netserver.Config{FrameMemory: budget}}, func(t *testing.T, s *nettest.Server) {
+	nettest.Each(t, nettest.Options{Config: netserver.Config{RequestMemory: budget}}, func(t *testing.T, s *nettest.Server) {
 		large := ping(1, string(make([]byte, 900_000)))
 		first, second := s.Dial(), s.Dial()
 		first.Send(large[:800_000])
@@ -240,6 +241,18 @@ func TestFrameMemory(t *testing.T) {
 		require.Len(t, first.Expect(protocol.OpPing, protocol.StatusOK, 1), 900_000)
 		second.Send(large)
 		second.Expect(protocol.OpPing, protocol.StatusOK, 1)
+
+		// So are requests of many small keys, whose lists are larger than they are.
+		many := make([][]byte, 20_000)
+		for _, f := range [][]byte{
+			protocol.AppendKeys(nil, protocol.OpMGet, 0, 3, many...),
+			protocol.AppendKeys(nil, protocol.OpDel, 0, 3, many...),
+			protocol.AppendMSet(nil, 3, make([]protocol.Pair, 20_000)...),
+			protocol.Txn{Conditions: make([]protocol.Condition, 10_000), Ops: slices.Repeat([]protocol.TxnOp{{Kind: protocol.TxnGet}}, 10_000)}.AppendTo(nil, 3),
+		} {
+			require.Equal(t, protocol.StatusOutOfMemory, second.Do(f).Status())
+		}
+		require.Equal(t, protocol.StatusOK, second.Do(protocol.AppendKeys(nil, protocol.OpMGet, 0, 3, many[:5000]...)).Status())
 
 		// A connection that breaks off gives back what it had.
 		first.Send(large[:800_000])

@@ -11,5 +11,7 @@ import (
 // rawConn returns nil: here, every connection is read as a stream.
 func rawConn(net.Conn) syscall.RawConn { return nil }
 
-func readFD(int, []byte) (int, error)  { return 0, errors.ErrUnsupported }
-func writeFD(int, []byte) (int, error) { return 0, errors.ErrUnsupported }
+type receipt struct{}
+
+func readFD(int, []byte, *receipt) (int, bool, error) { return 0, false, errors.ErrUnsupported }
+func writeFD(int, []byte) (int, error)                { return 0, errors.ErrUnsupported }

@@ -1,4 +1,4 @@
-//go:build unix
+//go:build unix && !linux
 
 package netserver
 
@@ -7,29 +7,18 @@ import (
 	"syscall"
 )
 
-// rawConn returns nc's socket, for reads and writes that do not wait; nil if it has none of its own.
-func rawConn(nc net.Conn) syscall.RawConn {
-	p, ok := nc.(*patient)
-	if !ok {
-		return nil
-	}
-	sc, ok := p.Conn.(syscall.Conn)
-	if !ok {
-		return nil
-	}
-	raw, err := sc.SyscallConn()
-	if err != nil {
-		return nil
-	}
-	return raw
-}
+// receipt is what a read needs besides the buffer: here, nothing.
+type receipt struct{}
 
-// readFD reads what is there. EAGAIN: nothing is; 0 and no error: nothing will be.
-func readFD(fd int, p []byte) (int, error) {
+// rawConn returns nc's socket, for reads and writes that do not wait; nil if it has none of its own.
+func rawConn(nc net.Conn) syscall.RawConn { return socketOf(nc) }
+
+// readFD reads what is there. EAGAIN: nothing is; 0 and no error: nothing will be. Whether anything is left it can't say.
+func readFD(fd int, p []byte, _ *receipt) (n int, drained bool, err error) {
 	for {
 		n, err := syscall.Read(fd, p)
 		if err != syscall.EINTR {
-			return n, err
+			return n, false, err
 		}
 	}
 }

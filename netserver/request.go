@@ -155,6 +155,7 @@ func (c *conn) send(w *workspace) {
 	if err != nil {
 		c.stop(err)
 	}
+	c.sent = true
 	out.reset()
 }
 
@@ -192,6 +193,12 @@ func (c *conn) request(w *workspace, h protocol.Header, body []byte) {
 		err = c.denied(h.Opcode)
 	case !h.Opcode.AllowsFlags(h.Flags):
 		err = refusalf(protocol.StatusBadRequest, "%v with unknown flags 0x%02x", h.Opcode, h.Flags)
+	case len(body) > 4*keepItems:
+		var lists claim
+		if lists, err = c.server.claimItems(h.Opcode, body); err == nil {
+			err = c.execute(w, h, body)
+			c.server.release(lists)
+		}
 	default:
 		err = c.execute(w, h, body)
 	}

@@ -26,7 +26,7 @@ type Server struct {
 	drain    context.CancelFunc
 	cut      atomic.Bool // draining has taken too long; set before the connections are closed
 
-	frameMemory atomic.Int64 // bytes in the buffers of large frames, of all connections
+	requestMemory atomic.Int64 // what all connections have claimed; see claim
 
 	mu        sync.Mutex // guards what follows
 	listeners map[net.Listener]struct{}
@@ -204,13 +204,4 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	case <-time.After(lingerTime): // one waits for a disk that does not answer
 	}
 	return ctx.Err()
-}
-
-// reserve takes n bytes of Config.FrameMemory, or returns false if that is used up.
-func (s *Server) reserve(n int) bool {
-	if s.frameMemory.Add(int64(n)) <= s.config.FrameMemory {
-		return true
-	}
-	s.frameMemory.Add(-int64(n))
-	return false
 }

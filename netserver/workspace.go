@@ -24,6 +24,8 @@ type workspace struct {
 	n   int // bytes of in that are filled
 	out answers
 
+	receipt receipt // of the last read from a socket
+
 	// The frames that are being answered; those from batch[from:at] have answers in out, which no flush covers yet.
 	batch    []byte
 	from, at int

@@ -1,28 +1,23 @@
-// Command kvd is the kv server.
+// Command kvd is the kv server. `kvd --help` says how to run it, docs/operations.md how to live with it.
 package main
 
 import (
+	"context"
 	"fmt"
-	"net"
 	"os"
-
-	"kv/netserver"
-	"kv/store"
+	"os/signal"
+	"syscall"
 )
 
+// version is set when a release is built.
+var version = "devel"
+
 func main() {
-	st, err := store.Open(store.Options{})
-	if err != nil {
-		panic(err)
+	// The first signal asks for an orderly end, a second one ends the process at once.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	if err := command().ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "kvd:", err)
+		os.Exit(2)
 	}
-	s, err := netserver.New(netserver.Config{Store: st})
-	if err != nil {
-		panic(err)
-	}
-	l, err := net.Listen("tcp", os.Args[1])
-	if err != nil {
-		panic(err)
-	}
-	fmt.Fprintln(os.Stderr, "listening on", l.Addr())
-	s.Serve(l)
 }

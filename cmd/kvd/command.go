@@ -1,0 +1,84 @@
+package main
+
+import (
+	"crypto/rand"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"kv/netserver"
+)
+
+// command is kvd's command line.
+func command() *cobra.Command {
+	var o options
+	root := &cobra.Command{
+		Use:   "kvd",
+		Short: "The kv server",
+		Long: `kvd serves a key-value store. Without flags it keeps everything in memory and listens on 127.0.0.1:7070.
+
+Every flag is also an environment variable: --max-memory is KVD_MAX_MEMORY. The flag wins.`,
+		Example: `  kvd
+  kvd --data /var/lib/kv --sync always --max-memory 4GiB
+  kvd --listen :7070 --tls-cert kv.crt --tls-key kv.key --auth-file users`,
+		Version:       version,
+		Args:          cobra.NoArgs,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		PreRunE: func(cmd *cobra.Command, _ []string) error {
+			if err := fromEnvironment(cmd.Flags()); err != nil {
+				return err
+			}
+			return o.check()
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return serve(cmd.Context(), o, newLogger(os.Stderr))
+		},
+	}
+	root.SetVersionTemplate("kvd {{.Version}}\n")
+	o.define(root.Flags())
+	root.AddCommand(tokenCommand())
+	return root
+}
+
+// fromEnvironment sets the flags that the command line did not from KVD_….
+func fromEnvironment(flags *pflag.FlagSet) (err error) {
+	flags.VisitAll(func(f *pflag.Flag) {
+		name := "KVD_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		value, set := os.LookupEnv(name)
+		if !set || f.Changed || err != nil || f.Name == "help" || f.Name == "version" {
+			return
+		}
+		if e := flags.Set(f.Name, value); e != nil {
+			err = fmt.Errorf("environment variable %s: %w", name, e)
+		}
+	})
+	return err
+}
+
+func tokenCommand() *cobra.Command {
+	role := "rw"
+	cmd := &cobra.Command{
+		Use:   "token USER",
+		Short: "Make a secret for a user, and the line for --auth-file that goes with it",
+		Long: `token prints two lines: a new random secret, which is for the user, and the user's line for the file that
+--auth-file names, which does not give the secret away. kvd reads that file again on SIGHUP.`,
+		Example: `  kvd token anna
+  kvd token --role ro backup`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			secret := rand.Text()
+			line, err := netserver.AccountLine(args[0], role, []byte(secret))
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "secret: %s\nline:   %s\n", secret, line)
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&role, "role", role, "what the user may do: rw, or ro to read only")
+	return cmd
+}

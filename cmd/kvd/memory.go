@@ -1,0 +1,84 @@
+package main
+
+import (
+	"math"
+	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
+	"sync/atomic"
+)
+
+// The collector's pace. Go lets the heap grow by GOGC percent of what is alive before it collects again, and 100 percent
+// would make every key cost twice its size. So the room is a share of the heap that gets smaller as the heap grows: a
+// small heap is collected rarely, a large one keeps its resident memory near what is alive. What that costs is
+// collections; almost nothing of the store's heap has pointers, so they are cheap.
+const (
+	// roomBytes is the room that a heap of any size has.
+	roomBytes = 20 << 20
+	// roomPercent is the least room that a large heap has.
+	roomPercent = 15
+	// maxPercent is the most room that a small heap has.
+	maxPercent = 400
+	// limitPercent is where GOMEMLIMIT is, in percent of --max-memory: the room, and stacks, buffers and the runtime itself.
+	// Above it the collector works as hard as it must.
+	limitPercent = 125
+)
+
+// collectorPercent is the GOGC for a heap of which so many bytes are alive.
+func collectorPercent(live uint64) int {
+	percent := uint64(maxPercent)
+	if live > 0 {
+		percent = min(percent, 100*roomBytes/live)
+	}
+	return int(max(percent, roomPercent))
+}
+
+// tuneCollector keeps the collector's pace in step with the heap until stop is called, which puts back what was before.
+func tuneCollector(maxMemory int64) (stop func()) {
+	limit := int64(math.MaxInt64)
+	if maxMemory < math.MaxInt64/limitPercent {
+		limit = maxMemory / 100 * limitPercent
+	}
+	limit = debug.SetMemoryLimit(limit)
+	t := &tuner{percent: collectorPercent(0)}
+	before := debug.SetGCPercent(t.percent)
+	t.watch()
+	return func() {
+		t.stopped.Store(true)
+		debug.SetGCPercent(before)
+		debug.SetMemoryLimit(limit)
+	}
+}
+
+// tuner sets GOGC after each collection. Its fields but stopped are the finalizer goroutine's alone once watch was called.
+type tuner struct {
+	percent int
+	stopped atomic.Bool // publishes nothing
+	live    [1]metrics.Sample
+}
+
+// sentinel is garbage from the start: its finalizer runs after each collection, and makes it garbage anew.
+type sentinel struct{ tuner *tuner }
+
+func (t *tuner) watch() {
+	t.live[0].Name = "/gc/heap/live:bytes"
+	runtime.SetFinalizer(&sentinel{t}, (*sentinel).collected)
+}
+
+func (s *sentinel) collected() {
+	if s.tuner.stopped.Load() {
+		return
+	}
+	s.tuner.adjust()
+	runtime.SetFinalizer(s, (*sentinel).collected)
+}
+
+// adjust sets GOGC for the heap that the last collection left. To set it stops the world, so small changes wait.
+func (t *tuner) adjust() {
+	metrics.Read(t.live[:])
+	percent := collectorPercent(t.live[0].Value.Uint64())
+	if 10*max(percent-t.percent, t.percent-percent) > t.percent {
+		debug.SetGCPercent(percent)
+		t.percent = percent
+	}
+}

@@ -1,0 +1,101 @@
+package netserver
+
+import (
+	"encoding/binary"
+
+	"kv/protocol"
+)
+
+// claim is memory that a large request holds: its frame while that arrives, and the lists that it is parsed into. Both are
+// many times what an idle connection costs, and a client decides how much. So they are claimed before they are allocated,
+// from Config.RequestMemory; and, for requests that need the store's memory anyway, from the store's limit too. (Reads and
+// deletes must work in a store that is full.)
+type claim struct {
+	bytes  int64
+	stored bool // of the store's limit too
+}
+
+// claim takes n bytes for a request with this opcode, or returns false if they are not there.
+func (s *Server) claim(op protocol.Opcode, n int) (claim, bool) {
+	c := claim{bytes: int64(n)}
+	if s.requestMemory.Add(c.bytes) > s.config.RequestMemory {
+		s.requestMemory.Add(-c.bytes)
+		return claim{}, false
+	}
+	switch op {
+	case protocol.OpSet, protocol.OpMSet, protocol.OpTxn:
+		if !s.config.Store.Reserve(c.bytes) {
+			s.requestMemory.Add(-c.bytes)
+			return claim{}, false
+		}
+		c.stored = true
+	}
+	return c, true
+}
+
+// release gives a claim back. The zero claim may be released too.
+func (s *Server) release(c claim) {
+	if c.bytes == 0 {
+		return
+	}
+	s.requestMemory.Add(-c.bytes)
+	if c.stored {
+		s.config.Store.Release(c.bytes)
+	}
+}
+
+// errNoRoom is the answer to a request that could not claim what it needs.
+var errNoRoom = &protocol.Error{Status: protocol.StatusOutOfMemory, Message: "no memory for a request of this size now"}
+
+// itemMemory is about what one key of a request takes in all the lists on the way, here and in the store.
+const itemMemory = 160
+
+// claimItems claims the memory for the lists that a request is parsed into. A short one needs no claim: the workspace has
+// the room.
+func (s *Server) claimItems(op protocol.Opcode, body []byte) (claim, error) {
+	n := items(op, body)
+	if n <= keepItems {
+		return claim{}, nil
+	}
+	c, ok := s.claim(op, n*itemMemory)
+	if !ok {
+		return c, errNoRoom
+	}
+	return c, nil
+}
+
+// items returns how many keys the body of a request has, as far as it can be one.
+func items(op protocol.Opcode, body []byte) int {
+	switch op {
+	case protocol.OpDel, protocol.OpMGet:
+		return count(body, 4)
+	case protocol.OpMSet:
+		return count(body, 8)
+	case protocol.OpTxn:
+		conditions := count(body, 12)
+		if len(body) < 4 {
+			return 0
+		}
+		rest := body[4:]
+		for range conditions {
+			if len(rest) < 12 {
+				return conditions
+			}
+			size := uint64(binary.BigEndian.Uint32(rest[8:]))
+			if size > uint64(len(rest)-12) {
+				return conditions
+			}
+			rest = rest[12+size:]
+		}
+		return conditions + count(rest, 5)
+	}
+	return 0
+}
+
+// count reads a count, which can't be more than the bytes behind it allow.
+func count(b []byte, minSize int) int {
+	if len(b) < 4 {
+		return 0
+	}
+	return min(int(binary.BigEndian.Uint32(b)), (len(b)-4)/minSize)
+}
