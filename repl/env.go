@@ -1,0 +1,218 @@
+package repl
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"kv/protocol/client"
+)
+
+// Env is what a run of kvc has of the world around it.
+type Env struct {
+	In                                   io.Reader
+	Out, Err                             io.Writer
+	InTerminal, OutTerminal, ErrTerminal bool                // whether each of them is one
+	Getenv                               func(string) string // as os.Getenv
+	Size                                 func() (columns, rows int)
+	Version                              string // what --version prints
+}
+
+// options are the global flags. Each is an environment variable too: KV_ and its name in capitals, _ for -.
+type options struct {
+	addr       string
+	timeout    time.Duration
+	json       bool
+	user       string
+	secretFile string
+	tls        bool
+	tlsCA      string
+	tlsCert    string
+	tlsKey     string
+}
+
+const defaultAddr = "127.0.0.1:7070"
+
+func defaultOptions() options { return options{addr: defaultAddr, timeout: 30 * time.Second} }
+
+// bind declares all global flags in f, each with the value that it has now as its default.
+func (o *options) bind(f flags) {
+	flagVar(f, &o.addr, "addr", "", "HOST:PORT", "the server's address", parseString)
+	o.bindEach(f)
+	flagVar(f, &o.user, "user", "", "NAME", "who to be, where the server asks for authentication", parseString)
+	flagVar(f, &o.secretFile, "secret-file", "", "FILE", "a file that holds the secret (or set KV_SECRET to the secret itself)", parseString)
+	f.bool(&o.tls, "tls", "", "connect with TLS")
+	flagVar(f, &o.tlsCA, "tls-ca", "", "FILE", "certificates to trust instead of the system's, in PEM; implies --tls", parseString)
+	flagVar(f, &o.tlsCert, "tls-cert", "", "FILE", "the certificate to show the server, in PEM; implies --tls", parseString)
+	flagVar(f, &o.tlsKey, "tls-key", "", "FILE", "the key of that certificate, in PEM", parseString)
+}
+
+// bindEach declares those that one command of a shell may have for itself.
+func (o *options) bindEach(f flags) {
+	flagVar(f, &o.timeout, "timeout", "", "DURATION", "the longest that connecting, and each request, may take", parsePositiveDuration)
+	f.bool(&o.json, "json", "", "print one JSON document (export: JSON Lines)")
+}
+
+// envName is the environment variable of a global flag.
+func envName(flag string) string {
+	return "KV_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+// fromEnv sets each flag of f whose variable is set and not empty.
+func fromEnv(f flags, getenv func(string) string) error {
+	var first error
+	f.VisitAll(func(g *pflag.Flag) {
+		v := getenv(envName(g.Name))
+		if v == "" || first != nil {
+			return
+		}
+		if err := g.Value.Set(v); err != nil {
+			first = usagef("%s=%q: %v", envName(g.Name), v, err)
+		}
+	})
+	return first
+}
+
+// clientOptions reads the files that the options name.
+func (o *options) clientOptions(getenv func(string) string) (client.Options, error) {
+	c := client.Options{User: o.user, Secret: getenv("KV_SECRET"), Timeout: o.timeout}
+	if o.secretFile != "" {
+		b, err := os.ReadFile(o.secretFile)
+		if err != nil {
+			return c, fileError{err}
+		}
+		c.Secret = strings.TrimRight(string(b), "\r\n")
+	}
+	if !o.tls && o.tlsCA == "" && o.tlsCert == "" && o.tlsKey == "" {
+		return c, nil
+	}
+	c.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
+	if o.tlsCA != "" {
+		b, err := os.ReadFile(o.tlsCA)
+		if err != nil {
+			return c, fileError{err}
+		}
+		c.TLS.RootCAs = x509.NewCertPool()
+		if !c.TLS.RootCAs.AppendCertsFromPEM(b) {
+			return c, fileError{fmt.Errorf("%s: no certificate in PEM form in it", o.tlsCA)}
+		}
+	}
+	if (o.tlsCert == "") != (o.tlsKey == "") {
+		return c, usagef("--tls-cert and --tls-key go together")
+	}
+	if o.tlsCert != "" {
+		pair, err := tls.LoadX509KeyPair(o.tlsCert, o.tlsKey)
+		if err != nil {
+			return c, fileError{err}
+		}
+		c.TLS.Certificates = []tls.Certificate{pair}
+	}
+	return c, nil
+}
+
+// flags is where a command declares its options.
+type flags struct{ *pflag.FlagSet }
+
+func newFlags() flags {
+	f := flags{pflag.NewFlagSet("", pflag.ContinueOnError)}
+	f.SetOutput(io.Discard)
+	f.Usage = func() {}
+	f.SortFlags = false
+	return f
+}
+
+// flagVar declares an option with a value.
+func flagVar[T any](f flags, p *T, name, short, placeholder, usage string, parse func(string) (T, error)) {
+	f.VarP(&flagValue[T]{p, parse, placeholder}, name, short, usage)
+}
+
+// bool declares an option without one.
+func (f flags) bool(p *bool, name, short, usage string) {
+	f.VarPF(&flagValue[bool]{p, strconv.ParseBool, "bool"}, name, short, usage).NoOptDefVal = "true"
+}
+
+// flagValue is a pflag.Value of any type.
+type flagValue[T any] struct {
+	p           *T
+	parse       func(string) (T, error)
+	placeholder string // stands for the value in help
+}
+
+func (v *flagValue[T]) String() string { return fmt.Sprint(*v.p) }
+func (v *flagValue[T]) Type() string   { return v.placeholder }
+func (v *flagValue[T]) Set(s string) error {
+	t, err := v.parse(bare(s))
+	if err != nil {
+		return err
+	}
+	*v.p = t
+	return nil
+}
+
+func parseString(s string) (string, error) { return s, nil }
+
+func parsePositiveDuration(s string) (time.Duration, error) {
+	d, err := time.ParseDuration(s)
+	if err != nil || d <= 0 {
+		return 0, fmt.Errorf("a duration above 0, such as 300ms, 30s or 1h30m")
+	}
+	return d, nil
+}
+
+// parseTTL reads a time to live: a duration, in whole milliseconds.
+func parseTTL(s string) (uint64, error) {
+	d, err := parsePositiveDuration(s)
+	if err != nil {
+		return 0, err
+	}
+	if d%time.Millisecond != 0 {
+		return 0, fmt.Errorf("whole milliseconds, at least 1ms")
+	}
+	return uint64(d.Milliseconds()), nil
+}
+
+func parseVersion(s string) (uint64, error) {
+	v, err := strconv.ParseUint(s, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("a version: a number as meta and history print it")
+	}
+	return v, nil
+}
+
+// parseCount reads a number above 0.
+func parseCount(s string) (int, error) {
+	n, err := strconv.ParseUint(s, 10, 31)
+	if err != nil || n == 0 {
+		return 0, fmt.Errorf("a number above 0")
+	}
+	return int(n), nil
+}
+
+var units = []struct {
+	suffix string
+	bytes  uint64
+}{
+	{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"KB", 1e3}, {"kB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"B", 1}, {"", 1},
+}
+
+// parseSize reads a number of bytes: 500, 64KiB, 128MiB, 2GB.
+func parseSize(s string) (int, error) {
+	for _, u := range units {
+		digits, ok := strings.CutSuffix(s, u.suffix)
+		if !ok {
+			continue
+		}
+		if n, err := strconv.ParseUint(digits, 10, 31); err == nil && n*u.bytes < 1<<40 {
+			return int(n * u.bytes), nil
+		}
+		break
+	}
+	return 0, fmt.Errorf("a size such as 500, 64KiB, 128MiB or 2GB")
+}

@@ -1,0 +1,88 @@
+package repl
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+
+	"kv/repl/words"
+)
+
+// lines reads commands from a pipe or a file, one a line; an open quote goes on in the next. Blank lines and those that
+// begin with # are skipped.
+type lines struct {
+	in     *bufio.Reader
+	number int // of the line that was read last, counted from 1
+}
+
+// line is one command and where it begins.
+type line struct {
+	number int
+	words  []words.Word
+}
+
+func newLines(in *bufio.Reader) *lines { return &lines{in: in} }
+
+// next returns the next command, or io.EOF. Any other error is a lineError; after one of wrong usage, the next call goes
+// on with the line after it.
+func (l *lines) next() (line, error) {
+	for {
+		text, err := l.read()
+		if err != nil {
+			return line{}, err
+		}
+		if trimmed := strings.TrimLeft(text, " \t"); trimmed == "" || trimmed[0] == '#' {
+			continue
+		}
+		at := l.number
+		ws, err := words.Split(text)
+		if errors.Is(err, words.ErrOpenQuote) {
+			ws, err = l.continued(text)
+		}
+		switch read := (lineError{}); {
+		case err == io.EOF:
+			return line{}, lineError{at, usagef("the input ends inside of quotes")}
+		case errors.As(err, &read):
+			return line{}, err
+		case err != nil:
+			return line{}, lineError{at, usageError{err.Error()}}
+		}
+		return line{at, ws}, nil
+	}
+}
+
+// continued reads on until the open quote of text is closed.
+func (l *lines) continued(text string) ([]words.Word, error) {
+	whole := []byte(text)
+	for {
+		more, err := l.read()
+		if err != nil {
+			return nil, err
+		}
+		whole = append(append(whole, '\n'), more...)
+		if strings.ContainsAny(more, `"'`) { // else it can't be closed yet, and a long value is not split line by line
+			ws, err := words.Split(string(whole))
+			if !errors.Is(err, words.ErrOpenQuote) {
+				return ws, err
+			}
+		}
+	}
+}
+
+// read returns the next line without its newline.
+func (l *lines) read() (string, error) {
+	b, err := l.in.ReadBytes('\n')
+	if err == io.EOF && len(b) > 0 {
+		err = nil
+	}
+	if err == io.EOF {
+		return "", err
+	}
+	if err != nil {
+		return "", lineError{l.number + 1, fileError{err}}
+	}
+	l.number++
+	return string(bytes.TrimSuffix(b, []byte{'\n'})), nil
+}

@@ -1,0 +1,66 @@
+package repl
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"golang.org/x/term"
+)
+
+// Run runs kvc on this process's standard streams and returns the exit code. After Ctrl-C it does not return: once the
+// command has said what came of it, the process ends by the signal, as shells expect it.
+func Run(args []string) int {
+	signal.Ignore(syscall.SIGPIPE) // a closed pipe is an error of the write, not a silent end
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	var got os.Signal
+	go func() {
+		got = <-signals
+		signal.Reset(syscall.SIGINT, syscall.SIGTERM) // a second one ends it at once
+		stop()
+	}()
+	code := Main(ctx, processEnv(), args)
+	if ctx.Err() != nil {
+		syscall.Kill(os.Getpid(), got.(syscall.Signal))
+		time.Sleep(time.Second) // the signal is on its way
+	}
+	return code
+}
+
+func processEnv() Env {
+	return Env{
+		In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
+		InTerminal: isTerminal(os.Stdin), OutTerminal: isTerminal(os.Stdout), ErrTerminal: isTerminal(os.Stderr),
+		Getenv:  os.Getenv,
+		Size:    func() (int, int) { return terminalSize(os.Stdout) },
+		Version: buildVersion(),
+	}
+}
+
+func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
+
+// terminalSize is the size of a terminal, or a usual one where it does not tell.
+func terminalSize(f *os.File) (columns, rows int) {
+	columns, rows, err := term.GetSize(int(f.Fd()))
+	if err != nil || columns <= 0 {
+		columns = 80
+	}
+	if err != nil || rows <= 0 {
+		rows = 24
+	}
+	return columns, rows
+}
+
+// buildVersion is the version that this program was built as.
+func buildVersion() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(unknown version)"
+}

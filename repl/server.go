@@ -1,0 +1,204 @@
+package repl
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"kv/protocol/client"
+	"kv/repl/text"
+)
+
+func serverCommands() []*command {
+	return []*command{
+		{
+			name:  "stats",
+			short: "Print the server's figures.",
+			long:  "One `name value` line each. With `--watch` it goes on until Ctrl-C: on a terminal a live view with rates, else a line at each interval; `--json` makes that JSON Lines.",
+			examples: []example{
+				{"stats", "all figures"},
+				{"stats --json", "one flat object of numbers"},
+				{"stats --watch --interval 5s", "a live view"},
+			},
+			build: func(f flags) func(*call) error {
+				var watch bool
+				interval := time.Second
+				var count int
+				f.bool(&watch, "watch", "", "go on until Ctrl-C")
+				flagVar(f, &interval, "interval", "", "DURATION", "with --watch: how often", parsePositiveDuration)
+				flagVar(f, &count, "count", "", "N", "with --watch: stop after N times", parseCount)
+				return func(c *call) error {
+					if watch {
+						return c.watch(interval, count)
+					}
+					return c.stats()
+				}
+			},
+		},
+		{
+			name:  "ping",
+			short: "Print how long a request takes there and back.",
+			examples: []example{
+				{"ping", "one round trip"},
+				{"ping --count 10", "ten, one after the other"},
+			},
+			build: func(f flags) func(*call) error {
+				count := 1
+				flagVar(f, &count, "count", "", "N", "how many", parseCount)
+				return func(c *call) error { return c.ping(count) }
+			},
+		},
+		{
+			name:     "snapshot",
+			short:    "Make the server write a snapshot to its disk now.",
+			long:     "It prints the version up to which every write is in it, and its size.",
+			examples: []example{{"snapshot", "returns when it is on the disk"}},
+			build:    func(flags) func(*call) error { return (*call).snapshot },
+		},
+		{
+			name: "backup", args: "FILE | -", min: 1, max: 1, where: kvcOnly,
+			short: "Write a consistent backup of the whole store to a local file.",
+			long: "It shows one instant, while writes go on. The file appears under its name only when it is whole and on the disk, readable by its owner alone. `-` writes to stdout. " +
+				"`kvd restore` reads it.",
+			examples: []example{
+				{"backup monday.kvbackup", "into a file"},
+				{"backup - | ssh vault 'cat > monday.kvbackup'", "somewhere else"},
+			},
+			build: func(flags) func(*call) error { return (*call).backup },
+		},
+	}
+}
+
+func (c *call) stats() error {
+	kv, err := c.client()
+	if err != nil {
+		return err
+	}
+	stats, err := kv.Stats(c.ctx)
+	if err != nil {
+		return err
+	}
+	if c.opts.json {
+		c.jsonStats(time.Time{}, stats)
+		return nil
+	}
+	for _, s := range stats {
+		fmt.Fprintf(c.out, "%s %d\n", printable(s.Name), s.Value)
+	}
+	return nil
+}
+
+func (c *call) ping(count int) error {
+	kv, err := c.client()
+	if err != nil {
+		return err
+	}
+	var all []time.Duration
+	for range count {
+		start := time.Now()
+		if err := kv.Ping(c.ctx, []byte("kvc")); err != nil {
+			return err
+		}
+		all = append(all, time.Since(start))
+		if !c.opts.json {
+			fmt.Fprintln(c.out, seconds(all[len(all)-1]))
+			if err := c.flush(); err != nil {
+				return err
+			}
+		}
+	}
+	if c.opts.json {
+		b := append(c.scratch[:0], `{"round_trips_ms":[`...)
+		for i, d := range all {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = fmt.Appendf(b, "%.3f", float64(d)/float64(time.Millisecond))
+		}
+		c.scratch = append(b, "]}\n"...)
+		c.out.Write(c.scratch)
+	}
+	return nil
+}
+
+func (c *call) snapshot() error {
+	kv, err := c.client()
+	if err != nil {
+		return err
+	}
+	p, err := kv.Snapshot(c.ctx)
+	switch {
+	case err != nil:
+		return err
+	case c.opts.json:
+		fmt.Fprintf(c.out, "{\"version\":%d,\"bytes\":%d}\n", p.Version, p.Bytes)
+	default:
+		fmt.Fprintf(c.out, "version %d\nbytes %d\n", p.Version, p.Bytes)
+	}
+	return nil
+}
+
+func (c *call) backup() error {
+	kv, err := c.client()
+	if err != nil {
+		return err
+	}
+	if c.args[0].stdin() {
+		if c.env.OutTerminal {
+			return usagef("a backup is no sight for a terminal: name a file, or pipe it")
+		}
+		n, err := kv.Backup(c.ctx, c.out)
+		if err == nil {
+			c.notef("%s backed up", size(int(n)))
+		}
+		return err
+	}
+	name := string(c.key(0))
+	n, err := writeWhole(name, func(w io.Writer) (int64, error) { return kv.Backup(c.ctx, w) })
+	if err != nil {
+		return err
+	}
+	if c.opts.json {
+		fmt.Fprintf(c.out, "{\"bytes\":%d}\n", n)
+	}
+	c.notef("%s backed up to %s", size(int(n)), name)
+	return nil
+}
+
+// writeWhole makes the file name hold what write writes, all of it or, after an error, what it held before.
+func writeWhole(name string, write func(io.Writer) (int64, error)) (n int64, err error) {
+	dir := filepath.Dir(name)
+	f, err := os.CreateTemp(dir, "."+filepath.Base(name)+".*") // 0600
+	if err != nil {
+		return 0, fileError{err}
+	}
+	defer func() {
+		f.Close()
+		if err != nil {
+			os.Remove(f.Name())
+		}
+	}()
+	if n, err = write(f); err != nil {
+		return n, err
+	}
+	if err = errors.Join(f.Sync(), f.Close()); err != nil {
+		return n, err
+	}
+	if err = os.Rename(f.Name(), name); err != nil {
+		return n, fileError{err}
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return n, fileError{err}
+	}
+	defer d.Close()
+	return n, d.Sync()
+}
+
+func (c *call) watch(interval time.Duration, count int) error { return errors.New("soon") }
+
+var _ = client.ErrClosed
+var _ = text.Null

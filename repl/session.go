@@ -1,0 +1,103 @@
+package repl
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"time"
+
+	"kv/protocol"
+	"kv/protocol/client"
+)
+
+// session is one run of kvc: a single command, a script, or the shell.
+type session struct {
+	env  Env
+	opts options
+	mode mode
+
+	out     *bufio.Writer  // stdout, flushed at the end of each command
+	stdout  *checkedWriter // below out
+	scratch []byte         // recycled by what prints
+
+	conn   *client.Client // nil: not connected
+	txn    *transaction   // nil: none is open
+	timing bool           // show the time of every command
+}
+
+func newSession(env Env) *session {
+	s := &session{env: env, opts: defaultOptions()}
+	s.openOutput()
+	return s
+}
+
+func (s *session) close() {
+	if s.conn != nil {
+		s.conn.Close()
+		s.conn = nil
+	}
+}
+
+// errTxnGone is the error of a transaction whose connection was lost: what its reads promised can't be relied on.
+var errTxnGone = errors.New("the connection was lost, and the open transaction with it: nothing of it was applied")
+
+// client returns the connection; it makes one where there is none, or where the one that there was is broken.
+func (s *session) client(ctx context.Context) (*client.Client, error) {
+	if s.conn != nil && s.connected() {
+		return s.conn, nil
+	}
+	s.close()
+	if s.txn != nil {
+		s.txn = nil
+		return nil, errTxnGone
+	}
+	o, err := s.opts.clientOptions(s.env.Getenv)
+	if err != nil {
+		return nil, err
+	}
+	c, err := client.Dial(ctx, s.opts.addr, o)
+	if err != nil {
+		return nil, err
+	}
+	s.conn = c
+	return c, nil
+}
+
+// connected reports whether there is a connection, as far as is known.
+func (s *session) connected() bool {
+	if s.conn == nil {
+		return false
+	}
+	select {
+	case <-s.conn.Done():
+		return false
+	default:
+		return true
+	}
+}
+
+// client returns the connection of the session.
+func (c *call) client() (*client.Client, error) { return c.session.client(c.ctx) }
+
+// notFound turns a bare "not found" of the server into one that names the key.
+func notFound(err error, what string) error {
+	if errors.Is(err, protocol.ErrNotFound) {
+		return notFoundError{what}
+	}
+	return err
+}
+
+// conflict turns a bare conflict of the server into one that names the key.
+func conflict(err error, key []byte) error {
+	var e *protocol.Error
+	if !errors.As(err, &e) || e.Status != protocol.StatusConflict {
+		return err
+	}
+	if e.Version == 0 {
+		return conflictError{"conflict: " + shown(key) + " is absent; nothing was changed"}
+	}
+	return conflictError{"conflict: " + shown(key) + " has version " + decimal(e.Version) + "; nothing was changed"}
+}
+
+// slow is how long a command takes at least for the shell to say so unasked.
+const slow = 500 * time.Millisecond

@@ -1,0 +1,79 @@
+package repl
+
+import (
+	"fmt"
+
+	"kv/repl/words"
+)
+
+func toolCommands() []*command {
+	return []*command{
+		{
+			name: "help", args: "[COMMAND | TOPIC]", min: 0, max: 1, inTxn: true,
+			short:    "Explain a command, or a topic: " + topicNames() + ".",
+			examples: []example{{"help set", "one command"}, {"help exit-codes", "a topic"}},
+			build:    func(flags) func(*call) error { return (*call).help },
+		},
+		{
+			name: "connect", args: "HOST:PORT", min: 1, max: 1, where: shellOnly,
+			short:    "Talk to another server.",
+			examples: []example{{"connect 10.0.0.7:7070", "from now on"}},
+			build:    func(flags) func(*call) error { return (*call).connect },
+		},
+		{
+			name: "timing", args: "on | off", min: 1, max: 1, where: shellOnly, inTxn: true,
+			short:    "Show how long each command takes. Without it, only what takes longer than half a second is shown.",
+			examples: []example{{"timing on", "after every command"}},
+			build: func(flags) func(*call) error {
+				return func(c *call) error {
+					switch string(c.key(0)) {
+					case "on":
+						c.timing = true
+					case "off":
+						c.timing = false
+					default:
+						return usagef("timing is on or off")
+					}
+					return nil
+				}
+			},
+		},
+		{
+			name: "exit", where: shellOnly, inTxn: true, short: "Leave the shell.",
+			long:     "So does Ctrl-D on an empty line. An open transaction is not applied.",
+			examples: []example{{"exit", "leave"}},
+			build:    func(flags) func(*call) error { return func(*call) error { return errExit } },
+		},
+		{
+			name: "quit", where: shellOnly, inTxn: true, short: "Leave the shell, as exit does.",
+			examples: []example{{"quit", "leave"}},
+			build:    func(flags) func(*call) error { return func(*call) error { return errExit } },
+		},
+		{
+			name: "completion", args: "bash | zsh | fish", min: 1, max: 1, where: kvcOnly,
+			short: "Print the script that makes a shell complete kvc's commands, options and stored keys.",
+			examples: []example{
+				{"completion bash > ~/.local/share/bash-completion/completions/kvc", "for bash"},
+				{"completion zsh > ~/.zsh/completions/_kvc", "for zsh, where that folder is in $fpath"},
+				{"completion fish > ~/.config/fish/completions/kvc.fish", "for fish"},
+			},
+			build: func(flags) func(*call) error { return (*call).completion },
+		},
+	}
+}
+
+func (c *call) connect() error {
+	if c.txn != nil {
+		return usagef("a transaction is open: commit or abort it first")
+	}
+	addr := string(c.key(0))
+	c.close()
+	c.session.opts.addr = addr
+	if _, err := c.client(); err != nil {
+		return err
+	}
+	if c.mode == interactive {
+		fmt.Fprintf(c.out, "connected to %s\n", words.Bare(addr))
+	}
+	return nil
+}
