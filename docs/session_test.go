@@ -37,7 +37,7 @@ func TestSessionsPrintWhatTheySay(t *testing.T) {
 			addr := startServer(t)
 			dir := t.TempDir()
 			for _, s := range sessions {
-				s.run(t, addr, dir)
+				t.Run(fmt.Sprint("line ", s.steps[0].line), func(t *testing.T) { s.run(t, addr, dir) })
 			}
 		})
 	}
@@ -45,8 +45,8 @@ func TestSessionsPrintWhatTheySay(t *testing.T) {
 
 // session is a console block: commands behind "$ ", each with what it prints, stdout and stderr, below it. In that, "…"
 // stands for any text in a line, and a line of "…" alone for any lines. A command that ends with a backslash goes on in
-// the next line. What follows `kvc` or `make run` without arguments and begins with the shell's prompt is typed into the
-// shell.
+// the next line. A block that begins with `kvc` or `make run`, without more, has the shell's prompt in front of what is typed
+// into the shell, and no other commands.
 type session struct {
 	where string
 	steps []step
@@ -89,18 +89,17 @@ func parseSession(p page, b block) session {
 	return s
 }
 
-// run runs the commands of s in one bash, in dir.
+// run runs the commands of s in one bash, in dir, or types them into a shell.
 func (s session) run(t *testing.T, addr, dir string) {
+	if len(s.steps[0].shell) > 0 {
+		require.Len(t, s.steps, 1, "%s:%d: a shell's block has no other commands", s.where, s.steps[0].line)
+		s.runShell(t, addr, s.steps[0])
+		return
+	}
 	var script strings.Builder
 	const mark = "== next command =="
 	script.WriteString("exec 2>&1\nstatus=0\n")
-	var plain []step
 	for _, st := range s.steps {
-		if len(st.shell) > 0 {
-			s.runShell(t, addr, st)
-			continue
-		}
-		plain = append(plain, st)
 		fmt.Fprintf(&script, "echo '%s'; (exit $status)\n%s\nstatus=$?\n", mark, st.typed)
 	}
 	cmd := exec.Command("bash", "-c", script.String())
@@ -108,8 +107,8 @@ func (s session) run(t *testing.T, addr, dir string) {
 	cmd.Env = environment(addr)
 	out, _ := cmd.CombinedOutput() // the code of the last command is not the session's
 	outputs := strings.Split(string(out), mark+"\n")[1:]
-	require.Len(t, outputs, len(plain), "%s: %s", s.where, out)
-	for i, st := range plain {
+	require.Len(t, outputs, len(s.steps), "%s: %s", s.where, out)
+	for i, st := range s.steps {
 		compare(t, fmt.Sprintf("%s:%d: %s", s.where, st.line, st.typed), st.want, outputs[i])
 	}
 }
