@@ -1,0 +1,102 @@
+package linear
+
+import (
+	"fmt"
+
+	"github.com/anishathalye/porcupine"
+)
+
+// state is all keys at one instant.
+type state [Keys]cell
+
+// cell is one key. A deletion leaves its version behind: versions of a key only rise.
+type cell struct {
+	present bool
+	value   string
+	version uint64
+}
+
+// unknownVersion is the version of a write that was not answered. Nothing is concluded from it.
+const unknownVersion = ^uint64(0)
+
+// current is the version that a condition is compared with.
+func (c cell) current() uint64 {
+	if !c.present {
+		return 0
+	}
+	return c.version
+}
+
+func same(a, b uint64) bool { return a == b || a == unknownVersion || b == unknownVersion }
+
+var model = porcupine.Model{
+	Init: func() any { return state{} },
+	Step: func(s, input, output any) (bool, any) {
+		next, ok := apply(s.(state), input.(Request), output.(Response))
+		return ok, next
+	},
+	DescribeOperation: func(input, output any) string { return fmt.Sprintf("%+v -> %+v", input, output) },
+}
+
+// apply does what q asks for to s, and reports whether r is what it then has to be answered.
+func apply(s state, q Request, r Response) (state, bool) {
+	for i, c := range q.Conditions {
+		if now := s[c.Key].current(); !same(now, c.Version) {
+			if r.Unknown {
+				return s, true
+			}
+			return s, r.Conflict && r.Index == i && r.Version == now
+		}
+	}
+	if r.Conflict {
+		// All conditions hold, as far as one can tell.
+		return s, r.Index < len(q.Conditions) && s[q.Conditions[r.Index].Key].version == unknownVersion
+	}
+	version := r.Version
+	if r.Unknown {
+		version = unknownVersion
+	}
+	before, existed, wrote := s, 0, false
+	for i, step := range q.Steps {
+		c := &s[step.Key]
+		switch step.Kind {
+		case Get:
+			if !r.Unknown && !tells(r.Results[i], *c) {
+				return s, false
+			}
+			if !r.Unknown && c.present && c.version == unknownVersion && r.Results[i].Version != 0 {
+				c.version = r.Results[i].Version
+			}
+		case Set:
+			*c, wrote = cell{true, step.Value, version}, true
+		case Del:
+			if q.Kind == Txn && !r.Unknown && r.Results[i].Existed != c.present {
+				return s, false
+			}
+			if c.present {
+				existed++
+				*c, wrote = cell{false, "", version}, true
+			}
+		}
+	}
+	if r.Unknown {
+		return s, true
+	}
+	if q.Kind == Del && r.Existed != existed || wrote != (r.Version != 0) {
+		return s, false
+	}
+	for k := range s {
+		if s[k] != before[k] && before[k].version != unknownVersion && s[k].version < before[k].version {
+			return s, false
+		}
+	}
+	return s, true
+}
+
+// tells reports whether r is what reading c is answered.
+func tells(r Result, c cell) bool {
+	if r.Found != c.present {
+		return false
+	}
+	return !c.present || r.Value == c.value && (r.Version == 0 || same(r.Version, c.version))
+}
