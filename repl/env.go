@@ -22,7 +22,8 @@ type Env struct {
 	InTerminal, OutTerminal, ErrTerminal bool                // whether each of them is one
 	Getenv                               func(string) string // as os.Getenv
 	Size                                 func() (columns, rows int)
-	Version                              string // what --version prints
+	OnInterrupt                          func(f func()) // makes SIGINT call f from now on; nil: nothing does
+	Version                              string         // what --version prints
 }
 
 // options are the global flags. Each is an environment variable too: KV_ and its name in capitals, _ for -.

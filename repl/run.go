@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -18,14 +19,23 @@ func Run(args []string) int {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
-	var got os.Signal
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	var interrupt atomic.Pointer[func()] // set by the shell: Ctrl-C never ends that
+	var got os.Signal                    // read after ctx is done
 	go func() {
-		got = <-signals
+		for got = range signals {
+			if f := interrupt.Load(); f == nil || got != syscall.SIGINT {
+				break
+			} else {
+				(*f)()
+			}
+		}
 		signal.Reset(syscall.SIGINT, syscall.SIGTERM) // a second one ends it at once
 		stop()
 	}()
-	code := Main(ctx, processEnv(), args)
+	env := processEnv()
+	env.OnInterrupt = func(f func()) { interrupt.Store(&f) }
+	code := Main(ctx, env, args)
 	if ctx.Err() != nil {
 		syscall.Kill(os.Getpid(), got.(syscall.Signal))
 		time.Sleep(time.Second) // the signal is on its way

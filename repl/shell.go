@@ -1,5 +1,214 @@
 package repl
 
-import "context"
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
 
-func (s *session) shell(ctx context.Context) error { return nil }
+	"kv/repl/terminal"
+	"kv/repl/words"
+)
+
+// shell asks for commands at a prompt until Ctrl-D or exit.
+func (s *session) shell(ctx context.Context) error {
+	s.mode = interactive
+	in, ok1 := s.env.In.(*os.File)
+	out, ok2 := s.env.Out.(*os.File)
+	if !ok1 || !ok2 {
+		return usagef("the shell needs a terminal")
+	}
+	t, err := terminal.Open(terminal.Config{
+		In: in, Out: out, HistoryFile: s.historyFile(), Secret: secret,
+		Complete: func(before string) ([]string, string) { return s.completeLine(ctx, before) },
+	})
+	if err != nil {
+		return err
+	}
+	defer t.Close()
+	stop := context.AfterFunc(ctx, t.HangUp)
+	defer stop()
+	if s.env.OnInterrupt != nil {
+		s.env.OnInterrupt(t.Interrupt)
+	}
+	sh := &shell{session: s, t: t}
+	sh.interruptible(ctx, func(ctx context.Context) error {
+		_, err := s.client(ctx)
+		return err
+	})
+	for {
+		if err := sh.next(ctx); err != nil {
+			if s.txn != nil {
+				s.notef("the open transaction was not applied")
+			}
+			return nil
+		}
+	}
+}
+
+// shell is a session at a prompt.
+type shell struct {
+	*session
+	t       *terminal.Terminal
+	pending string // the lines so far of a command whose quote is open
+}
+
+// next asks for one line and does what it says. Its error ends the shell.
+func (sh *shell) next(ctx context.Context) error {
+	if sh.txn != nil && !sh.connected() {
+		sh.txn = nil
+		sh.complain(errTxnGone)
+	}
+	line, err := sh.ask()
+	switch {
+	case err == terminal.ErrInterrupt:
+		sh.pending = ""
+		return nil
+	case err == terminal.ErrNotUTF8:
+		sh.pending = ""
+		sh.failed(err)
+		return nil
+	case err == io.EOF && sh.pending != "" && ctx.Err() == nil:
+		sh.pending = ""
+		sh.failed(usagef("a quote was left open: nothing was run"))
+		return nil
+	case err != nil:
+		return err
+	}
+	whole := sh.pending + line
+	ws, err := words.Split(whole)
+	if errors.Is(err, words.ErrOpenQuote) {
+		sh.pending = whole + "\n"
+		return nil
+	}
+	sh.pending = ""
+	trimmed := strings.TrimSpace(whole)
+	if trimmed == "" || trimmed[0] == '#' {
+		return nil
+	}
+	sh.t.Remember(oneLine(whole, ws))
+	if err != nil {
+		sh.failed(usageError{err.Error()})
+		return nil
+	}
+	open := sh.txn != nil
+	err = sh.interruptible(ctx, func(ctx context.Context) error { return sh.timed(ctx, ws) })
+	if err == errExit || sh.stdout.err != nil {
+		return err
+	}
+	if err != nil && open {
+		sh.aborted()
+	}
+	return nil
+}
+
+// ask shows the prompt. While it waits, the prompt tells when the connection is lost.
+func (sh *shell) ask() (string, error) {
+	prompt := sh.prompt()
+	if sh.pending != "" || !sh.connected() {
+		return sh.t.Line(prompt)
+	}
+	asked := make(chan struct{})
+	told := make(chan struct{})
+	go func() {
+		defer close(told)
+		select {
+		case <-sh.conn.Done():
+			sh.t.SetPrompt(notConnected)
+		case <-asked:
+		}
+	}()
+	line, err := sh.t.Line(prompt)
+	close(asked)
+	<-told
+	return line, err
+}
+
+const notConnected = "kv (not connected)> "
+
+func (sh *shell) prompt() string {
+	switch {
+	case sh.pending != "":
+		return "...> "
+	case !sh.connected():
+		return notConnected
+	case sh.txn != nil:
+		return "kv*> "
+	}
+	return "kv> "
+}
+
+// interruptible runs f so that Ctrl-C cancels it, and says what went wrong.
+func (sh *shell) interruptible(ctx context.Context, f func(context.Context) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop := sh.t.Running(cancel)
+	err := f(ctx)
+	stop()
+	if err != nil && err != errExit {
+		sh.complain(err)
+	}
+	return err
+}
+
+// failed says why a line was not run.
+func (sh *shell) failed(err error) {
+	sh.complain(err)
+	if sh.txn != nil {
+		sh.aborted()
+	}
+}
+
+// aborted ends a transaction in which something went wrong. Lines that were pasted with it must not run by themselves.
+func (sh *shell) aborted() {
+	if sh.txn != nil {
+		sh.txn = nil
+		sh.notef("the transaction is aborted: nothing of it was applied")
+	}
+	if sh.t.Discard() {
+		sh.notef("what was typed ahead is dropped")
+	}
+}
+
+// oneLine is a command as the history keeps it: on one line.
+func oneLine(whole string, ws []words.Word) string {
+	if !strings.Contains(whole, "\n") {
+		return whole
+	}
+	all := make([]string, len(ws))
+	for i, w := range ws {
+		if all[i] = words.Bare(w.Text); !w.Quoted && strings.HasPrefix(w.Text, "-") {
+			all[i] = w.Text // an option
+		}
+	}
+	return strings.Join(all, " ")
+}
+
+// historyFile is where the XDG base folders say that state belongs; "": nobody knows.
+func (s *session) historyFile() string {
+	if dir := s.env.Getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "kv", "history")
+	}
+	if home := s.env.Getenv("HOME"); filepath.IsAbs(home) {
+		return filepath.Join(home, ".local", "state", "kv", "history")
+	}
+	return ""
+}
+
+// secret reports whether a line is kept out of the history file: it begins with a space, as shells have it, or something
+// in it calls itself a secret.
+func secret(line string) bool {
+	if strings.HasPrefix(line, " ") {
+		return true
+	}
+	lower := strings.ToLower(line)
+	for _, word := range []string{"secret", "password", "passwd", "passphrase", "token", "credential", "api-key", "apikey", "api_key"} {
+		if strings.Contains(lower, word) {
+			return true
+		}
+	}
+	first, _, _ := strings.Cut(lower, " ")
+	return first == "auth" || first == "hello" // redis-cli's habits
+}

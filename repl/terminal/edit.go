@@ -1,0 +1,167 @@
+package terminal
+
+import (
+	"bytes"
+	"io"
+	"sync/atomic"
+
+	"github.com/chzyer/readline"
+)
+
+// editor stands between the keys and readline's buffer. readline calls it from one goroutine.
+type editor struct {
+	keys       *keys
+	rl         atomic.Pointer[readline.Instance] // set once, before the first key
+	searchable atomic.Bool                       // there is a history to search
+	length     int                               // of the line, after the last key
+}
+
+// filter sees each key before readline does.
+func (e *editor) filter(r rune) (rune, bool) {
+	op := e.rl.Load().Operation
+	searching := op.IsSearchMode()
+	if op.IsInCompleteMode() {
+		if r == keyInterrupt {
+			e.keys.open() // it closes the list, and the line goes on
+		} else {
+			op.ExitCompleteMode(true) // readline would complete again at each key, or move through the list
+		}
+	}
+	switch {
+	case r == keyInterrupt && searching:
+		e.keys.open() // it ends the search, and the line goes on
+	case r == paste && searching:
+		e.keys.putBack(e.keys.takePasted())
+		return 0, false
+	case (r == keySearchBack || r == keySearchFwd) && !e.searchable.Load():
+		return 0, false // readline would crash
+	case r == del && e.length == 0:
+		return 0, false // readline would leave
+	case r == del:
+		return keyEOF, true
+	}
+	return r, true
+}
+
+// OnChange sees the line after each key, and may change it.
+func (e *editor) OnChange(line []rune, pos int, key rune) ([]rune, int, bool) {
+	e.length = len(line)
+	if len(line) == 0 || e.rl.Load().Operation.IsSearchMode() {
+		return nil, 0, false
+	}
+	for i, r := range line {
+		if r != paste {
+			continue
+		}
+		text := padded(e.keys.takePasted())
+		whole := append(append(append([]rune{}, line[:i]...), text...), line[i+1:]...)
+		if pos > i {
+			pos += len(text) - 1
+		}
+		e.length = len(whole)
+		return whole, pos, true
+	}
+	line, pos, changed := repad(line, pos, key)
+	e.length = len(line)
+	return line, pos, changed
+}
+
+// repad makes each wide rune be followed by its stand-in again, and the cursor stand outside of the two.
+func repad(line []rune, pos int, key rune) (_ []rune, _ int, changed bool) {
+	out := make([]rune, 0, len(line)+4)
+	at := pos
+	for i := 0; i < len(line); i++ {
+		r := line[i]
+		f := filler(r)
+		switch {
+		case r == fill0 || r == fill1: // of a rune that is gone
+			if i < pos {
+				at--
+			}
+			changed = true
+		case f == 0:
+			out = append(out, r)
+		case i+1 < len(line) && line[i+1] == f:
+			out = append(out, r, f)
+			if pos == i+1 { // between the two
+				changed = true
+				if key == keyForward || key == keyWordRight {
+					at++
+				} else {
+					at--
+				}
+			}
+			i++
+		case i+1 == pos && (key == keyBackspace || key == keyBackspace2): // its stand-in was deleted: it was meant
+			at--
+			changed = true
+		default:
+			out = append(out, r, f)
+			if i < pos {
+				at++
+			}
+			changed = true
+		}
+	}
+	return out, max(0, min(at, len(out))), changed
+}
+
+// padded returns text with a stand-in after each wide rune.
+func padded(text []rune) []rune {
+	out := make([]rune, 0, len(text))
+	for _, r := range text {
+		out = append(out, r)
+		if f := filler(r); f != 0 {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// unpadded returns what was typed, without stand-ins.
+func unpadded(text string) (string, error) {
+	var out []rune
+	for _, r := range text {
+		switch r {
+		case fill0, fill1, paste, del:
+		case tab:
+			out = append(out, '\t')
+		case invalid:
+			return "", ErrNotUTF8
+		default:
+			out = append(out, r)
+		}
+	}
+	return string(out), nil
+}
+
+func standIn(r rune) bool { return r >= fill1 && r <= del || r == fill0 }
+
+// undrawn keeps stand-ins off the terminal.
+type undrawn struct{ w io.Writer }
+
+var (
+	standInLead = []byte("\uFDD0")[:2] // all but fill0 begin so
+	drawnAs     = map[byte]string{0x91: " ", 0x92: "\uFFFD"}
+)
+
+func (u undrawn) Write(b []byte) (int, error) {
+	n := len(b)
+	if bytes.Contains(b, standInLead) {
+		var out []byte
+		for i := 0; i < len(b); i++ {
+			if i+2 < len(b) && b[i] == standInLead[0] && b[i+1] == standInLead[1] && b[i+2] >= 0x90 && b[i+2] <= 0x94 {
+				out = append(out, drawnAs[b[i+2]]...)
+				i += 2
+				continue
+			}
+			out = append(out, b[i])
+		}
+		b = out
+	}
+	b = bytes.ReplaceAll(b, []byte(string(fill0)), nil)
+	if _, err := u.w.Write(b); err != nil {
+		return 0, err
+	}
+	return n, nil
+}

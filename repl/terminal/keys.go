@@ -1,0 +1,346 @@
+package terminal
+
+import (
+	"io"
+	"os"
+	"sync"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Keys that matter here. The others are readline's business.
+const (
+	keyInterrupt  = 3
+	keyEOF        = 4
+	keyBackspace2 = 8
+	keyTab        = 9
+	keyNewline    = 10
+	keyEnter      = 13
+	keySearchBack = 18
+	keySearchFwd  = 19
+	keyEscape     = 27
+	keyBackspace  = 127
+	keyForward    = 6
+	keyWordRight  = -2 // readline.MetaForward
+)
+
+// Stand-ins are noncharacters, which no text may hold; from the keyboard they count as invalid. They live in readline's
+// buffer, and are never drawn as they are.
+const (
+	fill1   = '\uFDD0'     // follows a rune that takes two columns where readline counts one
+	fill0   = '\U000E0001' // follows a rune that takes two columns where readline counts two; itself it counts none
+	tab     = '\uFDD1'     // a TAB
+	invalid = '\uFDD2'     // a byte that is not UTF-8
+	paste   = '\uFDD3'     // text that waits in keys.pasted
+	del     = '\uFDD4'     // the Delete key
+)
+
+// event is one key, or one rune of a paste.
+type event struct {
+	r        rune
+	sequence string // an escape sequence, to be passed on as it is; r is then 0
+	alone    bool   // not to be put into the line together with others
+}
+
+func (e event) text() bool {
+	return e.sequence == "" && e.r >= ' ' && e.r != keyBackspace && e.r != del
+}
+
+// keys reads the terminal all the time and hands readline what is for it, when it is for it.
+type keys struct {
+	in *os.File
+
+	mu     sync.Mutex // guards all below
+	change sync.Cond  // signalled when any of it changes
+	queue  []event
+	ready  bool     // a line is being asked for: readline may read
+	pasted [][]rune // what the paste stand-ins on their way stand for
+	cancel func()   // not nil: a command runs, and this is how to stop it
+	closed bool     // the terminal went away, or Close was called
+
+	decoder decoder
+}
+
+func newKeys(in *os.File) *keys {
+	k := &keys{in: in}
+	k.change.L = &k.mu
+	return k
+}
+
+// pump reads the terminal until it goes away.
+func (k *keys) pump() {
+	buf := make([]byte, 16<<10)
+	for {
+		n, err := k.in.Read(buf)
+		k.feed(buf[:n])
+		if err != nil {
+			k.Close()
+			return
+		}
+	}
+}
+
+func (k *keys) feed(b []byte) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, c := range b {
+		k.decoder.decode(c, k.take)
+	}
+	k.change.Broadcast()
+}
+
+// take puts an event into the queue, or acts on it. The lock is held.
+func (k *keys) take(e event) {
+	if k.cancel != nil {
+		switch e.r {
+		case keyInterrupt:
+			k.queue = nil
+			k.cancel()
+			return
+		case keyEOF:
+			return
+		}
+	}
+	k.queue = append(k.queue, e)
+}
+
+// Read gives readline one key, or the stand-in for all the text that waits. It waits until a line is asked for.
+func (k *keys) Read(p []byte) (int, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for !k.closed && (!k.ready || len(k.queue) == 0) {
+		k.change.Wait()
+	}
+	if k.closed {
+		return 0, io.EOF
+	}
+	e := k.queue[0]
+	if n := k.textWaiting(); n > 1 {
+		text := make([]rune, n)
+		for i := range text {
+			text[i] = k.queue[i].r
+		}
+		k.queue = k.queue[n:]
+		k.pasted = append(k.pasted, text)
+		return copy(p, string(paste)), nil
+	}
+	k.queue = k.queue[1:]
+	if e.sequence != "" {
+		return copy(p, e.sequence), nil
+	}
+	if e.r == keyEnter || e.r == keyNewline || e.r == keyInterrupt {
+		k.ready = false // what comes after it is for the next line
+	}
+	return copy(p, string(e.r)), nil
+}
+
+// textWaiting is how many events at the front of the queue are text that may go into the line together.
+func (k *keys) textWaiting() int {
+	for i, e := range k.queue {
+		if !e.text() || e.alone {
+			return i
+		}
+	}
+	return len(k.queue)
+}
+
+// Close makes Read return io.EOF.
+func (k *keys) Close() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.closed = true
+	if k.cancel != nil {
+		k.cancel()
+	}
+	k.change.Broadcast()
+	return nil
+}
+
+func (k *keys) gone() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.closed
+}
+
+// open lets readline read.
+func (k *keys) open() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.ready = true
+	k.change.Broadcast()
+}
+
+func (k *keys) running(cancel func()) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.cancel = cancel
+	if cancel == nil {
+		return
+	}
+	// What was typed before the command began, but after its Enter, was typed at it.
+	for i, e := range k.queue {
+		if e.r == keyInterrupt {
+			k.queue = k.queue[i+1:]
+			cancel()
+			return
+		}
+	}
+	if k.closed {
+		cancel()
+	}
+}
+
+func (k *keys) interrupt() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.take(event{r: keyInterrupt})
+	k.change.Broadcast()
+}
+
+func (k *keys) discard() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	had := len(k.queue) > 0
+	k.queue = nil
+	return had
+}
+
+// takePasted returns the text that the next paste stand-in stands for.
+func (k *keys) takePasted() []rune {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.pasted) == 0 {
+		return nil
+	}
+	text := k.pasted[0]
+	k.pasted = k.pasted[1:]
+	return text
+}
+
+// putBack makes text come rune by rune.
+func (k *keys) putBack(text []rune) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	front := make([]event, len(text), len(text)+len(k.queue))
+	for i, r := range text {
+		front[i] = event{r: r, alone: true}
+	}
+	k.queue = append(front, k.queue...)
+	k.change.Broadcast()
+}
+
+// decoder makes events of bytes.
+type decoder struct {
+	partial []byte // the start of an escape sequence or of a rune
+	pasting bool   // between the marks of a bracketed paste
+}
+
+// decode takes one byte and emits the events that it completes.
+func (d *decoder) decode(c byte, emit func(event)) {
+	switch {
+	case len(d.partial) > 0 && d.partial[0] == keyEscape:
+		d.partial = append(d.partial, c)
+		d.escape(emit)
+	case len(d.partial) > 0 && c&0xc0 == 0x80:
+		d.partial = append(d.partial, c)
+		d.rune(emit)
+	default:
+		d.broken(emit)
+		switch {
+		case c == keyEscape:
+			d.partial = append(d.partial[:0], c)
+		case c >= utf8.RuneSelf:
+			d.partial = append(d.partial[:0], c)
+			d.rune(emit)
+		default:
+			d.control(c, emit)
+		}
+	}
+}
+
+// broken emits the bytes of a rune that was never finished.
+func (d *decoder) broken(emit func(event)) {
+	for range d.partial {
+		emit(event{r: invalid})
+	}
+	d.partial = d.partial[:0]
+}
+
+// rune emits a rune once it is complete, or can't become one.
+func (d *decoder) rune(emit func(event)) {
+	if !utf8.FullRune(d.partial) {
+		return
+	}
+	r, n := utf8.DecodeRune(d.partial)
+	if r == utf8.RuneError && n == 1 {
+		d.broken(emit)
+		return
+	}
+	d.partial = d.partial[:0]
+	switch {
+	case standIn(r):
+		emit(event{r: invalid})
+	case unicode.IsControl(r): // C1: a terminal might act on it
+		emit(event{r: invalid})
+	default:
+		emit(event{r: r})
+	}
+}
+
+// control emits an ASCII byte: a letter, or a key that readline knows. Ctrl-Z, NUL and the like are dropped.
+func (d *decoder) control(c byte, emit func(event)) {
+	switch {
+	case c >= ' ' && c != keyBackspace:
+		emit(event{r: rune(c)})
+	case d.pasting && c == keyTab:
+		emit(event{r: tab})
+	case c == keyEnter || c == keyNewline:
+		emit(event{r: keyEnter})
+	case d.pasting:
+		emit(event{r: invalid})
+	case c == 0, c == 15, c == 17, c == 22, c == 24, c == 26, c > keyEscape && c < ' ':
+	default:
+		emit(event{r: rune(c)})
+	}
+}
+
+// escape emits an escape sequence once it is complete. A paste is told from typing by the marks around it.
+func (d *decoder) escape(emit func(event)) {
+	s := d.partial
+	last := s[len(s)-1]
+	switch {
+	case len(s) == 2 && (s[1] == '[' || s[1] == 'O'):
+		return
+	case len(s) == 2 && s[1] == keyEscape: // Escape twice: the first meant nothing
+		d.partial = s[:1]
+		return
+	case len(s) > 2 && s[1] == '[' && last >= ' ' && last < '@' && len(s) < 32:
+		return // parameters
+	}
+	sequence := string(s)
+	d.partial = d.partial[:0]
+	switch sequence {
+	case "\x1b[200~":
+		d.pasting = true
+	case "\x1b[201~":
+		d.pasting = false
+	case "\x1b[1~", "\x1b[7~":
+		sequence = "\x1b[H"
+		fallthrough
+	case "\x1b[4~", "\x1b[8~":
+		if sequence[2] != 'H' {
+			sequence = "\x1b[F"
+		}
+		emit(event{sequence: sequence})
+	case "\x1b[3~":
+		emit(event{r: del})
+	default:
+		switch {
+		case d.pasting:
+			emit(event{r: invalid})
+		case last == '~' || last < ' ' || last >= utf8.RuneSelf: // keys that readline does not know
+		default:
+			emit(event{sequence: sequence})
+		}
+	}
+}

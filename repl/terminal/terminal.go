@@ -1,0 +1,192 @@
+// Package terminal reads command lines from a person at a terminal: chzyer/readline, with its traps closed.
+//
+//   - It redraws the line for every rune of a paste. Here, runes that wait are put into the line together (keys, edit).
+//   - Its Ctrl-Z stops the parent process too, its Delete key on an empty line leaves. Neither reaches it (keys, edit).
+//   - It takes no notice of keys while a command runs, and then takes Ctrl-C and Ctrl-D for the next line, or hangs. Here
+//     one goroutine reads the terminal all the time: Ctrl-C cancels the command (Running), Ctrl-D is dropped, other keys
+//     wait for the next line.
+//   - Invalid UTF-8 becomes U+FFFD without a word. Here the whole line is refused (ErrNotUTF8).
+//   - When the terminal goes away it runs the half of a line that was typed. Here that is dropped.
+//   - It writes its history with mode 0666. It never sees the file (history).
+//   - It thinks a window of 0×0 has no room for completion. It never hears of one (width).
+//   - It counts one column for an emoji, and moves one column back over a wide letter. Here each wide rune is followed
+//     by a stand-in that takes the missing column, and is never drawn (edit).
+//
+// The terminal is in raw mode from Open to Close, while commands run too; newlines are translated as usual.
+package terminal
+
+import (
+	"errors"
+	"io"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+
+	"github.com/chzyer/readline"
+	"golang.org/x/term"
+)
+
+// The errors of Line, besides io.EOF for Ctrl-D on an empty line and for a terminal that went away.
+var (
+	ErrInterrupt = errors.New("interrupted") // Ctrl-C
+	ErrNotUTF8   = errors.New(`the line is not valid UTF-8: write such bytes as \xHH in double quotes`)
+)
+
+// Config says what a Terminal is made of.
+type Config struct {
+	In, Out *os.File
+	// HistoryFile keeps the history, with mode 0600, in a folder that is made where it is missing; "": none.
+	HistoryFile string
+	// Secret reports whether a line is better not written to HistoryFile.
+	Secret func(line string) bool
+	// Complete returns the words that the last word of before may become, and that last word as it stands in before.
+	Complete func(before string) (candidates []string, word string)
+}
+
+// Terminal is a terminal in raw mode. Its methods are for one goroutine, but for SetPrompt and HangUp.
+type Terminal struct {
+	c       Config
+	keys    *keys
+	edit    *editor
+	rl      *readline.Instance
+	history *history
+
+	raw  *readline.State // what Close restores
+	cont chan os.Signal  // SIGCONT, on which raw mode is taken up again
+	done sync.WaitGroup
+}
+
+// Open puts the terminal into raw mode.
+func Open(c Config) (*Terminal, error) {
+	t := &Terminal{c: c, keys: newKeys(c.In), history: openHistory(c.HistoryFile, c.Secret), cont: make(chan os.Signal, 1)}
+	var err error
+	if t.raw, err = readline.MakeRaw(int(c.In.Fd())); err != nil {
+		return nil, err
+	}
+	e := &editor{keys: t.keys}
+	t.rl, err = readline.NewEx(&readline.Config{
+		Stdin:                  t.keys,
+		Stdout:                 undrawn{c.Out},
+		Stderr:                 c.Out,
+		HistoryLimit:           historyLimit,
+		DisableAutoSaveHistory: true,
+		HistorySearchFold:      true,
+		InterruptPrompt:        "^C",
+		EOFPrompt:              "\n", // nothing
+		Listener:               e,
+		AutoComplete:           &completer{t},
+		FuncFilterInputRune:    e.filter,
+		FuncIsTerminal:         func() bool { return true },
+		FuncGetWidth:           t.width,
+		FuncMakeRaw:            func() error { return nil },
+		FuncExitRaw:            func() error { return nil },
+	})
+	if err != nil {
+		t.restore()
+		return nil, err
+	}
+	e.rl.Store(t.rl)
+	for _, line := range t.history.lines {
+		t.rl.SaveHistory(string(padded([]rune(line))))
+	}
+	e.searchable.Store(len(t.history.lines) > 0)
+	t.edit = e
+	io.WriteString(c.Out, bracketedPasteOn)
+	signal.Notify(t.cont, syscall.SIGCONT)
+	t.done.Go(func() {
+		for range t.cont {
+			readline.MakeRaw(int(c.In.Fd()))
+			t.rl.Refresh()
+		}
+	})
+	go t.keys.pump()
+	return t, nil
+}
+
+const (
+	bracketedPasteOn  = "\x1b[?2004h"
+	bracketedPasteOff = "\x1b[?2004l"
+)
+
+// Close restores the terminal.
+func (t *Terminal) Close() {
+	signal.Stop(t.cont)
+	close(t.cont)
+	t.done.Wait()
+	t.keys.Close()
+	t.rl.Close()
+	t.history.close()
+	t.restore()
+}
+
+func (t *Terminal) restore() {
+	io.WriteString(t.c.Out, bracketedPasteOff)
+	readline.Restore(int(t.c.In.Fd()), t.raw)
+}
+
+// Line asks for a line.
+func (t *Terminal) Line(prompt string) (string, error) {
+	t.rl.SetPrompt(prompt)
+	t.keys.open()
+	text, err := t.rl.Readline()
+	if t.keys.gone() {
+		return "", io.EOF
+	}
+	if err == readline.ErrInterrupt {
+		return "", ErrInterrupt
+	}
+	if err != nil {
+		return "", err
+	}
+	return unpadded(text)
+}
+
+// SetPrompt changes the prompt of the line that is being asked for.
+func (t *Terminal) SetPrompt(prompt string) {
+	t.rl.SetPrompt(prompt)
+	t.rl.Refresh()
+}
+
+// Remember adds a line to the history.
+func (t *Terminal) Remember(line string) {
+	if line == "" {
+		return
+	}
+	t.rl.SaveHistory(string(padded([]rune(line))))
+	t.edit.searchable.Store(true)
+	t.history.add(line)
+}
+
+// Running makes Ctrl-C call cancel until stop is called; what was typed ahead is then forgotten too.
+func (t *Terminal) Running(cancel func()) (stop func()) {
+	t.keys.running(cancel)
+	return func() { t.keys.running(nil) }
+}
+
+// Interrupt does what Ctrl-C does while a command runs.
+func (t *Terminal) Interrupt() { t.keys.interrupt() }
+
+// Discard forgets what was typed ahead, and reports whether there was anything.
+func (t *Terminal) Discard() bool { return t.keys.discard() }
+
+// HangUp makes Line return io.EOF, now and ever after.
+func (t *Terminal) HangUp() { t.keys.Close() }
+
+// width is the number of columns, or a usual one where the terminal does not tell.
+func (t *Terminal) width() int {
+	columns, _, err := term.GetSize(int(t.c.Out.Fd()))
+	if err != nil || columns <= 0 {
+		return 80
+	}
+	return max(columns, 10)
+}
+
+// height is the number of rows.
+func (t *Terminal) height() int {
+	_, rows, err := term.GetSize(int(t.c.Out.Fd()))
+	if err != nil || rows <= 0 {
+		return 24
+	}
+	return rows
+}
