@@ -62,18 +62,18 @@ func TestPipelining(t *testing.T) {
 	requests := every()
 	stream := bytes.Join(requests, nil)
 	nettest.Each(t, nettest.Options{}, func(t *testing.T, s *nettest.Server) {
-		whole := s.Dial()
+		whole := s.Dial(t)
 		whole.Send(stream)
 		statuses := expectAll(t, whole, requests)
 		require.NotContains(t, statuses, protocol.StatusBadRequest)
 		require.NotContains(t, statuses, protocol.StatusInternal)
 
-		slow := s.Dial()
+		slow := s.Dial(t)
 		slow.SendSlowly(stream)
 		require.Equal(t, statuses, expectAll(t, slow, requests))
 
 		for cut := range len(stream) {
-			c := s.Dial()
+			c := s.Dial(t)
 			before := s.Stat("bytes_in")
 			c.Send(stream[:cut])
 			s.Await("bytes_in", before+uint64(cut))
@@ -89,13 +89,13 @@ func TestHalfClose(t *testing.T) {
 	requests := every()
 	nettest.Each(t, nettest.Options{}, func(t *testing.T, s *nettest.Server) {
 		for range 50 {
-			c := s.Dial()
+			c := s.Dial(t)
 			c.Send(requests...)
 			c.CloseWrite()
 			expectAll(t, c, requests)
 			c.ExpectClosed()
 		}
-		c := s.Dial()
+		c := s.Dial(t)
 		c.Send(ping(1, "x"), ping(2, "unfinished")[:15])
 		c.CloseWrite()
 		c.Expect(protocol.OpPing, protocol.StatusOK, 1)
@@ -118,7 +118,7 @@ func withLength(frame []byte, length uint32) []byte {
 func TestBadLength(t *testing.T) {
 	nettest.Each(t, nettest.Options{}, func(t *testing.T, s *nettest.Server) {
 		for _, length := range []uint32{0, 1, 7, 1 << 28, 1<<28 + 1, 1<<31 - 1, 1 << 31, math.MaxUint32} {
-			c := s.Dial()
+			c := s.Dial(t)
 			c.Send(ping(1, "before"), withLength(ping(2, "bad"), length), ping(3, "after"))
 			require.Equal(t, "before", string(c.Expect(protocol.OpPing, protocol.StatusOK, 1)))
 			c.ExpectClosed()
@@ -131,7 +131,7 @@ func TestLimit(t *testing.T) {
 	const limit = 100_000
 	nettest.Each(t, nettest.Options{Config: netserver.Config{Limit: limit}}, func(t *testing.T, s *nettest.Server) {
 		for _, over := range []int{1, 1000, 1 << 20, 10 << 20} {
-			c := s.Dial()
+			c := s.Dial(t)
 			fits := ping(1, string(make([]byte, limit-8)))
 			tooLong := ping(2, string(make([]byte, limit-8+over)))
 			go c.Write(append(append(fits, tooLong...), ping(3, "after")...))
@@ -140,7 +140,7 @@ func TestLimit(t *testing.T) {
 			require.Equal(t, "after", string(c.Expect(protocol.OpPing, protocol.StatusOK, 3)))
 		}
 		// The limit comes before all else that is wrong with a frame.
-		c := s.Dial()
+		c := s.Dial(t)
 		bad := ping(4, string(make([]byte, limit)))
 		bad[4], bad[5], bad[6] = 0x70, 0xff, 0xff
 		c.Send(bad)
@@ -161,7 +161,7 @@ func TestClaims(t *testing.T) {
 		return append(protocol.AppendHeader(nil, op, flags, 9, len(body)), body...)
 	}
 	nettest.Each(t, nettest.Options{}, func(t *testing.T, s *nettest.Server) {
-		c := s.Dial()
+		c := s.Dial(t)
 		for _, n := range []uint32{1, 2, 1<<28 - 1, 1<<31 - 1, 1 << 31, math.MaxUint32 - 1, math.MaxUint32} {
 			for _, f := range [][]byte{
 				frame(protocol.OpSet, 0, u32(n)),
@@ -190,7 +190,7 @@ func TestClaims(t *testing.T) {
 // TestHeaderChecks: what is wrong with a header has an answer, and the connection goes on.
 func TestHeaderChecks(t *testing.T) {
 	nettest.Each(t, nettest.Options{}, func(t *testing.T, s *nettest.Server) {
-		c := s.Dial()
+		c := s.Dial(t)
 		for op := range 256 {
 			op := protocol.Opcode(op)
 			want := protocol.StatusBadRequest
@@ -236,7 +236,7 @@ func TestForeign(t *testing.T) {
 	}
 	s := nettest.Start(t, nettest.Options{})
 	for _, tt := range tests {
-		c := s.Dial()
+		c := s.Dial(t)
 		c.Send([]byte(tt.bytes))
 		c.ExpectClosed()
 		s.AwaitLog("looks_like=", tt.name, c.LocalAddr().String())
@@ -246,7 +246,7 @@ func TestForeign(t *testing.T) {
 // TestLargeValues: values that are sent straight from the store, in every kind of answer, among short ones.
 func TestLargeValues(t *testing.T) {
 	nettest.Each(t, nettest.Options{Store: storeWithHistory}, func(t *testing.T, s *nettest.Server) {
-		c := s.Dial()
+		c := s.Dial(t)
 		var keys [][]byte
 		var values []string
 		for i, size := range []int{0, 1, 16<<10 - 1, 16 << 10, 32 << 10, 64<<10 - 12, 100_000, 3 << 20, 5, 10 << 20, 1} {
@@ -311,7 +311,7 @@ func TestLargeValues(t *testing.T) {
 // TestAnswerOverTheCap: an answer that no frame can hold is TOO_LARGE, nothing of it is sent, and the connection goes on.
 func TestAnswerOverTheCap(t *testing.T) {
 	s := nettest.Start(t, nettest.Options{})
-	c := s.Dial()
+	c := s.Dial(t)
 	key := []byte("k")
 	c.Send(protocol.Set{Key: key, Value: make([]byte, 60<<20)}.AppendTo(nil, 1))
 	c.Expect(protocol.OpSet, protocol.StatusOK, 1)

@@ -82,7 +82,7 @@ func TestJournalFails(t *testing.T) {
 	for _, secured := range []bool{false, true} {
 		j := &journal{}
 		s := nettest.Start(t, nettest.Options{Store: store.Options{Journal: j}, TLS: secured})
-		c := s.Dial()
+		c := s.Dial(t)
 		require.Equal(t, protocol.StatusOK, c.Do(protocol.Set{Key: durable, Value: large}.AppendTo(nil, 1)).Status())
 		j.fail()
 
@@ -107,7 +107,7 @@ func TestJournalFails(t *testing.T) {
 			require.Equal(t, []protocol.Status{
 				protocol.StatusOK, protocol.StatusUnavailable, protocol.StatusOK, protocol.StatusUnavailable, protocol.StatusOK,
 			}, expectAll(t, c, batch))
-			c = s.Dial() // and a connection that has not noticed yet
+			c = s.Dial(t) // and a connection that has not noticed yet
 			c.Send(batch[1])
 			c.Expect(protocol.OpGet, protocol.StatusUnavailable, 5)
 		}

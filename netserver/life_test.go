@@ -28,20 +28,20 @@ func TestSlowFrame(t *testing.T) {
 	o := nettest.Options{Config: netserver.Config{FrameTimeout: soon, Limit: 1 << 20}}
 	large, over := ping(1, string(make([]byte, 1<<20-8))), ping(1, string(make([]byte, 1<<20)))
 	nettest.Each(t, o, func(t *testing.T, s *nettest.Server) {
-		idle := s.Dial()
+		idle := s.Dial(t)
 		idle.Send(ping(1, "x")[:5])
 		idle.Send(ping(1, "x")[5:])
 		idle.Expect(protocol.OpPing, protocol.StatusOK, 1)
 
 		for name, part := range map[string][]byte{"header": large[:3], "body": large[:20], "large": large[:40_000], "refused": over[:20]} {
-			c := s.Dial()
+			c := s.Dial(t)
 			c.Send(part)
 			c.ExpectClosed()
 			s.AwaitLog("too long to arrive", c.LocalAddr().String())
 			t.Log(name)
 		}
 
-		trickle := s.Dial()
+		trickle := s.Dial(t)
 		tick := time.NewTicker(time.Millisecond)
 		defer tick.Stop()
 		for i := 0; ; i++ {
@@ -59,14 +59,14 @@ func TestSlowFrame(t *testing.T) {
 func TestSlowReader(t *testing.T) {
 	nettest.Each(t, nettest.Options{Config: netserver.Config{WriteTimeout: soon}}, func(t *testing.T, s *nettest.Server) {
 		key := []byte("k")
-		healthy := s.Dial()
+		healthy := s.Dial(t)
 		healthy.Do(protocol.Set{Key: key, Value: make([]byte, 1<<20)}.AppendTo(nil, 1))
 		for _, request := range [][]byte{
 			ping(1, string(make([]byte, 1000))),
 			ping(1, string(make([]byte, 20_000))),
 			protocol.Get{Key: key}.AppendTo(nil, 1),
 		} {
-			c := s.Dial()
+			c := s.Dial(t)
 			for {
 				if _, err := c.Write(request); err != nil {
 					break
@@ -83,8 +83,8 @@ func TestSlowReader(t *testing.T) {
 func TestReset(t *testing.T) {
 	nettest.Each(t, nettest.Options{}, func(t *testing.T, s *nettest.Server) {
 		for _, sent := range [][]byte{nil, ping(1, "x")[:7], ping(1, string(make([]byte, 100_000)))[:50_000], ping(1, "x")} {
-			s.Dial().Abort()
-			c := s.Dial()
+			s.Dial(t).Abort()
+			c := s.Dial(t)
 			c.Send(sent)
 			c.Abort()
 		}
@@ -95,11 +95,11 @@ func TestReset(t *testing.T) {
 // TestMaxConnections: one connection too many is told so; there is room again when one closes.
 func TestMaxConnections(t *testing.T) {
 	s := nettest.Start(t, nettest.Options{Config: netserver.Config{MaxConnections: 2}})
-	first, second := s.Dial(), s.Dial()
+	first, second := s.Dial(t), s.Dial(t)
 	first.Do(ping(1, ""))
 	second.Do(ping(1, ""))
 	for range 100 {
-		c := s.Dial()
+		c := s.Dial(t)
 		c.Send(ping(7, "nobody reads this"))
 		require.Contains(t, string(c.Expect(0, protocol.StatusUnavailable, 0)), "connections")
 		c.ExpectClosed()
@@ -108,7 +108,7 @@ func TestMaxConnections(t *testing.T) {
 	require.EqualValues(t, 100, s.Stat("connections_refused"))
 	require.NoError(t, first.Close())
 	s.AwaitConnections(1)
-	s.Dial().Do(ping(1, ""))
+	s.Dial(t).Do(ping(1, ""))
 	second.Do(ping(2, ""))
 }
 
@@ -118,7 +118,7 @@ func TestShutdown(t *testing.T) {
 	j := &journal{}
 	o := nettest.Options{Store: store.Options{Journal: j}}
 	nettest.Each(t, o, func(t *testing.T, s *nettest.Server) {
-		idle, unfinished, busy := s.Dial(), s.Dial(), s.Dial()
+		idle, unfinished, busy := s.Dial(t), s.Dial(t), s.Dial(t)
 		idle.Do(ping(1, ""))
 		before := s.Stat("bytes_in")
 		unfinished.Send(requests...)
@@ -164,7 +164,7 @@ func TestShutdownIsBounded(t *testing.T) {
 		var clients sync.WaitGroup
 		defer clients.Wait()
 		for reads := range 2 {
-			c := s.Dial()
+			c := s.Dial(t)
 			clients.Go(func() {
 				for {
 					if _, err := c.Write(ping(1, string(make([]byte, 10_000)))); err != nil {
@@ -231,7 +231,7 @@ func TestRequestMemory(t *testing.T) {
 	const budget = 2 << 20
 	nettest.Each(t, nettest.Options{Config: netserver.Config{RequestMemory: budget}}, func(t *testing.T, s *nettest.Server) {
 		large := ping(1, string(make([]byte, 900_000)))
-		first, second := s.Dial(), s.Dial()
+		first, second := s.Dial(t), s.Dial(t)
 		first.Send(large[:800_000])
 		s.Await("bytes_in", 800_000)
 		second.Send(large, ping(2, "after"))

@@ -17,14 +17,14 @@ var soak = os.Getenv("KV_SOAK") != ""
 
 // TestLinearizable: what clients see over TCP can be explained by one order of all requests.
 func TestLinearizable(t *testing.T) {
-	o, rounds := linear.Options{Clients: 6, Requests: 2000, Batch: 3}, 1
+	o, rounds := linear.Options{Clients: 6, Requests: 400, Batch: 3}, 3
 	if soak {
-		rounds = 100
+		o.Requests, rounds = 2000, 100
 	}
 	for round := range rounds {
 		o.Seed = uint64(round)
 		s := nettest.Start(t, nettest.Options{})
-		history := linear.Run(o, func() linear.Client { return &linearClient{conn: s.Dial(), t: t} })
+		history := linear.Run(o, func() linear.Client { return &linearClient{conn: s.Dial(t), t: t} })
 		require.NoError(t, linear.Check(history, 2*time.Minute), "seed %d", round)
 	}
 }

@@ -21,7 +21,7 @@ func TestVectors(t *testing.T) {
 	for _, sc := range scenarios {
 		t.Run(sc.Name, func(t *testing.T) {
 			nettest.Each(t, options(t, sc.Options), func(t *testing.T, s *nettest.Server) {
-				require.NoError(t, sc.Run(s.Dial()))
+				require.NoError(t, sc.Run(s.Dial(t)))
 			})
 		})
 	}

@@ -3,7 +3,7 @@
 //
 //	func TestGetAbsent(t *testing.T) {
 //		srv := nettest.Start(t, nettest.Options{})
-//		c := srv.Dial()
+//		c := srv.Dial(t)
 //		c.Send(protocol.Get{Key: []byte("a")}.AppendTo(nil, 7))
 //		c.Expect(protocol.OpGet, protocol.StatusNotFound, 7)
 //	}
@@ -103,19 +103,19 @@ func (s *Server) Shutdown() {
 	require.NoError(s.t, s.Server.Shutdown(ctx), "a connection was left behind")
 }
 
-// Dial opens a connection, which is closed when the test ends, if not before.
-func (s *Server) Dial() *Conn {
-	s.t.Helper()
+// Dial opens a connection for t, which is the server's test or a part of it. It is closed when t ends, if not before.
+func (s *Server) Dial(t testing.TB) *Conn {
+	t.Helper()
 	nc, err := net.DialTimeout("tcp", s.Addr, Timeout)
-	require.NoError(s.t, err)
-	c := &Conn{Conn: nc, tcp: nc.(*net.TCPConn), t: s.t}
+	require.NoError(t, err)
+	c := &Conn{Conn: nc, tcp: nc.(*net.TCPConn), t: t}
 	if s.client != nil {
 		secured := tls.Client(nc, s.client)
-		require.NoError(s.t, secured.SetDeadline(time.Now().Add(Timeout)))
-		require.NoError(s.t, secured.Handshake())
+		require.NoError(t, secured.SetDeadline(time.Now().Add(Timeout)))
+		require.NoError(t, secured.Handshake())
 		c.Conn = secured
 	}
-	s.t.Cleanup(func() { c.Conn.Close() })
+	t.Cleanup(func() { c.Conn.Close() })
 	return c
 }
 

@@ -21,7 +21,7 @@ func get(h http.Handler, path string) (status int, body string) {
 
 func TestPages(t *testing.T) {
 	s := nettest.Start(t, nettest.Options{})
-	c := s.Dial()
+	c := s.Dial(t)
 	c.Do(protocol.Set{Key: []byte("secret-key"), Value: []byte("secret-value")}.AppendTo(nil, 1))
 	c.Do(protocol.Get{Key: []byte("secret-key")}.AppendTo(nil, 2))
 	var broken error
