@@ -8,6 +8,7 @@ package peers
 
 import (
 	"encoding/binary"
+	"math/rand/v2"
 	"sync"
 
 	"github.com/puzpuzpuz/xsync/v4"
@@ -41,24 +42,12 @@ type asked struct {
 // ask makes the list of all n keys of a table.
 func ask(n int) *asked {
 	a := &asked{bytes: make([]byte, 0, n*keySize), boxed: make([]any, n)}
-	// A multiplication by a number without a common factor with n visits each number below n once.
-	step := uint64(0x9E3779B97F4A7C15) % uint64(n)
-	for gcd(step, uint64(n)) != 1 {
-		step++
-	}
-	for i := range uint64(n) {
-		a.bytes = appendKey(a.bytes, i*step%uint64(n))
+	for _, i := range rand.New(rand.NewPCG(1, 2)).Perm(n) {
+		a.bytes = appendKey(a.bytes, uint64(i))
 	}
 	a.strings = string(a.bytes)
 	for i := range a.boxed {
 		a.boxed[i] = a.strings[i*keySize : (i+1)*keySize]
-	}
-	return a
-}
-
-func gcd(a, b uint64) uint64 {
-	for b != 0 {
-		a, b = b, a%b
 	}
 	return a
 }
