@@ -1,7 +1,9 @@
 package store
 
 import (
+	"flag"
 	"fmt"
+	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -10,7 +12,21 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// How many runs TestModel has for each hash, unless the command line says otherwise.
+	if err := flag.Set("rapid.checks", fmt.Sprint(soak(20, 5000))); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// soak is how much more the long form of a test does, which KV_SOAK in the environment asks for.
+func soak(short, long int) int {
+	if os.Getenv("KV_SOAK") != "" {
+		return long
+	}
+	return short
+}
 
 // masks are the hashes that suites run with: the whole one, those that make every key collide or all but a sixteenth, at
 // either end, and one that puts all keys into one shard, so that few of them make it grow.
