@@ -145,7 +145,7 @@ type screen struct{ tty *os.File }
 
 var (
 	escapeSequence = regexp.MustCompile(`\x1b\[[0-9;?]*[a-zA-Z]|\x07|\x08`)
-	promptAtEnd    = regexp.MustCompile(`(?:^|[\r\n])kv\*?> $`)
+	promptAtEnd    = regexp.MustCompile(`(?:^|[\r\n])kv\*?> +$`)
 )
 
 // untilPrompt reads until the shell waits for a line, and returns what it showed before. If a line was entered, that is what
