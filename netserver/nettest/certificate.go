@@ -15,8 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// certificate makes a certificate for the loopback address, and returns a server's and a client's side of it.
-func certificate(t testing.TB) (server, client *tls.Config) {
+// Certificate makes a certificate for the loopback address, and returns a server's and a client's side of it.
+func Certificate(t testing.TB) (server, client *tls.Config) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
 	template := &x509.Certificate{

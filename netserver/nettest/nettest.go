@@ -64,7 +64,7 @@ func Start(t testing.TB, o Options) *Server {
 	o.Config.Store = st
 	o.Config.Logger = slog.New(slog.NewTextHandler(s.Log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	if o.TLS {
-		o.Config.TLS, s.client = certificate(t)
+		o.Config.TLS, s.client = Certificate(t)
 	}
 	s.Server, err = netserver.New(o.Config)
 	require.NoError(t, err)

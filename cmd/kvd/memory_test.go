@@ -1,0 +1,88 @@
+package main
+
+import (
+	"math"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestCollectorPercent(t *testing.T) {
+	for _, tt := range []struct {
+		live    uint64
+		percent int
+	}{
+		{0, 400}, {1 << 20, 400}, {10 << 20, 200}, {20 << 20, 100}, {40 << 20, 50}, {128 << 20, 15}, {1 << 40, 15}, {math.MaxUint64, 15},
+	} {
+		require.Equal(t, tt.percent, collectorPercent(tt.live), "%d bytes", tt.live)
+	}
+}
+
+// TestTuneCollector: GOGC follows the heap, and is what it was afterwards.
+func TestTuneCollector(t *testing.T) {
+	before := debug.SetGCPercent(100)
+	defer debug.SetGCPercent(before)
+	stop := tuneCollector(1 << 30)
+	require.EqualValues(t, (1<<30)/100*125, debug.SetMemoryLimit(-1))
+	percent := func() int {
+		p := debug.SetGCPercent(100)
+		debug.SetGCPercent(p)
+		return p
+	}
+	require.Equal(t, 400, percent())
+
+	live := make([]byte, 200<<20)
+	require.Eventually(t, func() bool { runtime.GC(); return percent() == 15 }, 10*time.Second, time.Millisecond)
+	runtime.KeepAlive(live)
+	live = nil
+	require.Eventually(t, func() bool { runtime.GC(); return percent() > 100 }, 10*time.Second, time.Millisecond)
+
+	stop()
+	require.Equal(t, 100, percent())
+	require.EqualValues(t, math.MaxInt64, debug.SetMemoryLimit(-1))
+}
+
+// TestGrantedMemory: the least of what the machine has and what each control group above the process grants.
+func TestGrantedMemory(t *testing.T) {
+	root := t.TempDir()
+	groups := filepath.Join(root, "cgroup")
+	require.NoError(t, os.WriteFile(groups, []byte("4:memory:/docker/x\n1:name=systemd:/y\n0::/a/b\n"), 0o600))
+	require.Equal(t, []string{
+		filepath.Join(root, "memory/docker/x/memory.limit_in_bytes"),
+		filepath.Join(root, "memory/docker/memory.limit_in_bytes"),
+		filepath.Join(root, "memory/memory.limit_in_bytes"),
+		filepath.Join(root, "a/b/memory.max"),
+		filepath.Join(root, "a/memory.max"),
+		filepath.Join(root, "memory.max"),
+	}, groupLimits(groups, root))
+	require.Empty(t, groupLimits(filepath.Join(root, "missing"), root))
+
+	meminfo := filepath.Join(root, "meminfo")
+	require.NoError(t, os.WriteFile(meminfo, []byte("MemFree: 5 kB\nMemTotal:       1024 kB\n"), 0o600))
+	n, ok := meminfoTotal(meminfo)
+	require.True(t, ok)
+	require.EqualValues(t, 1<<20, n)
+	require.Positive(t, grantedMemory())
+}
+
+func TestSize(t *testing.T) {
+	for text, want := range map[string]size{
+		"0": 0, "500": 500, "500B": 500, "64KiB": 64 << 10, "128MiB": 128 << 20, "2GB": 2e9, "2 GB": 2e9, "3TiB": 3 << 40, "1kB": 1000,
+	} {
+		var s size
+		require.NoError(t, s.Set(text), text)
+		require.Equal(t, want, s, text)
+		var again size
+		require.NoError(t, again.Set(s.String()))
+		require.Equal(t, s, again)
+	}
+	for _, text := range []string{"", "KiB", "-1", "1.5GiB", "1 k", "9223372036854775808", "9007199254740992KiB", "one"} {
+		var s size
+		require.Error(t, s.Set(text), text)
+	}
+}

@@ -1,0 +1,259 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"kv/netserver"
+	"kv/netserver/nettest"
+	"kv/protocol"
+	"kv/protocol/client"
+)
+
+// process is a running kvd.
+type process struct {
+	t     *testing.T
+	cmd   *exec.Cmd
+	lines chan map[string]any // its log; closed at its end
+	addr  string
+	http  string // http://HOST:PORT, with --http
+}
+
+// start runs kvd on a free port and waits until it serves.
+func start(t *testing.T, args ...string) *process {
+	p := &process{t: t, lines: make(chan map[string]any, 1000)}
+	p.cmd = exec.Command("kvd", append([]string{"--listen", "127.0.0.1:0"}, args...)...)
+	stderr, err := p.cmd.StderrPipe()
+	require.NoError(t, err)
+	require.NoError(t, p.cmd.Start())
+	t.Cleanup(func() { p.cmd.Process.Kill() })
+	go func() {
+		defer close(p.lines)
+		for in := bufio.NewScanner(stderr); in.Scan(); {
+			line := map[string]any{"msg": in.Text()}
+			json.Unmarshal(in.Bytes(), &line)
+			p.lines <- line
+		}
+	}()
+	if strings.Contains(strings.Join(args, " "), "--http") {
+		p.http = "http://" + strings.TrimSuffix(p.await("metrics on http://"), "/metrics")
+	}
+	p.addr = p.await("listening on ")
+	return p
+}
+
+// await waits for a log line that begins so, and returns the rest of it.
+func (p *process) await(prefix string) string {
+	p.t.Helper()
+	timeout := time.After(20 * time.Second)
+	for {
+		select {
+		case line, ok := <-p.lines:
+			require.True(p.t, ok, "kvd ended before it logged %q", prefix)
+			if rest, ok := strings.CutPrefix(line["msg"].(string), prefix); ok {
+				return rest
+			}
+			p.t.Log(line)
+		case <-timeout:
+			require.Fail(p.t, "no such log line", prefix)
+		}
+	}
+}
+
+// stop sends the signal, and checks that kvd ends as it should.
+func (p *process) stop(s os.Signal) {
+	p.t.Helper()
+	require.NoError(p.t, p.cmd.Process.Signal(s))
+	p.await("stopped")
+	for line := range p.lines {
+		require.Fail(p.t, "a log line after the last", "%v", line)
+	}
+	require.NoError(p.t, p.cmd.Wait())
+}
+
+func (p *process) dial(o client.Options) (*client.Client, error) {
+	o.Timeout = 20 * time.Second
+	c, err := client.Dial(p.t.Context(), p.addr, o)
+	if err == nil {
+		p.t.Cleanup(func() { c.Close() })
+	}
+	return c, err
+}
+
+func (p *process) mustDial(o client.Options) *client.Client {
+	p.t.Helper()
+	c, err := p.dial(o)
+	require.NoError(p.t, err)
+	return c
+}
+
+func (p *process) get(path string) (int, string) {
+	p.t.Helper()
+	r, err := http.Get(p.http + path)
+	require.NoError(p.t, err)
+	defer r.Body.Close()
+	body, err := io.ReadAll(r.Body)
+	require.NoError(p.t, err)
+	return r.StatusCode, string(body)
+}
+
+// TestInMemory: the defaults, the pages, and an orderly end, by either signal.
+func TestInMemory(t *testing.T) {
+	for _, s := range []os.Signal{syscall.SIGTERM, os.Interrupt} {
+		p := start(t, "--http", "127.0.0.1:0", "--history", "1")
+		c := p.mustDial(client.Options{})
+		require.Contains(t, c.Hello().Server, "kvd")
+		_, err := c.Set(t.Context(), protocol.Set{Key: []byte("a"), Value: []byte("1")})
+		require.NoError(t, err)
+		status, body := p.get("/metrics")
+		require.Equal(t, http.StatusOK, status)
+		require.Contains(t, body, "kv_keys 1\n")
+		for _, page := range []string{"/healthz", "/readyz"} {
+			status, _ := p.get(page)
+			require.Equal(t, http.StatusOK, status, page)
+		}
+		p.stop(s)
+		<-c.Done()
+	}
+}
+
+// TestData: what was written is there after a restart, under each sync policy.
+func TestData(t *testing.T) {
+	for _, policy := range []string{"always", "interval", "never"} {
+		dir := filepath.Join(t.TempDir(), "made", "where", "missing")
+		p := start(t, "--data", dir, "--sync", policy)
+		c := p.mustDial(client.Options{})
+		version, err := c.Set(t.Context(), protocol.Set{Key: []byte("a"), Value: []byte("kept")})
+		require.NoError(t, err)
+
+		second := exec.Command("kvd", "--listen", "127.0.0.1:0", "--data", dir)
+		out, err := second.CombinedOutput()
+		require.Error(t, err)
+		require.Contains(t, string(out), "in use by another process")
+
+		p.stop(syscall.SIGTERM)
+		p = start(t, "--data", dir, "--sync", policy)
+		v, err := p.mustDial(client.Options{}).Get(t.Context(), []byte("a"))
+		require.NoError(t, err)
+		require.Equal(t, "kept", string(v.Data))
+		require.Equal(t, version, v.Version)
+		p.stop(syscall.SIGTERM)
+	}
+}
+
+// TestDrain: a client that does not go away does not hold up the end for longer than --drain.
+func TestDrain(t *testing.T) {
+	p := start(t, "--drain", "100ms")
+	nc, err := net.Dial("tcp", p.addr)
+	require.NoError(t, err)
+	defer nc.Close()
+	pings := protocol.AppendResponse(nil, protocol.OpPing, 0, 1, make([]byte, 100_000))
+	written := make(chan int)
+	go func() {
+		for n := 0; ; n++ {
+			if _, err := nc.Write(pings); err != nil {
+				written <- n
+				return
+			}
+		}
+	}()
+	c := p.mustDial(client.Options{})
+	require.Eventually(t, func() bool { return stat(t, c, "bytes_in") > 1<<20 }, 20*time.Second, time.Millisecond)
+	p.stop(syscall.SIGTERM)
+	require.Positive(t, <-written)
+}
+
+func stat(t *testing.T, c *client.Client, name string) uint64 {
+	stats, err := c.Stats(t.Context())
+	require.NoError(t, err)
+	for _, s := range stats {
+		if s.Name == name {
+			return s.Value
+		}
+	}
+	require.Fail(t, "no such figure", name)
+	return 0
+}
+
+// TestUsers: --auth-file, and a new one on SIGHUP.
+func TestUsers(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "users")
+	write := func(user, role, secret string) {
+		line, err := netserver.AccountLine(user, role, []byte(secret))
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(file, []byte(line+"\n"), 0o600))
+	}
+	write("anna", "rw", "one")
+	p := start(t, "--auth-file", file)
+	_, err := p.dial(client.Options{})
+	require.ErrorIs(t, err, protocol.ErrUnauthenticated)
+	p.mustDial(client.Options{User: "anna", Secret: "one"})
+
+	write("bob", "ro", "two")
+	require.NoError(t, p.cmd.Process.Signal(syscall.SIGHUP))
+	p.await("SIGHUP: users and certificate were read again")
+	_, err = p.dial(client.Options{User: "anna", Secret: "one"})
+	require.ErrorIs(t, err, protocol.ErrUnauthenticated)
+	bob := p.mustDial(client.Options{User: "bob", Secret: "two"})
+	_, err = bob.Set(t.Context(), protocol.Set{Key: []byte("a")})
+	require.ErrorIs(t, err, protocol.ErrForbidden)
+
+	require.NoError(t, os.WriteFile(file, []byte("nonsense\n"), 0o600))
+	require.NoError(t, p.cmd.Process.Signal(syscall.SIGHUP))
+	p.await("SIGHUP: what was in force stays")
+	p.mustDial(client.Options{User: "bob", Secret: "two"})
+	p.stop(syscall.SIGTERM)
+}
+
+// TestTLS: with a certificate, TLS is spoken; with --tls-client-ca, only to those who have one too.
+func TestTLS(t *testing.T) {
+	server, trusting := nettest.Certificate(t)
+	dir := t.TempDir()
+	cert, key := filepath.Join(dir, "crt"), filepath.Join(dir, "key")
+	pair := server.Certificates[0]
+	private, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]}), 0o600))
+	require.NoError(t, os.WriteFile(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600))
+
+	p := start(t, "--tls-cert", cert, "--tls-key", key)
+	p.mustDial(client.Options{TLS: trusting})
+	_, err = p.dial(client.Options{})
+	require.Error(t, err)
+	p.await("TLS handshake failed")
+	p.stop(syscall.SIGTERM)
+
+	p = start(t, "--tls-cert", cert, "--tls-key", key, "--tls-client-ca", cert)
+	_, err = p.dial(client.Options{TLS: trusting})
+	require.Error(t, err)
+	known := trusting.Clone()
+	known.Certificates = server.Certificates
+	p.mustDial(client.Options{TLS: known})
+	p.stop(syscall.SIGTERM)
+}
+
+// TestPortInUse: who can't listen says so and ends.
+func TestPortInUse(t *testing.T) {
+	p := start(t)
+	out, err := exec.CommandContext(context.Background(), "kvd", "--listen", p.addr).CombinedOutput()
+	require.Error(t, err)
+	require.Contains(t, string(out), "address already in use")
+	require.Contains(t, string(out), fmt.Sprint(p.addr))
+	p.stop(syscall.SIGTERM)
+}
