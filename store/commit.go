@@ -201,7 +201,11 @@ func (s *Store) commitOne(ch *change) (version uint64, err error) {
 		ch.wanted = eff.memory
 		return 0, ErrOutOfMemory
 	}
-	if version, err = s.order(ch.entry); err != nil {
+	var left []*Entry
+	if s.journal != nil {
+		left = []*Entry{ch.entry}
+	}
+	if version, err = s.order(left); err != nil {
 		s.budget.used.Add(-eff.memory)
 		return 0, err
 	}
@@ -285,7 +289,7 @@ func (c *commit) finish() (version uint64, err error) {
 		c.undo()
 		return 0, ErrOutOfMemory
 	}
-	if version, err = c.s.order(c.left()...); err != nil {
+	if version, err = c.s.order(c.left()); err != nil {
 		c.s.budget.used.Add(-memory)
 		c.undo()
 		return 0, err
@@ -383,8 +387,9 @@ func (s *Store) take(n int64, deletion bool) bool {
 	return s.budget.take(n)
 }
 
-// order gives a write its place among all others: see (3). left is what it leaves of its keys.
-func (s *Store) order(left ...*Entry) (version uint64, err error) {
+// order gives a write its place among all others: see (3). left is what it leaves of its keys, nil
+// if there is no journal to take it.
+func (s *Store) order(left []*Entry) (version uint64, err error) {
 	if s.closed.Load() { // again, since Close waits for the locks alone
 		return 0, errClosed
 	}
