@@ -1,0 +1,314 @@
+package wal_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"kv/store"
+	"kv/store/vfs/vfstest"
+	"kv/store/wal"
+)
+
+// TestEveryCallFails lets the N-th call that changes the disk fail, for every N, once (the disk then works again) or for good,
+// while sessions write, files rotate and snapshots are taken. Whatever fails, nothing acknowledged is lost; and once the log has
+// failed nothing is written to it again, since a later sync that succeeds proves nothing.
+func TestEveryCallFails(t *testing.T) {
+	for _, cause := range []error{syscall.EIO, syscall.ENOSPC} {
+		for _, once := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%v, once %t", cause, once), func(t *testing.T) {
+				for seed := range soakSeeds(t, 2) {
+					for n := int64(1); failCall(t, n, cause, once, uint64(seed)); n++ {
+					}
+				}
+			})
+		}
+	}
+}
+
+// failCall runs a store whose n-th call fails, and reports whether there were so many.
+func failCall(t *testing.T, n int64, cause error, once bool, seed uint64) bool {
+	what := fmt.Sprintf("seed %d, call %d", seed, n)
+	o := wal.Options{Sync: wal.Always, RotateBytes: 1000, SnapshotBytes: -1}
+	failed := make(chan error, 2)
+	o.Failed = func(err error) { failed <- err }
+	mem := vfstest.NewMem()
+	var mu sync.Mutex
+	var failure string // the call that failed
+	var logDead bool   // it was one of the log's
+	inject := &vfstest.Inject{FS: mem, Before: func(k int64, op, name string) error {
+		mu.Lock()
+		defer mu.Unlock()
+		isLog := strings.HasPrefix(filepath.Base(name), "log-") && op != "remove"
+		if logDead && isLog {
+			t.Errorf("%s: %s %s after %s had failed", what, op, name, failure)
+		}
+		if k == n || k > n && !once {
+			if failure == "" {
+				failure = op + " " + name
+			}
+			logDead = logDead || isLog
+			return cause
+		}
+		return nil
+	}}
+	l := &ledger{writes: map[uint64]map[string]string{}}
+	node, err := start(inject, o, store.Options{})
+	if err != nil {
+		require.ErrorIs(t, err, cause, what)
+		_, _, err := recovered(mem.Crash(0, nil), o)
+		require.NoError(t, err, what)
+		return true
+	}
+	var wg sync.WaitGroup
+	for id := range 2 {
+		wg.Go(func() {
+			for round := range 2 {
+				err := l.work(node.st, id, 25, rand.New(rand.NewPCG(seed, uint64(2*id+round))))
+				if err != nil && (!errors.Is(err, store.ErrReadOnly) || !errors.Is(err, cause)) {
+					t.Errorf("%s, %s: a write fails with %v", what, failure, err)
+				}
+				if id == 0 && round == 0 {
+					if _, _, err := node.log.Snapshot(context.Background()); err != nil && !errors.Is(err, cause) {
+						t.Errorf("%s, %s: the snapshot fails with %v", what, failure, err)
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	err = node.log.Failed()
+	if err != nil {
+		require.ErrorIs(t, err, store.ErrReadOnly, what)
+		require.ErrorIs(t, err, cause, what)
+		require.ErrorContains(t, err, "/data", "%s: it names the file", what)
+		// Reads of what is durable go on.
+		require.NoError(t, node.st.Walk(func(e *store.Entry) error {
+			if e.Version() <= node.log.Durable() {
+				s := node.st.Session()
+				defer s.Close()
+				s.Get(e.Key())
+			}
+			return nil
+		}))
+		s := node.st.Session()
+		_, err := s.Set([]byte("k"), nil, store.SetOptions{})
+		require.ErrorIs(t, err, store.ErrReadOnly, what)
+		s.Close()
+	}
+	err = node.stop()
+	require.Equal(t, node.log.Failed(), err, what)
+	if err != nil {
+		require.Equal(t, err, <-failed, what)
+	}
+	require.Empty(t, failed, "%s: told once", what)
+	state, newest, err := recovered(mem.Crash(0, nil), o)
+	require.NoError(t, err, "%s: %s", what, failure)
+	// What was in flight when the log failed may be there, and has no version in the ledger.
+	if newest <= l.newest() {
+		l.check(t, state, l.proven, what+": "+failure)
+	}
+	return failure != ""
+}
+
+func (l *ledger) newest() (v uint64) {
+	for w := range l.writes {
+		v = max(v, w)
+	}
+	return v
+}
+
+// A disk that fills up makes the store read-only; what was acknowledged is there after a start with room again.
+func TestDiskFull(t *testing.T) {
+	for room := int64(0); room < 3000; room += 61 {
+		mem := vfstest.NewMem()
+		o := wal.Options{Sync: wal.Always, RotateBytes: 1000}
+		n := mustStart(t, mem, o, store.Options{})
+		mem.SetRoom(room)
+		l := &ledger{writes: map[uint64]map[string]string{}}
+		err := l.work(n.st, 0, 200, rand.New(rand.NewPCG(uint64(room), 0)))
+		require.ErrorIs(t, err, syscall.ENOSPC)
+		require.ErrorIs(t, err, store.ErrReadOnly)
+		n.s.Get([]byte("k1"))
+		require.Error(t, n.stop())
+		mem.SetRoom(-1)
+		state, newest, err := recovered(mem, o)
+		require.NoError(t, err)
+		if newest <= l.newest() {
+			l.check(t, state, l.proven, fmt.Sprint("room for ", room))
+		}
+	}
+}
+
+// gate lets the calls of one kind through one at a time.
+type gate struct {
+	op      string
+	arrived chan string
+	pass    chan error
+}
+
+func newGate(op string) *gate { return &gate{op, make(chan string), make(chan error)} }
+
+func (g *gate) before(_ int64, op, name string) error {
+	if op != g.op {
+		return nil
+	}
+	g.arrived <- name
+	return <-g.pass
+}
+
+// One sync serves all writes that were appended while the one before ran, and nobody is answered before it.
+func TestGroupCommit(t *testing.T) {
+	mem := vfstest.NewMem()
+	inject := &vfstest.Inject{FS: mem}
+	n := mustStart(t, inject, wal.Options{Sync: wal.Always}, store.Options{})
+	g := newGate("sync")
+	inject.Before = g.before
+
+	const sessions = 50
+	var answered atomic.Int32
+	done := make(chan error, sessions+1)
+	write := func() {
+		s := n.st.Session()
+		defer s.Close()
+		_, err := s.Set([]byte("first"), nil, store.SetOptions{})
+		if err == nil {
+			err = s.Flush()
+		}
+		answered.Add(1)
+		done <- err
+	}
+	go write()
+	<-g.arrived
+	var started sync.WaitGroup
+	versions := make(chan uint64, sessions)
+	for i := range sessions {
+		started.Add(1)
+		go func() {
+			s := n.st.Session()
+			defer s.Close()
+			v, err := s.Set([]byte(fmt.Sprint(i)), nil, store.SetOptions{})
+			versions <- v
+			started.Done()
+			if err == nil {
+				err = s.Flush()
+			}
+			answered.Add(1)
+			done <- err
+		}()
+	}
+	started.Wait()
+	require.Zero(t, answered.Load(), "nobody is answered before the sync")
+	// A reader sees what the writers wrote, and is not answered either.
+	r := n.st.Session()
+	require.NotNil(t, r.Get([]byte("first")))
+	read := make(chan error, 1)
+	go func() { read <- r.Flush() }()
+
+	g.pass <- nil
+	require.NoError(t, <-done)
+	require.NoError(t, <-read)
+	<-g.arrived
+	require.EqualValues(t, 1, answered.Load())
+	g.pass <- nil
+	for range sessions {
+		require.NoError(t, <-done)
+	}
+	newest := uint64(0)
+	for range sessions {
+		newest = max(newest, <-versions)
+	}
+	require.Equal(t, newest, n.log.Durable(), "one sync for all fifty")
+	go func() {
+		for range g.arrived {
+			g.pass <- nil
+		}
+	}()
+	require.NoError(t, n.stop())
+	close(g.arrived)
+}
+
+// A sync that failed is never tried again; what waited for it and what comes later fails, what was durable can be read.
+func TestFailedSyncIsFinal(t *testing.T) {
+	mem := vfstest.NewMem()
+	inject := &vfstest.Inject{FS: mem}
+	failed := make(chan error, 1)
+	n := mustStart(t, inject, wal.Options{Sync: wal.Always, Failed: func(err error) { failed <- err }}, store.Options{})
+	v := n.set(t, "a", "1")
+	require.NoError(t, n.s.Flush())
+	require.NoError(t, n.log.Failed())
+
+	var after atomic.Int32
+	var bad atomic.Bool
+	inject.Before = func(_ int64, op, _ string) error {
+		if bad.Load() {
+			after.Add(1)
+		}
+		if op == "sync" {
+			bad.Store(true)
+			return syscall.EIO
+		}
+		return nil
+	}
+	n.set(t, "b", "2")
+	err := n.s.Flush()
+	require.ErrorIs(t, err, store.ErrReadOnly)
+	require.ErrorIs(t, err, syscall.EIO)
+	require.ErrorContains(t, err, "log-0000000000000001")
+	require.ErrorIs(t, <-failed, syscall.EIO)
+	require.ErrorIs(t, n.log.Failed(), syscall.EIO)
+	require.Equal(t, v, n.log.Durable())
+
+	require.ErrorIs(t, n.log.Admit(), syscall.EIO)
+	_, err = n.log.Append(0, nil)
+	require.ErrorIs(t, err, syscall.EIO)
+	require.ErrorIs(t, n.log.Sync(), syscall.EIO)
+	_, _, err = n.log.Snapshot(context.Background())
+	require.ErrorIs(t, err, syscall.EIO)
+	_, err = n.s.Set([]byte("c"), nil, store.SetOptions{})
+	require.ErrorIs(t, err, store.ErrReadOnly)
+
+	require.Equal(t, "1", string(n.s.Get([]byte("a")).Value()))
+	require.NoError(t, n.s.Flush(), "what was durable is")
+	n.s.Get([]byte("b"))
+	require.ErrorIs(t, n.s.Flush(), syscall.EIO, "a read does not show what a crash may undo")
+	require.ErrorIs(t, n.stop(), syscall.EIO)
+	require.Zero(t, after.Load())
+}
+
+// While more is appended than the queue may hold, Admit waits.
+func TestAdmitWaits(t *testing.T) {
+	inject := &vfstest.Inject{FS: vfstest.NewMem()}
+	n := mustStart(t, inject, wal.Options{Sync: wal.Always, QueueBytes: 1000}, store.Options{})
+	g := newGate("write")
+	inject.Before = g.before
+	n.set(t, "large", string(make([]byte, 2000))) // passes, though it is larger than the queue
+	<-g.arrived
+	admitted := make(chan error)
+	go func() { admitted <- n.log.Admit() }()
+	select {
+	case <-admitted:
+		t.Fatal("admitted with a full queue")
+	default:
+	}
+	require.EqualValues(t, 1, func() int { _, err := n.log.Append(0, nil); require.NoError(t, err); return 1 }(), "Append never waits")
+	g.pass <- nil
+	require.NoError(t, <-admitted)
+	<-g.arrived
+	go func() { admitted <- n.log.Admit() }()
+	g.pass <- syscall.EIO
+	if err := <-admitted; err != nil { // whichever came first
+		require.ErrorIs(t, err, syscall.EIO)
+	}
+	require.ErrorIs(t, n.log.Admit(), syscall.EIO)
+	require.Error(t, n.stop())
+}
