@@ -35,7 +35,7 @@ const (
 	everywhere place = iota
 	kvcOnly          // not in the shell
 	shellOnly        // not as an argument of kvc
-	hidden           // in kvc, and in no help
+
 )
 
 // keyArgs says which arguments of a command are keys that exist, for completion.
@@ -205,7 +205,7 @@ func (s *session) unknownCommand(name string, cmd *command) error {
 	}
 	nearest, best := "", 1<<30
 	for _, c := range commands() {
-		if d := distance(name, c.name); c.usable(s.mode) && c.where != hidden && d < best {
+		if d := distance(name, c.name); c.usable(s.mode) && d < best {
 			nearest, best = c.name, d
 		}
 	}

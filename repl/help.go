@@ -3,17 +3,214 @@ package repl
 import (
 	"fmt"
 	"strings"
+
+	"github.com/spf13/pflag"
 )
 
+// topic is a page of help that is about no single command.
+type topic struct {
+	name, title string
+	text        string // Markdown: paragraphs, and lines that are indented by four spaces and stay as they are
+}
+
+func topics() []topic {
+	return []topic{
+		{"exit-codes", "Exit codes", `
+    0   done
+    1   get, meta, history or rollback found nothing, or not that version
+    2   wrong usage or input, or a local file that can't be read
+    3   a condition did not hold, and nothing was changed
+    4   the server refused; its message is on stderr
+    5   no connection, a broken one, a timeout, or stdout can't be written
+
+Errors go to stderr, never to stdout. A write whose answer was lost is reported as *unknown*: it may have been applied or not. It is never sent again by itself; read what is stored before you do.
+
+After Ctrl-C kvc says what came of the command and ends by the signal, so that a script around it ends too.`},
+		{"escaping", "How bytes are written", `
+Keys and values are bytes. ` + "`get`" + ` writes them to a pipe or a file exactly. Lists use the text form: one line a key, the columns separated by TAB, and in them
+
+    \t \n \r \\   TAB, newline, carriage return, backslash
+    \xHH          the byte with these two hexadecimal digits
+    \N            as a whole value: there is none
+
+Valid, printable UTF-8 stays as it is; all else is \xHH. So any bytes come through: what ` + "`mget`, `scan --values` and `export`" + ` print, ` + "`mset -` and `import`" + ` read. A third column is the expiry in Unix milliseconds. Lists of keys on stdin (` + "`mget -`, `del -`" + `) are in the text form too. ` + "`-0`" + ` makes lines end with NUL; nothing else changes.
+
+With ` + "`--json`" + ` a key or value that is UTF-8 is a string, any other is {"base64": "…"}.
+
+In the shell, words may be quoted: "…" with \n \r \t \" \\ \xHH, or '…' in which nothing is special. What the shell shows can be pasted back. On a terminal a value that is not printable is shown like that by kvc too, unless ` + "`--raw`" + ` is given.
+
+After ` + "`--`" + ` a word is a key or a value, whatever it begins with. A word before it that begins with a dash is an option. An empty value is a value.
+
+Sizes are 500, 64KiB, 128MiB, 2GB; durations 300ms, 30s, 1h30m.`},
+		{"options", "Global options", `
+They stand before or after the command. Each is an environment variable too: ` + "`--addr`" + ` is KV_ADDR, and so on. The secret itself can be in KV_SECRET, and is never an argument. NO_COLOR is obeyed.
+`},
+		{"shell", "The shell", `
+kvc without a command is a shell on a terminal. With stdin a pipe or a file it runs the commands in there, one a line, each printing what kvc would print for it, and stops at the first error; ` + "`kvc --keep-going`" + ` goes on. Blank lines and lines that begin with # are skipped. A get that finds nothing prints (nil) on stderr there, and is no error. An open quote or transaction at the end is exit code 2, and nothing of it is applied.
+
+    kv> set greeting "hello,\nworld"
+    OK
+    kv> begin
+    OK
+    kv*> get greeting
+    "hello,\nworld"
+    kv*> set greeting 'good bye'
+    OK
+    kv*> commit
+    OK
+
+Tab completes commands, options and stored keys. Ctrl-R searches the history, Ctrl-C clears the line or cancels the running command, Ctrl-D on an empty line leaves. A quote that is open goes on in the next line. A transaction ends with ` + "`commit`, which applies all of it or says which key changed, or with `abort`" + `; an error inside aborts it.
+
+The history is in $XDG_STATE_HOME/kv/history, or ~/.local/state/kv/history, readable by its owner alone. Lines that begin with a space, or that speak of a password, secret, token or credential, are not written to it.`},
+	}
+}
+
+func topicNames() string {
+	var names []string
+	for _, t := range topics() {
+		names = append(names, t.name)
+	}
+	return strings.Join(names, ", ")
+}
+
+// prefix is what a command is typed after.
+func (s *session) prefix() string {
+	if s.mode == oneShot {
+		return "kvc "
+	}
+	return ""
+}
+
+func (c *call) help() error {
+	if len(c.args) == 0 {
+		return c.printOverview()
+	}
+	name := string(c.key(0))
+	if cmd := findCommand(name); cmd != nil {
+		return c.printHelp(cmd)
+	}
+	for _, t := range topics() {
+		if t.name == name {
+			fmt.Fprintf(c.out, "%s\n\n%s", t.title, c.wrapped(t.text))
+			if name == "options" {
+				fmt.Fprintf(c.out, "\n%s", optionTable(globalFlags()))
+			}
+			return nil
+		}
+	}
+	return usagef("no help on %s: there is help on the commands, and on %s", shown([]byte(name)), topicNames())
+}
+
+// printOverview lists the commands, examples first.
+func (s *session) printOverview() error {
+	p := s.prefix()
+	fmt.Fprintf(s.out, "%sset greeting 'hello, world'\n%sget greeting\n%smget greeting farewell\n", p, p, p)
+	if s.mode == oneShot {
+		fmt.Fprintf(s.out, "kvc                              the shell\n\nkvc [OPTIONS] COMMAND …\n")
+	}
+	for _, g := range groups() {
+		title := "\n" + g.title + "\n"
+		for _, cmd := range g.commands {
+			if !cmd.usable(s.mode) {
+				continue
+			}
+			fmt.Fprintf(s.out, "%s  %-12s %s\n", title, cmd.name, cmd.short)
+			title = ""
+		}
+	}
+	fmt.Fprintf(s.out, "\n%shelp COMMAND tells more; so does %shelp on %s.\n", p, p, topicNames())
+	return nil
+}
+
+// printHelp explains a command, examples first.
 func (s *session) printHelp(cmd *command) error {
-	fmt.Fprintln(s.out, cmd.usage())
+	p := s.prefix()
+	if cmd.where == shellOnly {
+		p = ""
+	}
+	for _, e := range cmd.examples {
+		fmt.Fprintf(s.out, "  %s%s\n      %s\n", p, e.line, e.says)
+	}
+	fmt.Fprintf(s.out, "\nusage: %s%s\n\n%s", p, cmd.usage(), s.wrapped(cmd.short+"\n\n"+cmd.long))
+	if options := optionTable(cmd.flags()); options != "" {
+		fmt.Fprintf(s.out, "\nOptions\n%s", options)
+	}
 	return s.output(nil)
 }
-func (s *session) printOverview() error { return nil }
-func (c *call) help() error             { return nil }
-func topicNames() string                { return strings.Join(nil, ", ") }
 
-const completeRequest = "__complete"
+// flags returns the options of a command.
+func (c *command) flags() flags {
+	f := newFlags()
+	c.build(f)
+	return f
+}
 
-func (s *session) complete(args []string) error { return nil }
-func (c *call) completion() error               { return nil }
+// globalFlags returns the options that every command has.
+func globalFlags() flags {
+	f := newFlags()
+	o := defaultOptions()
+	o.bind(f)
+	return f
+}
+
+// optionTable has a line for each option.
+func optionTable(f flags) string {
+	var b strings.Builder
+	f.VisitAll(func(g *pflag.Flag) { fmt.Fprintf(&b, "  %-22s %s\n", optionUsage(g), g.Usage+optionDefault(g)) })
+	return b.String()
+}
+
+// optionUsage is an option as it is typed.
+func optionUsage(g *pflag.Flag) string {
+	u := "--" + g.Name
+	if g.Shorthand != "" {
+		u = "-" + g.Shorthand + ", " + u
+	}
+	if g.NoOptDefVal == "" {
+		u += " " + g.Value.Type()
+	}
+	return u
+}
+
+func optionDefault(g *pflag.Flag) string {
+	switch g.DefValue {
+	case "", "0", "false":
+		return ""
+	}
+	if g.NoOptDefVal != "" {
+		return ""
+	}
+	return " (default " + g.DefValue + ")"
+}
+
+// wrapped breaks paragraphs at the width of the terminal, 80 columns where there is none.
+func (s *session) wrapped(markdown string) string {
+	width := 80
+	if s.env.OutTerminal {
+		columns, _ := s.env.Size()
+		width = min(max(columns, 40), 100)
+	}
+	var b strings.Builder
+	for _, line := range strings.Split(strings.Trim(markdown, "\n"), "\n") {
+		if strings.HasPrefix(line, "    ") {
+			b.WriteString(line + "\n")
+			continue
+		}
+		column := 0
+		for _, word := range strings.Fields(line) {
+			n := len([]rune(word))
+			if column > 0 && column+1+n > width {
+				b.WriteString("\n")
+				column = 0
+			}
+			if column > 0 {
+				b.WriteString(" ")
+				column++
+			}
+			b.WriteString(word)
+			column += n
+		}
+		b.WriteString("\n")
+	}
+	return b.String()
+}

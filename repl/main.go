@@ -58,7 +58,7 @@ func (s *session) main(ctx context.Context, args []string) error {
 // oneShot runs the command that args are.
 func (s *session) oneShot(ctx context.Context, args []string) error {
 	if args[0] == completeRequest {
-		return s.output(s.complete(args[1:]))
+		return s.output(s.complete(ctx, args[1:]))
 	}
 	ws := make([]words.Word, len(args))
 	for i, a := range args {

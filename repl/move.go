@@ -47,6 +47,7 @@ func moveCommands() []*command {
 				return func(c *call) error { return c.exportRecords(*end) }
 			},
 		},
+		benchCommand(),
 	}
 }
 
@@ -165,22 +166,32 @@ func (s *session) newProgress(total int64) *progress {
 
 const progressInterval = 200 * time.Millisecond
 
+// show draws how far it is, if it is time to.
 func (p *progress) show(bytes int64, records int) {
 	if p.s == nil || time.Since(p.last) < progressInterval {
 		return
 	}
-	p.last = time.Now()
-	p.drawn = true
 	took := time.Since(p.start).Seconds()
 	line := fmt.Sprintf("%d records, %s, %.0f records/s, %s/s", records, size(int(bytes)), float64(records)/took, size(int(float64(bytes)/took)))
 	if p.total > 0 && bytes > 0 {
-		const width = 20
 		done := min(1, float64(bytes)/float64(p.total))
 		left := time.Duration((1/done - 1) * took * float64(time.Second)).Round(time.Second)
-		full := int(done * width)
-		line = fmt.Sprintf("[%-*s] %3.0f%% %s, %v left", width, hashes[:full], 100*done, line, left)
+		line = fmt.Sprintf("[%-*s] %3.0f%% %s, %v left", len(hashes), hashes[:int(done*float64(len(hashes)))], 100*done, line, left)
 	}
-	fmt.Fprintf(p.s.env.Err, "\r\x1b[K%s", line)
+	p.line(line)
+}
+
+// line draws any text.
+func (p *progress) line(text string) {
+	if p.s == nil {
+		return
+	}
+	p.last, p.drawn = time.Now(), true
+	columns, _ := p.s.env.Size()
+	if len(text) > columns-1 {
+		text = text[:columns-1]
+	}
+	fmt.Fprintf(p.s.env.Err, "\r\x1b[K%s", text)
 }
 
 const hashes = "####################"

@@ -21,7 +21,7 @@ func readCommands() []*command {
 			examples: []example{
 				{"get greeting", "print its value"},
 				{"get logo > logo.png", "any bytes, exactly"},
-				{"get greeting --version 1732480000000000", "the value that an earlier version had"},
+				{"get greeting --version $version", "the value that an earlier version had"},
 				{"get greeting --json", "with its version and expiry"},
 			},
 			build: func(f flags) func(*call) error {

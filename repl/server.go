@@ -7,9 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"time"
-
-	"kv/protocol/client"
-	"kv/repl/text"
 )
 
 func serverCommands() []*command {
@@ -197,8 +194,3 @@ func writeWhole(name string, write func(io.Writer) (int64, error)) (n int64, err
 	defer d.Close()
 	return n, d.Sync()
 }
-
-func (c *call) watch(interval time.Duration, count int) error { return errors.New("soon") }
-
-var _ = client.ErrClosed
-var _ = text.Null

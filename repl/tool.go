@@ -59,6 +59,12 @@ func toolCommands() []*command {
 			},
 			build: func(flags) func(*call) error { return (*call).completion },
 		},
+		{
+			name: "man", args: "FOLDER", min: 1, max: 1, where: kvcOnly,
+			short:    "Write the man pages into a folder.",
+			examples: []example{{"man ~/.local/share/man/man1", "then: man kvc, man kvc-set"}},
+			build:    func(flags) func(*call) error { return (*call).man },
+		},
 	}
 }
 

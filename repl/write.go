@@ -22,7 +22,7 @@ func writeCommands() []*command {
 				{"set greeting 'hello, world'", "any value"},
 				{"set logo - < logo.png", "any bytes, from stdin"},
 				{"set lock:db host-7 --if-absent --ttl 30s", "a lock: exit code 3 where somebody has it"},
-				{"set counter 8 --if-version 1732480000000000", "only if nobody changed it meanwhile"},
+				{"set counter 8 --if-version $version", "only if nobody changed it meanwhile"},
 				{"set -- -5 -7", "after --, nothing is an option"},
 			},
 			build: func(f flags) func(*call) error {
@@ -75,7 +75,7 @@ func writeCommands() []*command {
 			short: "Give a key the value that it had in an earlier version, and print the new version.",
 			long:  "It is a new version with the old value; where that version was a deletion, the key is deleted. A version that the server does not keep is exit code 1.",
 			examples: []example{
-				{"rollback config 1732480000000000", "a version as history prints it"},
+				{"rollback config $version", "a version as history prints it"},
 			},
 			build: func(flags) func(*call) error { return (*call).rollback },
 		},
