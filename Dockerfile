@@ -1,22 +1,24 @@
-# docker build -t kv --build-arg VERSION=$(git describe --tags --always) .
-# docker run -p 127.0.0.1:7070:7070 -v kv:/data kv --insecure
+# kvd and kvc, and nothing else: static binaries on an empty image, as a user without rights.
 #
-# Instead of --insecure, which lets in everyone who reaches the port, give it users and a certificate:
-# docs/operations.md says how.
-
+#   docker build -t kv .
+#   docker run --rm -p 127.0.0.1:7070:7070 -v kv-data:/data kv --data /data --insecure
+#
+# In a container, kvd has to listen on all addresses to be reached, and so asks who may connect: give it --auth-file, or
+# --insecure where the published port is for this machine alone, as above.
 FROM golang:1.26 AS build
-ARG VERSION=unknown
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
-RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$VERSION" -o /out/ ./cmd/... && mkdir /out/data
+ARG VERSION=unknown
+RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$VERSION" -o /out/ ./cmd/... \
+	&& mkdir /out/data
 
 FROM scratch
-COPY --from=build /out/kvd /out/kvc /usr/local/bin/
+COPY --from=build /out/kvd /out/kvc /
+# A folder that the user may write to; a volume that is mounted here takes its owner from it.
 COPY --from=build --chown=65532:65532 /out/data /data
 USER 65532:65532
-ENV PATH=/usr/local/bin KVD_LISTEN=:7070 KVD_DATA=/data
-VOLUME /data
+ENV KVD_LISTEN=:7070
 EXPOSE 7070
-ENTRYPOINT ["kvd"]
+ENTRYPOINT ["/kvd"]
