@@ -38,3 +38,35 @@ func TestNoWriteTakesEffectAfterClose(t *testing.T) {
 	}
 	require.Nil(t, s.Get([]byte("key")))
 }
+
+func TestClose(t *testing.T) {
+	s := openTest(t, Options{History: 1}, fullHash)
+	v := s.put(t, "key", "value")
+	s.put(t, "key", "newer")
+	require.NoError(t, s.Store.Close())
+	require.NoError(t, s.Store.Close(), "once more")
+	key := []byte("key")
+
+	_, err := s.Set(key, nil, SetOptions{})
+	require.ErrorIs(t, err, ErrReadOnly)
+	_, err = s.MSet(pairsOf("key", ""))
+	require.ErrorIs(t, err, ErrReadOnly)
+	_, _, err = s.Del([][]byte{key})
+	require.ErrorIs(t, err, ErrReadOnly)
+	_, _, err = s.Del(keysOf("key", "other"))
+	require.ErrorIs(t, err, ErrReadOnly)
+	_, _, err = s.Txn(nil, nil, []Op{{Kind: OpSet, Key: key}})
+	require.ErrorIs(t, err, ErrReadOnly)
+	_, err = s.Rollback(key, v)
+	require.ErrorIs(t, err, ErrReadOnly)
+
+	require.Equal(t, "newer", text(s.Get(key)))
+	require.Equal(t, "newer", text(s.MGet(nil, [][]byte{key})[0]))
+	require.Equal(t, []string{"newer", "value"}, s.past("key"))
+	results, _, err := s.Txn(nil, nil, []Op{{Kind: OpGet, Key: key}})
+	require.NoError(t, err)
+	require.Equal(t, "newer", text(results[0].Entry))
+	require.Len(t, scanAll(t, s.Session, ScanOptions{}), 1)
+	require.NoError(t, s.Flush())
+	require.EqualValues(t, 1, s.Stats().Keys)
+}

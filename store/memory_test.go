@@ -2,6 +2,9 @@ package store
 
 import (
 	"fmt"
+	"runtime"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -92,4 +95,193 @@ func TestRefusedWriteDoesNotDisturbOthers(t *testing.T) {
 	}
 	close(stop)
 	wg.Wait()
+}
+
+// TestAccountedMemoryIsReal compares what is accounted for with what the heap grows by.
+func TestAccountedMemoryIsReal(t *testing.T) {
+	n := 200_000
+	if raceEnabled {
+		n /= 8
+	}
+	tests := []struct {
+		name    string
+		options Options
+		fill    func(c *Session, key []byte, i int)
+	}{
+		{"16-byte keys, 32-byte values", Options{}, func(c *Session, key []byte, i int) {
+			c.Set(key, make([]byte, 32), SetOptions{})
+		}},
+		{"mixed values that expire", Options{}, func(c *Session, key []byte, i int) {
+			c.Set(key, make([]byte, i%500), SetOptions{TTL: 1 << 30})
+		}},
+		{"history", Options{History: 2}, func(c *Session, key []byte, i int) {
+			for j := range i % 5 {
+				c.Set(key, make([]byte, 10*j), SetOptions{})
+			}
+			if i%7 == 0 {
+				c.Del([][]byte{key})
+			}
+		}},
+		{"half of it deleted", Options{}, func(c *Session, key []byte, i int) {
+			c.Set(key, make([]byte, 32), SetOptions{})
+			if i%2 == 0 {
+				c.Del([][]byte{key})
+			}
+		}},
+		{"large values", Options{}, func(c *Session, key []byte, i int) {
+			if i%200 == 0 {
+				c.Set(key, make([]byte, 20_000+i), SetOptions{})
+			}
+		}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			before := heap()
+			s := openTest(t, test.options, fullHash)
+			var key []byte
+			for i := range n {
+				key = fmt.Appendf(key[:0], "key:%012d", i)
+				test.fill(s.Session, key, i)
+			}
+			accounted, grown := s.budget.used.Load(), heap()-before
+			t.Logf("%d MB accounted, %d MB in the heap", accounted>>20, grown>>20)
+			require.InEpsilon(t, grown, accounted, 0.05)
+			runtime.KeepAlive(s)
+		})
+	}
+}
+
+// heap returns the bytes of all live objects.
+func heap() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC() // what the first one's sweep had left
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// The allocator's sizes, learned from it, are those that it uses.
+func TestAllocated(t *testing.T) {
+	last := int64(0)
+	for n := range 70_000 {
+		size := allocated(n)
+		require.GreaterOrEqual(t, size, int64(n))
+		require.GreaterOrEqual(t, size, last)
+		last = size
+		if n%97 == 0 {
+			require.EqualValues(t, cap(append([]byte(nil), make([]byte, n)...)), size, "%d bytes", n)
+		}
+	}
+}
+
+// Out of memory changes nothing, and deletions always work.
+func TestOutOfMemoryChangesNothing(t *testing.T) {
+	for _, m := range masks {
+		for _, keep := range []int{0, 2} {
+			t.Run(fmt.Sprint(m.name, keep), func(t *testing.T) {
+				s := openTest(t, Options{History: keep}, m.mask)
+				s.budget.limit = s.budget.used.Load() + 20_000
+				n := 0
+				var err error
+				for ; err == nil; n++ {
+					_, err = s.Set(fmt.Append(nil, "key", n), make([]byte, 100), SetOptions{})
+				}
+				n--
+				require.ErrorIs(t, err, ErrOutOfMemory)
+				require.LessOrEqual(t, s.budget.used.Load(), s.budget.limit)
+				before := s.Stats()
+				require.EqualValues(t, n, before.Keys)
+				large := string(make([]byte, 1000))
+				_, err = s.Set([]byte("key0"), []byte(large), SetOptions{})
+				require.ErrorIs(t, err, ErrOutOfMemory)
+				_, err = s.MSet(pairsOf("key0", "small", "new", large))
+				require.ErrorIs(t, err, ErrOutOfMemory)
+				results, _, err := s.Txn(nil, nil, []Op{
+					{Kind: OpGet, Key: []byte("key0")},
+					{Kind: OpDel, Key: []byte("key0")},
+					{Kind: OpSet, Key: []byte("new"), Value: []byte(large)},
+				})
+				require.ErrorIs(t, err, ErrOutOfMemory)
+				require.Empty(t, results)
+				require.False(t, s.Reserve(10_000))
+				require.Equal(t, before, s.Stats())
+				require.NoError(t, s.Check())
+				require.Nil(t, s.Get([]byte("new")))
+				require.Equal(t, 100, s.Get([]byte("key0")).Len())
+
+				// What shrinks is taken, above the limit too.
+				s.budget.limit = 1
+				s.put(t, "key1", "")
+				_, err = s.MSet(pairsOf("key2", "", "key3", ""))
+				if keep == 0 {
+					require.NoError(t, err)
+				}
+				var keys [][]byte
+				for i := range n {
+					keys = append(keys, fmt.Append(nil, "key", i))
+				}
+				s.del(t, "key0")
+				existed, _, err := s.Del(keys)
+				require.NoError(t, err)
+				require.Equal(t, n-1, existed)
+				require.Zero(t, s.Stats().Keys)
+			})
+		}
+	}
+}
+
+// History goes before a write is refused: the oldest first, of whichever key.
+func TestOldestHistoryGoesFirst(t *testing.T) {
+	s := openTest(t, Options{History: 8}, fullHash)
+	value := strings.Repeat("v", 200)
+	var versions []uint64
+	for i := range 40 {
+		versions = append(versions, s.put(t, fmt.Sprint("key", i%5), value))
+	}
+	kept := func() (kept []bool) {
+		for i, v := range versions {
+			kept = append(kept, s.GetVersion(fmt.Append(nil, "key", i%5), v) != nil)
+		}
+		return kept
+	}
+	require.NotContains(t, kept(), false)
+	s.budget.limit = s.budget.used.Load()
+	gone := 0
+	for i := 0; s.Stats().History > 0; i++ {
+		_, err := s.Set(fmt.Append(nil, "new", i), []byte(value), SetOptions{})
+		require.NoError(t, err)
+		left := kept()
+		now := slices.Index(left, true)
+		require.NotContains(t, left[now:], false, "a newer version went before an older one")
+		require.GreaterOrEqual(t, now, gone)
+		gone = now
+	}
+	require.Equal(t, 35, gone)
+	var err error
+	for i := 0; err == nil; i++ {
+		_, err = s.Set(fmt.Append(nil, "more", i), []byte(value), SetOptions{})
+	}
+	require.ErrorIs(t, err, ErrOutOfMemory)
+	for i := range 5 {
+		require.NotNil(t, s.Get(fmt.Append(nil, "key", i)), "current versions stay")
+	}
+}
+
+// What others reserve is part of the limit.
+func TestReserve(t *testing.T) {
+	s := openTest(t, Options{History: 2}, fullHash)
+	for i := range 10 {
+		s.put(t, "key", strings.Repeat("v", 1000+i))
+	}
+	s.budget.limit = s.budget.used.Load() + 1000
+	used := s.Stats().MemoryBytes
+	require.True(t, s.Reserve(900))
+	require.EqualValues(t, used+900, s.Stats().MemoryBytes)
+	require.NoError(t, s.Check())
+	require.Equal(t, 3, len(s.past("key")))
+	require.True(t, s.Reserve(900), "history is given up for it")
+	require.Less(t, len(s.past("key")), 3)
+	require.False(t, s.Reserve(5000))
+	s.Release(1800)
+	require.LessOrEqual(t, s.Stats().MemoryBytes, used)
 }
