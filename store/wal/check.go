@@ -117,7 +117,10 @@ type inspected struct {
 }
 
 // span is a stretch of a file.
-type span struct{ from, to int64 }
+type span struct {
+	from, to int64
+	odd      bool // of a bad one: the checksum is right, so it was not torn
+}
 
 func inspect(fs vfs.FS, dir string) (*inspection, error) {
 	x := &inspection{fs: fs, dir: dir, report: Report{Dir: dir}}
@@ -223,21 +226,21 @@ func (g *inspected) walk(fr *frames, peek int, plausible func(off int64, body []
 			if n := len(g.good); n > 0 && g.good[n-1].to == off {
 				g.good[n-1].to = fr.off
 			} else {
-				g.good = append(g.good, span{off, fr.off})
+				g.good = append(g.good, span{from: off, to: fr.off})
 			}
 			continue
 		}
 		if err != nil && err != errBadFrame {
 			return err
 		}
-		next, err := fr.find(off+1, peek, plausible)
-		if err != nil {
-			return err
+		next, err2 := fr.find(off+1, peek, plausible)
+		if err2 != nil {
+			return err2
 		}
 		if n := len(g.bad); n > 0 && g.bad[n-1].to == off {
 			g.bad[n-1].to = next
 		} else {
-			g.bad = append(g.bad, span{off, next})
+			g.bad = append(g.bad, span{off, next, err == nil})
 		}
 		fr.off = next
 	}
@@ -357,16 +360,11 @@ func (x *inspection) logFrames(i int, g *inspected) error {
 			return (version == 0 || version > order) && synced <= g.h.base+off
 		}
 		err = g.walk(fr, recordHeader, plausible, func(off int64, body []byte) bool {
-			version, synced, ok := parseRecord(body)
+			n, ok := validRecord(body)
 			if !ok || !plausible(off, body) {
 				return false
 			}
-			var n int64
-			for b := body[recordHeader:]; version != 0 && len(b) > 0; n++ {
-				if _, b, ok = parseEntry(b); !ok {
-					return false
-				}
-			}
+			version, synced, _ := parseRecord(body)
 			g.proven = max(g.proven, synced-g.h.base)
 			if version != 0 {
 				order = version
@@ -384,13 +382,13 @@ func (x *inspection) logFrames(i int, g *inspected) error {
 		if n := len(g.bad); n > 0 && g.bad[n-1].to == have {
 			g.bad[n-1].to = g.end
 		} else {
-			g.bad = append(g.bad, span{have, g.end})
+			g.bad = append(g.bad, span{from: have, to: g.end})
 		}
 	}
 	// Behind what is proven, the first bad record of the last log is where it was torn.
 	if last {
 		for k, b := range g.bad {
-			if b.from >= g.proven {
+			if b.from >= g.proven && !b.odd {
 				x.report.Problems = append(x.report.Problems, Problem{File: g.name, Offset: b.from, Bytes: g.end - b.from, Torn: true, Detail: "no valid record"})
 				g.bad, g.end = g.bad[:k], b.from
 				break

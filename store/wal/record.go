@@ -162,6 +162,20 @@ func parseRecord(body []byte) (version uint64, synced int64, ok bool) {
 	return binary.BigEndian.Uint64(body), int64(binary.BigEndian.Uint64(body[8:])), true
 }
 
+// validRecord reports whether body is a record, and how many entries it has.
+func validRecord(body []byte) (entries int64, ok bool) {
+	version, _, ok := parseRecord(body)
+	if !ok || version == 0 {
+		return 0, ok
+	}
+	for b := body[recordHeader:]; len(b) > 0; entries++ {
+		if _, b, ok = parseEntry(b); !ok {
+			return 0, false
+		}
+	}
+	return entries, true
+}
+
 // rawEntry is an encoded entry, its key and value within the body that it was read from.
 type rawEntry struct {
 	key, value []byte

@@ -97,7 +97,16 @@ func (l *Log) resume(r *recovery, p plan) error {
 	if r.proven == r.end {
 		return l.begin(r.seq+1, r.base+r.end, nil)
 	}
-	return l.begin(r.seq+1, r.base+r.proven, func() error { return r.unproven(&l.f.enc, l.writeOut) })
+	g, err := r.openLog(r.seq)
+	if err != nil {
+		return err
+	}
+	defer g.f.Close()
+	g.fr.off, g.fr.end = r.proven, r.end
+	if _, err := g.fr.next(); err != nil {
+		r.proven = headerSize // no record begins there; this log did not write it so
+	}
+	return l.begin(r.seq+1, r.base+r.proven, func() error { return r.unproven(g.fr, &l.f.enc, l.writeOut) })
 }
 
 // clear removes files that are no longer needed. That one stays is no harm: the next start tries again.
@@ -255,9 +264,10 @@ func (r *recovery) readLast(g *openLog, router *router) error {
 
 // judge decides whether the bad record at r.end is a torn tail, and returns an error if it is not.
 func (r *recovery) judge(g *openLog) error {
+	order := r.order
 	plausible := func(off int64, body []byte) bool {
 		version, synced, _ := parseRecord(body)
-		return (version == 0 || version > r.order) && synced <= r.base+off
+		return (version == 0 || version > order) && synced <= r.base+off
 	}
 	for from := r.end + 1; ; {
 		off, err := g.fr.find(from, recordHeader, plausible)
@@ -272,7 +282,13 @@ func (r *recovery) judge(g *openLog) error {
 		if err != nil {
 			return err
 		}
-		if _, synced, _ := parseRecord(body); synced > r.base+r.end {
+		if _, ok := validRecord(body); !ok {
+			from = off + 1
+			continue
+		}
+		version, synced, _ := parseRecord(body)
+		order = max(order, version)
+		if synced > r.base+r.end {
 			return r.damage(r.name, r.end, fmt.Sprintf("no valid record, though the one at offset %d says that the log was on disk up to offset %d", off, synced-r.base))
 		}
 		from = g.fr.off
@@ -353,17 +369,8 @@ func copyInto(w io.Writer, r io.ReaderAt, from, to int64) error {
 }
 
 // unproven adds the records that are valid but not proven to be on disk to the log that is being begun.
-func (r *recovery) unproven(enc *encoder, out func() error) error {
-	f, err := r.fs.Open(filepath.Join(r.dir, r.name))
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	fr, _, err := openFrames(f, magicLog)
-	if err != nil {
-		return err
-	}
-	fr.off, fr.end = r.proven, r.end
+func (r *recovery) unproven(fr *frames, enc *encoder, out func() error) error {
+	fr.off = r.proven
 	for {
 		body, err := fr.next()
 		if err == io.EOF {

@@ -1,0 +1,209 @@
+package wal_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"kv/store"
+	"kv/store/vfs/vfstest"
+	"kv/store/wal"
+)
+
+// source is what a backup is taken of.
+type source interface {
+	store.Journal
+	Attach(wal.Walker)
+	Backup(ctx context.Context, w io.Writer) (version uint64, size int64, err error)
+}
+
+// A backup taken while sessions write is the state after a prefix of the writes: no transaction is in it in part.
+func TestBackup(t *testing.T) {
+	sources := map[string]func() source{
+		"log": func() source {
+			l, err := wal.Open(wal.Options{FS: vfstest.NewMem(), Dir: "/data", Logger: quiet, RotateBytes: 2000})
+			require.NoError(t, err)
+			t.Cleanup(func() { require.NoError(t, l.Close()) })
+			return l
+		},
+		"memory": func() source { return wal.NewMemory() },
+	}
+	for name, open := range sources {
+		t.Run(name, func(t *testing.T) {
+			for seed := range soakSeeds(t, 20) {
+				j := open()
+				st, err := store.Open(store.Options{Journal: j})
+				require.NoError(t, err)
+				j.Attach(st)
+				l := &ledger{writes: map[uint64]map[string]string{}}
+				var wg sync.WaitGroup
+				for id := range 3 {
+					wg.Go(func() {
+						if err := l.work(st, id, 300, rand.New(rand.NewPCG(uint64(seed), uint64(id)))); err != nil {
+							t.Error(err)
+						}
+					})
+				}
+				type taken struct {
+					data          []byte
+					version, size uint64
+				}
+				var backups []taken
+				for range 4 {
+					var b bytes.Buffer
+					version, size, err := j.Backup(context.Background(), &b)
+					require.NoError(t, err)
+					backups = append(backups, taken{b.Bytes(), version, uint64(size)})
+				}
+				wg.Wait()
+				for _, b := range backups {
+					require.EqualValues(t, len(b.data), b.size)
+					m := vfstest.NewMem()
+					m.WriteFile("/backup", b.data)
+					report, err := wal.Restore(m, "/backup", "/data")
+					require.NoError(t, err)
+					require.Equal(t, b.version, report.Version)
+					state, _, err := recovered(m, wal.Options{})
+					require.NoError(t, err)
+					require.Equal(t, l.at(b.version), state, "the state at version %d", b.version)
+				}
+				require.NoError(t, st.Close())
+			}
+		})
+	}
+}
+
+func TestRestoreRefuses(t *testing.T) {
+	n := mustStart(t, vfstest.NewMem(), wal.Options{}, store.Options{})
+	for i := range 20 {
+		n.set(t, fmt.Sprint(i), "value")
+	}
+	var b bytes.Buffer
+	_, _, err := n.log.Backup(context.Background(), &b)
+	require.NoError(t, err)
+	require.NoError(t, n.stop())
+
+	restore := func(data []byte, dir string) error {
+		m := vfstest.NewMem()
+		m.WriteFile("/backup", data)
+		m.WriteFile("/used/log-0000000000000001", nil)
+		_, err := wal.Restore(m, "/backup", dir)
+		if err != nil && dir != "/used" {
+			_, err := m.List(dir)
+			require.Error(t, err, "a folder was made of a bad backup")
+		}
+		return err
+	}
+	require.NoError(t, restore(b.Bytes(), "/data"))
+	require.ErrorContains(t, restore(b.Bytes(), "/used"), "holds a store already")
+	for i := range b.Len() {
+		require.Error(t, restore(b.Bytes()[:i], "/data"), "cut to %d bytes", i)
+		bad := bytes.Clone(b.Bytes())
+		bad[i] ^= 0x10
+		require.Error(t, restore(bad, "/data"), "byte %d", i)
+	}
+	require.ErrorContains(t, restore(append(b.Bytes(), 0), "/data"), "not a whole backup")
+}
+
+func TestBackupChunks(t *testing.T) {
+	n := mustStart(t, vfstest.NewMem(), wal.Options{}, store.Options{})
+	defer func() { require.NoError(t, n.stop()) }()
+	for i := range 1000 {
+		n.set(t, fmt.Sprint(i), fmt.Sprintf("%01000d", i))
+	}
+	b := wal.NewBackups(n.log, 1000, time.Minute)
+	defer b.Close()
+
+	var all []byte
+	first, chunk, err := b.Backup(0)
+	require.NoError(t, err)
+	all = append(all, chunk...)
+	_, _, err = b.Backup(0)
+	require.ErrorIs(t, err, wal.ErrBackupBusy)
+	for handle := first; handle != 0; {
+		used := handle
+		handle, chunk, err = b.Backup(used)
+		require.NoError(t, err)
+		require.LessOrEqual(t, len(chunk), 1000)
+		all = append(all, chunk...)
+		_, _, err = b.Backup(used)
+		require.ErrorIs(t, err, wal.ErrNoBackup, "each chunk is given out once")
+	}
+	m := vfstest.NewMem()
+	m.WriteFile("/backup", all)
+	report, err := wal.VerifyBackup(m, "/backup")
+	require.NoError(t, err)
+	require.EqualValues(t, 1000, report.Files[0].Entries)
+
+	// One that nobody reads any more makes room for the next.
+	idle := wal.NewBackups(n.log, 1000, time.Millisecond)
+	defer idle.Close()
+	_, _, err = idle.Backup(0)
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		_, _, err := n.log.Backup(context.Background(), io.Discard)
+		return err == nil
+	}, time.Minute, time.Millisecond)
+}
+
+// A reader that is slower than the writers ends its backup, not the server's memory.
+func TestBackupSlow(t *testing.T) {
+	n := mustStart(t, vfstest.NewMem(), wal.Options{Sync: wal.Never, SnapshotBytes: -1}, store.Options{})
+	defer func() { require.NoError(t, n.stop()) }()
+	for i := range 1000 {
+		n.set(t, fmt.Sprint(i), fmt.Sprintf("%01000d", i))
+	}
+	r, w := io.Pipe()
+	done := make(chan error)
+	go func() {
+		_, _, err := n.log.Backup(context.Background(), w)
+		done <- err
+	}()
+	_, err := io.ReadFull(r, make([]byte, 10)) // it has begun
+	require.NoError(t, err)
+	for range 80 {
+		n.set(t, "key", string(make([]byte, 1<<20)))
+	}
+	go io.Copy(io.Discard, r)
+	require.ErrorIs(t, <-done, wal.ErrBackupSlow)
+}
+
+// A snapshot that is cancelled, or whose disk fails, leaves nothing behind, and the log goes on.
+func TestSnapshotFails(t *testing.T) {
+	mem := vfstest.NewMem()
+	inject := &vfstest.Inject{FS: mem}
+	n := mustStart(t, inject, wal.Options{SnapshotBytes: -1}, store.Options{})
+	n.set(t, "a", "1")
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_, _, err := n.log.Snapshot(ctx)
+	require.ErrorIs(t, err, context.Canceled)
+	broken := errors.New("broken")
+	inject.Before = func(_ int64, op, name string) error {
+		if bytes.Contains([]byte(name), []byte("snapshot")) && op == "write" {
+			return broken
+		}
+		return nil
+	}
+	_, _, err = n.log.Snapshot(context.Background())
+	require.ErrorIs(t, err, broken)
+	require.NoError(t, n.log.Failed())
+	names, err := mem.List("/data")
+	require.NoError(t, err)
+	require.NotContains(t, fmt.Sprint(names), "snapshot")
+	inject.Before = nil
+	_, _, err = n.log.Snapshot(context.Background())
+	require.NoError(t, err)
+	require.NoError(t, n.stop())
+	state, _, err := recovered(mem, wal.Options{})
+	require.NoError(t, err)
+	require.Equal(t, map[string]string{"a": "1"}, state)
+}

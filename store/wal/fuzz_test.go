@@ -1,0 +1,107 @@
+package wal
+
+import (
+	"io"
+	"log/slog"
+	"testing"
+
+	"kv/store"
+	"kv/store/vfs/vfstest"
+)
+
+// framed makes a file of the pieces of data, each a byte of length (of which the highest bit says that the piece comes as it
+// is, without a frame around it) and that many bytes: so that what is behind the checksums is fuzzed too.
+func framed(h header, data []byte) []byte {
+	enc := encoder{seed: h.seed()}
+	enc.buf = h.append(nil)
+	for len(data) > 0 {
+		n := min(int(data[0]&0x7f), len(data)-1)
+		piece := data[1 : 1+n]
+		if data[0]&0x80 != 0 {
+			enc.buf = append(enc.buf, piece...)
+		} else {
+			enc.frame(piece)
+		}
+		data = data[1+n:]
+	}
+	return enc.buf
+}
+
+// read recovers, checks and repairs a folder of these files. Nothing may panic, and after the repair it must start.
+func read(t *testing.T, files map[string][]byte) {
+	m := vfstest.NewMem()
+	for name, data := range files {
+		m.WriteFile("/data/"+name, data)
+	}
+	recover := func(m *vfstest.Mem) error {
+		l, err := Open(Options{FS: m, Dir: "/data", Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		_, err = l.Replay(func(uint64, []*store.Entry) {})
+		return err
+	}
+	report, err := Check(m, "/data")
+	if err == nil {
+		if got := recover(m.Crash(100, nil)); (got != nil) != report.Damaged() {
+			t.Fatalf("check finds %v, recovery %v", report.Problems, got)
+		}
+	} else if recover(m) == nil {
+		t.Fatalf("check fails with %v, recovery does not", err)
+	} else {
+		return
+	}
+	if _, err := Repair(m, "/data"); err != nil {
+		t.Logf("repair: %v", err)
+		return
+	}
+	if err := recover(m); err != nil {
+		t.Fatalf("after the repair: %v", err)
+	}
+}
+
+func record(version byte, entries ...byte) []byte {
+	b := append([]byte{0, 0, 0, 0, 0, 0, 0, version, 0, 0, 0, 0, 0, 0, 0, 36}, entries...)
+	return append([]byte{byte(len(b))}, b...)
+}
+
+func FuzzLog(f *testing.F) {
+	entry := []byte{0, 0, 0, 0, 1, 0, 0, 0, 1, 'k', 'v'}
+	gone := []byte{1, 0, 0, 0, 1, 0, 0, 0, 0, 'k'}
+	lock := []byte{2, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9, 'l', 'v'}
+	one, two, three := record(1, entry...), record(2, gone...), record(3, append(entry, lock...)...)
+	f.Add(one, false)
+	f.Add(append(append(append([]byte{}, one...), two...), three...), true)
+	f.Add(append(append(append([]byte{}, one...), 0x83, 1, 2, 3), three...), false)
+	f.Add(append(append([]byte{}, one...), record(0)...), false)
+	f.Fuzz(func(t *testing.T, data []byte, sealed bool) {
+		h := header{magicLog, 7, 1, 0}
+		files := map[string][]byte{logName(1): framed(h, data)}
+		if sealed {
+			next := header{magicLog, 7, 2, int64(len(files[logName(1)]))}
+			files[logName(2)] = next.append(nil)
+		}
+		read(t, files)
+		read(t, map[string][]byte{logName(1): data})
+	})
+}
+
+func FuzzSnapshot(f *testing.F) {
+	block := []byte{kindBlock, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 1, 0, 0, 0, 1, 'k', 'v'}
+	tail := append([]byte{kindTail}, block[1:]...)
+	end := func(entries, blocks byte) []byte {
+		return []byte{kindTrailer, 0, 0, 0, 0, 0, 0, 0, entries, 0, 0, 0, 0, 0, 0, 0, blocks, 0, 0, 0, 0, 0, 0, 0, 9}
+	}
+	piece := func(b []byte) []byte { return append([]byte{byte(len(b))}, b...) }
+	f.Add(append(piece(block), piece(end(1, 1))...))
+	f.Add(append(append(piece(block), piece(tail)...), piece(end(2, 2))...))
+	f.Add(append(piece(block), piece(end(1, 2))...))
+	f.Add(piece(end(0, 0)))
+	f.Add(piece(block))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		log := header{magicLog, 7, 3, 0}.append(nil)
+		read(t, map[string][]byte{snapshotName(3): framed(header{magicSnapshot, 7, 3, 0}, data), logName(3): log})
+		read(t, map[string][]byte{snapshotName(3): data, logName(3): log})
+	})
+}
