@@ -160,22 +160,34 @@ func (b *bucket) find(tag uint8, key []byte) (int, *Entry) {
 	if b == nil {
 		return -1, nil
 	}
-	entries := b.inline()
+	n := int(b.meta & countMask)
 	x := b.tags ^ uint64(tag)*lowBits
 	for m := (x - lowBits) &^ x & highBits; m != 0; m &= m - 1 {
 		i := bits.TrailingZeros64(m) >> 3
-		if i >= len(entries) {
+		if i >= n {
 			break
 		}
-		if entries[i].is(key) {
-			return i, entries[i]
+		if e := b.at(i); e.is(key) {
+			return i, e
 		}
 	}
-	if ext := b.ext(); ext != nil {
-		for i, e := range ext.entries {
-			if ext.tags[i] == tag && e.is(key) {
-				return bucketWidth + i, e
-			}
+	if b.meta&kindExtended != 0 {
+		return b.ext().find(tag, key)
+	}
+	return -1, nil
+}
+
+// at returns entry i, which stands behind the header.
+func (b *bucket) at(i int) *Entry {
+	// Safe: as in inline.
+	return *(**Entry)(unsafe.Add(unsafe.Pointer(b), bucketHeader+i*pointerSize))
+}
+
+// find is bucket.find for the entries of an extension.
+func (x *extension) find(tag uint8, key []byte) (int, *Entry) {
+	for i, e := range x.entries {
+		if x.tags[i] == tag && e.is(key) {
+			return bucketWidth + i, e
 		}
 	}
 	return -1, nil
