@@ -41,6 +41,7 @@ Every flag is also an environment variable: --max-memory is KVD_MAX_MEMORY. The 
 	root.SetVersionTemplate("kvd {{.Version}}\n")
 	o.define(root.Flags())
 	root.AddCommand(tokenCommand())
+	root.AddCommand(dataCommands()...)
 	return root
 }
 

@@ -56,6 +56,7 @@ func serve(ctx context.Context, o options, log *slog.Logger) (err error) {
 		Accounts:       sec.accounts,
 		MemoryLimit:    int64(o.maxMemory),
 		Snapshots:      data.snapshots(),
+		Backups:        data.backups(),
 		Logger:         log,
 		Name:           "kvd " + version,
 	})

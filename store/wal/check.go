@@ -47,6 +47,14 @@ func (r Report) Damaged() bool {
 	return false
 }
 
+// Entries returns how many values and deletions the files hold.
+func (r Report) Entries() (n int64) {
+	for _, f := range r.Files {
+		n += f.Entries
+	}
+	return n
+}
+
 // WriteTo writes the report for a person.
 func (r Report) WriteTo(w io.Writer) (int64, error) {
 	var n int64

@@ -390,9 +390,10 @@ func (l *Log) fail(cause error) {
 	l.failed = err
 	l.mu.Unlock()
 	l.refuse(err)
-	l.o.Logger.Error("the log failed: no more writes until a restart", "dir", l.o.Dir, "err", cause)
 	if l.o.Failed != nil {
 		l.o.Failed(err)
+	} else {
+		l.o.Logger.Error("the log failed: no more writes until a restart", "dir", l.o.Dir, "err", cause)
 	}
 }
 
