@@ -105,7 +105,9 @@ func TestDistribution(t *testing.T) {
 	buckets := segments * slotCount
 	require.Less(t, largest, int32(3*bucketWidth))
 	require.Less(t, float64(overflowing), 0.1*float64(buckets))
-	require.InDelta(t, 4.3, float64(n)/float64(buckets), 0.6, "keys to a bucket, between 3 after a split and 6 before the next")
+	// Between 3 keys to a bucket after a split and 6 before the next; segments of one size tend to split together.
+	require.Greater(t, float64(n)/float64(buckets), 2.5)
+	require.LessOrEqual(t, float64(n)/float64(buckets), 6.0)
 	t.Logf("%d keys: %d segments, %.2f keys to a bucket, %d at most, %.2f %% overflow",
 		n, segments, float64(n)/float64(buckets), largest, 100*float64(overflowing)/float64(buckets))
 }
