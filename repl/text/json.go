@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"unicode"
 	"unicode/utf16"
@@ -120,6 +121,13 @@ func loneSurrogate(src []byte) bool {
 // ParseJSONRecord reads a line of JSON Lines: an object with "key", "value" and, where it expires, "expiry". What else is
 // in it is ignored.
 func ParseJSONRecord(line []byte) (Record, error) {
+	if rec, ok := parseOwnJSON(line); ok {
+		return rec, nil
+	}
+	return parseAnyJSON(line)
+}
+
+func parseAnyJSON(line []byte) (Record, error) {
 	var o struct {
 		Key    *jsonBytes `json:"key"`
 		Value  *jsonBytes `json:"value"`
@@ -136,9 +144,55 @@ func ParseJSONRecord(line []byte) (Record, error) {
 	}
 	rec := Record{Key: o.Key.b, Value: o.Value.b}
 	if o.Expiry != nil {
-		rec.Expiry = *o.Expiry
+		if rec.Expiry = *o.Expiry; rec.Expiry == 0 || rec.Expiry > math.MaxInt64 {
+			return Record{}, fmt.Errorf(`an "expiry" of %d: it is a time in Unix milliseconds, or null`, rec.Expiry)
+		}
 	}
 	return rec, nil
+}
+
+// parseOwnJSON reads a line as AppendJSONTo writes it, where the strings need no decoding: what most of an export is. It
+// takes a tenth of the time; anything else is for the real decoder.
+func parseOwnJSON(line []byte) (rec Record, ok bool) {
+	rest, ok := bytes.CutPrefix(line, []byte(`{"key":"`))
+	if !ok {
+		return rec, false
+	}
+	key, rest, ok := bytes.Cut(rest, []byte(`","value":"`))
+	if !ok || !verbatim(key) {
+		return rec, false
+	}
+	value, rest, ok := bytes.Cut(rest, []byte(`","version":`))
+	if !ok || !verbatim(value) {
+		return rec, false
+	}
+	version, rest, ok := bytes.Cut(rest, []byte(`,"expiry":`))
+	if _, err := strconv.ParseUint(string(version), 10, 64); !ok || err != nil {
+		return rec, false
+	}
+	expiry, ok := bytes.CutSuffix(rest, []byte{'}'})
+	if !ok {
+		return rec, false
+	}
+	if string(expiry) != "null" {
+		var err error
+		if rec.Expiry, err = parseExpiry(expiry); err != nil || expiry[0] == '0' {
+			return rec, false
+		}
+	}
+	both := append(append(make([]byte, 0, len(key)+len(value)), key...), value...)
+	rec.Key, rec.Value = both[:len(key):len(key)], both[len(key):]
+	return rec, true
+}
+
+// verbatim reports whether b, between quotes, is a JSON string that stands for itself.
+func verbatim(b []byte) bool {
+	for _, c := range b {
+		if c < ' ' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return utf8.Valid(b)
 }
 
 // JSONRecord reads the next line as ParseJSONRecord does. After a *SyntaxError the next call goes on with the next line.
