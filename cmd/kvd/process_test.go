@@ -36,9 +36,12 @@ type process struct {
 }
 
 // start runs kvd on a free port and waits until it serves.
-func start(t *testing.T, args ...string) *process {
+func start(t *testing.T, args ...string) *process { return startBinary(t, "kvd", args...) }
+
+// startBinary is start with another binary, or a script that runs kvd.
+func startBinary(t *testing.T, name string, args ...string) *process {
 	p := &process{t: t, lines: make(chan map[string]any, 1000)}
-	p.cmd = exec.Command("kvd", append([]string{"--listen", "127.0.0.1:0"}, args...)...)
+	p.cmd = exec.Command(name, append([]string{"--listen", "127.0.0.1:0"}, args...)...)
 	stderr, err := p.cmd.StderrPipe()
 	require.NoError(t, err)
 	require.NoError(t, p.cmd.Start())

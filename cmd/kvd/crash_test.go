@@ -1,0 +1,238 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"kv/protocol"
+	"kv/protocol/client"
+)
+
+// TestKill kills the server again and again while it is written to and takes snapshots: no acknowledged write is lost, and
+// each transaction is there whole or not at all. KV_SOAK_KILLS says how often; few times without it.
+func TestKill(t *testing.T) {
+	kills := 4
+	if s := os.Getenv("KV_SOAK_KILLS"); s != "" {
+		var err error
+		kills, err = strconv.Atoi(s)
+		require.NoError(t, err)
+	}
+	const writers = 8
+	dir := t.TempDir()
+	var acked, sent [writers]atomic.Int64
+	key := func(i int, half string) []byte { return []byte(fmt.Sprint(i, half)) }
+	verify := func(p *process) {
+		c := p.mustDial(client.Options{})
+		for i := range writers {
+			v, err := c.MGet(t.Context(), key(i, "a"), key(i, "b"))
+			require.NoError(t, err)
+			require.Equal(t, string(v[0].Data), string(v[1].Data), "a transaction in part")
+			n := int64(0)
+			if len(v[0].Data) > 0 {
+				n, err = strconv.ParseInt(string(bytes.TrimLeft(v[0].Data, "x")), 10, 64)
+				require.NoError(t, err)
+			}
+			require.GreaterOrEqual(t, n, acked[i].Load(), "writer %d: an acknowledged write is lost", i)
+			require.LessOrEqual(t, n, sent[i].Load())
+			sent[i].Store(n)
+			acked[i].Store(n)
+		}
+	}
+	for round := range kills {
+		p := start(t, "--data", dir, "--sync", "always", "--history", "2")
+		verify(p)
+		var wg sync.WaitGroup
+		var left atomic.Int64 // acknowledgements until the kill
+		left.Store(1 + rand.Int64N(1500))
+		var conns []*client.Client
+		for range writers + 1 {
+			conns = append(conns, p.mustDial(client.Options{}))
+		}
+		for i := range writers {
+			wg.Go(func() {
+				for {
+					n := sent[i].Add(1)
+					value := fmt.Appendf(bytes.Repeat([]byte("x"), rand.IntN(3000)), "%d", n)
+					_, err := conns[i].MSet(t.Context(), protocol.Pair{Key: key(i, "a"), Value: value}, protocol.Pair{Key: key(i, "b"), Value: value})
+					if err != nil {
+						return
+					}
+					acked[i].Store(n)
+					if left.Add(-1) == 0 {
+						p.cmd.Process.Kill()
+					}
+				}
+			})
+		}
+		if round%2 == 1 {
+			wg.Go(func() {
+				for {
+					if _, err := conns[writers].Snapshot(t.Context()); err != nil {
+						return
+					}
+				}
+			})
+		}
+		wg.Wait()
+		p.cmd.Wait()
+	}
+	p := start(t, "--data", dir, "--sync", "always")
+	verify(p)
+	p.stop(os.Interrupt)
+}
+
+// TestFileCantGrow: the disk refuses to let a file grow, as one that is full does. Writes are refused, reads and the pages go
+// on, and after a restart all that was acknowledged is there.
+func TestFileCantGrow(t *testing.T) {
+	dir := t.TempDir()
+	kvd, err := exec.LookPath("kvd")
+	require.NoError(t, err)
+	limited := filepath.Join(t.TempDir(), "kvd")
+	require.NoError(t, os.WriteFile(limited, fmt.Appendf(nil, "#!/bin/sh\nulimit -f 200\nexec %s \"$@\"\n", kvd), 0o755))
+	p := startBinary(t, limited, "--data", dir, "--sync", "always", "--http", "127.0.0.1:0")
+	c := p.mustDial(client.Options{})
+	acked := 0
+	for {
+		_, err = c.Set(t.Context(), protocol.Set{Key: []byte(fmt.Sprint(acked)), Value: make([]byte, 10_000)})
+		if err != nil {
+			break
+		}
+		acked++
+	}
+	require.ErrorIs(t, err, protocol.ErrUnavailable)
+	require.ErrorContains(t, err, "file too large")
+	require.Greater(t, acked, 5)
+	p.await("the data folder failed")
+	_, err = c.Set(t.Context(), protocol.Set{Key: []byte("k")})
+	require.ErrorIs(t, err, protocol.ErrUnavailable)
+	_, err = c.Get(t.Context(), []byte("0"))
+	require.NoError(t, err)
+	status, body := p.get("/readyz")
+	require.Equal(t, http.StatusServiceUnavailable, status, body)
+	p.cmd.Process.Kill()
+	p.cmd.Wait()
+
+	p = start(t, "--data", dir)
+	c = p.mustDial(client.Options{})
+	for i := range acked {
+		_, err := c.Get(t.Context(), []byte(fmt.Sprint(i)))
+		require.NoError(t, err, "key %d of %d", i, acked)
+	}
+	p.stop(os.Interrupt)
+}
+
+// run runs kvd and returns what it prints, and its exit code.
+func run(t *testing.T, args ...string) (output string, code int) {
+	out, err := exec.Command("kvd", args...).CombinedOutput()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return string(out), exit.ExitCode()
+	}
+	require.NoError(t, err)
+	return string(out), 0
+}
+
+// TestDamage: a damaged folder is refused with the command that repairs it, and that does.
+func TestDamage(t *testing.T) {
+	dir := t.TempDir()
+	p := start(t, "--data", dir)
+	c := p.mustDial(client.Options{})
+	for _, k := range []string{"first", "second", "third"} {
+		_, err := c.Set(t.Context(), protocol.Set{Key: []byte(k), Value: []byte(k)})
+		require.NoError(t, err)
+	}
+	out, code := run(t, "check", dir)
+	require.Equal(t, 2, code)
+	require.Contains(t, out, "in use by another process")
+	p.stop(os.Interrupt)
+	out, code = run(t, "check", dir)
+	require.Zero(t, code, out)
+	require.Contains(t, out, "3 records")
+	require.Contains(t, out, "all of it can be read")
+
+	name := filepath.Join(dir, "log-0000000000000001")
+	data, err := os.ReadFile(name)
+	require.NoError(t, err)
+	at := bytes.Index(data, []byte("second"))
+	data[at] ^= 1
+	require.NoError(t, os.WriteFile(name, data, 0o600))
+
+	out, code = run(t, "--listen", "127.0.0.1:0", "--data", dir)
+	require.Equal(t, 2, code)
+	require.Contains(t, out, "kvd repair "+dir)
+	out, code = run(t, "check", dir)
+	require.Equal(t, 1, code)
+	require.Contains(t, out, "damaged")
+	out, code = run(t, "repair", dir)
+	require.Zero(t, code, out)
+	require.Contains(t, out, "log-0000000000000001.damaged-1")
+	kept, err := os.ReadFile(name + ".damaged-1")
+	require.NoError(t, err)
+	require.Equal(t, data, kept)
+
+	p = start(t, "--data", dir)
+	c = p.mustDial(client.Options{})
+	for k, want := range map[string]error{"first": nil, "second": protocol.ErrNotFound, "third": nil} {
+		_, err := c.Get(t.Context(), []byte(k))
+		require.ErrorIs(t, err, want, k)
+	}
+	p.stop(os.Interrupt)
+}
+
+// TestBackupAndRestore: a backup that is taken while transactions go on has each whole.
+func TestBackupAndRestore(t *testing.T) {
+	p := start(t, "--data", t.TempDir())
+	c := p.mustDial(client.Options{})
+	large := bytes.Repeat([]byte("v"), 10_000)
+	for i := range 300 {
+		_, err := c.Set(t.Context(), protocol.Set{Key: fmt.Append(nil, i), Value: large})
+		require.NoError(t, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	writer := p.mustDial(client.Options{})
+	wg.Go(func() {
+		for i := 0; ctx.Err() == nil; i++ {
+			n := fmt.Append(nil, i)
+			writer.MSet(t.Context(), protocol.Pair{Key: []byte("a"), Value: n}, protocol.Pair{Key: []byte("b"), Value: n})
+		}
+	})
+	file := filepath.Join(t.TempDir(), "kv.backup")
+	f, err := os.Create(file)
+	require.NoError(t, err)
+	size, err := c.Backup(t.Context(), f)
+	require.NoError(t, err)
+	require.Greater(t, size, int64(3_000_000))
+	require.NoError(t, f.Close())
+	cancel()
+	wg.Wait()
+	p.stop(os.Interrupt)
+
+	dir := filepath.Join(t.TempDir(), "restored")
+	out, code := run(t, "restore", file, dir)
+	require.Zero(t, code, out)
+	require.Contains(t, out, "restored ")
+	out, code = run(t, "restore", file, dir)
+	require.Equal(t, 2, code)
+	require.Contains(t, out, "holds a store already")
+	p = start(t, "--data", dir)
+	c = p.mustDial(client.Options{})
+	v, err := c.MGet(t.Context(), []byte("a"), []byte("b"), []byte("299"))
+	require.NoError(t, err)
+	require.Equal(t, string(v[0].Data), string(v[1].Data))
+	require.Equal(t, large, v[2].Data)
+	p.stop(os.Interrupt)
+}
