@@ -27,15 +27,20 @@ type conn struct {
 	// The goroutine's alone.
 	session *store.Session
 	access  access
-	fd      int   // the socket, while onReadable runs; -1: it is not at hand
-	end     error // not nil: the connection has ended, with this
-	final   bool  // the server drains, and this connection has been told
-	solo    bool  // flushing failed once: answer request by request
-	sent    bool  // an answer was sent since the last read
-	inbox   inbox
+	fd      int    // the socket, while onReadable runs; -1: it is not at hand
+	end     error  // not nil: the connection has ended, with this
+	final   bool   // the server drains, and this connection has been told
+	solo    bool   // flushing failed once: answer request by request
+	sent    bool   // an answer was sent since the last read
+	inbox   *inbox // an unfinished frame; nil: there is none
 
 	// Written by the goroutine alone, read by anyone.
 	bytesIn, bytesOut atomic.Uint64
+
+	// The server's, guarded by its mutex: how many bytes had come when it looked last, and whether it had the connection
+	// settle since.
+	lastIn  uint64
+	settled bool
 }
 
 // Why a connection ended, where it is not an error of the network.
@@ -65,11 +70,11 @@ func newConn(s *Server, nc net.Conn) *conn {
 
 // serve runs the connection's whole life.
 func (c *conn) serve() {
-	defer c.server.forget(c)
-	defer c.nc.Close()
 	if t, ok := c.nc.(*tls.Conn); ok {
 		if err := c.handshake(t); err != nil {
 			c.log(slog.LevelWarn, "TLS handshake failed", "error", err)
+			c.nc.Close()
+			c.server.forget(c)
 			return
 		}
 	}
@@ -77,10 +82,21 @@ func (c *conn) serve() {
 		c.access = accessWrite
 	}
 	c.session = c.server.config.Store.Session()
+	c.live()
+}
+
+// live runs the connection until it has ended. When it has nothing to do for a while it goes on in a new goroutine: a stack
+// that has grown while requests were answered never gets as small again as a new one is.
+func (c *conn) live() {
 	c.run()
+	if c.end == nil {
+		go c.live()
+		return
+	}
 	c.session.Close()
-	c.inbox.drop(c.server)
 	c.ended()
+	c.nc.Close()
+	c.server.forget(c)
 }
 
 func (c *conn) handshake(t *tls.Conn) error {
@@ -91,18 +107,19 @@ func (c *conn) handshake(t *tls.Conn) error {
 	return t.SetReadDeadline(time.Time{})
 }
 
-// run reads and answers until the connection has ended. It keeps the stack shallow for the wait, which is most of the
-// connection's life.
+// run reads and answers until the connection has ended, or is to settle. It keeps the stack shallow for the wait, which is
+// most of the connection's life.
 func (c *conn) run() {
-	if raw := rawConn(c.nc); raw != nil {
-		for c.end == nil {
-			if err := raw.Read(c.onReadable); err != nil {
-				c.waited(err)
-			}
-		}
+	raw := rawConn(c.nc)
+	if raw == nil {
+		c.runStream()
 		return
 	}
-	c.runStream()
+	for c.end == nil {
+		if err := raw.Read(c.onReadable); err != nil && c.waited(err) {
+			return
+		}
+	}
 }
 
 // readable reads what has come, answers it, and returns false to wait for more; true: the connection has ended. It goes
@@ -111,7 +128,7 @@ func (c *conn) readable(fd uintptr) bool {
 	w := takeWorkspace()
 	defer w.give()
 	c.fd = int(fd)
-	c.inbox.load(w)
+	c.unpark(w)
 	for c.end == nil {
 		p := c.space(w)
 		draining := c.server.draining.Load()
@@ -138,6 +155,7 @@ func (c *conn) readable(fd uintptr) bool {
 		}
 	}
 	c.fd = -1
+	c.park(w)
 	return true
 }
 
@@ -150,7 +168,7 @@ func (c *conn) readable(fd uintptr) bool {
 func (c *conn) rest(w *workspace) bool {
 	c.park(w)
 	if c.server.draining.Load() {
-		c.inbox.load(w)
+		c.unpark(w)
 		return false
 	}
 	c.fd = -1
@@ -162,10 +180,14 @@ func (c *conn) rest(w *workspace) bool {
 func (c *conn) runStream() {
 	head := make([]byte, protocol.HeaderSize)
 	for c.end == nil {
+		// Looked at after deadlines are set: see Server.draining.
+		if c.server.draining.Load() && !c.final {
+			c.waited(os.ErrDeadlineExceeded)
+		}
 		p := head[:min(len(head), c.inbox.missing())]
 		n, err := c.nc.Read(p)
 		w := takeWorkspace()
-		c.inbox.load(w)
+		c.unpark(w)
 		copy(c.space(w), p[:n])
 		for n > 0 {
 			c.arrived(w, n)
@@ -178,10 +200,8 @@ func (c *conn) runStream() {
 		}
 		c.park(w)
 		w.give()
-		if err != nil && c.end == nil {
-			c.waited(err)
-		} else if c.server.draining.Load() && !c.final {
-			c.waited(os.ErrDeadlineExceeded)
+		if err != nil && c.end == nil && c.waited(err) {
+			return
 		}
 	}
 }
@@ -196,17 +216,17 @@ func (c *conn) stop(err error) {
 // wake makes a connection that waits look up. Any goroutine may call it.
 func (c *conn) wake() { c.nc.SetReadDeadline(time.Unix(1, 0)) }
 
-// waited decides what the error that ended a wait means.
-func (c *conn) waited(err error) {
+// waited decides what the error that ended a wait means. It returns true if the connection is to settle.
+func (c *conn) waited(err error) (settle bool) {
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		c.stop(err)
-		return
+		return false
 	}
 	if c.server.draining.Load() {
 		// One last look at what has arrived.
 		if c.final {
 			c.stop(errDrained)
-			return
+			return false
 		}
 		c.final = true
 		var until time.Time
@@ -214,14 +234,19 @@ func (c *conn) waited(err error) {
 			until = time.Now().Add(finalRead)
 		}
 		c.nc.SetReadDeadline(until)
-		return
+		return false
+	}
+	if c.inbox == nil {
+		c.nc.SetReadDeadline(time.Time{})
+		return true
 	}
 	until := c.inbox.began.Add(c.server.config.FrameTimeout + c.inbox.extra())
 	if !time.Now().Before(until) {
 		c.stop(errSlowFrame)
-		return
+		return false
 	}
 	c.nc.SetReadDeadline(until)
+	return false
 }
 
 // ended logs why the connection has ended and makes sure that what was sent can arrive.

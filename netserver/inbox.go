@@ -7,8 +7,8 @@ import (
 	"kv/protocol"
 )
 
-// inbox is what a connection keeps of a frame that has not come whole. Between wake-ups that is all it has; while there is
-// a workspace, a frame that fits into it is in there instead.
+// inbox is what a connection keeps of a frame that has not come whole. A connection that waits between two frames has none;
+// while there is a workspace, a frame that fits into it is in there instead.
 //
 // A frame is in one of three states: small, in rest or the workspace; large, in rest alone, which grows with what arrives
 // up to the frame's size; or refused, and what is left of it is read away.
@@ -23,7 +23,7 @@ type inbox struct {
 	refusal *protocol.Error // its answer, due when all of it has come
 
 	began time.Time // when the connection first waited for the rest of this frame; zero: it did not
-	armed bool      // a read deadline is set
+	armed bool      // the frame's deadline, or that of one before it, is set
 }
 
 // minRate is how many bytes of a frame must arrive per second once its first FrameTimeout is over.
@@ -36,7 +36,7 @@ func (in *inbox) extra() time.Duration {
 
 // missing is how many bytes may be read without touching what comes after a large frame.
 func (in *inbox) missing() int {
-	if in.large > 0 {
+	if in != nil && in.large > 0 {
 		return in.large - len(in.rest)
 	}
 	return math.MaxInt
@@ -45,32 +45,41 @@ func (in *inbox) missing() int {
 // pending reports whether part of a frame has come.
 func (in *inbox) pending(w *workspace) bool { return w.n > 0 || in.large > 0 || in.skip > 0 }
 
-// load moves a small frame into the workspace.
-func (in *inbox) load(w *workspace) {
-	if in.large == 0 {
-		w.n = copy(w.in[:], in.rest)
+// unpark puts what the connection kept into the workspace.
+func (c *conn) unpark(w *workspace) {
+	if c.inbox == nil {
+		w.inbox = inbox{}
+		c.inbox = &w.inbox
+		return
+	}
+	if c.inbox.large == 0 {
+		w.n = copy(w.in[:], c.inbox.rest)
 	}
 }
 
 // park keeps what the workspace has of an unfinished frame, before the workspace goes back, and sets the frame's deadline.
 func (c *conn) park(w *workspace) {
-	in := &c.inbox
-	if in.large == 0 {
-		if w.n == 0 {
-			in.rest = nil
-		} else {
-			in.rest = append(in.rest[:0], w.in[:w.n]...)
+	in := c.inbox
+	if pending := in.pending(w); !pending || c.end != nil {
+		in.drop(c.server)
+		if in.armed && !c.final {
+			c.nc.SetReadDeadline(time.Time{})
 		}
+		c.inbox = nil
+		return
 	}
-	switch pending := in.pending(w); {
-	case c.final:
-	case pending && in.began.IsZero():
+	if in == &w.inbox {
+		in = new(inbox)
+		*in = w.inbox
+		c.inbox = in
+	}
+	if in.large == 0 {
+		in.rest = append(in.rest[:0], w.in[:w.n]...)
+	}
+	if in.began.IsZero() && !c.final {
 		in.began = time.Now()
 		in.armed = true
 		c.nc.SetReadDeadline(in.began.Add(c.server.config.FrameTimeout))
-	case !pending && in.armed:
-		in.armed = false
-		c.nc.SetReadDeadline(time.Time{})
 	}
 }
 
@@ -86,7 +95,7 @@ func (in *inbox) finished() { in.began = time.Time{} }
 
 // space is where the next bytes are to be read to.
 func (c *conn) space(w *workspace) []byte {
-	in := &c.inbox
+	in := c.inbox
 	if in.large == 0 {
 		return w.in[w.n:]
 	}
@@ -99,7 +108,7 @@ func (c *conn) space(w *workspace) []byte {
 // arrived takes n bytes that were read to where space said, and answers every frame that is whole now.
 func (c *conn) arrived(w *workspace, n int) {
 	c.bytesIn.Store(c.bytesIn.Load() + uint64(n))
-	in := &c.inbox
+	in := c.inbox
 	if in.large > 0 {
 		in.rest = in.rest[:len(in.rest)+n]
 		if len(in.rest) == in.large {
@@ -137,7 +146,7 @@ func (c *conn) arrived(w *workspace, n int) {
 
 // large moves a frame that the workspace has no room for to a buffer of its own.
 func (c *conn) large(w *workspace) {
-	in := &c.inbox
+	in := c.inbox
 	size := protocol.ParseHeader(w.in[:]).Size()
 	if size <= len(w.in) {
 		return
@@ -151,7 +160,7 @@ func (c *conn) large(w *workspace) {
 // grow gives a large frame's buffer room for size bytes. Where there is no memory for that, it refuses the frame and
 // returns false.
 func (c *conn) grow(size int) bool {
-	in := &c.inbox
+	in := c.inbox
 	h := protocol.ParseHeader(in.rest)
 	more, ok := c.server.claim(h.Opcode, size)
 	if !ok {

@@ -79,6 +79,28 @@ func TestSlowReader(t *testing.T) {
 	})
 }
 
+// TestSettle: an idle connection goes on in another goroutine, and nobody notices, whatever has come of a frame.
+func TestSettle(t *testing.T) {
+	large := ping(2, string(make([]byte, 100_000)))
+	nettest.Each(t, nettest.Options{}, func(t *testing.T, s *nettest.Server) {
+		idle, within, large2 := s.Dial(t), s.Dial(t), s.Dial(t)
+		for range 3 {
+			idle.Do(ping(1, "x"))
+			before := s.Stat("bytes_in")
+			within.Send(ping(2, "cut")[:13])
+			large2.Send(large[:50_000])
+			s.Await("bytes_in", before+13+50_000)
+			s.Settle()
+			within.Send(ping(2, "cut")[13:])
+			within.Expect(protocol.OpPing, protocol.StatusOK, 2)
+			large2.Send(large[50_000:])
+			large2.Expect(protocol.OpPing, protocol.StatusOK, 2)
+		}
+		idle.Do(ping(3, "x"))
+		s.Settle()
+	})
+}
+
 // TestReset: connections that the client aborts, idle, within a frame, or with answers on their way, leave nothing behind.
 func TestReset(t *testing.T) {
 	nettest.Each(t, nettest.Options{}, func(t *testing.T, s *nettest.Server) {

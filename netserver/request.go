@@ -105,7 +105,7 @@ func (c *conn) refuseFrame(h protocol.Header) {
 
 // refused answers a refused frame, all of which has come.
 func (c *conn) refused(w *workspace) {
-	in := &c.inbox
+	in := c.inbox
 	w.out.buf = protocol.AppendError(w.out.buf, in.header.Opcode, in.header.ID, in.refusal)
 	in.skipped, in.refusal = 0, nil
 	in.finished()

@@ -18,6 +18,7 @@ var ErrServerClosed = errors.New("netserver: server closed")
 type Server struct {
 	config  Config // fixed
 	started time.Time
+	idle    sync.Once // starts settleIdle
 
 	// draining is set once, before the waiting connections are woken. A connection that is about to wait looks at it last,
 	// so it sees either the flag or the wake-up.
@@ -64,6 +65,10 @@ func (s *Server) Serve(l net.Listener) error {
 		return ErrServerClosed
 	}
 	defer s.removeListener(l)
+	s.idle.Do(func() {
+		s.active.Add(1)
+		go s.settleIdle()
+	})
 
 	var pause time.Duration // not 0: accepting fails, and that has been logged
 	for {
@@ -164,6 +169,43 @@ func (s *Server) forget(c *conn) {
 	s.closedIn += c.bytesIn.Load()
 	s.closedOut += c.bytesOut.Load()
 	s.active.Done()
+}
+
+// idleTime is how long nothing may come from a connection before it settles: at least that, at most twice.
+const idleTime = 5 * time.Second
+
+// settleIdle settles idle connections until the server drains.
+func (s *Server) settleIdle() {
+	defer s.active.Done()
+	tick := time.NewTicker(idleTime)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.context.Done():
+			return
+		case <-tick.C:
+		}
+		s.settle()
+	}
+}
+
+// settle has connections from which nothing came since the last call give back the stack that they grew before: see
+// conn.live.
+func (s *Server) settle() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.draining.Load() {
+		return
+	}
+	for c := range s.conns {
+		in := c.bytesIn.Load()
+		if in != c.lastIn {
+			c.lastIn, c.settled = in, false
+		} else if in > 0 && !c.settled {
+			c.settled = true
+			c.wake()
+		}
+	}
 }
 
 // Draining reports whether Shutdown was called.

@@ -20,9 +20,11 @@ const (
 
 // workspace is what a connection needs while it reads and answers, and gives back before it waits.
 type workspace struct {
-	in  [workspaceSize]byte
-	n   int // bytes of in that are filled
-	out answers
+	in [workspaceSize]byte
+	n  int // bytes of in that are filled
+	// inbox is the connection's while it has no unfinished frame to keep.
+	inbox inbox
+	out   answers
 
 	receipt receipt // of the last read from a socket
 
