@@ -3,6 +3,7 @@ package repl
 import (
 	"bytes"
 	"context"
+	_ "embed"
 	"fmt"
 	"io"
 	"slices"
@@ -285,14 +286,17 @@ func (s *session) complete(ctx context.Context, args []string) error {
 // them written in another way.
 func special(r rune) bool { return strings.ContainsRune(" \t\\\"'`$&|;<>(){}[]*?!#~^", r) }
 
-// completionScript prints the script for a shell.
+//go:embed completion.bash
+var bashCompletion string
+
+// completion prints the script for a shell.
 func (c *call) completion() error {
 	root := &cobra.Command{Use: "kvc"}
 	var b bytes.Buffer
 	var err error
 	switch shell := string(c.key(0)); shell {
 	case "bash":
-		err = root.GenBashCompletionV2(&b, true)
+		b.WriteString(bashCompletion) // cobra's does not work without the bash-completion package
 	case "zsh":
 		err = root.GenZshCompletion(&b)
 	case "fish":

@@ -1,0 +1,177 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/stretchr/testify/require"
+
+	"kv/netserver"
+	"kv/protocol"
+	"kv/store"
+	"kv/store/wal"
+)
+
+// The test binary is kvc too, for the scripts and for the terminals.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"kvc": main})
+}
+
+// TestScripts runs the stories in testdata, each against a server of its own with an empty store, whose address is in
+// KV_ADDR. "code N COMMAND" runs a command that must end with exit code N; "restart" ends the server and starts another, with
+// an empty store, at the same address; "stop" ends it. At SILENT is a server that greets and then answers nothing.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata",
+		Setup: func(env *testscript.Env) error {
+			s, err := startServer("127.0.0.1:0")
+			if err != nil {
+				return err
+			}
+			env.Defer(s.stop)
+			env.Values["server"] = s
+			env.Setenv("KV_ADDR", s.addr)
+			env.Setenv("XDG_STATE_HOME", env.WorkDir)
+			silent, err := startSilent()
+			if err != nil {
+				return err
+			}
+			env.Defer(func() { silent.Close() })
+			env.Setenv("SILENT", silent.Addr().String())
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"code": func(ts *testscript.TestScript, neg bool, args []string) {
+				if neg || len(args) < 2 {
+					ts.Fatalf("usage: code N COMMAND [ARG …]")
+				}
+				want, err := strconv.Atoi(args[0])
+				ts.Check(err)
+				err = ts.Exec(args[1], args[2:]...)
+				got := 0
+				if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+					got = exit.ExitCode()
+				} else {
+					ts.Check(err)
+				}
+				if got != want {
+					ts.Fatalf("exit code %d, want %d", got, want)
+				}
+			},
+			"stop": func(ts *testscript.TestScript, _ bool, _ []string) { ts.Value("server").(*server).stop() },
+			"restart": func(ts *testscript.TestScript, _ bool, _ []string) {
+				ts.Check(ts.Value("server").(*server).restart())
+			},
+		},
+	})
+}
+
+// server is a kv server with an empty store that keeps five earlier versions of each key.
+type server struct {
+	addr string
+
+	mu sync.Mutex // guards what follows: a script may stop it, and its end does
+	s  *netserver.Server
+	st *store.Store
+	ok chan struct{} // closed when Serve has returned
+}
+
+func startServer(addr string) (*server, error) {
+	s := &server{addr: addr}
+	return s, s.restart()
+}
+
+func (s *server) restart() error {
+	s.stop()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var err error
+	memory := wal.NewMemory()
+	if s.st, err = store.Open(store.Options{History: 5, Journal: memory}); err != nil {
+		return err
+	}
+	memory.Attach(s.st)
+	if s.s, err = netserver.New(netserver.Config{Store: s.st, Backups: wal.NewBackups(memory, 1<<20, time.Minute)}); err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", s.addr)
+	if err != nil {
+		return err
+	}
+	s.addr, s.ok = l.Addr().String(), make(chan struct{})
+	go func(srv *netserver.Server, ok chan struct{}) {
+		srv.Serve(l)
+		close(ok)
+	}(s.s, s.ok)
+	return nil
+}
+
+func (s *server) stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.s == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond) // then connections are cut
+	defer cancel()
+	s.s.Shutdown(ctx)
+	<-s.ok
+	s.st.Close()
+	s.s = nil
+}
+
+// testServer is a server for a Go test.
+func testServer(t *testing.T) *server {
+	s, err := startServer("127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(s.stop)
+	return s
+}
+
+// kvc returns kvc as a command that talks to s.
+func (s *server) kvc(t *testing.T, args ...string) *exec.Cmd {
+	cmd := exec.Command("kvc", args...)
+	cmd.Dir = t.TempDir()
+	cmd.Env = append(os.Environ(), "KV_ADDR="+s.addr, "XDG_STATE_HOME="+cmd.Dir, "TERM=xterm", "NO_COLOR=")
+	return cmd
+}
+
+// startSilent starts a server that answers HELLO and nothing else.
+func startSilent() (net.Listener, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				head := make([]byte, protocol.HeaderSize)
+				for {
+					if _, err := io.ReadFull(c, head); err != nil {
+						return
+					}
+					h := protocol.ParseHeader(head)
+					io.CopyN(io.Discard, c, int64(h.BodySize()))
+					if h.Opcode == protocol.OpHello {
+						c.Write(protocol.HelloResponse{Version: protocol.Version}.AppendTo(nil, h.ID))
+					}
+				}
+			}()
+		}
+	}()
+	return l, nil
+}
