@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -311,4 +312,118 @@ func TestAdmitWaits(t *testing.T) {
 	}
 	require.ErrorIs(t, n.log.Admit(), syscall.EIO)
 	require.Error(t, n.stop())
+}
+
+// After a sync that failed, the system shows bytes that are not on the disk and never will be. A start that reads them must
+// write them again before it promises anything: what it shows is there after the next crash.
+func TestStartAfterFailedSync(t *testing.T) {
+	mem := vfstest.NewMem()
+	inject := &vfstest.Inject{FS: mem}
+	n := mustStart(t, inject, wal.Options{Sync: wal.Always}, store.Options{})
+	n.set(t, "a", "1")
+	require.NoError(t, n.s.Flush())
+	inject.Before = func(_ int64, op, name string) error {
+		if op != "sync" {
+			return nil
+		}
+		mem.FailSync(strings.TrimSuffix(name, ".tmp")) // it was made under that name
+		return syscall.EIO
+	}
+	n.set(t, "b", "2")
+	require.ErrorIs(t, n.s.Flush(), syscall.EIO)
+	require.Error(t, n.stop())
+
+	n = mustStart(t, mem, wal.Options{Sync: wal.Always}, store.Options{})
+	require.NotNil(t, n.s.Get([]byte("b")), "the system still shows it")
+	require.NoError(t, n.s.Flush())
+	for _, percent := range []int{0, 100} {
+		state, _, err := recovered(mem.Crash(percent, nil), wal.Options{})
+		require.NoError(t, err)
+		require.Equal(t, map[string]string{"a": "1", "b": "2"}, state)
+	}
+	require.NoError(t, n.stop())
+}
+
+// stalled is a journal that stops between having appended a write and telling the store so.
+type stalled struct {
+	*wal.Log
+	appended, proceed chan struct{}
+}
+
+func (s *stalled) Append(floor uint64, entries []*store.Entry) (uint64, error) {
+	v, err := s.Log.Append(floor, entries)
+	s.appended <- struct{}{}
+	<-s.proceed
+	return v, err
+}
+
+// A write that is in a log before the snapshot's is in the snapshot, even if it was not to be seen yet when that began.
+func TestSnapshotWaitsForWrites(t *testing.T) {
+	mem := vfstest.NewMem()
+	var published atomic.Bool
+	walking := make(chan struct{})
+	inject := &vfstest.Inject{FS: mem, Before: func(_ int64, op, name string) error {
+		if strings.Contains(name, "snapshot-") && op == "create" {
+			close(walking)
+		}
+		if strings.Contains(name, "snapshot-") && op == "write" && !published.Load() {
+			t.Error("the walk has ended before the write was to be seen")
+		}
+		return nil
+	}}
+	log, err := wal.Open(wal.Options{FS: inject, Dir: "/data", Logger: quiet})
+	require.NoError(t, err)
+	j := &stalled{log, make(chan struct{}), make(chan struct{})}
+	st, err := store.Open(store.Options{Journal: j})
+	require.NoError(t, err)
+	log.Attach(st)
+	done := make(chan error, 2)
+	go func() {
+		s := st.Session()
+		defer s.Close()
+		_, err := s.Set([]byte("k"), []byte("v"), store.SetOptions{})
+		done <- err
+	}()
+	<-j.appended
+	go func() {
+		_, _, err := log.Snapshot(context.Background())
+		done <- err
+	}()
+	<-walking
+	for range 10_000 {
+		runtime.Gosched() // a walk that did not wait would be through
+	}
+	published.Store(true)
+	close(j.proceed)
+	require.NoError(t, <-done)
+	require.NoError(t, <-done)
+	require.NoError(t, st.Close())
+	require.NoError(t, log.Close())
+	state, _, err := recovered(mem, wal.Options{})
+	require.NoError(t, err)
+	require.Equal(t, map[string]string{"k": "v"}, state)
+}
+
+// After a snapshot the folder holds that, and the log that was begun with it.
+func TestSnapshotBoundsTheLog(t *testing.T) {
+	mem := vfstest.NewMem()
+	n := mustStart(t, mem, wal.Options{RotateBytes: 1000, SnapshotBytes: -1}, store.Options{})
+	for i := range 200 {
+		n.set(t, fmt.Sprint(i%10), strings.Repeat("x", 100))
+		require.NoError(t, n.s.Flush())
+	}
+	require.Greater(t, n.log.Stats().LogFiles, int64(10))
+	_, size, err := n.log.Snapshot(context.Background())
+	require.NoError(t, err)
+	names, err := mem.List("/data")
+	require.NoError(t, err)
+	require.Len(t, names, 3, "%v", names)
+	require.Equal(t, "LOCK", names[0])
+	require.Equal(t, strings.TrimPrefix(names[1], "log-"), strings.TrimPrefix(names[2], "snapshot-"))
+	require.Len(t, mem.Snapshot()["/data/"+names[1]], 36, "a header, and no record from before")
+	stats := n.log.Stats()
+	require.EqualValues(t, 1, stats.LogFiles)
+	require.Equal(t, size, stats.SnapshotBytes)
+	require.Zero(t, stats.SinceSnapshot)
+	require.NoError(t, n.stop())
 }

@@ -28,7 +28,8 @@ type Mem struct {
 // inode is a file's content, whatever its name. Bytes are only ever appended: data and synced may share memory.
 type inode struct {
 	data   []byte
-	synced []byte // as of the last Sync
+	synced []byte   // as of the last Sync
+	ghosts [][2]int // stretches of data that no Sync will make durable: see FailSync
 }
 
 // NewMem returns an empty file system, without a limit to its size.
@@ -78,7 +79,7 @@ func (m *Mem) Crash(percent int, rng *rand.Rand) *Mem {
 		}
 		if crashed[node] == nil {
 			data := node.crash(percent, rng, keep)
-			crashed[node] = &inode{data, data}
+			crashed[node] = &inode{data: data, synced: data}
 		}
 		c.files[name], c.names[name] = crashed[node], crashed[node]
 	}
@@ -134,9 +135,18 @@ func (m *Mem) WriteFile(name string, data []byte) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	data = slices.Clone(data)
-	n := &inode{data, data}
+	n := &inode{data: data, synced: data}
 	m.files[name], m.names[name] = n, n
 	m.dirs[filepath.Dir(name)] = true
+}
+
+// FailSync has the outcome of a sync that failed, of a file: reads go on to show all that was written, but what was not on disk
+// by now never will be, and a later Sync says nothing of that.
+func (m *Mem) FailSync(name string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := m.files[name]
+	n.ghosts = append(n.ghosts, [2]int{len(n.synced), len(n.data)})
 }
 
 func pathError(op, name string, err error) error { return &fs.PathError{Op: op, Path: name, Err: err} }
@@ -153,7 +163,7 @@ func (m *Mem) Create(name string) (vfs.File, error) {
 		n = &inode{}
 		m.files[name] = n
 	}
-	n.data = nil
+	n.data, n.ghosts = nil, nil
 	return &memFile{m, n, name}, nil
 }
 
@@ -320,6 +330,12 @@ func (f *memFile) Sync() error {
 	f.m.mu.Lock()
 	defer f.m.mu.Unlock()
 	f.n.synced = slices.Clip(f.n.data)
+	if len(f.n.ghosts) > 0 {
+		f.n.synced = slices.Clone(f.n.synced)
+		for _, g := range f.n.ghosts {
+			clear(f.n.synced[g[0]:g[1]])
+		}
+	}
 	return nil
 }
 
