@@ -38,7 +38,7 @@ func TestBackup(t *testing.T) {
 	}
 	for name, open := range sources {
 		t.Run(name, func(t *testing.T) {
-			for seed := range soakSeeds(t, 20) {
+			for seed := range seeds(20, 1000) {
 				j := open()
 				st, err := store.Open(store.Options{Journal: j})
 				require.NoError(t, err)

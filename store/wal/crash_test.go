@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -19,15 +18,15 @@ import (
 	"kv/store/wal"
 )
 
-// soakSeeds returns how many seeds a test should run through: few, or as many as KV_SOAK_SEEDS says.
-func soakSeeds(t *testing.T, few int) int {
-	s := os.Getenv("KV_SOAK_SEEDS")
-	if s == "" {
-		return few
+// soak reports whether the long form of a test is asked for, by KV_SOAK=1.
+func soak() bool { return os.Getenv("KV_SOAK") != "" }
+
+// seeds returns how many seeds a test runs through: few, or many in its long form.
+func seeds(few, many int) int {
+	if soak() {
+		return many
 	}
-	n, err := strconv.Atoi(s)
-	require.NoError(t, err, "KV_SOAK_SEEDS")
-	return n
+	return few
 }
 
 // ledger is what is known of all writes of a run: by version, what each left of its keys.
@@ -182,7 +181,7 @@ func (l *ledger) check(t *testing.T, state map[string]string, least uint64, what
 // has in it every write that was acknowledged and everything that a read has shown.
 func TestCrash(t *testing.T) {
 	crashes := 0
-	for seed := range soakSeeds(t, 40) {
+	for seed := range seeds(40, 20_000) {
 		crashes += crashRun(t, uint64(seed))
 	}
 	t.Logf("%d crashes", crashes)

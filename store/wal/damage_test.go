@@ -8,7 +8,6 @@ import (
 	"hash/crc32"
 	"io/fs"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -103,13 +102,10 @@ func (f *folder) verify(t *testing.T, m *vfstest.Mem, least uint64, what string)
 	return true
 }
 
-// full reports whether tests should go through every byte and bit of large files.
-func full() bool { return os.Getenv("KV_SOAK_SEEDS") != "" }
-
 // folders returns one of several logs, one with a snapshot, and one that was not closed.
 func folders(t *testing.T) map[string]*folder {
 	steps, rotate := 25, int64(1200)
-	if full() {
+	if soak() {
 		steps, rotate = 700, 30_000
 	}
 	o := wal.Options{Sync: wal.Always, RotateBytes: rotate, SnapshotBytes: -1}
@@ -153,7 +149,7 @@ func TestEveryBit(t *testing.T) {
 			last := f.last()
 			for file, data := range f.files {
 				stride := 1
-				if !full() {
+				if !soak() {
 					stride = 7
 				}
 				for bit := 0; bit < 8*len(data); bit += stride {
