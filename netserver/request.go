@@ -62,11 +62,12 @@ func (c *conn) answer(w *workspace, p []byte) int {
 
 // warm has the store fetch what the single-key requests of the batch will touch.
 func (c *conn) warm(w *workspace) {
-	if c.access == accessNone {
-		return
+	p := w.batch
+	if c.access == accessNone || len(p) < protocol.HeaderSize || protocol.ParseHeader(p).Size() >= len(p) {
+		return // one request at most
 	}
 	keys := w.keys[:0]
-	for p := w.batch; len(p) >= protocol.HeaderSize; {
+	for len(p) >= protocol.HeaderSize {
 		h := protocol.ParseHeader(p)
 		if h.Length > c.server.config.Limit || h.Size() > len(p) || protocol.CheckLength(h.Length) != nil {
 			break
