@@ -30,7 +30,7 @@ func Run(args []string) int {
 				(*f)()
 			}
 		}
-		signal.Reset(syscall.SIGINT, syscall.SIGTERM) // a second one ends it at once
+		signal.Reset(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP) // a second one ends it at once
 		stop()
 	}()
 	env := processEnv()
