@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 
@@ -78,6 +79,10 @@ func (w *crew) wait() {
 // time, while segments split and directories double beneath.
 func TestPairs(t *testing.T) {
 	const pairs = 8
+	var between []Pair
+	for i := range 40 {
+		between = append(between, Pair{fmt.Append(nil, "between", i), nil})
+	}
 	pair := func(i int) [][]byte { return [][]byte{fmt.Append(nil, "a", i), fmt.Append(nil, "b", i)} }
 	for _, test := range []struct {
 		name        string
@@ -106,7 +111,8 @@ func TestPairs(t *testing.T) {
 						case n%10 == 9:
 							_, _, err = c.Del(k)
 						case n%2 == 0:
-							_, err = c.MSet([]Pair{{k[0], v}, {k[1], v}})
+							// so long that readers come by while it is being published
+							_, err = c.MSet(slices.Concat([]Pair{{k[0], v}}, between, []Pair{{k[1], v}}))
 						default:
 							// deleted and set again, which nobody may see
 							_, _, err = c.Txn(nil, nil, []Op{

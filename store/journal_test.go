@@ -57,11 +57,15 @@ func TestFlushWaitsForWhatWasSeen(t *testing.T) {
 			test.do(s)
 			flushed := make(chan error)
 			go func() { flushed <- s.Flush() }()
-			j.awaitWaiter()
+			waits := make(chan struct{})
+			go func() {
+				j.awaitWaiter()
+				close(waits)
+			}()
 			select {
 			case <-flushed:
 				t.Fatal("Flush did not wait")
-			default:
+			case <-waits:
 			}
 			j.sync()
 			require.NoError(t, <-flushed)

@@ -72,3 +72,22 @@ func TestCheckBesideASweep(t *testing.T) {
 	close(stop)
 	wg.Wait()
 }
+
+// A sweep removes just what it saw: a key that was set anew in between stays.
+func TestSweepRemovesOnlyWhatItSaw(t *testing.T) {
+	s := openTest(t, Options{}, fullHash)
+	key := []byte("key")
+	_, err := s.Set(key, nil, SetOptions{TTL: 1})
+	require.NoError(t, err)
+	saw := s.Get(key)
+	s.clock.pass(1)
+	s.put(t, "key", "anew")
+	remove := func(e *Entry) error {
+		_, err := s.Store.commitOne(&change{hash: s.hash(key), entry: newTombstone(key), only: e})
+		return err
+	}
+	require.ErrorIs(t, remove(saw), errNothing)
+	require.Equal(t, "anew", text(s.Get(key)))
+	require.NoError(t, remove(s.Get(key)))
+	require.Nil(t, s.Get(key))
+}
