@@ -85,9 +85,17 @@ func (c *conn) park(w *workspace) {
 
 // drop forgets the frame in rest.
 func (in *inbox) drop(s *Server) {
+	in.free(s)
 	in.rest, in.large = nil, 0
-	s.release(in.claim)
-	in.claim = claim{}
+}
+
+// free gives a large frame's buffer back, and what was claimed for it.
+func (in *inbox) free(s *Server) {
+	if in.claim.bytes > 0 {
+		giveBuffer(in.rest)
+		s.release(in.claim)
+		in.claim = claim{}
+	}
 }
 
 // finished notes that the frame that was waited for has come.
@@ -99,10 +107,10 @@ func (c *conn) space(w *workspace) []byte {
 	if in.large == 0 {
 		return w.in[w.n:]
 	}
-	if len(in.rest) == cap(in.rest) && !c.grow(min(2*cap(in.rest), in.large)) {
+	if len(in.rest) == cap(in.rest) && !c.grow() {
 		return w.in[:]
 	}
-	return in.rest[len(in.rest):cap(in.rest)]
+	return in.rest[len(in.rest):min(cap(in.rest), in.large)]
 }
 
 // arrived takes n bytes that were read to where space said, and answers every frame that is whole now.
@@ -154,14 +162,15 @@ func (c *conn) large(w *workspace) {
 	in.large = size
 	in.rest = w.in[:w.n:w.n]
 	w.n = 0
-	c.grow(min(2*len(w.in), size))
+	c.grow()
 }
 
-// grow gives a large frame's buffer room for size bytes. Where there is no memory for that, it refuses the frame and
-// returns false.
-func (c *conn) grow(size int) bool {
+// grow makes more room for a large frame: twice what has come, or what it needs. Where there is no memory for that, it
+// refuses the frame and returns false.
+func (c *conn) grow() bool {
 	in := c.inbox
 	h := protocol.ParseHeader(in.rest)
+	size := bufferSize(min(max(2*len(in.rest), 2*workspaceSize), in.large))
 	more, ok := c.server.claim(h.Opcode, size)
 	if !ok {
 		in.header, in.refusal = h, errNoRoom
@@ -169,8 +178,8 @@ func (c *conn) grow(size int) bool {
 		in.drop(c.server)
 		return false
 	}
-	in.rest = append(make([]byte, 0, size), in.rest...)
-	c.server.release(in.claim)
-	in.claim = more
+	rest := append(takeBuffer(size), in.rest...)
+	in.free(c.server)
+	in.rest, in.claim = rest, more
 	return true
 }
