@@ -151,6 +151,7 @@ type fakeJournal struct {
 	waiting int   // how many are in Wait
 	lazy    bool  // records become durable only by sync
 	refuse  error // what Append answers
+	expect  int64 // about how many entries Replay gives, or not
 }
 
 // record is one write. Its entries have their versions once the write is done.
@@ -171,6 +172,8 @@ func (j *fakeJournal) Replay(apply func(uint64, []*Entry)) (uint64, error) {
 	}
 	return j.last, nil
 }
+
+func (j *fakeJournal) Expect() int64 { return j.expect }
 
 // copies returns the entries as a journal would read them back.
 func (r record) copies() []*Entry {
