@@ -226,7 +226,6 @@ type commit struct {
 	now     uint64 // the clock, read under the locks
 	pending []*pending
 	made    []*Entry // every entry that the write made, replaced ones too
-	effect  effect
 	keep    int    // how much history each key may have
 	frees   bool   // only deletions so far: they are never refused memory
 	seen    uint64 // the highest version of a bucket that it read
