@@ -114,7 +114,7 @@ var (
 )
 
 func TestOptionsExist(t *testing.T) {
-	known := map[string]map[string]bool{"kvc": helpFlags(t, "kvc"), "kvd": helpFlags(t, "kvd")}
+	known := map[string]map[string]bool{"kvc": helpFlags(t, "kvc", "options"), "kvd": helpFlags(t, "kvd")}
 	for _, p := range pages(t) {
 		for _, c := range p.commands() {
 			if strings.HasPrefix(c.text, "--") {
@@ -138,8 +138,8 @@ func TestOptionsExist(t *testing.T) {
 
 var subcommand = regexp.MustCompile(`(?m)^  ([a-z]+)\b`)
 
-// helpFlags are the options that the help of a program and of each of its commands names.
-func helpFlags(t *testing.T, program string) map[string]bool {
+// helpFlags are the options that the help of a program, of each of its commands and of further topics names.
+func helpFlags(t *testing.T, program string, topics ...string) map[string]bool {
 	known := make(map[string]bool)
 	help := func(args ...string) string {
 		out, err := exec.Command(filepath.Join(bin, program), append([]string{"help"}, args...)...).CombinedOutput()
@@ -151,8 +151,11 @@ func helpFlags(t *testing.T, program string) map[string]bool {
 	}
 	for _, c := range subcommand.FindAllStringSubmatch(help(), -1) {
 		if c[1] != program {
-			help(c[1])
+			topics = append(topics, c[1])
 		}
+	}
+	for _, topic := range topics {
+		help(topic)
 	}
 	require.NotEmpty(t, known, "%s help names no option", program)
 	return known
