@@ -226,10 +226,10 @@ type commit struct {
 	now     uint64 // the clock, read under the locks
 	pending []*pending
 	made    []*Entry // every entry that the write made, replaced ones too
-	keep    int    // how much history each key may have
-	frees   bool   // only deletions so far: they are never refused memory
-	seen    uint64 // the highest version of a bucket that it read
-	wanted  int64  // the memory that it was refused
+	keep    int      // how much history each key may have
+	frees   bool     // only deletions so far: they are never refused memory
+	seen    uint64   // the highest version of a bucket that it read
+	wanted  int64    // the memory that it was refused
 }
 
 // current returns the entry of key as the write has left it so far; nil if it is absent or expired.
