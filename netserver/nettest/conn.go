@@ -1,6 +1,7 @@
 package nettest
 
 import (
+	"bufio"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -18,7 +19,18 @@ import (
 type Conn struct {
 	net.Conn
 	tcp *net.TCPConn
+	in  *bufio.Reader // of patient
 	t   testing.TB
+}
+
+// patient reads from a connection for at most Timeout.
+type patient struct{ net.Conn }
+
+func (p patient) Read(b []byte) (int, error) {
+	if err := p.SetReadDeadline(time.Now().Add(Timeout)); err != nil {
+		return 0, err
+	}
+	return p.Conn.Read(b)
 }
 
 // Frame is a response.
@@ -28,12 +40,7 @@ type Frame struct {
 }
 
 // Read reads as [net.Conn] does, for at most Timeout.
-func (c *Conn) Read(p []byte) (int, error) {
-	if err := c.SetReadDeadline(time.Now().Add(Timeout)); err != nil {
-		return 0, err
-	}
-	return c.Conn.Read(p)
-}
+func (c *Conn) Read(p []byte) (int, error) { return c.in.Read(p) }
 
 // Write writes as [net.Conn] does, for at most Timeout.
 func (c *Conn) Write(p []byte) (int, error) {

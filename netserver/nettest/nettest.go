@@ -17,6 +17,7 @@
 package nettest
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"log/slog"
@@ -117,6 +118,7 @@ func (s *Server) Dial(t testing.TB) *Conn {
 		require.NoError(t, secured.Handshake())
 		c.Conn = secured
 	}
+	c.in = bufio.NewReader(patient{c.Conn})
 	t.Cleanup(func() { c.Conn.Close() })
 	return c
 }
