@@ -27,6 +27,14 @@ func newSegment(depth uint8) *segment {
 	return g
 }
 
+// depthFor returns the depth of the segments of a store that has so many keys, each segment as full as just after a split.
+func depthFor(keys int64) (depth uint8) {
+	for keys>>(shardBits+depth+1) >= splitAt/2 && depth < maxDepth {
+		depth++
+	}
+	return depth
+}
+
 // directory maps the first 64 - shift hash bits below the shard's to a segment. Several neighbours share a segment that
 // has fewer bits.
 type directory struct {

@@ -23,9 +23,12 @@ type shard struct {
 	_          [32]byte
 }
 
-func (sh *shard) init() {
-	d := newDirectory(0)
-	d.segments[0].Store(newSegment(0))
+// init makes a shard with 1 << depth segments.
+func (sh *shard) init(depth uint8) {
+	d := newDirectory(depth)
+	for i := range d.segments {
+		d.segments[i].Store(newSegment(depth))
+	}
 	sh.dir.Store(d)
 	sh.soonest.Store(noExpiry)
 }

@@ -100,9 +100,13 @@ func open(o Options, hashMask uint64, read func() (wall, mono int64)) (*Store, e
 	}
 	s.clock.read = read
 	s.budget.limit = o.MaxMemory
+	depth := uint8(0)
+	if j, ok := o.Journal.(interface{ Expect() int64 }); ok {
+		depth = depthFor(j.Expect() / int64(o.History+1))
+	}
 	for i := range s.shards {
-		s.shards[i].init()
-		s.budget.used.Add(segmentMemory + directoryMemory(s.shards[i].dir.Load()))
+		s.shards[i].init(depth)
+		s.budget.used.Add(segmentMemory<<depth + directoryMemory(s.shards[i].dir.Load()))
 	}
 	s.versions.Store(s.clock.follow())
 	if s.journal != nil {
@@ -119,29 +123,48 @@ func (s *Store) replay(_ uint64, entries []*Entry) {
 		h := s.hash(e.Key())
 		sh := &s.shards[shardOf(h)]
 		sh.mu.Lock()
-		at := &s.slotOf(h).p
-		b := at.Load()
-		d := draftOf(b)
-		_, cur := d.find(tagOf(h), e.Key())
-		newest := versionOf(cur)
-		if i := chainOf(d.history, e.Key()); i >= 0 {
-			newest = max(newest, d.history[i][0].version)
-		}
-		if e.version > newest && (cur != nil || !e.Deleted()) {
-			eff := d.set(e, tagOf(h), b, s.keep)
-			d.version = max(d.version, e.version)
-			next := d.build()
-			eff.memory += bucketMemory(next) - bucketMemory(b)
-			s.budget.used.Add(eff.memory) // whatever the limit says: a full store must start again
-			at.Store(next)
-			sh.account(eff)
-			g := sh.dir.Load().segment(h)
-			g.count += next.load() - b.load()
-			s.noteExpiry(sh, g, e.Expiry())
-			s.splitWhileFull(sh, h)
-		}
+		s.replayOne(sh, h, e)
 		sh.mu.Unlock()
 	}
+}
+
+func (s *Store) replayOne(sh *shard, h uint64, e *Entry) {
+	tag := tagOf(h)
+	g := sh.dir.Load().segment(h)
+	at := &g.slots[slotOf(h)].p
+	b := at.Load()
+	i, cur := b.find(tag, e.Key())
+	newest := versionOf(cur)
+	if chains := b.chains(); len(chains) > 0 {
+		if i := chainOf(chains, e.Key()); i >= 0 {
+			newest = max(newest, chains[i][0].version)
+		}
+	}
+	if e.version <= newest || cur == nil && e.Deleted() {
+		return
+	}
+	var next *bucket
+	var eff effect
+	switch {
+	case s.keep > 0 || b.ext() != nil:
+		d := draftOf(b)
+		eff = d.set(e, tag, b, s.keep)
+		next = d.build()
+	case e.Deleted():
+		eff = swap(cur, e)
+		next = b.withoutEntry(i)
+	default:
+		eff = swap(cur, e)
+		next = b.withEntry(i, e, tag)
+	}
+	next.setVersion(max(b.version(), e.version))
+	eff.memory += bucketMemory(next) - bucketMemory(b)
+	s.budget.used.Add(eff.memory) // whatever the limit says: a full store must start again
+	at.Store(next)
+	sh.account(eff)
+	g.count += next.load() - b.load()
+	s.noteExpiry(sh, g, e.Expiry())
+	s.splitWhileFull(sh, h)
 }
 
 // Close stops the store's own work. Writes fail with ErrReadOnly from then on; reads go on. The journal is its opener's to

@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"hash/maphash"
 	"io"
+	"path/filepath"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -95,6 +96,31 @@ func (r *recovery) loadSnapshot(name string, seq uint64) (header, error) {
 	}
 	r.last = max(r.last, t.version)
 	return h, nil
+}
+
+// Expect returns about how many entries Replay will give: those of the snapshot. It is a hint; what can't be read counts
+// nothing, and is Replay's to complain about.
+func (l *Log) Expect() int64 {
+	d, err := readFolder(l.o.FS, l.o.Dir)
+	if err != nil || len(d.snapshots) == 0 {
+		return 0
+	}
+	f, err := l.o.FS.Open(filepath.Join(l.o.Dir, snapshotName(d.snapshots[len(d.snapshots)-1])))
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	fr, _, err := openFrames(f, magicSnapshot)
+	if err != nil {
+		return 0
+	}
+	fr.off = max(fr.off, fr.end-frameHeader-trailerSize)
+	body, err := fr.next()
+	if err != nil {
+		return 0
+	}
+	t, _ := parseTrailer(body)
+	return int64(min(t.entries, uint64(fr.end/entryHeader)))
 }
 
 // loader loads one snapshot.

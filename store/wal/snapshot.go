@@ -28,6 +28,8 @@ const (
 	kindTail    = 2
 	kindTrailer = 3
 
+	trailerSize = 25 // of the body
+
 	blockSize = 128 << 10 // about how long a block is, values of more than that aside
 	syncEvery = 16 << 20  // a snapshot is synced in steps, so that the log's syncs need not wait for all of it
 )
@@ -43,7 +45,7 @@ type trailer struct {
 }
 
 func parseTrailer(body []byte) (t trailer, ok bool) {
-	if len(body) != 25 || body[0] != kindTrailer {
+	if len(body) != trailerSize || body[0] != kindTrailer {
 		return t, false
 	}
 	return trailer{binary.BigEndian.Uint64(body[1:]), binary.BigEndian.Uint64(body[9:]), binary.BigEndian.Uint64(body[17:])}, true
