@@ -91,10 +91,10 @@ func TestPairs(t *testing.T) {
 		dawdling    bool
 		writes, new int
 	}{
-		{"whole", fullHash, Options{}, false, soak(3000, 100_000), 10_000},
-		{"oneShard", fullHash >> shardBits, Options{History: 1}, true, soak(700, 50_000), 3_000},
-		{"constant", 0, Options{}, true, soak(700, 50_000), 50},
-		{"low4", 0xf, Options{}, true, soak(700, 50_000), 500},
+		{"whole", fullHash, Options{}, false, soak(1000, 100_000), 10_000},
+		{"oneShard", fullHash >> shardBits, Options{History: 1}, true, soak(300, 50_000), 2_000},
+		{"constant", 0, Options{}, true, soak(300, 50_000), 50},
+		{"low4", 0xf, Options{}, true, soak(300, 50_000), 500},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if test.dawdling {

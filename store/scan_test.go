@@ -41,9 +41,9 @@ func TestScanBesideSplits(t *testing.T) {
 		mask        uint64
 		steady, new int
 	}{
-		{"whole", fullHash, 2000, 60_000},
-		{"oneShard", fullHash >> shardBits, 2000, 20_000},
-		{"low4", 0xf, 100, 1500},
+		{"whole", fullHash, 1000, 20_000},
+		{"oneShard", fullHash >> shardBits, 1000, 10_000},
+		{"low4", 0xf, 100, 800},
 	} {
 		t.Run(m.name, func(t *testing.T) {
 			s := openTest(t, Options{}, m.mask)
