@@ -23,7 +23,7 @@ func moveCommands() []*command {
 				"(its batch and what comes after it is not sent) and at the first batch that the server refuses; the report on stderr says which lines were applied.",
 			examples: []example{
 				{"import records.txt", "a file in the text form"},
-				{"export | kvc --addr other:7070 import -", "from one server to another"},
+				{"export | kvc --addr $other import -", "from one server to another"},
 				{"import --json records.jsonl", "JSON Lines"},
 				{"import --keep-going records.txt", "skip what is wrong, and say so"},
 			},

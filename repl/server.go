@@ -18,7 +18,7 @@ func serverCommands() []*command {
 			examples: []example{
 				{"stats", "all figures"},
 				{"stats --json", "one flat object of numbers"},
-				{"stats --watch --interval 5s", "a live view"},
+				{"stats --watch --interval 500ms --count 3", "a live view, three times; without --count it goes on"},
 			},
 			build: func(f flags) func(*call) error {
 				var watch bool
@@ -62,7 +62,7 @@ func serverCommands() []*command {
 				"`kvd restore` reads it.",
 			examples: []example{
 				{"backup monday.kvbackup", "into a file"},
-				{"backup - | ssh vault 'cat > monday.kvbackup'", "somewhere else"},
+				{"backup - | gzip > monday.kvbackup.gz", "through a pipe"},
 			},
 			build: func(flags) func(*call) error { return (*call).backup },
 		},
