@@ -101,7 +101,6 @@ func (e *DamageError) Error() string {
 
 // plan is what a recovery reads, in this order.
 type plan struct {
-	id       uint64
 	snapshot uint64   // its sequence; 0: there is none
 	logs     []uint64 // consecutive
 	stale    []string // files that a newer snapshot covers

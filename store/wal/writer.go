@@ -49,6 +49,7 @@ import (
 const (
 	writeChunk = 1 << 20              // how much is encoded before it is written
 	linger     = 5 * time.Millisecond // policies Interval and Never: how long writes are collected before they are written
+	maxGather  = time.Millisecond     // policy Always: the longest that a batch is collected
 	restAfter  = time.Second          // a log that was quiet for so long gets a mark
 )
 
@@ -66,6 +67,8 @@ type flusher struct {
 	dirty  bool      // there are writes behind the last sync
 	marked bool      // the file says how far it was synced: nothing was synced since the last mark
 	since  time.Time // when it became dirty, or was synced
+
+	took time.Duration // how long the last sync took
 }
 
 // Append is part of store.Journal.
@@ -87,9 +90,8 @@ func (l *Log) Append(floor uint64, entries []*store.Entry) (uint64, error) {
 	if l.tap != nil {
 		l.tap.add(write{version, entries}, n)
 	}
-	// Under Always the flusher sleeps only while nothing is queued. Under the other policies it sleeps on purpose, for a
-	// fuller batch, unless there is enough.
-	wake := len(b.writes) == 1 || before < writeChunk && l.queued >= writeChunk
+	// The flusher sleeps while nothing is queued, and for a little longer, for a fuller batch, unless that is full.
+	wake := len(b.writes) == 1 || len(b.writes) == l.expected || before < writeChunk && l.queued >= writeChunk
 	l.mu.Unlock()
 	if wake {
 		l.poke()
@@ -194,12 +196,19 @@ func (l *Log) run() {
 
 // take waits until there is something to do, and returns the batch to write, which may be empty.
 func (l *Log) take() (b *batch, requests []*request, closing bool) {
-	lingered := l.o.Sync == Always
+	var until time.Time // how long what waits may wait for more; zero: nothing did so far
 	for {
 		own, hasOwn := l.f.next(l.o)
 		l.mu.Lock()
 		waiting := len(l.open.writes) > 0
-		if waiting && lingered || l.open.bytes >= writeChunk || len(l.requests) > 0 || l.closing ||
+		pause := linger
+		if l.o.Sync == Always {
+			pause = l.gather()
+		}
+		if waiting && until.IsZero() {
+			until = time.Now().Add(pause)
+		}
+		if waiting && (pause == 0 || !time.Now().Before(until)) || l.open.bytes >= writeChunk || len(l.requests) > 0 || l.closing ||
 			hasOwn && !time.Now().Before(own) {
 			b, requests, closing = l.open, l.requests, l.closing
 			l.busy, l.open, l.requests = b, newBatch(), nil
@@ -211,7 +220,7 @@ func (l *Log) take() (b *batch, requests []*request, closing bool) {
 		var timeout <-chan time.Time
 		switch {
 		case waiting:
-			timeout, lingered = time.After(linger), true
+			timeout = time.After(time.Until(until))
 		case hasOwn:
 			timeout = time.After(time.Until(own))
 		}
@@ -220,6 +229,16 @@ func (l *Log) take() (b *batch, requests []*request, closing bool) {
 		case <-timeout:
 		}
 	}
+}
+
+// gather returns how long to wait, under policy Always, for a fuller batch than the open one. Those that the last sync
+// answered will soon write again, and without a pause they would miss the next one: the writers would part into two halves,
+// each waiting for the other's sync and for its own. A lone writer never waits. Called with mu held.
+func (l *Log) gather() time.Duration {
+	if len(l.open.writes) >= l.expected {
+		return 0
+	}
+	return min(l.f.took/4, maxGather)
 }
 
 // next returns when the flusher has something to do that nobody asks for.
@@ -290,9 +309,11 @@ func (l *Log) sync() error {
 	if f.synced == f.base+f.size {
 		return nil
 	}
+	start := time.Now()
 	if err := f.file.Sync(); err != nil {
 		return fmt.Errorf("log %s: %w", f.name, err)
 	}
+	f.took = time.Since(start)
 	l.stat.syncs.Add(1)
 	f.synced = f.base + f.size
 	f.dirty, f.since = false, time.Now()
@@ -376,6 +397,7 @@ func (l *Log) finish(b *batch) {
 		l.durable.Store(b.last)
 	}
 	l.mu.Lock()
+	l.expected = len(b.writes) + len(l.open.writes)
 	l.busy = nil
 	l.queued -= b.bytes
 	l.room.Broadcast()
