@@ -47,7 +47,8 @@ bench-peers: build tools ## kvd beside Redis and memcached over TCP; docs/benchm
 fuzz: ## every fuzz target, each for FUZZTIME
 	@FUZZTIME=$(FUZZTIME) .ci/fuzz
 
-soak: ## the fault recipes at full length: hours
+soak: build ## the fault recipes at full length: hours; .ci/faults needs strace
+	@.ci/faults
 	@KV_SOAK=1 go test -count=1 -timeout $(SOAKTIMEOUT) ./...
 
 clean: ## remove what was built

@@ -190,9 +190,15 @@ func TestDamage(t *testing.T) {
 	p.stop(os.Interrupt)
 }
 
-// TestBackupAndRestore: a backup that is taken while transactions go on has each whole.
+// TestBackupAndRestore: a backup that is taken while transactions go on has each whole, of a server that keeps its data as of
+// one that does not.
 func TestBackupAndRestore(t *testing.T) {
-	p := start(t, "--data", t.TempDir())
+	t.Run("data folder", func(t *testing.T) { backupAndRestore(t, "--data", t.TempDir()) })
+	t.Run("memory", func(t *testing.T) { backupAndRestore(t) })
+}
+
+func backupAndRestore(t *testing.T, args ...string) {
+	p := start(t, args...)
 	c := p.mustDial(client.Options{})
 	large := bytes.Repeat([]byte("v"), 10_000)
 	for i := range 300 {

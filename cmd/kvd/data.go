@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,12 +18,15 @@ const (
 	backupIdle  = time.Minute // a backup that nobody reads for so long is given up
 )
 
+// backed is a journal that backups are taken of: a wal.Log, or a wal.Memory.
+type backed interface {
+	Attach(st wal.Walker)
+	Backup(ctx context.Context, w io.Writer) (version uint64, size int64, err error)
+}
+
 // backups is what BACKUP is done with.
 func (d *data) backups() netserver.Backups {
-	if d.log == nil {
-		return nil
-	}
-	return wal.NewBackups(d.log, backupChunk, backupIdle)
+	return wal.NewBackups(d.taps, backupChunk, backupIdle)
 }
 
 // dataCommands are the commands that work on a data folder which no server uses.

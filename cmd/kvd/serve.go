@@ -105,6 +105,7 @@ type data struct {
 	dir   string
 	sync  wal.Policy
 	log   *wal.Log // nil: all is in memory only
+	taps  backed   // what backups are taken of
 }
 
 // openData opens the store, and reads the data folder if there is one.
@@ -122,7 +123,10 @@ func openData(o options, log *slog.Logger) (*data, error) {
 		if err != nil {
 			return nil, err
 		}
-		so.Journal = d.log
+		so.Journal, d.taps = d.log, d.log
+	} else {
+		m := wal.NewMemory()
+		so.Journal, d.taps = m, m
 	}
 	var err error
 	if d.store, err = store.Open(so); err != nil {
@@ -131,9 +135,7 @@ func openData(o options, log *slog.Logger) (*data, error) {
 		}
 		return nil, err
 	}
-	if d.log != nil {
-		d.log.Attach(d.store)
-	}
+	d.taps.Attach(d.store)
 	return d, nil
 }
 
