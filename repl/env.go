@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"strconv"
 	"strings"
@@ -45,7 +46,7 @@ func defaultOptions() options { return options{addr: defaultAddr, timeout: 30 * 
 
 // bind declares all global flags in f, each with the value that it has now as its default.
 func (o *options) bind(f flags) {
-	flagVar(f, &o.addr, "addr", "", "HOST:PORT", "the server's address", parseString)
+	flagVar(f, &o.addr, "addr", "", "HOST:PORT", "the server's address", parseAddr)
 	o.bindEach(f)
 	flagVar(f, &o.user, "user", "", "NAME", "who to be, where the server asks for authentication", parseString)
 	flagVar(f, &o.secretFile, "secret-file", "", "FILE", "a file that holds the secret (or set KV_SECRET to the secret itself)", parseString)
@@ -155,6 +156,13 @@ func (v *flagValue[T]) Set(s string) error {
 	}
 	*v.p = t
 	return nil
+}
+
+func parseAddr(s string) (string, error) {
+	if _, _, err := net.SplitHostPort(s); err != nil {
+		return "", fmt.Errorf("an address and a port, such as %s", defaultAddr)
+	}
+	return s, nil
 }
 
 func parseString(s string) (string, error) { return s, nil }

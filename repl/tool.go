@@ -72,10 +72,13 @@ func (c *call) connect() error {
 	if c.txn != nil {
 		return usagef("a transaction is open: commit or abort it first")
 	}
-	addr := string(c.key(0))
+	addr, err := parseAddr(string(c.key(0)))
+	if err != nil {
+		return usagef("connect takes %v", err)
+	}
 	c.close()
 	c.session.opts.addr = addr
-	if _, err := c.client(); err != nil {
+	if _, err = c.client(); err != nil {
 		return err
 	}
 	if c.mode == interactive {

@@ -145,33 +145,47 @@ func (s *server) kvc(t *testing.T, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// startSilent starts a server that answers HELLO and nothing else.
-func startSilent() (net.Listener, error) {
+// silent is a server that answers HELLO and nothing else.
+type silent struct {
+	net.Listener
+	asked chan struct{} // holds a token when something else was asked
+}
+
+func startSilent() (*silent, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
+	s := &silent{l, make(chan struct{}, 1)}
 	go func() {
 		for {
 			c, err := l.Accept()
 			if err != nil {
 				return
 			}
-			go func() {
-				defer c.Close()
-				head := make([]byte, protocol.HeaderSize)
-				for {
-					if _, err := io.ReadFull(c, head); err != nil {
-						return
-					}
-					h := protocol.ParseHeader(head)
-					io.CopyN(io.Discard, c, int64(h.BodySize()))
-					if h.Opcode == protocol.OpHello {
-						c.Write(protocol.HelloResponse{Version: protocol.Version}.AppendTo(nil, h.ID))
-					}
-				}
-			}()
+			go s.greet(c)
 		}
 	}()
-	return l, nil
+	return s, nil
+}
+
+// greet serves one connection.
+func (s *silent) greet(c net.Conn) {
+	defer c.Close()
+	head := make([]byte, protocol.HeaderSize)
+	for {
+		if _, err := io.ReadFull(c, head); err != nil {
+			return
+		}
+		h := protocol.ParseHeader(head)
+		io.CopyN(io.Discard, c, int64(h.BodySize()))
+		if h.Opcode == protocol.OpHello {
+			c.Write(protocol.HelloResponse{Version: protocol.Version}.AppendTo(nil, h.ID))
+			continue
+		}
+		select {
+		case s.asked <- struct{}{}:
+		default:
+		}
+	}
 }

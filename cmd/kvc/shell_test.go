@@ -115,31 +115,31 @@ func TestCtrlCClearsTheLine(t *testing.T) {
 }
 
 // silentShell starts a shell whose commands are never answered.
-func silentShell(t *testing.T) *tty {
+func silentShell(t *testing.T) (*tty, *silent) {
 	l, err := startSilent()
 	require.NoError(t, err)
 	t.Cleanup(func() { l.Close() })
-	return startShell(t, &server{addr: l.Addr().String()})
+	return startShell(t, &server{addr: l.Addr().String()}), l
 }
 
 func TestCtrlCCancelsTheCommand(t *testing.T) {
-	k := silentShell(t)
+	k, l := silentShell(t)
 	k.send("get a\r")
-	k.expect("\n")
+	<-l.asked
 	k.send("\x03")
 	k.expect("context canceled")
 	k.expect("kv> ")
 	k.send("set a 1\r")
-	k.expect("\n")
+	<-l.asked
 	k.send("\x03")
 	k.expect("outcome of the write unknown")
 	k.expect("kv> ")
 }
 
 func TestKeysDuringACommand(t *testing.T) {
-	k := silentShell(t)
+	k, l := silentShell(t)
 	k.send("get a\r")
-	k.expect("\n")
+	<-l.asked
 	k.send("\x04\x1a\x04exit\r\x03") // Ctrl-D and Ctrl-Z do nothing; Ctrl-C forgets what was typed ahead
 	k.expect("context canceled")
 	k.expect("kv> ")
@@ -369,7 +369,7 @@ func TestCompletion(t *testing.T) {
 }
 
 func TestCompletionWaitsForNobody(t *testing.T) {
-	k := silentShell(t)
+	k, _ := silentShell(t)
 	k.send("get a\tb\x15timing on\r") // the server never tells a key
 	k.expect("timing on\n")
 	k.expect("kv> ")

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"encoding/pem"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"kv/netserver"
+	"kv/netserver/nettest"
+	"kv/store"
+)
+
+// secureServer serves TLS to ann, whose secret is "correct horse", and returns its address and the file of its certificate.
+func secureServer(t *testing.T) (addr, ca string) {
+	serverTLS, _ := nettest.Certificate(t)
+	ca = filepath.Join(t.TempDir(), "ca.pem")
+	require.NoError(t, os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: serverTLS.Certificates[0].Certificate[0]}), 0o644))
+	line, err := netserver.AccountLine("ann", "rw", []byte("correct horse"))
+	require.NoError(t, err)
+	accounts := &netserver.Accounts{}
+	require.NoError(t, accounts.Load(strings.NewReader(line+"\n")))
+	st, err := store.Open(store.Options{})
+	require.NoError(t, err)
+	srv, err := netserver.New(netserver.Config{Store: st, TLS: serverTLS, Accounts: accounts})
+	require.NoError(t, err)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	served := make(chan struct{})
+	go func() {
+		srv.Serve(l)
+		close(served)
+	}()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		srv.Shutdown(ctx)
+		<-served
+		st.Close()
+	})
+	return l.Addr().String(), ca
+}
+
+func TestTLSAndSecrets(t *testing.T) {
+	addr, ca := secureServer(t)
+	dir := t.TempDir()
+	secret := filepath.Join(dir, "secret")
+	require.NoError(t, os.WriteFile(secret, []byte("correct horse\n"), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "junk"), []byte("junk"), 0o600))
+	for _, tt := range []struct {
+		env, args string
+		code      int
+		says      string
+	}{
+		{"", "--tls-ca " + ca + " --user ann --secret-file " + secret, 0, ""},
+		{"KV_TLS_CA=" + ca + " KV_USER=ann KV_SECRET_FILE=" + secret, "", 0, ""},
+		{"KV_TLS_CA=" + ca + " KV_USER=ann KV_SECRET=correct?horse", "", 0, ""},
+		{"KV_SECRET=wrong", "--tls-ca " + ca + " --user ann", 4, "unauthenticated"},
+		{"", "--tls-ca " + ca, 4, "unauthenticated"},
+		{"KV_SECRET=correct?horse", "--tls --user ann", 5, "certificate"},
+		{"", "--tls-ca " + dir + "/junk", 2, "no certificate in PEM form"},
+		{"", "--tls-ca " + dir + "/nowhere", 2, "no such file"},
+		{"", "--secret-file " + dir + "/nowhere", 2, "no such file"},
+		{"", "--tls-cert " + ca, 2, "--tls-cert and --tls-key go together"},
+		{"", "--secret hunter2", 2, "unknown option --secret"},
+	} {
+		for _, command := range []string{"set k v", "bench --duration 20ms --connections 2 --keys 10"} {
+			cmd := exec.Command("kvc", append(strings.Fields(tt.args), strings.Fields(command)...)...)
+			cmd.Env = append(os.Environ(), "KV_ADDR="+addr)
+			for _, v := range strings.Fields(tt.env) {
+				cmd.Env = append(cmd.Env, strings.ReplaceAll(v, "?", " "))
+			}
+			out, _ := cmd.CombinedOutput()
+			assert.Equal(t, tt.code, cmd.ProcessState.ExitCode(), "%s kvc %s %s: %s", tt.env, tt.args, command, out)
+			assert.Contains(t, string(out), tt.says)
+		}
+	}
+}
