@@ -235,14 +235,12 @@ func (b *bucket) load() int32 {
 
 // likely returns an entry that has this tag, nil if there is none.
 func (b *bucket) likely(tag uint8) *Entry {
-	entries := b.inline()
 	x := b.tags ^ uint64(tag)*lowBits
-	if m := (x - lowBits) &^ x & highBits; m != 0 {
-		if i := bits.TrailingZeros64(m) >> 3; i < len(entries) {
-			return entries[i]
-		}
+	i := bits.TrailingZeros64((x-lowBits)&^x&highBits) >> 3 // 8 if there is none
+	if i >= int(b.meta&countMask) {
+		return nil
 	}
-	return nil
+	return b.at(i)
 }
 
 // plain reports whether the bucket has no extension.

@@ -26,13 +26,25 @@ func (s *Store) bucket(h uint64) *bucket {
 // Get returns the entry of key, nil if it is absent. It takes no lock, writes no shared memory and does not allocate.
 func (c *Session) Get(key []byte) *Entry {
 	c.gets++
-	return c.peek(key)
+	s := c.store
+	h := s.hash(key)
+	// Nearly always the bucket is a plain one, the first entry with the key's tag is the key's, and it does not expire.
+	b := s.shards[shardOf(h)].dir.Load().segment(h).slots[slotOf(h)].p.Load()
+	if b != nil && b.meta&(kindPending|kindMoved) == 0 {
+		if e := b.likely(tagOf(h)); e != nil && e.klen == uint32(len(key)) && e.is(key) {
+			c.see(b.version())
+			return e
+		}
+	}
+	return c.look(h, key)
 }
 
 // peek is Get, uncounted.
-func (c *Session) peek(key []byte) *Entry {
+func (c *Session) peek(key []byte) *Entry { return c.look(c.store.hash(key), key) }
+
+// look is peek of a key whose hash is h.
+func (c *Session) look(h uint64, key []byte) *Entry {
 	s := c.store
-	h := s.hash(key)
 	b := s.bucket(h)
 	_, e := b.find(tagOf(h), key)
 	if e != nil && e.Expiry() != 0 {
