@@ -127,8 +127,14 @@ func (c *call) bench(o load.BenchOptions, keep bool) error {
 
 // clearBench deletes what the load left, also after Ctrl-C.
 func (c *call) clearBench(kv *client.Client, o load.BenchOptions) {
-	if err := load.Clear(context.WithoutCancel(c.ctx), kv, o); err != nil {
-		c.complain(fmt.Errorf("delete the keys: %w", err))
+	ctx := c.ctx
+	if ctx.Err() != nil {
+		var cancel func()
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
+		defer cancel()
+	}
+	if err := load.Clear(ctx, kv, o); err != nil {
+		c.complain(fmt.Errorf("delete the keys %s…: %w", o.Prefix, err))
 	}
 }
 

@@ -1,7 +1,6 @@
 package repl
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -97,6 +96,3 @@ func silent(err error) bool {
 	var output outputError
 	return errors.As(err, &output) && errors.Is(err, syscall.EPIPE)
 }
-
-// cancelled reports whether err comes from ctx being cancelled by Ctrl-C.
-func cancelled(err error) bool { return errors.Is(err, context.Canceled) }

@@ -129,7 +129,13 @@ func (s *session) printHelp(cmd *command) error {
 		p = ""
 	}
 	for _, e := range cmd.examples {
-		fmt.Fprintf(s.out, "  %s%s\n      %s\n", p, e.line, e.says)
+		line := e.line
+		if s.mode != oneShot {
+			if line = strings.ReplaceAll(line, "$version", "1732480000000000"); strings.ContainsAny(line, "|<>$") {
+				continue // it needs another shell than this one
+			}
+		}
+		fmt.Fprintf(s.out, "  %s%s\n      %s\n", p, line, e.says)
 	}
 	fmt.Fprintf(s.out, "\nusage: %s%s\n\n%s", p, cmd.usage(), s.wrapped(cmd.short+"\n\n"+cmd.long))
 	if options := optionTable(cmd.flags()); options != "" {

@@ -1,0 +1,229 @@
+package load
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"kv/netserver"
+	"kv/protocol"
+	"kv/protocol/client"
+	"kv/store"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// startServer starts a server and returns a client of it.
+func startServer(t *testing.T, o store.Options) *client.Client {
+	st, err := store.Open(o)
+	require.NoError(t, err)
+	srv, err := netserver.New(netserver.Config{Store: st})
+	require.NoError(t, err)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	served := make(chan struct{})
+	go func() {
+		srv.Serve(l)
+		close(served)
+	}()
+	c, err := client.Dial(context.Background(), l.Addr().String(), client.Options{Timeout: 20 * time.Second})
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		c.Close()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		srv.Shutdown(ctx)
+		<-served
+		st.Close()
+	})
+	return c
+}
+
+// records are lines of the text form with the numbers first to last.
+func records(first, last int) string {
+	var b strings.Builder
+	for i := first; i <= last; i++ {
+		fmt.Fprintf(&b, "key%d\t%d\n", i, i)
+	}
+	return b.String()
+}
+
+func keys(t *testing.T, c *client.Client) (n int) {
+	require.NoError(t, Export(context.Background(), c, nil, func(items []protocol.ScanItem) error {
+		n += len(items)
+		return nil
+	}))
+	return n
+}
+
+func TestImportAndExport(t *testing.T) {
+	c := startServer(t, store.Options{})
+	var shown int
+	r, err := Import(context.Background(), c, strings.NewReader(records(1, 20_000)), ImportOptions{End: '\n', Progress: func(ImportReport) { shown++ }})
+	require.NoError(t, err)
+	assert.Equal(t, 20_000, r.Applied)
+	assert.Equal(t, Lines{{1, 20_000}}, r.Ranges)
+	assert.Positive(t, shown)
+	seen := map[string]string{}
+	require.NoError(t, Export(context.Background(), c, []byte("key1"), func(items []protocol.ScanItem) error {
+		for _, it := range items {
+			assert.NotContains(t, seen, string(it.Key))
+			seen[string(it.Key)] = string(it.Value)
+		}
+		return nil
+	}))
+	assert.Len(t, seen, 11_111)
+	assert.Equal(t, "12345", seen["key12345"])
+}
+
+func TestAnImportThatTheServerRefuses(t *testing.T) {
+	c := startServer(t, store.Options{MaxMemory: 2 << 20})
+	r, err := Import(context.Background(), c, strings.NewReader(records(1, 100_000)), ImportOptions{End: '\n'})
+	require.ErrorIs(t, err, protocol.ErrOutOfMemory)
+	assert.ErrorContains(t, err, "lines ")
+	require.NotEmpty(t, r.Ranges)
+	applied := 0
+	for _, l := range r.Ranges {
+		applied += l[1] - l[0] + 1
+	}
+	assert.Equal(t, r.Applied, applied, "the report's lines are the records that were applied")
+	assert.Equal(t, applied, keys(t, c))
+	assert.Less(t, r.Lines, 100_000, "it stops")
+}
+
+func TestAnImportWithWrongLines(t *testing.T) {
+	in := records(1, 600) + "wrong\n" + records(601, 1000)
+	c := startServer(t, store.Options{})
+	r, err := Import(context.Background(), c, strings.NewReader(in), ImportOptions{End: '\n'})
+	assert.ErrorContains(t, err, "line 601: no TAB")
+	assert.Equal(t, Lines{{1, 512}}, r.Ranges, "the batch with the wrong line, and what follows, was not sent")
+	assert.Equal(t, 512, keys(t, c))
+
+	var wrong []error
+	r, err = Import(context.Background(), c, strings.NewReader(in), ImportOptions{End: '\n', KeepGoing: true, Wrong: func(err error) { wrong = append(wrong, err) }})
+	require.NoError(t, err)
+	assert.Equal(t, 1000, r.Applied)
+	assert.Equal(t, 1, r.Skipped)
+	assert.Len(t, wrong, 1)
+	assert.Equal(t, 1000, keys(t, c))
+}
+
+func TestTheOutcomeOfALostImportIsUnknown(t *testing.T) {
+	addr := fakeServer(t, func(in *bufio.Reader, out net.Conn) {
+		readFrame(in) // takes a batch, and goes away
+	})
+	c, err := client.Dial(context.Background(), addr, client.Options{})
+	require.NoError(t, err)
+	defer c.Close()
+	r, err := Import(context.Background(), c, strings.NewReader(records(1, 256)), ImportOptions{End: '\n'})
+	assert.ErrorIs(t, err, client.ErrUnknown)
+	assert.Equal(t, Lines{{1, 256}}, r.Unknown)
+	assert.Zero(t, r.Applied)
+}
+
+func TestLines(t *testing.T) {
+	var l Lines
+	assert.Equal(t, "none", l.String())
+	l.add(1, 10)
+	l.add(11, 11)
+	l.add(13, 13)
+	assert.Equal(t, "1-11, 13", l.String())
+	for i := 15; i < 100; i += 2 {
+		l.add(i, i)
+	}
+	assert.Contains(t, l.String(), ", and 25 more ranges")
+}
+
+func TestBench(t *testing.T) {
+	c := startServer(t, store.Options{})
+	o := BenchOptions{Addr: c.Addr(), Connections: 3, Pipeline: 7, Keys: 100, Prefix: "b:", ValueSize: 10, Get: 1, Set: 1, Del: 1, Zipf: true, Duration: 50 * time.Millisecond}
+	require.NoError(t, Fill(context.Background(), c, o))
+	assert.Equal(t, 100, keys(t, c))
+	r, err := Bench(context.Background(), o, nil)
+	require.NoError(t, err)
+	require.NoError(t, r.Err)
+	assert.Zero(t, r.Refused+r.Unanswered)
+	assert.Positive(t, r.Gets)
+	assert.Positive(t, r.Sets)
+	assert.Positive(t, r.Dels)
+	assert.Equal(t, r.Ops(), r.Latency.TotalCount())
+	require.NoError(t, Clear(context.Background(), c, o))
+	assert.Zero(t, keys(t, c))
+
+	o.Rate, o.Duration = 3000, 100*time.Millisecond
+	r, err = Bench(context.Background(), o, nil)
+	require.NoError(t, err)
+	require.NoError(t, r.Err)
+	assert.EqualValues(t, 300, r.Ops(), "an open loop sends what the clock wants")
+	assert.EqualValues(t, 300, r.Latency.TotalCount())
+}
+
+// An open loop goes on while the server stalls, and the requests that met the stall have it in their latencies: all of
+// them but the last ones waited for a good part of it.
+func TestAStallIsNotSparedTheRequestsThatMeetIt(t *testing.T) {
+	const requests = 200
+	addr := fakeServer(t, func(in *bufio.Reader, out net.Conn) {
+		var answers []byte
+		for range requests { // none is answered before all have come
+			h := readFrame(in)
+			answers = protocol.AppendHeader(answers, h.Opcode, 0, h.ID, 0)
+		}
+		out.Write(answers)
+		h := readFrame(in)
+		out.Write(protocol.AppendHeader(nil, h.Opcode, 0, h.ID, 0))
+	})
+	r, err := Bench(context.Background(), BenchOptions{Addr: addr, Connections: 1, Pipeline: 1, Keys: 1, Get: 1, Rate: 1000, Duration: requests * time.Millisecond}, nil)
+	require.NoError(t, err)
+	require.NoError(t, r.Err)
+	assert.EqualValues(t, requests, r.Ops())
+	assert.GreaterOrEqual(t, r.Latency.ValueAtPercentile(50), int64(95*time.Millisecond))
+}
+
+// readFrame reads one request. It greets a client that says HELLO.
+func readFrame(in io.Reader) protocol.Header {
+	head := make([]byte, protocol.HeaderSize)
+	if _, err := io.ReadFull(in, head); err != nil {
+		return protocol.Header{}
+	}
+	h := protocol.ParseHeader(head)
+	io.CopyN(io.Discard, in, int64(h.BodySize()))
+	return h
+}
+
+// fakeServer serves one connection at a time with script, after its HELLO if it sends one.
+func fakeServer(t *testing.T, script func(in *bufio.Reader, out net.Conn)) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			c, err := l.Accept()
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			in := bufio.NewReader(c)
+			if head, err := in.Peek(protocol.HeaderSize); err == nil && protocol.ParseHeader(head).Opcode == protocol.OpHello {
+				h := readFrame(in)
+				c.Write(protocol.HelloResponse{Version: protocol.Version}.AppendTo(nil, h.ID))
+			}
+			script(in, c)
+			c.Close()
+		}
+	}()
+	t.Cleanup(func() {
+		l.Close()
+		<-done
+	})
+	return l.Addr().String()
+}
