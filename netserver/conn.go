@@ -93,6 +93,9 @@ func (c *conn) live() {
 		go c.live()
 		return
 	}
+	if c.inbox != nil { // it ended while it waited for the rest of a frame
+		c.inbox.drop(c.server)
+	}
 	c.session.Close()
 	c.ended()
 	c.nc.Close()

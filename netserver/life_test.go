@@ -261,6 +261,7 @@ func TestRequestMemory(t *testing.T) {
 		require.Equal(t, "after", string(second.Expect(protocol.OpPing, protocol.StatusOK, 2)))
 		first.Send(large[800_000:])
 		require.Len(t, first.Expect(protocol.OpPing, protocol.StatusOK, 1), 900_000)
+		s.AwaitRequests()
 		second.Send(large)
 		second.Expect(protocol.OpPing, protocol.StatusOK, 1)
 

@@ -9,7 +9,8 @@ import (
 // claim is memory that a large request holds: its frame while that arrives, and the lists that it is parsed into. Both are
 // many times what an idle connection costs, and a client decides how much. So they are claimed before they are allocated,
 // from Config.RequestMemory; and, for requests that need the store's memory anyway, from the store's limit too. (Reads and
-// deletes must work in a store that is full.)
+// deletes must work in a store that is full.) A claim ends with the use of what it stands for, so a frame's after its answer
+// has been sent: a client may know the answer a little earlier.
 type claim struct {
 	bytes  int64
 	stored bool // of the store's limit too
@@ -18,9 +19,15 @@ type claim struct {
 // claim takes n bytes for a request with this opcode, or returns false if they are not there.
 func (s *Server) claim(op protocol.Opcode, n int) (claim, bool) {
 	c := claim{bytes: int64(n)}
-	if s.requestMemory.Add(c.bytes) > s.config.RequestMemory {
-		s.requestMemory.Add(-c.bytes)
-		return claim{}, false
+	// Not added first and taken back: others would be refused meanwhile.
+	for {
+		used := s.requestMemory.Load()
+		if used+c.bytes > s.config.RequestMemory {
+			return claim{}, false
+		}
+		if s.requestMemory.CompareAndSwap(used, used+c.bytes) {
+			break
+		}
 	}
 	switch op {
 	case protocol.OpSet, protocol.OpMSet, protocol.OpTxn:

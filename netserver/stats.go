@@ -31,6 +31,7 @@ func (s *Server) figures(st store.Stats) []protocol.Stat {
 		{Name: "memory_bytes", Value: st.MemoryBytes},
 		{Name: "memory_limit_bytes", Value: uint64(s.config.MemoryLimit)},
 		{Name: "history_versions", Value: st.History},
+		{Name: "request_memory_bytes", Value: uint64(s.requestMemory.Load())},
 		{Name: "connections", Value: uint64(open)},
 		{Name: "connections_total", Value: accepted},
 		{Name: "connections_refused", Value: refused},

@@ -78,6 +78,7 @@ func Start(t testing.TB, o Options) *Server {
 	t.Cleanup(func() {
 		s.Shutdown()
 		require.ErrorIs(t, <-served, netserver.ErrServerClosed)
+		require.Zero(t, s.Stat("request_memory_bytes"), "memory that requests claimed and did not give back")
 		require.NoError(t, st.Check(), "the store's structure")
 		require.NoError(t, st.Close())
 		// Connections of this server are gone, or Shutdown would have failed. Those of another server of the same test may
@@ -140,6 +141,12 @@ func (s *Server) Stat(name string) uint64 {
 func (s *Server) Await(name string, n uint64) {
 	s.t.Helper()
 	require.Eventually(s.t, func() bool { return s.Stat(name) >= n }, Timeout, time.Millisecond, "%s is %d, not %d", name, s.Stat(name), n)
+}
+
+// AwaitRequests waits until large requests hold no memory any more. Their answers may have come just before that.
+func (s *Server) AwaitRequests() {
+	s.t.Helper()
+	require.Eventually(s.t, func() bool { return s.Stat("request_memory_bytes") == 0 }, Timeout, time.Millisecond)
 }
 
 // AwaitConnections waits until exactly n connections are open.
