@@ -1,11 +1,14 @@
 package main
 
 import (
+	"log/slog"
 	"math"
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"sync"
 	"sync/atomic"
+	"unsafe"
 )
 
 // The collector's pace. Go lets the heap grow by GOGC percent of what is alive before it collects again, and 100 percent
@@ -19,6 +22,8 @@ const (
 	roomPercent = 15
 	// maxPercent is the most room that a small heap has.
 	maxPercent = 400
+	// hugeFrom is the heap from which on it is moved to huge pages; a small one would only get larger.
+	hugeFrom = 64 << 20
 	// limitPercent is where GOMEMLIMIT is, in percent of --max-memory: the room, and stacks, buffers and the runtime itself.
 	// Above it the collector works as hard as it must.
 	limitPercent = 125
@@ -34,13 +39,13 @@ func collectorPercent(live uint64) int {
 }
 
 // tuneCollector keeps the collector's pace in step with the heap until stop is called, which puts back what was before.
-func tuneCollector(maxMemory int64) (stop func()) {
+func tuneCollector(maxMemory int64, log *slog.Logger) (stop func()) {
 	limit := int64(math.MaxInt64)
 	if maxMemory < math.MaxInt64/limitPercent {
 		limit = maxMemory / 100 * limitPercent
 	}
 	limit = debug.SetMemoryLimit(limit)
-	t := &tuner{percent: collectorPercent(0)}
+	t := &tuner{percent: collectorPercent(0), log: log}
 	before := debug.SetGCPercent(t.percent)
 	t.watch()
 	return func() {
@@ -50,11 +55,17 @@ func tuneCollector(maxMemory int64) (stop func()) {
 	}
 }
 
-// tuner sets GOGC after each collection. Its fields but stopped are the finalizer goroutine's alone once watch was called.
+// tuner looks after the heap after each collection.
 type tuner struct {
+	log     *slog.Logger // fixed
+	stopped atomic.Bool  // publishes nothing
+
+	// The finalizer goroutine's alone, once watch was called.
 	percent int
-	stopped atomic.Bool // publishes nothing
 	live    [1]metrics.Sample
+
+	huge       hugePages
+	hugeFailed sync.Once
 }
 
 // sentinel is garbage from the start: its finalizer runs after each collection, and makes it garbage anew.
@@ -69,16 +80,27 @@ func (s *sentinel) collected() {
 	if s.tuner.stopped.Load() {
 		return
 	}
-	s.tuner.adjust()
+	live := s.tuner.adjust()
+	if live >= hugeFrom {
+		// Beside the program, and not in the goroutine of all finalizers: moving takes its time.
+		go func(t *tuner, address uintptr) {
+			if err := t.huge.cover(address); err != nil {
+				t.hugeFailed.Do(func() { t.log.Warn("the heap stays on small pages", "error", err) })
+			}
+		}(s.tuner, uintptr(unsafe.Pointer(s)))
+	}
 	runtime.SetFinalizer(s, (*sentinel).collected)
 }
 
-// adjust sets GOGC for the heap that the last collection left. To set it stops the world, so small changes wait.
-func (t *tuner) adjust() {
+// adjust sets GOGC for the heap that the last collection left, and returns its size. To set it stops the world, so small
+// changes wait.
+func (t *tuner) adjust() (live uint64) {
 	metrics.Read(t.live[:])
-	percent := collectorPercent(t.live[0].Value.Uint64())
+	live = t.live[0].Value.Uint64()
+	percent := collectorPercent(live)
 	if 10*max(percent-t.percent, t.percent-percent) > t.percent {
 		debug.SetGCPercent(percent)
 		t.percent = percent
 	}
+	return live
 }

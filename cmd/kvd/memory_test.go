@@ -1,6 +1,7 @@
 package main
 
 import (
+	"log/slog"
 	"math"
 	"os"
 	"path/filepath"
@@ -27,7 +28,7 @@ func TestCollectorPercent(t *testing.T) {
 func TestTuneCollector(t *testing.T) {
 	before := debug.SetGCPercent(100)
 	defer debug.SetGCPercent(before)
-	stop := tuneCollector(1 << 30)
+	stop := tuneCollector(1<<30, slog.New(slog.DiscardHandler))
 	require.EqualValues(t, (1<<30)/100*125, debug.SetMemoryLimit(-1))
 	percent := func() int {
 		p := debug.SetGCPercent(100)

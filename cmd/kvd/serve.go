@@ -39,7 +39,7 @@ func serve(ctx context.Context, o options, log *slog.Logger) (err error) {
 		defer web.Close()
 	}
 	checkDescriptors(o, log)
-	defer tuneCollector(int64(o.maxMemory))()
+	defer tuneCollector(int64(o.maxMemory), log)()
 
 	data, err := openData(o, log)
 	if err != nil {

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// A lookup touches memory without pattern, and with pages of 4 KiB each touch also misses the processor's table of pages.
+// So the heap is moved to pages of 2 MiB as it grows. (Servers that fork for a snapshot have to turn such pages off: each
+// write after a fork would copy a whole one.)
+
+const hugePage = 2 << 20
+
+// hugePages moves the heap to huge pages.
+type hugePages struct {
+	mu    sync.Mutex
+	moved map[uintptr]struct{} // the huge pages that were moved; guarded by mu
+}
+
+// cover moves what of the heap is not moved yet; address is one in the heap. It is called after a collection, beside the
+// program; if the last call is still at it, it does nothing.
+func (p *hugePages) cover(address uintptr) error {
+	if !p.mu.TryLock() {
+		return nil
+	}
+	defer p.mu.Unlock()
+	allowed, err := os.ReadFile("/sys/kernel/mm/transparent_hugepage/enabled")
+	if err != nil || strings.Contains(string(allowed), "[never]") {
+		return nil // the kernel has none, or the machine's owner does not want them
+	}
+	maps, err := os.Open("/proc/self/maps")
+	if err != nil {
+		return fmt.Errorf("find the heap: %w", err)
+	}
+	defer maps.Close()
+	areas, err := heapAreas(maps, address)
+	if err != nil {
+		return fmt.Errorf("find the heap: %w", err)
+	}
+	if p.moved == nil {
+		p.moved = make(map[uintptr]struct{})
+	}
+	for _, a := range areas {
+		// What grows into the area later comes as huge pages at once.
+		if err := madvise(a.from, a.to-a.from, unix.MADV_HUGEPAGE); err != nil {
+			return fmt.Errorf("advise huge pages for the heap: %w", err)
+		}
+		for at := (a.from + hugePage - 1) &^ (hugePage - 1); at+hugePage <= a.to; at += hugePage {
+			if _, done := p.moved[at]; done {
+				continue
+			}
+			// A page that can't be moved now, for want of memory or because it is empty, is tried again next time.
+			if madvise(at, hugePage, unix.MADV_COLLAPSE) == nil {
+				p.moved[at] = struct{}{}
+			}
+		}
+	}
+	return nil
+}
+
+func madvise(from, size uintptr, advice uintptr) error {
+	if _, _, errno := unix.Syscall(unix.SYS_MADVISE, from, size, advice); errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// area is a range of addresses.
+type area struct{ from, to uintptr }
+
+// heapAreas returns the parts of the heap that can be read, from a list in the form of /proc/PID/maps: those in the row of
+// neighbours without gaps that address lies in, since Go lets the heap grow where it ends.
+func heapAreas(maps io.Reader, address uintptr) ([]area, error) {
+	var areas []area
+	var end uintptr
+	found := false
+	lines := bufio.NewScanner(maps)
+	for lines.Scan() {
+		var a area
+		var access string
+		if _, err := fmt.Sscanf(lines.Text(), "%x-%x %s", &a.from, &a.to, &access); err != nil {
+			return nil, fmt.Errorf("line %q: %w", lines.Text(), err)
+		}
+		if a.from != end {
+			if found {
+				break
+			}
+			areas = areas[:0]
+		}
+		end = a.to
+		found = found || a.from <= address && address < a.to
+		if strings.HasPrefix(access, "rw") {
+			areas = append(areas, a)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return nil, err
+	}
+	if !found {
+		return nil, fmt.Errorf("no area has address %#x", address)
+	}
+	return areas, nil
+}
