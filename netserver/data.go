@@ -136,16 +136,19 @@ func (c *conn) txn(w *workspace, h protocol.Header, body []byte) error {
 		}
 		ops[i] = store.Op{Kind: store.OpKind(o.Kind), Key: o.Key, Value: o.Value, TTL: o.TTL}
 	}
-	results, version, err := c.session.Txn(nil, conds, ops)
+	var size int // of the answer's body
+	results, version, err := c.session.TxnIf(nil, conds, ops, func(results []store.Result) error {
+		size = 12
+		for i, o := range ops {
+			size += 1 + resultSize(o.Kind, results[i], q.WithMeta)
+		}
+		if !protocol.Fits(size) {
+			return tooLarge(h.Opcode)
+		}
+		return nil
+	})
 	if err != nil {
 		return err
-	}
-	size := 12
-	for i, o := range ops {
-		size += 1 + resultSize(o.Kind, results[i], q.WithMeta)
-	}
-	if !protocol.Fits(size) && version != 0 {
-		return refusalf(protocol.StatusTooLarge, "TXN was applied as version %d, but its answer would be longer than a frame can be", version)
 	}
 	if err := c.begin(w, h, size); err != nil {
 		return err

@@ -320,5 +320,14 @@ func TestAnswerOverTheCap(t *testing.T) {
 	get := protocol.TxnOp{Kind: protocol.TxnGet, Key: key}
 	c.Send(protocol.Txn{Ops: []protocol.TxnOp{get, get, get, get, get}}.AppendTo(nil, 3))
 	c.Expect(protocol.OpTxn, protocol.StatusTooLarge, 3)
+	// One that writes has then not been applied.
+	before := s.Stat("set_ops")
+	set := protocol.TxnOp{Kind: protocol.TxnSet, Key: []byte("other")}
+	del := protocol.TxnOp{Kind: protocol.TxnDel, Key: key}
+	c.Send(protocol.Txn{Ops: []protocol.TxnOp{set, get, get, get, get, get, del}}.AppendTo(nil, 3))
+	c.Expect(protocol.OpTxn, protocol.StatusTooLarge, 3)
+	require.Equal(t, protocol.StatusNotFound, c.Do(protocol.Get{Key: set.Key}.AppendTo(nil, 4)).Status())
+	require.Equal(t, before, s.Stat("set_ops"))
+	require.EqualValues(t, 1, s.Stat("keys"))
 	require.Equal(t, protocol.StatusOK, c.Do(ping(4, "")).Status())
 }

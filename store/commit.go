@@ -230,6 +230,7 @@ type commit struct {
 	frees   bool     // only deletions so far: they are never refused memory
 	seen    uint64   // the highest version of a bucket that it read
 	wanted  int64    // the memory that it was refused
+	refused error    // why it is to be undone, though it could be finished; nil: it is not
 }
 
 // current returns the entry of key as the write has left it so far; nil if it is absent or expired.

@@ -2,8 +2,10 @@ package store
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -94,6 +96,51 @@ func TestConflictNamesTheCondition(t *testing.T) {
 	require.Empty(t, results)
 	require.Zero(t, version)
 	require.Nil(t, s.Get([]byte("a")))
+}
+
+// TestTxnRefused: who looks at the results may refuse them, and then nothing has happened.
+func TestTxnRefused(t *testing.T) {
+	for _, o := range []Options{{}, {History: 2}} {
+		s := openTest(t, o, fullHash)
+		v := s.put(t, "a", "1")
+		before := s.Stats()
+		refusal := errors.New("refused")
+		ops := []Op{
+			{Kind: OpSet, Key: []byte("a"), Value: []byte("22")},
+			{Kind: OpGet, Key: []byte("a")},
+			{Kind: OpSet, Key: []byte("b"), TTL: 1000},
+			{Kind: OpDel, Key: []byte("a")},
+		}
+		var seen []Result
+		accept := func(err error) func([]Result) error {
+			return func(results []Result) error {
+				seen = slices.Clone(results)
+				return err
+			}
+		}
+		given := []Result{{Existed: true}}
+		results, version, err := s.TxnIf(given, nil, ops, accept(refusal))
+		require.Equal(t, refusal, err)
+		require.Equal(t, given, results)
+		require.Zero(t, version)
+		require.Len(t, seen, len(ops))
+		require.Equal(t, "22", string(seen[1].Entry.Value()))
+		require.True(t, seen[3].Existed)
+		require.Equal(t, before, s.Stats())
+		require.NoError(t, s.Check())
+		require.Equal(t, v, s.Get([]byte("a")).Version())
+		require.Nil(t, s.Get([]byte("b")))
+
+		results, version, err = s.TxnIf(given, nil, ops, accept(nil))
+		require.NoError(t, err)
+		require.Greater(t, version, v)
+		require.Equal(t, seen, results[1:])
+		require.Nil(t, s.Get([]byte("a")))
+
+		// A condition that does not hold comes first.
+		_, _, err = s.TxnIf(nil, []Condition{{Key: []byte("b"), Version: 1}}, ops, accept(refusal))
+		require.ErrorAs(t, err, new(*ConflictError))
+	}
 }
 
 func TestExpiry(t *testing.T) {

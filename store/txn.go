@@ -37,12 +37,18 @@ func (c *Session) MSet(pairs []Pair) (version uint64, err error) {
 // Txn checks the conditions and, if all hold, runs ops in order, all at one instant: an OpGet sees what the ops before it
 // wrote. It appends one result for each op to dst. The version is 0 if nothing was written. Errors are those of Set.
 func (c *Session) Txn(dst []Result, conds []Condition, ops []Op) (results []Result, version uint64, err error) {
+	return c.TxnIf(dst, conds, ops, nil)
+}
+
+// TxnIf is Txn, but for one who has to see the results before anything takes effect: if accept returns an error, that is
+// Txn's, and nothing was applied. It is called with the keys locked, maybe more than once, so it has to be quick and must not
+// use the store; and what the transaction itself wrote has no version yet. A nil accept accepts all.
+func (c *Session) TxnIf(dst []Result, conds []Condition, ops []Op, accept func([]Result) error) (results []Result, version uint64, err error) {
 	for _, o := range ops {
 		if err := checkLen(o.Key, o.Value); err != nil {
 			return dst, 0, err
 		}
 	}
-	var conflict *ConflictError
 	var done counter
 	entries := make([]*Entry, len(ops)) // what each op puts in its key's place
 	for i, o := range ops {
@@ -58,15 +64,18 @@ func (c *Session) Txn(dst []Result, conds []Condition, ops []Op) (results []Resu
 		}
 	}
 	version, err = c.atomically(done.sets+done.dels > 0, func(w *commit) {
-		results, conflict = dst, nil
+		results = dst
 		for i, q := range conds {
 			if v := versionOf(w.current(c.store.hash(q.Key), q.Key)); v != q.Version {
-				conflict = &ConflictError{Index: i, Version: v}
+				w.refused = &ConflictError{Index: i, Version: v}
 				return
 			}
 		}
 		for i, o := range ops {
 			results = append(results, w.run(o, entries[i]))
+		}
+		if accept != nil {
+			w.refused = accept(results[len(dst):])
 		}
 	}, func(yield func([]byte) bool) {
 		for _, q := range conds {
@@ -80,11 +89,8 @@ func (c *Session) Txn(dst []Result, conds []Condition, ops []Op) (results []Resu
 			}
 		}
 	})
-	switch {
-	case err != nil:
+	if err != nil {
 		return dst, 0, err
-	case conflict != nil:
-		return dst, 0, conflict
 	}
 	c.gets += done.gets
 	c.sets += done.sets
@@ -117,7 +123,8 @@ func (w *commit) del(e *Entry) bool {
 	return true
 }
 
-// atomically runs stage with the locks of keys held and then makes what it staged visible at one instant. If memory is
+// atomically runs stage with the locks of keys held and then makes what it staged visible at one instant, unless stage has set
+// refused, which then is the error. If memory is
 // short and history can be given up for it, it does so and starts again. writes is false if nothing will be staged.
 func (c *Session) atomically(writes bool, stage func(*commit), keys iter.Seq[[]byte]) (version uint64, err error) {
 	s := c.store
@@ -145,5 +152,9 @@ func (w *commit) once(stage func(*commit), shards shardSet) (version uint64, err
 	defer w.s.unlock(shards)
 	w.now = w.s.clock.millis()
 	stage(w)
+	if w.refused != nil {
+		w.undo()
+		return 0, w.refused
+	}
 	return w.finish()
 }
