@@ -1,11 +1,9 @@
 package netserver
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"io"
-	"log/slog"
 	"net"
 	"os"
 	"sync/atomic"
@@ -72,7 +70,7 @@ func newConn(s *Server, nc net.Conn) *conn {
 func (c *conn) serve() {
 	if t, ok := c.nc.(*tls.Conn); ok {
 		if err := c.handshake(t); err != nil {
-			c.log(slog.LevelWarn, "TLS handshake failed", "error", err)
+			c.server.complain(&c.server.complaints.handshake, c.nc, "TLS handshake failed", "error", err)
 			c.nc.Close()
 			c.server.forget(c)
 			return
@@ -254,15 +252,17 @@ func (c *conn) waited(err error) (settle bool) {
 
 // ended logs why the connection has ended and makes sure that what was sent can arrive.
 func (c *conn) ended() {
+	s := c.server
 	var bad *notAFrameError
 	switch {
 	case errors.As(c.end, &bad):
-		c.log(slog.LevelWarn, "closing a connection that does not speak the kv protocol", "looks_like", bad.looksLike, "error", c.end)
+		s.complain(&s.complaints.foreign, c.nc, "closing a connection that does not speak the kv protocol",
+			"looks_like", bad.looksLike, "error", c.end)
 	case errors.Is(c.end, errSlowFrame), errors.Is(c.end, errSlowRead):
-		c.log(slog.LevelWarn, "closing a slow connection", "error", c.end)
+		s.complain(&s.complaints.slow, c.nc, "closing a slow connection", "error", c.end)
 	case errors.Is(c.end, errDrained):
 	default:
-		c.log(slog.LevelDebug, "connection closed", "error", c.end)
+		s.config.Logger.Debug("connection closed", "error", c.end, "remote", c.nc.RemoteAddr().String())
 		return
 	}
 	if errors.Is(c.end, errSlowRead) {
@@ -272,10 +272,6 @@ func (c *conn) ended() {
 		t.CloseWrite()
 	}
 	linger(c.patient.Conn)
-}
-
-func (c *conn) log(level slog.Level, msg string, args ...any) {
-	c.server.config.Logger.Log(context.Background(), level, msg, append(args, "remote", c.nc.RemoteAddr().String())...)
 }
 
 // linger says that nothing more will be sent, and reads until the client, seeing that, closes too.

@@ -241,6 +241,7 @@ func TestForeign(t *testing.T) {
 		c.ExpectClosed()
 		s.AwaitLog("looks_like=", tt.name, c.LocalAddr().String())
 	}
+	s.AwaitLog("level=WARN", "looks_like=")
 }
 
 // TestLargeValues: values that are sent straight from the store, in every kind of answer, among short ones.

@@ -128,6 +128,7 @@ func TestMaxConnections(t *testing.T) {
 		require.NoError(t, c.Close())
 	}
 	require.EqualValues(t, 100, s.Stat("connections_refused"))
+	s.AwaitLog("level=WARN", "refusing a connection", "max_connections=2")
 	require.NoError(t, first.Close())
 	s.AwaitConnections(1)
 	s.Dial(t).Do(ping(1, ""))

@@ -28,6 +28,7 @@ type Server struct {
 	cut      atomic.Bool // draining has taken too long; set before the connections are closed
 
 	requestMemory atomic.Int64 // what all connections have claimed; see claim
+	complaints    complaints   // about clients
 
 	mu        sync.Mutex // guards what follows
 	listeners map[net.Listener]struct{}
@@ -147,6 +148,7 @@ func (s *Server) refuse(nc net.Conn) {
 	go func() {
 		defer s.active.Done()
 		defer nc.Close()
+		s.complain(&s.complaints.refused, nc, "refusing a connection: there are too many", "max_connections", s.config.MaxConnections)
 		e := &protocol.Error{Status: protocol.StatusUnavailable, Message: "too many connections"}
 		// Where TLS is spoken there is no one to tell before a handshake, which is what there is no room for.
 		if s.config.TLS == nil {

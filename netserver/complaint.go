@@ -1,0 +1,48 @@
+package netserver
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+)
+
+// complaintEvery is how much time there is at least between two warnings of one kind.
+const complaintEvery = time.Second
+
+// complaint is one kind of warning about clients. Anyone who can connect can cause it, any number of times, so of each kind
+// only so many are warnings; the others are logged for debugging alone, and counted in the next warning.
+type complaint struct {
+	mu   sync.Mutex // guards what follows
+	next time.Time  // when there may be a warning again
+	left int        // how many were none since the last
+}
+
+// complaints are the kinds that a server has.
+type complaints struct{ handshake, foreign, slow, refused complaint }
+
+// due reports whether one that comes now is a warning, and how many before it were none.
+func (k *complaint) due(now time.Time) (left int, ok bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if now.Before(k.next) {
+		k.left++
+		return 0, false
+	}
+	left, k.left, k.next = k.left, 0, now.Add(complaintEvery)
+	return left, true
+}
+
+// complain logs a complaint about nc.
+func (s *Server) complain(k *complaint, nc net.Conn, msg string, args ...any) {
+	args = append(args, "remote", nc.RemoteAddr().String())
+	level := slog.LevelDebug
+	if left, ok := k.due(time.Now()); ok {
+		level = slog.LevelWarn
+		if left > 0 {
+			args = append(args, "left_out", left)
+		}
+	}
+	s.config.Logger.Log(context.Background(), level, msg, args...)
+}
