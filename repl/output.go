@@ -166,7 +166,7 @@ func (s *session) printQuoted(v []byte) {
 	}
 }
 
-// printField prints a key or a value as a column of a list. v nil: there is no value.
+// printField prints a value as a column of a list.
 func (s *session) printField(b []byte, end byte) {
 	if s.quoting() && end == '\n' {
 		s.printQuoted(b)

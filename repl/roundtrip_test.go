@@ -10,12 +10,15 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 
 	"kv/netserver"
 	"kv/repl"
 	"kv/store"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // startServer starts a server with an empty store.
 func startServer(t *testing.T) (addr string) {
