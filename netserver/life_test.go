@@ -116,23 +116,24 @@ func TestReset(t *testing.T) {
 
 // TestMaxConnections: one connection too many is told so; there is room again when one closes.
 func TestMaxConnections(t *testing.T) {
-	s := nettest.Start(t, nettest.Options{Config: netserver.Config{MaxConnections: 2}})
-	first, second := s.Dial(t), s.Dial(t)
-	first.Do(ping(1, ""))
-	second.Do(ping(1, ""))
-	for range 100 {
-		c := s.Dial(t)
-		c.Send(ping(7, "nobody reads this"))
-		require.Contains(t, string(c.Expect(0, protocol.StatusUnavailable, 0)), "connections")
-		c.ExpectClosed()
-		require.NoError(t, c.Close())
-	}
-	require.EqualValues(t, 100, s.Stat("connections_refused"))
-	s.AwaitLog("level=WARN", "refusing a connection", "max_connections=2")
-	require.NoError(t, first.Close())
-	s.AwaitConnections(1)
-	s.Dial(t).Do(ping(1, ""))
-	second.Do(ping(2, ""))
+	nettest.Each(t, nettest.Options{Config: netserver.Config{MaxConnections: 2}}, func(t *testing.T, s *nettest.Server) {
+		first, second := s.Dial(t), s.Dial(t)
+		first.Do(ping(1, ""))
+		second.Do(ping(1, ""))
+		for range 100 {
+			c := s.Dial(t)
+			c.Send(ping(7, "nobody reads this"))
+			require.Contains(t, string(c.Expect(0, protocol.StatusUnavailable, 0)), "connections")
+			c.ExpectClosed()
+			require.NoError(t, c.Close())
+		}
+		require.EqualValues(t, 100, s.Stat("connections_refused"))
+		s.AwaitLog("level=WARN", "refusing a connection", "max_connections=2")
+		require.NoError(t, first.Close())
+		s.AwaitConnections(1)
+		s.Dial(t).Do(ping(1, ""))
+		second.Do(ping(2, ""))
+	})
 }
 
 // TestShutdown: what has arrived is answered, whatever the connection was doing; what has not is not waited for.

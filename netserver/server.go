@@ -2,6 +2,7 @@ package netserver
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"sync"
@@ -150,17 +151,27 @@ func (s *Server) refuse(nc net.Conn) {
 		defer nc.Close()
 		s.complain(&s.complaints.refused, nc, "refusing a connection: there are too many", "max_connections", s.config.MaxConnections)
 		e := &protocol.Error{Status: protocol.StatusUnavailable, Message: "too many connections"}
-		// Where TLS is spoken there is no one to tell before a handshake, which is what there is no room for.
-		if s.config.TLS == nil {
-			nc.SetDeadline(time.Now().Add(lingerTime))
-			if _, err := nc.Write(protocol.AppendError(nil, 0, 0, e)); err == nil {
-				linger(nc)
-			}
+		nc.SetDeadline(time.Now().Add(lingerTime))
+		if s.tell(nc, protocol.AppendError(nil, 0, 0, e)) == nil {
+			linger(nc)
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.refusing--
 	}()
+}
+
+// tell sends all that nc will ever be sent, after a handshake where TLS is spoken.
+func (s *Server) tell(nc net.Conn, frame []byte) error {
+	if s.config.TLS == nil {
+		_, err := nc.Write(frame)
+		return err
+	}
+	t := tls.Server(nc, s.config.TLS)
+	if _, err := t.Write(frame); err != nil {
+		return err
+	}
+	return t.CloseWrite()
 }
 
 // forget takes a connection that has ended out of the books.
