@@ -17,7 +17,7 @@ const benchPrefix = "kvc-bench:"
 
 func benchCommand() *command {
 	return &command{
-		name: "bench", where: kvcOnly,
+		name:  "bench",
 		short: "Measure the server under load.",
 		long: "It touches only keys that begin with `" + benchPrefix + "`: it stores them first, where the mix reads, and deletes them in the end, unless `--keep` is given. " +
 			"Without `--rate` the loop is closed: each connection keeps `--pipeline` requests under way and waits for their answers. " +

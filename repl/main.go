@@ -17,9 +17,7 @@ func Main(ctx context.Context, env Env, args []string) int {
 	s := newSession(env)
 	defer s.close()
 	err := s.main(ctx, args)
-	if !errors.As(err, new(reported)) {
-		s.complain(err)
-	}
+	s.complain(err)
 	return exitCode(err)
 }
 

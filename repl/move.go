@@ -15,7 +15,7 @@ import (
 func moveCommands() []*command {
 	return []*command{
 		{
-			name: "import", args: "FILE | -", min: 1, max: 1, where: kvcOnly,
+			name: "import", args: "FILE | -", min: 1, max: 1,
 			short: "Store the records of a file, or of stdin.",
 			long: "One record a line in the text form (`help escaping`): key, TAB, value, and where it expires TAB and the expiry in Unix milliseconds. With `--json` the input is JSON Lines: " +
 				"objects with `key`, `value` and, where it expires, `expiry`; bytes that are not UTF-8 are `{\"base64\": \"…\"}`. " +
@@ -35,7 +35,7 @@ func moveCommands() []*command {
 			},
 		},
 		{
-			name: "export", args: "[PREFIX]", min: 0, max: 1, where: kvcOnly, keys: firstKey,
+			name: "export", args: "[PREFIX]", min: 0, max: 1, keys: firstKey,
 			short: "Print all records, or those whose keys begin with a prefix.",
 			long:  "In the text form, or with `--json` as JSON Lines, as import reads them: with the expiry where there is one. A key that is there all the time is printed exactly once.",
 			examples: []example{
@@ -54,7 +54,11 @@ func moveCommands() []*command {
 func (c *call) importRecords(keepGoing bool, end byte) error {
 	var in io.Reader = c.env.In
 	total := int64(0)
-	if !c.args[0].stdin() {
+	if c.args[0].stdin() {
+		if err := c.mayReadStdin(); err != nil {
+			return err
+		}
+	} else {
 		file, err := os.Open(string(c.key(0)))
 		if err != nil {
 			return fileError{err}

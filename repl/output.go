@@ -2,6 +2,8 @@ package repl
 
 import (
 	"bufio"
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -9,6 +11,7 @@ import (
 	"time"
 
 	"kv/protocol"
+	"kv/protocol/client"
 	"kv/repl/text"
 	"kv/repl/words"
 )
@@ -73,14 +76,25 @@ func (s *session) notef(format string, args ...any) {
 
 // complain prints an error to stderr.
 func (s *session) complain(err error) {
-	if err == nil || silent(err) {
+	if err == nil || silent(err) || errors.As(err, new(reported)) {
 		return
 	}
 	label := "kvc: "
 	if s.mode == interactive {
 		label = "error: "
 	}
-	fmt.Fprintln(s.env.Err, s.colour(red, label)+printable(err.Error()))
+	fmt.Fprintln(s.env.Err, s.colour(red, label)+printable(message(err)))
+}
+
+// message words an error for a person.
+func message(err error) string {
+	switch cancelled := errors.Is(err, context.Canceled); {
+	case cancelled && errors.Is(err, client.ErrUnknown):
+		return "cancelled: the outcome of the write is unknown"
+	case cancelled:
+		return "cancelled"
+	}
+	return err.Error()
 }
 
 // colour is a text in a colour where that is wanted.

@@ -56,7 +56,7 @@ func serverCommands() []*command {
 			build:    func(flags) func(*call) error { return (*call).snapshot },
 		},
 		{
-			name: "backup", args: "FILE | -", min: 1, max: 1, where: kvcOnly,
+			name: "backup", args: "FILE | -", min: 1, max: 1,
 			short: "Write a consistent backup of the whole store to a local file.",
 			long: "It shows one instant, while writes go on. The file appears under its name only when it is whole and on the disk, readable by its owner alone. `-` writes to stdout. " +
 				"`kvd restore` reads it.",

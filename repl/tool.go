@@ -50,7 +50,7 @@ func toolCommands() []*command {
 			build:    func(flags) func(*call) error { return func(*call) error { return errExit } },
 		},
 		{
-			name: "completion", args: "bash | zsh | fish", min: 1, max: 1, where: kvcOnly,
+			name: "completion", args: "bash | zsh | fish", min: 1, max: 1,
 			short: "Print the script that makes a shell complete kvc's commands, options and stored keys.",
 			examples: []example{
 				{"completion bash > ~/.local/share/bash-completion/completions/kvc", "for bash"},
@@ -60,7 +60,7 @@ func toolCommands() []*command {
 			build: func(flags) func(*call) error { return (*call).completion },
 		},
 		{
-			name: "man", args: "FOLDER", min: 1, max: 1, where: kvcOnly,
+			name: "man", args: "FOLDER", min: 1, max: 1,
 			short:    "Write the man pages into a folder.",
 			examples: []example{{"man ~/.local/share/man/man1", "then: man kvc, man kvc-set"}},
 			build:    func(flags) func(*call) error { return (*call).man },

@@ -127,12 +127,12 @@ func TestCtrlCCancelsTheCommand(t *testing.T) {
 	k.send("get a\r")
 	<-l.asked
 	k.send("\x03")
-	k.expect("context canceled")
+	k.expect("error: cancelled\n")
 	k.expect("kv> ")
 	k.send("set a 1\r")
 	<-l.asked
 	k.send("\x03")
-	k.expect("outcome of the write unknown")
+	k.expect("error: cancelled: the outcome of the write is unknown\n")
 	k.expect("kv> ")
 }
 
@@ -141,7 +141,7 @@ func TestKeysDuringACommand(t *testing.T) {
 	k.send("get a\r")
 	<-l.asked
 	k.send("\x04\x1a\x04exit\r\x03") // Ctrl-D and Ctrl-Z do nothing; Ctrl-C forgets what was typed ahead
-	k.expect("context canceled")
+	k.expect("error: cancelled\n")
 	k.expect("kv> ")
 	k.run("timing on", "")
 	k.send("\x04")
@@ -526,4 +526,23 @@ func TestOneCommandOnATerminal(t *testing.T) {
 		require.Eventually(t, func() bool { return len(k.all()) >= len(tt.want) }, patience, time.Millisecond)
 		assert.Equal(t, tt.want, k.all(), tt.args)
 	}
+}
+
+func TestMovingDataInTheShell(t *testing.T) {
+	s := testServer(t)
+	cmd := s.kvc(t)
+	require.NoError(t, os.WriteFile(filepath.Join(cmd.Dir, "records.txt"), []byte("a\t1\nb\t\\x00\n"), 0o600))
+	k := onTTY(t, cmd, pty.Winsize{Rows: 24, Cols: 80})
+	k.expect("kv> ")
+	k.send("import records.txt\r")
+	k.expect("2 records applied of 2 lines")
+	k.expect("kv> ")
+	k.run("export b", "b\t\\x00")
+	k.run("import -", `error: - for stdin is not possible here, where commands are read; quote it ("-") where it is meant as it is`)
+	k.send("backup all\r")
+	k.expect("backed up to all")
+	k.expect("kv> ")
+	k.send("bench --duration 20ms --keys 10\r")
+	k.expect("latency: p50")
+	k.expect("kv> ")
 }

@@ -14,8 +14,8 @@ import (
 // A command that is interrupted says what came of it, and ends by the signal, as a script around it has to see.
 func TestInterrupted(t *testing.T) {
 	for command, says := range map[string]string{
-		"get a":             "context canceled",
-		"set a 1":           "unknown",
+		"get a":             "cancelled",
+		"set a 1":           "cancelled: the outcome of the write is unknown",
 		"import -":          "unknown: lines 1-",
 		"bench --mix set=1": "0 operations",
 		"stats --watch":     "",
