@@ -202,7 +202,7 @@ func (s *session) completeLine(ctx context.Context, before string) (all []string
 		}
 		quoted = true
 	}
-	if quoted || before != "" && !strings.HasSuffix(before, " ") {
+	if quoted || strings.TrimRight(before, " \t\r\n") == before && len(ws) > 0 {
 		w := ws[len(ws)-1]
 		if w.Quoted != quoted {
 			return nil, "" // the word is closed already, or it is open in its midst
