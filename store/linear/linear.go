@@ -89,6 +89,9 @@ type Options struct {
 	Seed     uint64
 }
 
+// never is the time at which a request returns that had no answer.
+const never = 1<<62 - 1
+
 // Run runs o.Clients clients side by side, each made by dial, and returns what happened.
 func Run(o Options, dial func() Client) []porcupine.Operation {
 	var clock atomic.Int64 // one tick an event, so no two are at the same time
@@ -109,10 +112,11 @@ func Run(o Options, dial func() Client) []porcupine.Operation {
 				end := clock.Add(1)
 				for i, r := range responses {
 					g.learn(batch[i], r)
+					op := porcupine.Operation{ClientId: id, Input: batch[i], Call: call, Output: r, Return: end}
 					if r.Unknown {
-						end = 1<<62 - 1
+						op.Return = never
 					}
-					histories[id] = append(histories[id], porcupine.Operation{ClientId: id, Input: batch[i], Call: call, Output: r, Return: end})
+					histories[id] = append(histories[id], op)
 				}
 			}
 		})

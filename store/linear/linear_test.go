@@ -1,6 +1,7 @@
 package linear_test
 
 import (
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -127,4 +128,102 @@ func TestUnknown(t *testing.T) {
 		}
 	})
 	require.NoError(t, linear.Check(history, time.Minute))
+}
+
+// TestUnknownIsAlone: the requests that were sent together with one that had no answer have returned with theirs, so none of
+// them can have seen what came later.
+func TestUnknownIsAlone(t *testing.T) {
+	o := &oneLock{cells: make(map[int]linear.Result)}
+	history := linear.Run(linear.Options{Clients: 1, Requests: 60, Batch: 3, Seed: 1}, func() linear.Client { return &forgetful{o, 3} })
+	require.NoError(t, linear.Check(history, time.Minute))
+
+	tried := 0
+	for i := 1; i < len(history); i++ {
+		get := history[i].Input.(linear.Request)
+		together := history[i-1].Call == history[i].Call && history[i-1].Output.(linear.Response).Unknown
+		if !together || get.Kind != linear.Get {
+			continue
+		}
+		for _, later := range history[i+1:] {
+			set := later.Input.(linear.Request)
+			r := later.Output.(linear.Response)
+			if set.Kind != linear.Set || set.Steps[0].Key != get.Steps[0].Key || r.Conflict || r.Unknown || later.Call == history[i].Call {
+				continue
+			}
+			wrong := slices.Clone(history)
+			wrong[i].Output = linear.Response{Results: []linear.Result{{Found: true, Value: set.Steps[0].Value, Version: r.Version}}}
+			require.Error(t, linear.Check(wrong, time.Minute))
+			tried++
+		}
+	}
+	require.NotZero(t, tried)
+}
+
+// forgetful forgets the first answer of some batches.
+type forgetful struct {
+	linear.Client
+	batches int // how many
+}
+
+func (f *forgetful) Do(batch []linear.Request) []linear.Response {
+	responses := f.Client.Do(batch)
+	if len(batch) > 1 && batch[1].Kind == linear.Get && f.batches > 0 {
+		f.batches--
+		responses[0] = linear.Response{Unknown: true}
+	}
+	return responses
+}
+
+// TestUnknownVersion: of a key whose version nobody was told it is known at least that it has one, and which, once an answer
+// has told it.
+func TestUnknownVersion(t *testing.T) {
+	const first, second = 100, 200 // versions
+	set := func(value string, ifVersion ...uint64) linear.Request {
+		q := linear.Request{Kind: linear.Set, Steps: []linear.Step{{Kind: linear.Set, Value: value}}}
+		for _, v := range ifVersion {
+			q.Conditions = append(q.Conditions, linear.Condition{Version: v})
+		}
+		return q
+	}
+	get := linear.Request{Kind: linear.Get, Steps: []linear.Step{{Kind: linear.Get}}}
+	compare := func(v uint64) linear.Request {
+		return linear.Request{Kind: linear.Txn, Conditions: []linear.Condition{{Version: v}}}
+	}
+	seen := func(version uint64) linear.Response {
+		return linear.Response{Results: []linear.Result{{Found: true, Value: "a", Version: version}}}
+	}
+	written := func(v uint64) linear.Response { return linear.Response{Version: v, Results: make([]linear.Result, 1)} }
+	conflict := func(v uint64) linear.Response { return linear.Response{Conflict: true, Version: v} }
+	holds := linear.Response{}
+
+	type step struct {
+		q linear.Request
+		r linear.Response
+	}
+	for _, tt := range []struct {
+		name  string
+		right bool
+		steps []step // after a SET of "a" that had no answer, and a GET that found it
+	}{
+		{"a key that exists is not absent", false, []step{{set("b", 0), written(second)}}},
+		{"the condition that it is absent conflicts", true, []step{{set("b", 0), conflict(first)}}},
+		{"a conflict tells a version", false, []step{{set("b", 0), conflict(0)}}},
+		{"it tells the version", false, []step{{set("b", 0), conflict(first)}, {get, seen(first + 1)}}},
+		{"any version may hold", true, []step{{set("b", first), written(second)}}},
+		{"any version may conflict", true, []step{{compare(first + 1), conflict(first)}, {get, seen(first)}}},
+		{"no version conflicts with itself", false, []step{{compare(first), conflict(first)}}},
+		{"only one holds", false, []step{{compare(first), holds}, {compare(first + 1), holds}}},
+		{"that goes on holding", true, []step{{compare(first), holds}, {compare(first), holds}, {get, seen(first)}}},
+		{"what was read holds", false, []step{{get, seen(first)}, {compare(first + 1), holds}}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			history := []porcupine.Operation{{Input: set("a"), Call: 1, Output: linear.Response{Unknown: true}, Return: 1 << 60}}
+			for i, s := range append([]step{{get, seen(0)}}, tt.steps...) {
+				at := int64(10 * (i + 1))
+				history = append(history, porcupine.Operation{ClientId: 1, Input: s.q, Call: at, Output: s.r, Return: at + 1})
+			}
+			err := linear.Check(history, time.Minute)
+			require.Equal(t, tt.right, err == nil, "%v", err)
+		})
+	}
 }

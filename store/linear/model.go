@@ -16,7 +16,7 @@ type cell struct {
 	version uint64
 }
 
-// unknownVersion is the version of a write that was not answered. Nothing is concluded from it.
+// unknownVersion is the version of a write that was not answered, until an answer tells it.
 const unknownVersion = ^uint64(0)
 
 // current is the version that a condition is compared with.
@@ -27,7 +27,13 @@ func (c cell) current() uint64 {
 	return c.version
 }
 
-func same(a, b uint64) bool { return a == b || a == unknownVersion || b == unknownVersion }
+// is reports whether the current version can be the one that an answer tells, and if so remembers it.
+func (c *cell) is(version uint64) bool {
+	if c.current() == unknownVersion && version != 0 {
+		c.version = version
+	}
+	return c.current() == version
+}
 
 var model = porcupine.Model{
 	Init: func() any { return state{} },
@@ -38,19 +44,26 @@ var model = porcupine.Model{
 	DescribeOperation: func(input, output any) string { return fmt.Sprintf("%+v -> %+v", input, output) },
 }
 
-// apply does what q asks for to s, and reports whether r is what it then has to be answered.
+// apply does what q asks for to s, and reports whether r is what it then has to be answered. Where it can't be known whether
+// a request without an answer was applied, it was: that it was not is the same as that it came last.
 func apply(s state, q Request, r Response) (state, bool) {
 	for i, c := range q.Conditions {
-		if now := s[c.Key].current(); !same(now, c.Version) {
-			if r.Unknown {
+		now := &s[c.Key]
+		if r.Unknown {
+			if v := now.current(); v != c.Version && (v != unknownVersion || c.Version == 0) {
 				return s, true
 			}
-			return s, r.Conflict && r.Index == i && r.Version == now
+			continue
+		}
+		if r.Conflict && r.Index == i {
+			return s, r.Version != c.Version && now.is(r.Version)
+		}
+		if !now.is(c.Version) {
+			return s, false
 		}
 	}
 	if r.Conflict {
-		// All conditions hold, as far as one can tell.
-		return s, r.Index < len(q.Conditions) && s[q.Conditions[r.Index].Key].version == unknownVersion
+		return s, false
 	}
 	version := r.Version
 	if r.Unknown {
@@ -61,11 +74,8 @@ func apply(s state, q Request, r Response) (state, bool) {
 		c := &s[step.Key]
 		switch step.Kind {
 		case Get:
-			if !r.Unknown && !tells(r.Results[i], *c) {
+			if !r.Unknown && !tells(r.Results[i], c) {
 				return s, false
-			}
-			if !r.Unknown && c.present && c.version == unknownVersion && r.Results[i].Version != 0 {
-				c.version = r.Results[i].Version
 			}
 		case Set:
 			*c, wrote = cell{true, step.Value, version}, true
@@ -94,9 +104,9 @@ func apply(s state, q Request, r Response) (state, bool) {
 }
 
 // tells reports whether r is what reading c is answered.
-func tells(r Result, c cell) bool {
-	if r.Found != c.present {
-		return false
+func tells(r Result, c *cell) bool {
+	if !r.Found || !c.present {
+		return r.Found == c.present
 	}
-	return !c.present || r.Value == c.value && (r.Version == 0 || same(r.Version, c.version))
+	return r.Value == c.value && (r.Version == 0 || c.is(r.Version))
 }
