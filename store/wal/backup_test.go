@@ -172,8 +172,11 @@ func TestBackupSlow(t *testing.T) {
 	for range 80 {
 		n.set(t, "key", string(make([]byte, 1<<20)))
 	}
-	go io.Copy(io.Discard, r)
+	var reading sync.WaitGroup
+	reading.Go(func() { io.Copy(io.Discard, r) })
 	require.ErrorIs(t, <-done, wal.ErrBackupSlow)
+	w.Close()
+	reading.Wait()
 }
 
 // A snapshot that is cancelled, or whose disk fails, leaves nothing behind, and the log goes on.

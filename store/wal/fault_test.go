@@ -27,7 +27,7 @@ func TestEveryCallFails(t *testing.T) {
 	for _, cause := range []error{syscall.EIO, syscall.ENOSPC} {
 		for _, once := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%v, once %t", cause, once), func(t *testing.T) {
-				for seed := range seeds(2, 50) {
+				for seed := range seeds(2, 500) {
 					for n := int64(1); failCall(t, n, cause, once, uint64(seed)); n++ {
 					}
 				}

@@ -1,0 +1,315 @@
+package wal
+
+import (
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"kv/store"
+	"kv/store/vfs"
+)
+
+// flusher is the state of the goroutine that writes.
+type flusher struct {
+	id     uint64 // of the store
+	seq    uint64 // of the file
+	base   int64  // the position of its first byte
+	size   int64  // its bytes
+	synced int64  // the position up to which the log is on disk
+	name   string
+	file   vfs.File
+	enc    encoder
+
+	dirty  bool      // there are writes behind the last sync
+	marked bool      // the file says how far it was synced: nothing was synced since the last mark
+	since  time.Time // when it became dirty, or was synced
+
+	took time.Duration // how long the last sync took
+}
+
+// run is the flusher's goroutine.
+func (l *Log) run() {
+	defer close(l.ended)
+	f := &l.f
+	defer func() {
+		if f.file != nil {
+			f.file.Close()
+		}
+	}()
+	for {
+		b, requests, closing := l.take()
+		err := l.flush(b, len(requests) > 0 || closing)
+		if err == nil {
+			l.finish(b)
+		}
+		for _, r := range requests {
+			if err == nil && r.rotate {
+				err = l.rotate()
+			}
+			if err == nil {
+				r.seq, r.base = f.seq, f.base
+			}
+			close(r.done)
+		}
+		if err == nil && f.size >= l.o.RotateBytes {
+			err = l.rotate()
+		}
+		if err == nil && closing {
+			err = l.end()
+		}
+		if err != nil {
+			l.fail(err)
+			return
+		}
+		if closing {
+			l.refuse(fmt.Errorf("%w: the log is closed", store.ErrReadOnly))
+			return
+		}
+		l.snap.consider(l)
+	}
+}
+
+// take waits until there is something to do, and returns the batch to write, which may be empty.
+func (l *Log) take() (b *batch, requests []*request, closing bool) {
+	var until time.Time // how long what waits may wait for more; zero: nothing did so far
+	for {
+		own, hasOwn := l.f.next(l.o)
+		l.mu.Lock()
+		waiting := len(l.open.writes) > 0
+		pause := linger
+		if l.o.Sync == Always {
+			pause = l.gather()
+		}
+		if waiting && until.IsZero() {
+			until = time.Now().Add(pause)
+		}
+		if waiting && (pause == 0 || !time.Now().Before(until)) || l.open.bytes >= writeChunk || len(l.requests) > 0 || l.closing ||
+			hasOwn && !time.Now().Before(own) {
+			b, requests, closing = l.open, l.requests, l.closing
+			l.busy, l.open, l.requests = b, newBatch(), nil
+			l.mu.Unlock()
+			return b, requests, closing
+		}
+		l.mu.Unlock()
+
+		var timeout <-chan time.Time
+		switch {
+		case waiting:
+			timeout = time.After(time.Until(until))
+		case hasOwn:
+			timeout = time.After(time.Until(own))
+		}
+		select {
+		case <-l.wake:
+		case <-timeout:
+		}
+	}
+}
+
+// gather returns how long to wait, under policy Always, for a fuller batch than the open one. Those that the last sync
+// answered will soon write again, and without a pause they would miss the next one: the writers would part into two halves,
+// each waiting for the other's sync and for its own. A lone writer never waits. Called with mu held.
+func (l *Log) gather() time.Duration {
+	if len(l.open.writes) >= l.expected {
+		return 0
+	}
+	return min(l.f.took/4, maxGather)
+}
+
+// next returns when the flusher has something to do that nobody asks for.
+func (f *flusher) next(o Options) (time.Time, bool) {
+	switch {
+	case o.Sync == Interval && f.dirty:
+		return f.since.Add(o.Interval), true
+	case o.Sync != Never && !f.dirty && !f.marked:
+		return f.since.Add(restAfter), true
+	}
+	return time.Time{}, false
+}
+
+// flush writes b, and syncs if sync or the policy says so.
+func (l *Log) flush(b *batch, sync bool) error {
+	f := &l.f
+	own, hasOwn := f.next(l.o)
+	overdue := hasOwn && !time.Now().Before(own)
+	if len(b.writes) > 0 {
+		if err := l.write(b); err != nil {
+			return err
+		}
+	}
+	switch {
+	case sync || l.o.Sync == Always && len(b.writes) > 0 || overdue && f.dirty:
+		return l.sync()
+	case overdue:
+		return l.mark()
+	}
+	return nil
+}
+
+// write encodes and writes b.
+func (l *Log) write(b *batch) error {
+	f := &l.f
+	if !f.dirty {
+		f.dirty, f.since = true, time.Now()
+	}
+	f.marked = false
+	for i := range b.writes {
+		w := &b.writes[i]
+		f.enc.record(w.version, f.synced, w.entries)
+		if f.enc.n >= writeChunk {
+			if err := l.writeOut(); err != nil {
+				return err
+			}
+		}
+	}
+	return l.writeOut()
+}
+
+// writeOut writes what was encoded.
+func (l *Log) writeOut() error {
+	f := &l.f
+	n := int64(f.enc.n)
+	if err := f.enc.writeTo(f.file); err != nil {
+		return fmt.Errorf("log %s: %w", f.name, err)
+	}
+	f.size += n
+	l.stat.bytes.Add(n)
+	l.stat.sinceSnapshot.Add(n)
+	return nil
+}
+
+// sync makes durable what was written.
+func (l *Log) sync() error {
+	f := &l.f
+	if f.synced == f.base+f.size {
+		return nil
+	}
+	start := time.Now()
+	if err := f.file.Sync(); err != nil {
+		return fmt.Errorf("log %s: %w", f.name, err)
+	}
+	f.took = time.Since(start)
+	l.stat.syncs.Add(1)
+	f.synced = f.base + f.size
+	f.dirty, f.since = false, time.Now()
+	return nil
+}
+
+// mark writes down how far the log is synced.
+func (l *Log) mark() error {
+	l.f.enc.record(0, l.f.synced, nil)
+	l.f.marked = true
+	return l.writeOut()
+}
+
+// end leaves the file complete.
+func (l *Log) end() error {
+	if err := l.sync(); err != nil || l.f.marked {
+		return err
+	}
+	if err := l.mark(); err != nil {
+		return err
+	}
+	return l.sync()
+}
+
+// rotate begins the next file.
+func (l *Log) rotate() error {
+	f := &l.f
+	if err := l.sync(); err != nil {
+		return err
+	}
+	if err := f.file.Close(); err != nil {
+		return fmt.Errorf("log %s: %w", f.name, err)
+	}
+	return l.begin(f.seq+1, f.base+f.size, nil)
+}
+
+// begin makes the file of this sequence, with these records in it, and makes it the one that is written.
+func (l *Log) begin(seq uint64, base int64, records func() error) error {
+	f := &l.f
+	fs := l.o.FS
+	f.seq, f.base, f.name = seq, base, logName(seq)
+	name := filepath.Join(l.o.Dir, f.name)
+	h := header{magicLog, f.id, seq, base}
+	f.enc.reset()
+	f.enc.seed = h.seed()
+	f.enc.buf = h.append(f.enc.buf)
+	f.enc.n = headerSize
+	f.size, f.synced = 0, base
+	err := func() (err error) {
+		if f.file, err = fs.Create(name + tmpSuffix); err != nil {
+			return err
+		}
+		if records != nil {
+			if err := records(); err != nil {
+				return err
+			}
+		}
+		if err := l.writeOut(); err != nil {
+			return err
+		}
+		if err := l.sync(); err != nil {
+			return err
+		}
+		if err := fs.Rename(name+tmpSuffix, name); err != nil {
+			return err
+		}
+		return fs.SyncDir(l.o.Dir)
+	}()
+	if err != nil {
+		return fmt.Errorf("begin log %s: %w", f.name, err)
+	}
+	f.marked = records == nil
+	l.stat.files.Add(1)
+	return nil
+}
+
+// finish lets go on what waits for b.
+func (l *Log) finish(b *batch) {
+	if l.o.Sync == Always && len(b.writes) > 0 {
+		// All of b is on disk (W3): whoever reads this value, here or in Wait, may let out what is of this version or older.
+		l.durable.Store(b.last)
+	}
+	l.mu.Lock()
+	l.expected = len(b.writes) + len(l.open.writes)
+	l.busy = nil
+	l.queued -= b.bytes
+	l.room.Broadcast()
+	l.mu.Unlock()
+	close(b.done)
+}
+
+// fail ends all writing: W6.
+func (l *Log) fail(cause error) {
+	err := fmt.Errorf("%w: %w", store.ErrReadOnly, cause)
+	l.mu.Lock()
+	l.failed = err
+	l.mu.Unlock()
+	l.refuse(err)
+	if l.o.Failed != nil {
+		l.o.Failed(err)
+	} else {
+		l.o.Logger.Error("the log failed: no more writes until a restart", "dir", l.o.Dir, "err", cause)
+	}
+}
+
+// refuse makes all that waits, and all that comes, fail with err.
+func (l *Log) refuse(err error) {
+	l.mu.Lock()
+	l.err = err
+	batches := []*batch{l.open}
+	if l.busy != nil {
+		batches = append(batches, l.busy)
+	}
+	requests := l.requests
+	l.open, l.busy, l.requests, l.queued = newBatch(), nil, nil, 0
+	l.room.Broadcast()
+	l.mu.Unlock()
+	for _, b := range batches {
+		close(b.done)
+	}
+	for _, r := range requests {
+		close(r.done)
+	}
+}

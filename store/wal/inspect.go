@@ -1,0 +1,349 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+
+	"kv/store/vfs"
+)
+
+// inspection is what inspect finds.
+type inspection struct {
+	fs       vfs.FS
+	dir      string
+	id       uint64
+	report   Report
+	snapshot *inspected // nil: there is none, and none is missing
+	logs     []*inspected
+}
+
+// inspected is a file as it is and as it should be.
+type inspected struct {
+	name    string
+	missing bool
+	h       header // of the file, or what it must have been
+	badHead bool   // the file has another, or none
+	size    int64
+	end     int64 // how many bytes the file should have; a log may have more, which are ignored
+	good    []span
+	bad     []span  // in order, up to end
+	trailer trailer // of a snapshot
+	whole   bool    // of a snapshot: it ends with its trailer
+	newest  uint64
+	proven  int64 // of a log: offset up to which its records say that it was synced
+}
+
+// span is a stretch of a file.
+type span struct {
+	from, to int64
+	odd      bool // of a bad one: the checksum is right, so it was not torn
+}
+
+func inspect(fs vfs.FS, dir string) (*inspection, error) {
+	x := &inspection{fs: fs, dir: dir, report: Report{Dir: dir}}
+	d, err := readFolder(fs, dir)
+	if err != nil {
+		return nil, err
+	}
+	missing := map[string]bool{}
+	p, err := d.plan(func(file string, off int64, detail string) error {
+		missing[file] = true
+		x.problem(file, off, 0, detail)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	// Headers first: what is missing in one may be known from the others.
+	if p.snapshot == 0 && len(p.logs) > 0 && missing[snapshotName(p.logs[0])] {
+		p.snapshot = p.logs[0]
+	}
+	if p.snapshot != 0 {
+		if x.snapshot, err = x.head(snapshotName(p.snapshot), magicSnapshot, p.snapshot, missing); err != nil {
+			return nil, err
+		}
+	}
+	for _, seq := range p.logs {
+		g, err := x.head(logName(seq), magicLog, seq, missing)
+		if err != nil {
+			return nil, err
+		}
+		x.logs = append(x.logs, g)
+	}
+	if s := x.snapshot; s != nil {
+		if s.badHead {
+			s.h.id = x.id
+			if len(x.logs) > 0 && !x.logs[0].badHead {
+				s.h.base = x.logs[0].h.base
+			}
+		}
+		if err := x.snapshotFrames(s); err != nil {
+			return nil, err
+		}
+	}
+	for i, g := range x.logs {
+		if err := x.logFrames(i, g); err != nil {
+			return nil, err
+		}
+	}
+	return x, nil
+}
+
+func (x *inspection) problem(file string, off, n int64, detail string) {
+	x.report.Problems = append(x.report.Problems, Problem{File: file, Offset: off, Bytes: n, Detail: detail})
+}
+
+// head reads a file's header.
+func (x *inspection) head(name, magic string, seq uint64, missing map[string]bool) (*inspected, error) {
+	g := &inspected{name: name, h: header{magic: magic, seq: seq}, badHead: true, proven: headerSize}
+	if missing[name] {
+		g.missing = true
+		return g, nil
+	}
+	f, err := x.fs.Open(filepath.Join(x.dir, name))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	fr, h, err := openFrames(f, magic)
+	if err == nil && (h.seq != seq || x.id != 0 && h.id != x.id) {
+		err = errors.New("its header is that of another file")
+	}
+	switch {
+	case err == nil:
+		g.h, g.badHead, g.size = h, false, fr.end
+		x.id = h.id
+		return g, nil
+	case isFinal(err):
+		return nil, fmt.Errorf("%s: %w", filepath.Join(x.dir, name), err)
+	}
+	if g.size, err = f.Size(); err != nil {
+		return nil, err
+	}
+	return g, nil
+}
+
+// reader opens the frames of g, as its header is, or should be.
+func (x *inspection) reader(g *inspected) (*frames, error) {
+	f, err := x.fs.Open(filepath.Join(x.dir, g.name))
+	if err != nil {
+		return nil, err
+	}
+	return &frames{f: f, seed: g.h.seed(), end: g.size, off: min(headerSize, g.size)}, nil
+}
+
+// walk goes through the frames of g up to g.end, and files away what is good and what is bad. valid says whether a frame's
+// body is one; plausible whether it may be, from its first peek bytes.
+func (g *inspected) walk(fr *frames, peek int, plausible func(off int64, body []byte) bool, valid func(off int64, body []byte) bool) error {
+	fr.end = min(fr.end, g.end)
+	for fr.off < fr.end {
+		off := fr.off
+		body, err := fr.next()
+		if err == nil && valid(off, body) {
+			if n := len(g.good); n > 0 && g.good[n-1].to == off {
+				g.good[n-1].to = fr.off
+			} else {
+				g.good = append(g.good, span{from: off, to: fr.off})
+			}
+			continue
+		}
+		if err != nil && err != errBadFrame {
+			return err
+		}
+		next, err2 := fr.find(off+1, peek, plausible)
+		if err2 != nil {
+			return err2
+		}
+		if n := len(g.bad); n > 0 && g.bad[n-1].to == off {
+			g.bad[n-1].to = next
+		} else {
+			g.bad = append(g.bad, span{off, next, err == nil})
+		}
+		fr.off = next
+	}
+	return nil
+}
+
+func (x *inspection) snapshotFrames(g *inspected) error {
+	rep := FileReport{Name: g.name, Bytes: g.size}
+	if g.missing {
+		return nil
+	}
+	if g.badHead {
+		x.problem(g.name, 0, min(g.size, headerSize), "the header is not valid")
+	}
+	fr, err := x.reader(g)
+	if err != nil {
+		return err
+	}
+	defer fr.f.Close()
+	g.end = g.size
+	plausible := func(_ int64, body []byte) bool { return body[0] >= kindBlock && body[0] <= kindTrailer }
+	err = g.walk(fr, 1, plausible, func(off int64, body []byte) bool {
+		if g.whole || len(body) == 0 {
+			return false // behind the trailer
+		}
+		if body[0] == kindTrailer {
+			g.trailer, g.whole = parseTrailer(body)
+			return g.whole
+		}
+		var n int64
+		for b := body[1:]; len(b) > 0; n++ {
+			version, _, rest, ok := parseVersioned(b)
+			if !ok {
+				return false
+			}
+			rep.see(version)
+			b = rest
+		}
+		rep.Records++
+		rep.Entries += n
+		return plausible(off, body)
+	})
+	if err != nil {
+		return err
+	}
+	for _, b := range g.bad {
+		x.problem(g.name, b.from, b.to-b.from, "no valid block")
+	}
+	switch {
+	case len(g.bad) > 0:
+	case !g.whole:
+		x.problem(g.name, g.end, 0, "it ends without its trailer")
+	case g.trailer.blocks != uint64(rep.Records) || g.trailer.entries != uint64(rep.Entries):
+		x.problem(g.name, g.end, 0, fmt.Sprintf("it has %d blocks with %d entries, and was written with %d and %d", rep.Records, rep.Entries, g.trailer.blocks, g.trailer.entries))
+		g.whole = false
+	}
+	g.newest = max(rep.Newest, g.trailer.version)
+	x.report.Version = max(x.report.Version, g.newest)
+	x.report.Files = append(x.report.Files, rep)
+	return nil
+}
+
+func (r *FileReport) see(version uint64) {
+	if r.Oldest == 0 || version < r.Oldest {
+		r.Oldest = version
+	}
+	r.Newest = max(r.Newest, version)
+}
+
+// logFrames inspects the i-th log.
+func (x *inspection) logFrames(i int, g *inspected) error {
+	rep := FileReport{Name: g.name, Bytes: g.size}
+	order := uint64(0)
+	bases := []int64{0} // where it may begin
+	switch {
+	case i > 0:
+		before := x.logs[i-1]
+		order = before.newest
+		bases = []int64{before.h.base + before.end, before.h.base + before.proven}
+	case x.snapshot != nil && !x.snapshot.badHead:
+		bases = []int64{x.snapshot.h.base}
+	}
+	last := i+1 == len(x.logs)
+	if g.badHead {
+		g.h.id, g.h.base = x.id, bases[0]
+		if !g.missing {
+			x.problem(g.name, 0, min(g.size, headerSize), "the header is not valid")
+			if err := x.guessBase(g, bases); err != nil {
+				return err
+			}
+		}
+	} else if i == 0 && g.h.base != bases[0] {
+		x.problem(g.name, 0, headerSize, fmt.Sprintf("it begins at position %d, not at %d", g.h.base, bases[0]))
+		if s := x.snapshot; s != nil && (s.missing || s.badHead) {
+			s.h.base = g.h.base
+		} else {
+			g.badHead, g.h.base = true, bases[0]
+		}
+	}
+	g.end = g.size
+	if !last && !x.logs[i+1].badHead {
+		g.end = x.logs[i+1].h.base - g.h.base
+		if g.end < headerSize { // of two headers that contradict each other the later one gives way
+			x.logs[i+1].badHead = true
+			g.end = g.size
+		}
+	}
+	g.end = max(g.end, headerSize)
+	if !g.missing {
+		fr, err := x.reader(g)
+		if err != nil {
+			return err
+		}
+		defer fr.f.Close()
+		plausible := func(off int64, body []byte) bool {
+			version, synced, _ := parseRecord(body)
+			return (version == 0 || version > order) && synced <= g.h.base+off
+		}
+		err = g.walk(fr, recordHeader, plausible, func(off int64, body []byte) bool {
+			n, ok := validRecord(body)
+			if !ok || !plausible(off, body) {
+				return false
+			}
+			version, synced, _ := parseRecord(body)
+			g.proven = max(g.proven, synced-g.h.base)
+			if version != 0 {
+				order = version
+				rep.see(version)
+				rep.Records++
+				rep.Entries += n
+			}
+			return true
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if have := max(g.size, headerSize); have < g.end {
+		if n := len(g.bad); n > 0 && g.bad[n-1].to == have {
+			g.bad[n-1].to = g.end
+		} else {
+			g.bad = append(g.bad, span{from: have, to: g.end})
+		}
+	}
+	// Behind what is proven, the first bad record of the last log is where it was torn.
+	if last {
+		for k, b := range g.bad {
+			if b.from >= g.proven && !b.odd {
+				x.report.Problems = append(x.report.Problems, Problem{File: g.name, Offset: b.from, Bytes: g.end - b.from, Torn: true, Detail: "no valid record"})
+				g.bad, g.end = g.bad[:k], b.from
+				break
+			}
+		}
+	}
+	for _, b := range g.bad {
+		if !g.missing {
+			x.problem(g.name, b.from, max(0, min(b.to, g.size)-b.from), "no valid record")
+		}
+	}
+	g.newest = order
+	if !g.missing {
+		x.report.Version = max(x.report.Version, order)
+		x.report.Files = append(x.report.Files, rep)
+	}
+	return nil
+}
+
+// guessBase sets g.h.base to the one with which the first record is valid.
+func (x *inspection) guessBase(g *inspected, bases []int64) error {
+	for _, base := range bases {
+		g.h.base = base
+		fr, err := x.reader(g)
+		if err != nil {
+			return err
+		}
+		_, err = fr.next()
+		fr.f.Close()
+		if err == nil {
+			return nil
+		}
+		if err != errBadFrame && err != io.EOF {
+			return err
+		}
+	}
+	g.h.base = bases[0]
+	return nil
+}
