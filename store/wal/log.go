@@ -87,7 +87,7 @@ type Log struct {
 	open     *batch     // collects writes for the flusher; never nil
 	busy     *batch     // what the flusher has in hand; nil: nothing
 	queued   int64      // bytes in open and busy
-	expected int        // how many writes waited for the last batch, or came while it was written
+	expected int        // how many writes a batch should have: most of those that waited for the last one, or came meanwhile
 	room     sync.Cond  // queued fell, or err was set
 	requests []*request // for the flusher
 	running  bool       // the flusher runs: Replay has returned
