@@ -297,63 +297,6 @@ func (b *bucket) withoutEntry(i int) *bucket {
 	return c
 }
 
-// draft is a bucket taken apart, to be changed at leisure: the slow way, for transactions, history and splits.
-type draft struct {
-	version uint64
-	entries []*Entry
-	tags    []uint8
-	history []chain // copied before it is changed: buckets share it
-}
-
-func draftOf(b *bucket) *draft {
-	d := &draft{version: b.version(), history: b.chains()}
-	b.each(d.add)
-	return d
-}
-
-func (d *draft) find(tag uint8, key []byte) (int, *Entry) {
-	for i, t := range d.tags {
-		if t == tag && d.entries[i].is(key) {
-			return i, d.entries[i]
-		}
-	}
-	return -1, nil
-}
-
-func (d *draft) add(e *Entry, tag uint8) {
-	d.entries = append(d.entries, e)
-	d.tags = append(d.tags, tag)
-}
-
-func (d *draft) remove(i int) {
-	last := len(d.entries) - 1
-	d.entries[i], d.tags[i] = d.entries[last], d.tags[last]
-	d.entries, d.tags = d.entries[:last], d.tags[:last]
-}
-
-// build makes the bucket. The draft may be changed and built again.
-func (d *draft) build() *bucket {
-	n := min(len(d.entries), bucketWidth)
-	var b *bucket
-	if len(d.entries) > bucketWidth || len(d.history) > 0 {
-		x := &extendedBucket{ext: &extension{
-			entries: slices.Clone(d.entries[n:]),
-			tags:    slices.Clone(d.tags[n:]),
-			history: d.history,
-		}}
-		b = &x.bucket
-		b.meta = kindExtended
-	} else {
-		b = allocBucket(n)
-	}
-	b.meta |= d.version<<versionShift | uint64(n)
-	copy(b.inline(), d.entries)
-	for i, t := range d.tags[:n] {
-		b.tags |= uint64(t) << (8 * i)
-	}
-	return b
-}
-
 // slot is where a bucket is published: nil, a bucket, a pending or moved. The atomic publishes the bucket and all that it
 // points to; only the holder of the shard's lock stores.
 type slot struct {

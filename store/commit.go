@@ -3,7 +3,6 @@ package store
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"sync/atomic"
 )
 
@@ -72,75 +71,6 @@ func swap(cur, e *Entry) (eff effect) {
 		eff.memory += entryMemory(e)
 	}
 	return eff
-}
-
-// set puts e, which may be a deletion, in the place of what its key has in d, and keeps what the key was in the bucket was,
-// which is d's before the write, as history.
-func (d *draft) set(e *Entry, tag uint8, was *bucket, keep int) effect {
-	i, cur := d.find(tag, e.Key())
-	eff := swap(cur, e)
-	switch {
-	case !e.Deleted() && i < 0:
-		d.add(e, tag)
-	case !e.Deleted():
-		d.entries[i] = e
-	case i >= 0:
-		d.remove(i)
-	}
-	if keep > 0 || len(d.history) > 0 {
-		eff.add(d.remember(e, tag, was, keep))
-	}
-	return eff
-}
-
-// remember gives the key of e the history that it has once e has replaced what was there before the write, with keep
-// entries besides the current one. What the same write had put there in between leaves no trace.
-func (d *draft) remember(e *Entry, tag uint8, was *bucket, keep int) (eff effect) {
-	var now chain
-	if i := chainOf(was.chains(), e.Key()); i >= 0 {
-		now = was.chains()[i]
-	}
-	_, before := was.find(tag, e.Key())
-	if before != nil || !e.Deleted() { // else it was absent and stays so
-		all := make(chain, 0, 2+len(now))
-		if e.Deleted() {
-			all = append(all, e)
-			keep++
-		}
-		if before != nil {
-			all = append(all, before)
-		}
-		all = append(all, now...)
-		// A copy, so that nothing behind its end stays reachable.
-		now = slices.Clone(all[:min(len(all), keep)].trimmed())
-	}
-	at := chainOf(d.history, e.Key())
-	if at >= 0 {
-		for _, gone := range d.history[at] {
-			eff.history--
-			eff.memory -= entryMemory(gone)
-		}
-	}
-	for _, kept := range now {
-		eff.history++
-		eff.memory += entryMemory(kept)
-	}
-	d.replaceChain(at, now)
-	return eff
-}
-
-// replaceChain puts now in the place of the history at position at, or adds it if at is -1; an empty one is dropped.
-func (d *draft) replaceChain(at int, now chain) {
-	history := make([]chain, 0, len(d.history)+1)
-	for i, c := range d.history {
-		if i != at {
-			history = append(history, c)
-		}
-	}
-	if len(now) > 0 {
-		history = append(history, now)
-	}
-	d.history = history
 }
 
 // change is a write of one key.
