@@ -41,7 +41,7 @@ func blocks(t *testing.T, page, kind string) map[int]string {
 var recipes = map[string]string{
 	"lock:nightly-report": "working\n",
 	"lock:migration":      "step 1\nstep 2\nstep 3\n",
-	"increment visits":    "20\n",
+	"increment visits":    "6\n",
 	"config:db:pool":      "DB_HOST=db1.example\nDB_PORT=5432\nDB_POOL=20\nlevel info\n",
 	"config:feature":      "on\n",
 	"transfer 30":         "account:ann\t70\naccount:bob\t30\n",

@@ -23,6 +23,8 @@ import (
 
 // The test binary is kvc too, for the scripts and for the terminals.
 func TestMain(m *testing.M) {
+	// The race detector would let every kvc sleep for a second at its end.
+	os.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE"))
 	testscript.Main(m, map[string]func(){"kvc": main})
 }
 
@@ -41,6 +43,7 @@ func TestScripts(t *testing.T) {
 			env.Values["server"] = s
 			env.Setenv("KV_ADDR", s.addr)
 			env.Setenv("XDG_STATE_HOME", env.WorkDir)
+			env.Setenv("GORACE", os.Getenv("GORACE"))
 			silent, err := startSilent()
 			if err != nil {
 				return err

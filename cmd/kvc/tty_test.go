@@ -21,6 +21,7 @@ type tty struct {
 	done chan error // what Wait returned
 
 	mu   sync.Mutex // guards what follows
+	more sync.Cond  // signalled when there is more in seen
 	seen []byte     // all that it wrote
 	at   int        // where the next expect looks from
 }
@@ -33,6 +34,7 @@ func onTTY(t *testing.T, cmd *exec.Cmd, size pty.Winsize) *tty {
 	f, err := pty.StartWithSize(cmd, &size)
 	require.NoError(t, err)
 	k := &tty{t: t, cmd: cmd, pty: f, done: make(chan error, 1)}
+	k.more.L = &k.mu
 	read := make(chan struct{})
 	go func() {
 		defer close(read)
@@ -41,6 +43,7 @@ func onTTY(t *testing.T, cmd *exec.Cmd, size pty.Winsize) *tty {
 			n, err := f.Read(buf)
 			k.mu.Lock()
 			k.seen = append(k.seen, buf[:n]...)
+			k.more.Broadcast()
 			k.mu.Unlock()
 			if err != nil {
 				return
@@ -87,24 +90,27 @@ var escapes = regexp.MustCompile(`\x1b\[[0-9;?]*[A-Za-z]|\r|\x07`)
 // expect waits until the text is on the screen, after what was expected before; without control sequences.
 func (k *tty) expect(text string) {
 	k.t.Helper()
-	var rest string
-	require.Eventually(k.t, func() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	late := false
+	timer := time.AfterFunc(patience, func() {
 		k.mu.Lock()
 		defer k.mu.Unlock()
+		late = true
+		k.more.Broadcast()
+	})
+	defer timer.Stop()
+	for {
 		all := escapes.ReplaceAllString(string(k.seen), "")
-		rest = all[min(k.at, len(all)):]
-		i := strings.Index(rest, text)
-		if i >= 0 {
+		rest := all[min(k.at, len(all)):]
+		if i := strings.Index(rest, text); i >= 0 {
 			k.at += i + len(text)
+			return
 		}
-		return i >= 0
-	}, patience, 2*time.Millisecond, "%q was not shown, but %v", text, lazy(func() string { return rest }))
+		require.False(k.t, late, "%q was not shown, but %q", text, rest)
+		k.more.Wait()
+	}
 }
-
-// lazy is a text that is made when it is printed.
-type lazy func() string
-
-func (l lazy) String() string { return l() }
 
 // all is all that was shown so far, control sequences included.
 func (k *tty) all() string {

@@ -31,7 +31,7 @@ func (e *editor) filter(r rune) (rune, bool) {
 	case r == keyInterrupt && searching:
 		e.keys.open() // it ends the search, and the line goes on
 	case r == paste && searching:
-		e.keys.putBack(e.keys.takePasted())
+		e.keys.unpaste()
 		return 0, false
 	case (r == keySearchBack || r == keySearchFwd) && !e.searchable.Load():
 		return 0, false // readline would crash

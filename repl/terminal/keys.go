@@ -53,10 +53,10 @@ type keys struct {
 	mu     sync.Mutex // guards all below
 	change sync.Cond  // signalled when any of it changes
 	queue  []event
-	ready  bool     // a line is being asked for: readline may read
-	pasted [][]rune // what the paste stand-ins on their way stand for
-	cancel func()   // not nil: a command runs, and this is how to stop it
-	closed bool     // the terminal went away, or Close was called
+	ready  bool   // a line is being asked for: readline may read
+	pasted []rune // what the paste stand-in that was read stands for; nothing more is read before that is taken
+	cancel func() // not nil: a command runs, and this is how to stop it
+	closed bool   // the terminal went away, or Close was called
 
 	decoder decoder
 }
@@ -108,7 +108,7 @@ func (k *keys) take(e event) {
 func (k *keys) Read(p []byte) (int, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for !k.closed && (!k.ready || len(k.queue) == 0) {
+	for !k.closed && (!k.ready || len(k.queue) == 0 || k.pasted != nil) {
 		k.change.Wait()
 	}
 	if k.closed {
@@ -121,7 +121,7 @@ func (k *keys) Read(p []byte) (int, error) {
 			text[i] = k.queue[i].r
 		}
 		k.queue = k.queue[n:]
-		k.pasted = append(k.pasted, text)
+		k.pasted = text
 		return copy(p, string(paste)), nil
 	}
 	k.queue = k.queue[1:]
@@ -205,27 +205,26 @@ func (k *keys) discard() bool {
 	return had
 }
 
-// takePasted returns the text that the next paste stand-in stands for.
+// takePasted returns the text that the paste stand-in stands for.
 func (k *keys) takePasted() []rune {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if len(k.pasted) == 0 {
-		return nil
-	}
-	text := k.pasted[0]
-	k.pasted = k.pasted[1:]
+	text := k.pasted
+	k.pasted = nil
+	k.change.Broadcast()
 	return text
 }
 
-// putBack makes text come rune by rune.
-func (k *keys) putBack(text []rune) {
+// unpaste makes the text that the paste stand-in stands for come rune by rune instead.
+func (k *keys) unpaste() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	front := make([]event, len(text), len(text)+len(k.queue))
-	for i, r := range text {
+	front := make([]event, len(k.pasted), len(k.pasted)+len(k.queue))
+	for i, r := range k.pasted {
 		front[i] = event{r: r, alone: true}
 	}
 	k.queue = append(front, k.queue...)
+	k.pasted = nil
 	k.change.Broadcast()
 }
 

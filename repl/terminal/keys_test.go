@@ -76,11 +76,14 @@ func TestTextThatWaitsComesTogether(t *testing.T) {
 	k := newKeys(nil)
 	k.open()
 	k.feed([]byte("pasted\x01x\r"))
-	assert.Equal(t, string(paste)+"\x01x\r", read(k, 4))
+	assert.Equal(t, string(paste), read(k, 1))
 	assert.Equal(t, "pasted", string(k.takePasted()))
+	assert.Equal(t, "\x01x\r", read(k, 3))
 	k.open()
-	k.putBack([]rune("ab"))
-	assert.Equal(t, "ab", read(k, 2), "one by one, for readline's search")
+	k.feed([]byte("ab\x03"))
+	assert.Equal(t, string(paste), read(k, 1))
+	k.unpaste()
+	assert.Equal(t, "ab\x03", read(k, 3), "one by one, for readline's search, and before what follows")
 }
 
 func TestNothingIsReadAfterTheEndOfALine(t *testing.T) {
