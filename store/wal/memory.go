@@ -104,9 +104,10 @@ func (m *Memory) endTap(t *tap) {
 func (m *Memory) drain(t *tap, last bool) ([]write, uint64, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	version := m.last.Load() // before tapping ends: what is written after is not in the tap, and must be above
 	if last {
 		m.tap = nil
 		m.tapping.Store(false)
 	}
-	return t.take(m.last.Load())
+	return t.take(version)
 }
