@@ -3,6 +3,7 @@ package wal
 import (
 	"fmt"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"kv/store"
@@ -74,6 +75,9 @@ func (l *Log) take() (b *batch, requests []*request, closing bool) {
 	var until time.Time // how long what waits may wait for more; zero: nothing did so far
 	for {
 		own, hasOwn := l.f.next(l.o)
+		if l.o.Sync == Always {
+			l.yield()
+		}
 		l.mu.Lock()
 		waiting := len(l.open.writes) > 0
 		pause := linger
@@ -103,6 +107,21 @@ func (l *Log) take() (b *batch, requests []*request, closing bool) {
 		case <-l.wake:
 		case <-timeout:
 		}
+	}
+}
+
+// yield lets all writers that can run go first, until none of them appends any more. The first to append wakes the flusher,
+// which Go's scheduler runs next; on one core it would sync for that one alone, while the others stand in line.
+func (l *Log) yield() {
+	for before := -1; ; {
+		l.mu.Lock()
+		n, full := len(l.open.writes), l.open.bytes >= writeChunk
+		l.mu.Unlock()
+		if n == 0 || n == before || full {
+			return
+		}
+		before = n
+		runtime.Gosched()
 	}
 }
 

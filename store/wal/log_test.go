@@ -8,8 +8,11 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"runtime"
+	"sync"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"kv/store"
@@ -111,4 +114,31 @@ func TestRestart(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestOneCoreSharesSyncs: on one core too, those that write side by side share a sync. The flusher is woken by the first to
+// append and would run before the others, had it not let them go first.
+func TestOneCoreSharesSyncs(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	log, err := wal.Open(wal.Options{FS: vfstest.NewMem(), Dir: "/data", Logger: quiet})
+	require.NoError(t, err)
+	st, err := store.Open(store.Options{Journal: log})
+	require.NoError(t, err)
+	const sessions, writes = 50, 40
+	var wg sync.WaitGroup
+	for i := range sessions {
+		wg.Go(func() {
+			c := st.Session()
+			defer c.Close()
+			for range writes {
+				_, err := c.Set(fmt.Append(nil, i), nil, store.SetOptions{})
+				assert.NoError(t, err)
+				assert.NoError(t, c.Flush())
+			}
+		})
+	}
+	wg.Wait()
+	require.Less(t, int(log.Stats().Syncs), sessions*writes/5)
+	require.NoError(t, st.Close())
+	require.NoError(t, log.Close())
 }
