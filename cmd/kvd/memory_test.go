@@ -28,8 +28,8 @@ func TestCollectorPercent(t *testing.T) {
 func TestTuneCollector(t *testing.T) {
 	before := debug.SetGCPercent(100)
 	defer debug.SetGCPercent(before)
-	stop := tuneCollector(1<<30, slog.New(slog.DiscardHandler))
-	require.EqualValues(t, (1<<30)/100*125, debug.SetMemoryLimit(-1))
+	runtime.GC()
+	stop := tuneCollector(slog.New(slog.DiscardHandler))
 	percent := func() int {
 		p := debug.SetGCPercent(100)
 		debug.SetGCPercent(p)
@@ -86,4 +86,18 @@ func TestSize(t *testing.T) {
 		var s size
 		require.Error(t, s.Set(text), text)
 	}
+}
+
+// TestLimitHeap: GOMEMLIMIT is above the store's limit, and is what it was afterwards.
+func TestLimitHeap(t *testing.T) {
+	before := debug.SetMemoryLimit(-1)
+	percent := debug.SetGCPercent(123)
+	defer debug.SetGCPercent(percent)
+	undo := limitHeap(1 << 30)
+	require.EqualValues(t, (1<<30)/100*125, debug.SetMemoryLimit(-1))
+	undo()
+	require.Equal(t, 123, debug.SetGCPercent(123))
+	require.Equal(t, before, debug.SetMemoryLimit(-1))
+	limitHeap(math.MaxInt64)()
+	require.Equal(t, before, debug.SetMemoryLimit(-1))
 }

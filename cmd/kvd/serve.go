@@ -39,12 +39,13 @@ func serve(ctx context.Context, o options, log *slog.Logger) (err error) {
 		defer web.Close()
 	}
 	checkDescriptors(o, log)
-	defer tuneCollector(int64(o.maxMemory), log)()
+	defer limitHeap(int64(o.maxMemory))()
 
 	data, err := openData(o, log)
 	if err != nil {
 		return err
 	}
+	defer tuneCollector(log)()
 	srv, err := netserver.New(netserver.Config{
 		Store:          data.store,
 		Limit:          uint32(o.maxFrame),
