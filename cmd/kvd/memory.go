@@ -19,7 +19,7 @@ const (
 	// roomBytes is the room that a heap of any size has.
 	roomBytes = 20 << 20
 	// roomPercent is the least room that a large heap has.
-	roomPercent = 15
+	roomPercent = 13
 	// maxPercent is the most room that a small heap has.
 	maxPercent = 400
 	// loadPercent is the room while a store is loaded: the heap only grows then, and each collection is in vain. With less

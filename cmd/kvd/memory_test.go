@@ -18,7 +18,7 @@ func TestCollectorPercent(t *testing.T) {
 		live    uint64
 		percent int
 	}{
-		{0, 400}, {1 << 20, 400}, {10 << 20, 200}, {20 << 20, 100}, {40 << 20, 50}, {128 << 20, 15}, {1 << 40, 15}, {math.MaxUint64, 15},
+		{0, 400}, {1 << 20, 400}, {10 << 20, 200}, {20 << 20, 100}, {40 << 20, 50}, {160 << 20, 13}, {1 << 40, 13}, {math.MaxUint64, 13},
 	} {
 		require.Equal(t, tt.percent, collectorPercent(tt.live), "%d bytes", tt.live)
 	}
@@ -38,7 +38,7 @@ func TestTuneCollector(t *testing.T) {
 	require.Equal(t, 400, percent())
 
 	live := make([]byte, 200<<20)
-	require.Eventually(t, func() bool { runtime.GC(); return percent() == 15 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { runtime.GC(); return percent() == 13 }, 10*time.Second, time.Millisecond)
 	runtime.KeepAlive(live)
 	live = nil
 	require.Eventually(t, func() bool { runtime.GC(); return percent() > 100 }, 10*time.Second, time.Millisecond)
