@@ -301,7 +301,8 @@ func TestAdmitWaits(t *testing.T) {
 		t.Fatal("admitted with a full queue")
 	default:
 	}
-	require.EqualValues(t, 1, func() int { _, err := n.log.Append(0, nil); require.NoError(t, err); return 1 }(), "Append never waits")
+	version, err := n.log.Append(0, nil)
+	require.NoError(t, err, "Append never waits")
 	g.pass <- nil
 	require.NoError(t, <-admitted)
 	<-g.arrived
@@ -310,6 +311,7 @@ func TestAdmitWaits(t *testing.T) {
 	if err := <-admitted; err != nil { // whichever came first
 		require.ErrorIs(t, err, syscall.EIO)
 	}
+	require.ErrorIs(t, n.log.Wait(version), syscall.EIO) // the log has failed by now
 	require.ErrorIs(t, n.log.Admit(), syscall.EIO)
 	require.Error(t, n.stop())
 }
