@@ -11,7 +11,8 @@ type draft struct {
 }
 
 func draftOf(b *bucket) *draft {
-	d := &draft{version: b.version(), history: b.chains()}
+	room := int(b.load()) + 1
+	d := &draft{version: b.version(), entries: make([]*Entry, 0, room), tags: make([]uint8, 0, room), history: b.chains()}
 	b.each(d.add)
 	return d
 }
