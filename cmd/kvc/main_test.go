@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -69,6 +70,20 @@ func TestScripts(t *testing.T) {
 				if got != want {
 					ts.Fatalf("exit code %d, want %d", got, want)
 				}
+			},
+			// offered WORD COMMAND… runs a completion until it offers the word: one that the server has not answered within
+			// its tenth of a second offers no keys, which on a busy machine may come once or twice.
+			"offered": func(ts *testscript.TestScript, neg bool, args []string) {
+				if neg || len(args) < 2 {
+					ts.Fatalf("usage: offered WORD COMMAND [ARG …]")
+				}
+				for range 50 {
+					ts.Check(ts.Exec(args[1], args[2:]...))
+					if strings.Contains("\n"+ts.ReadFile("stdout"), "\n"+args[0]+"\t\n") {
+						return
+					}
+				}
+				ts.Fatalf("%s was never offered", args[0])
 			},
 			"stop": func(ts *testscript.TestScript, _ bool, _ []string) { ts.Value("server").(*server).stop() },
 			"restart": func(ts *testscript.TestScript, _ bool, _ []string) {
