@@ -31,6 +31,8 @@ func seeds(few, many int) int {
 
 // ledger is what is known of all writes of a run: by version, what each left of its keys.
 type ledger struct {
+	keys int // how many keys are worked on
+
 	mu     sync.Mutex
 	writes map[uint64]map[string]string // a key's value, or deleted
 	proven uint64                       // the newest version that was acknowledged, or seen by a read that was
@@ -76,7 +78,7 @@ func (l *ledger) work(st *store.Store, id, steps int, rng *rand.Rand) error {
 	s := st.Session()
 	defer s.Close()
 	for i := range steps {
-		key := func() string { return fmt.Sprint("k", rng.IntN(8)) }
+		key := func() string { return fmt.Sprint("k", rng.IntN(l.keys)) }
 		value := fmt.Sprintf("%d.%d.%0*d", id, i, 1+rng.IntN(100), 0)
 		var v uint64
 		var err error
@@ -192,7 +194,7 @@ func crashRun(t *testing.T, seed uint64) int {
 	policy := wal.Policy(rng.IntN(4) % 3) // half of them Always
 	o := wal.Options{Sync: policy, RotateBytes: 800 + rng.Int64N(3000), SnapshotBytes: 1000 + rng.Int64N(6000), Interval: time.Millisecond}
 
-	l := &ledger{writes: map[uint64]map[string]string{}}
+	l := &ledger{keys: 8, writes: map[uint64]map[string]string{}}
 	var mu sync.Mutex
 	var crashes []crash
 	mem := vfstest.NewMem()
