@@ -117,7 +117,7 @@ type Journal interface {
 	Replay(apply func(version uint64, entries []*Entry)) (last uint64, err error)
 	// Append puts one write behind all earlier ones, gives it the next version, which is above floor, and returns it. The
 	// entries are what the write left of each key that it changed, deletions included; they do not have their version
-	// yet. The journal keeps the slice. An error matches ErrReadOnly.
+	// yet. The journal may keep the entries, which do not change, but not the slice. An error matches ErrReadOnly.
 	Append(floor uint64, entries []*Entry) (version uint64, err error)
 	// Admit waits while more is appended and unwritten than the journal may hold. It is called with no locks held.
 	Admit() error

@@ -131,11 +131,10 @@ func (s *Store) commitOne(ch *change) (version uint64, err error) {
 		ch.wanted = eff.memory
 		return 0, ErrOutOfMemory
 	}
-	var left []*Entry
-	if s.journal != nil {
-		left = []*Entry{ch.entry}
-	}
-	if version, err = s.order(left); err != nil {
+	sh.one[0] = ch.entry
+	version, err = s.order(sh.one[:])
+	sh.one[0] = nil
+	if err != nil {
 		s.budget.used.Add(-eff.memory)
 		return 0, err
 	}
@@ -317,8 +316,7 @@ func (s *Store) take(n int64, deletion bool) bool {
 	return s.budget.take(n)
 }
 
-// order gives a write its place among all others: see (3). left is what it leaves of its keys, nil
-// if there is no journal to take it.
+// order gives a write its place among all others: see (3). left is what it leaves of its keys, for the journal.
 func (s *Store) order(left []*Entry) (version uint64, err error) {
 	if s.closed.Load() { // again, since Close waits for the locks alone
 		return 0, errClosed

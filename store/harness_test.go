@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -196,7 +197,7 @@ func (j *fakeJournal) Append(floor uint64, entries []*Entry) (uint64, error) {
 		}
 	}
 	j.last = max(j.last, floor) + 1
-	j.records = append(j.records, record{j.last, entries})
+	j.records = append(j.records, record{j.last, slices.Clone(entries)})
 	if !j.lazy {
 		j.durable = j.last
 	}

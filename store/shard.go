@@ -19,8 +19,9 @@ type shard struct {
 	// Guarded by mu: the figures of this shard, exact whenever mu is free.
 	keys       int64
 	valueBytes int64
-	history    int64 // earlier versions and deletions that are kept
-	_          [32]byte
+	history    int64     // earlier versions and deletions that are kept
+	one        [1]*Entry // what a write of one key gives the journal; nil outside of one
+	_          [24]byte
 }
 
 // init makes a shard with 1 << depth segments.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 
 	"kv/store"
 	"kv/store/vfs"
@@ -33,15 +34,15 @@ type tap struct {
 	overflow bool
 }
 
-func (t *tap) add(w write, n int64) {
+func (t *tap) add(version uint64, entries []*store.Entry) {
 	if t.overflow {
 		return
 	}
-	if t.bytes += n; t.bytes > tapLimit {
+	if t.bytes += int64(recordSize(entries)); t.bytes > tapLimit {
 		t.writes, t.overflow = nil, true
 		return
 	}
-	t.writes = append(t.writes, w)
+	t.writes = append(t.writes, write{version, slices.Clone(entries)})
 }
 
 // tapped is a journal that a backup can be taken of.

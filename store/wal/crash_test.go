@@ -31,7 +31,8 @@ func seeds(few, many int) int {
 
 // ledger is what is known of all writes of a run: by version, what each left of its keys.
 type ledger struct {
-	keys int // how many keys are worked on
+	keys  int // how many keys are worked on
+	large int // one in so many values is a large one; 0: none
 
 	mu     sync.Mutex
 	writes map[uint64]map[string]string // a key's value, or deleted
@@ -79,7 +80,11 @@ func (l *ledger) work(st *store.Store, id, steps int, rng *rand.Rand) error {
 	defer s.Close()
 	for i := range steps {
 		key := func() string { return fmt.Sprint("k", rng.IntN(l.keys)) }
-		value := fmt.Sprintf("%d.%d.%0*d", id, i, 1+rng.IntN(100), 0)
+		width := 1 + rng.IntN(100)
+		if l.large != 0 && rng.IntN(l.large) == 0 {
+			width = 3000 + rng.IntN(3000)
+		}
+		value := fmt.Sprintf("%d.%d.%0*d", id, i, width, 0)
 		var v uint64
 		var err error
 		var left map[string]string
@@ -194,7 +199,7 @@ func crashRun(t *testing.T, seed uint64) int {
 	policy := wal.Policy(rng.IntN(4) % 3) // half of them Always
 	o := wal.Options{Sync: policy, RotateBytes: 800 + rng.Int64N(3000), SnapshotBytes: 1000 + rng.Int64N(6000), Interval: time.Millisecond}
 
-	l := &ledger{keys: 8, writes: map[uint64]map[string]string{}}
+	l := &ledger{keys: 8, large: 12, writes: map[uint64]map[string]string{}}
 	var mu sync.Mutex
 	var crashes []crash
 	mem := vfstest.NewMem()

@@ -79,7 +79,7 @@ func (l *Log) take() (b *batch, requests []*request, closing bool) {
 			l.yield()
 		}
 		l.mu.Lock()
-		waiting := len(l.open.writes) > 0
+		waiting := l.open.writes > 0
 		pause := linger
 		if l.o.Sync == Always {
 			pause = l.gather()
@@ -115,7 +115,7 @@ func (l *Log) take() (b *batch, requests []*request, closing bool) {
 func (l *Log) yield() {
 	for before := -1; ; {
 		l.mu.Lock()
-		n, full := len(l.open.writes), l.open.bytes >= writeChunk
+		n, full := l.open.writes, l.open.bytes >= writeChunk
 		l.mu.Unlock()
 		if n == 0 || n == before || full {
 			return
@@ -129,7 +129,7 @@ func (l *Log) yield() {
 // answered will soon write again, and without a pause they would miss the next one: the writers would part into two halves,
 // each waiting for the other's sync and for its own. A lone writer never waits. Called with mu held.
 func (l *Log) gather() time.Duration {
-	if len(l.open.writes) >= l.expected {
+	if l.open.writes >= l.expected {
 		return 0
 	}
 	return min(l.f.took/4, maxGather)
@@ -151,13 +151,13 @@ func (l *Log) flush(b *batch, sync bool) error {
 	f := &l.f
 	own, hasOwn := f.next(l.o)
 	overdue := hasOwn && !time.Now().Before(own)
-	if len(b.writes) > 0 {
+	if b.writes > 0 {
 		if err := l.write(b); err != nil {
 			return err
 		}
 	}
 	switch {
-	case sync || l.o.Sync == Always && len(b.writes) > 0 || overdue && f.dirty:
+	case sync || l.o.Sync == Always && b.writes > 0 || overdue && f.dirty:
 		return l.sync()
 	case overdue:
 		return l.mark()
@@ -172,28 +172,37 @@ func (l *Log) write(b *batch) error {
 		f.dirty, f.since = true, time.Now()
 	}
 	f.marked = false
-	for i := range b.writes {
-		w := &b.writes[i]
-		f.enc.record(w.version, f.synced, w.entries)
-		if f.enc.n >= writeChunk {
-			if err := l.writeOut(); err != nil {
+	for _, p := range b.pieces {
+		if p.records != nil {
+			seal(p.records, f.synced, f.enc.seed)
+			if err := l.wrote(len(p.records), writeAll(f.file, p.records)); err != nil {
 				return err
 			}
+			continue
+		}
+		f.enc.record(p.large.version, f.synced, p.large.entries)
+		if err := l.writeOut(); err != nil {
+			return err
 		}
 	}
-	return l.writeOut()
+	return nil
 }
 
 // writeOut writes what was encoded.
 func (l *Log) writeOut() error {
+	n := l.f.enc.n
+	return l.wrote(n, l.f.enc.writeTo(l.f.file))
+}
+
+// wrote books that n bytes were written, unless err says that they were not.
+func (l *Log) wrote(n int, err error) error {
 	f := &l.f
-	n := int64(f.enc.n)
-	if err := f.enc.writeTo(f.file); err != nil {
+	if err != nil {
 		return fmt.Errorf("log %s: %w", f.name, err)
 	}
-	f.size += n
-	l.stat.bytes.Add(n)
-	l.stat.sinceSnapshot.Add(n)
+	f.size += int64(n)
+	l.stat.bytes.Add(int64(n))
+	l.stat.sinceSnapshot.Add(int64(n))
 	return nil
 }
 
@@ -286,14 +295,16 @@ func (l *Log) begin(seq uint64, base int64, records func() error) error {
 
 // finish lets go on what waits for b.
 func (l *Log) finish(b *batch) {
-	if l.o.Sync == Always && len(b.writes) > 0 {
+	if l.o.Sync == Always && b.writes > 0 {
 		// All of b is on disk (W3): whoever reads this value, here or in Wait, may let out what is of this version or older.
 		l.durable.Store(b.last)
 	}
 	l.mu.Lock()
-	l.expected = (len(b.writes) + len(l.open.writes)) * 3 / 4 // not all of them, or each would wait for the slowest
+	l.expected = (b.writes + l.open.writes) * 3 / 4 // not all of them, or each would wait for the slowest
 	l.busy = nil
 	l.queued -= b.bytes
+	b.release(&l.spare)
+	l.settle()
 	l.room.Broadcast()
 	l.mu.Unlock()
 	close(b.done)
@@ -317,6 +328,7 @@ func (l *Log) fail(cause error) {
 func (l *Log) refuse(err error) {
 	l.mu.Lock()
 	l.err = err
+	l.settle()
 	batches := []*batch{l.open}
 	if l.busy != nil {
 		batches = append(batches, l.busy)

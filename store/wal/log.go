@@ -55,7 +55,7 @@ type Options struct {
 	Interval      time.Duration // of policy Interval; 0: a second
 	RotateBytes   int64         // a log file that has grown to this is followed by a new one; 0: 64 MiB
 	QueueBytes    int64         // while so many bytes of writes wait for the disk, Admit waits; 0: 64 MiB
-	SnapshotBytes int64         // a snapshot is due once the logs have this many bytes, and more than the last one; 0: 64 MiB; below 0: only on demand
+	SnapshotBytes int64         // a snapshot is due once the logs have this many bytes, and more than the last one; 0: 256 MiB; below 0: only on demand
 }
 
 func (o Options) withDefaults() Options {
@@ -68,10 +68,13 @@ func (o Options) withDefaults() Options {
 	if o.Interval == 0 {
 		o.Interval = time.Second
 	}
-	for _, n := range []*int64{&o.RotateBytes, &o.QueueBytes, &o.SnapshotBytes} {
+	for _, n := range []*int64{&o.RotateBytes, &o.QueueBytes} {
 		if *n == 0 {
 			*n = 64 << 20
 		}
+	}
+	if o.SnapshotBytes == 0 {
+		o.SnapshotBytes = 256 << 20 // two or three seconds of recovery
 	}
 	return o
 }
@@ -87,6 +90,7 @@ type Log struct {
 	open     *batch     // collects writes for the flusher; never nil
 	busy     *batch     // what the flusher has in hand; nil: nothing
 	queued   int64      // bytes in open and busy
+	spare    [][]byte   // chunks for the records of batches, empty
 	expected int        // how many writes a batch should have: most of those that waited for the last one, or came meanwhile
 	room     sync.Cond  // queued fell, or err was set
 	requests []*request // for the flusher
@@ -96,6 +100,9 @@ type Log struct {
 	failed   error      // err, if it is a failure
 	tap      *tap       // nil: no backup runs
 
+	// admits says that a write need neither wait nor be refused. Stored with mu held, by settle, whenever that changes; Admit
+	// loads it without, and a write that it lets pass then may be one of a few too many, or is refused by Append.
+	admits atomic.Bool
 	// durable is the version up to which Wait returns at once, MaxUint64 where the policy promises nothing. Only the
 	// flusher stores it, after the sync that makes it true.
 	durable atomic.Uint64
@@ -107,22 +114,6 @@ type Log struct {
 	snap snapshots
 	stat counters
 }
-
-// batch is what the flusher writes, and syncs, at a time.
-type batch struct {
-	writes []write
-	bytes  int64         // of the entries
-	last   uint64        // the newest version in it
-	done   chan struct{} // closed when its fate is known: it is durable or the log has failed
-}
-
-// write is what one request wrote.
-type write struct {
-	version uint64
-	entries []*store.Entry
-}
-
-func newBatch() *batch { return &batch{done: make(chan struct{})} }
 
 // request asks the flusher for more than the next batch.
 type request struct {
@@ -211,6 +202,9 @@ func (l *Log) refusal() error {
 	return nil
 }
 
+// settle brings admits up to date. Called with mu held.
+func (l *Log) settle() { l.admits.Store(l.queued < l.o.QueueBytes && l.refusal() == nil) }
+
 var errNotOpen = fmt.Errorf("%w: the log is not open", store.ErrReadOnly)
 
 // poke wakes the flusher.
@@ -228,6 +222,7 @@ func (l *Log) Close() error {
 	first := !l.closing
 	running := l.running
 	l.closing = true
+	l.settle()
 	l.mu.Unlock()
 	if running {
 		l.poke()

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 
@@ -141,4 +142,20 @@ func TestOneCoreSharesSyncs(t *testing.T) {
 	require.Less(t, int(log.Stats().Syncs), sessions*writes/5)
 	require.NoError(t, st.Close())
 	require.NoError(t, log.Close())
+}
+
+// Small writes and large ones share batches, in their order.
+func TestWritesOfAllSizes(t *testing.T) {
+	mem := vfstest.NewMem()
+	n := mustStart(t, mem, wal.Options{Sync: wal.Never}, store.Options{})
+	rng := rand.New(rand.NewPCG(1, 1))
+	sizes := []int{0, 1, 4000, 4050, 4060, 4100, 5000, 16 << 10, 70_000}
+	for i := range 2000 {
+		n.set(t, fmt.Sprint("k", rng.IntN(20)), fmt.Sprint(i, strings.Repeat("x", sizes[rng.IntN(len(sizes))])))
+	}
+	want := state(t, n.st)
+	require.NoError(t, n.stop())
+	n = mustStart(t, mem, wal.Options{}, store.Options{})
+	require.Equal(t, want, state(t, n.st))
+	require.NoError(t, n.stop())
 }

@@ -48,7 +48,7 @@ func (m *Memory) Append(floor uint64, entries []*store.Entry) (uint64, error) {
 	defer m.mu.Unlock()
 	version := m.next(floor)
 	if m.tap != nil {
-		m.tap.add(write{version, entries}, entriesBytes(entries))
+		m.tap.add(version, entries)
 	}
 	return version, nil
 }

@@ -83,6 +83,17 @@ func (e *encoder) frame(body []byte) {
 }
 
 func (e *encoder) entry(x *store.Entry) {
+	e.buf = appendEntryKey(e.buf, x)
+	value := x.Value()
+	if len(value) < largeValue {
+		e.buf = append(e.buf, value...)
+		return
+	}
+	e.large = append(e.large, largeValueAt{len(e.buf), value})
+}
+
+// appendEntryKey appends an entry as far as its value.
+func appendEntryKey(b []byte, x *store.Entry) []byte {
 	var flags byte
 	if x.Deleted() {
 		flags |= flagDeleted
@@ -91,19 +102,14 @@ func (e *encoder) entry(x *store.Entry) {
 	if expiry != 0 {
 		flags |= flagExpires
 	}
-	key, value := x.Key(), x.Value()
-	e.buf = append(e.buf, flags)
-	e.buf = binary.BigEndian.AppendUint32(e.buf, uint32(len(key)))
-	e.buf = binary.BigEndian.AppendUint32(e.buf, uint32(len(value)))
+	key := x.Key()
+	b = append(b, flags)
+	b = binary.BigEndian.AppendUint32(b, uint32(len(key)))
+	b = binary.BigEndian.AppendUint32(b, uint32(x.Len()))
 	if expiry != 0 {
-		e.buf = binary.BigEndian.AppendUint64(e.buf, expiry)
+		b = binary.BigEndian.AppendUint64(b, expiry)
 	}
-	e.buf = append(e.buf, key...)
-	if len(value) < largeValue {
-		e.buf = append(e.buf, value...)
-		return
-	}
-	e.large = append(e.large, largeValueAt{len(e.buf), value})
+	return append(b, key...)
 }
 
 // end completes the frame that begins at buf[at:], with the large values from large[first:] on.

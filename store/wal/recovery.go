@@ -63,6 +63,7 @@ func (l *Log) Replay(apply func(version uint64, entries []*store.Entry)) (uint64
 	}
 	l.mu.Lock()
 	l.running = true
+	l.settle()
 	l.mu.Unlock()
 	go l.run()
 	return l.last, nil

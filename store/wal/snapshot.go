@@ -259,16 +259,19 @@ func (l *Log) writeSnapshot(ctx context.Context, st Walker, path string, h heade
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	w := newSnapshotWriter(f, h)
-	synced := int64(0)
+	synced, written := int64(0), int64(-1) // asked at the first entry, and after each block
 	err = st.Walk(func(e *store.Entry) error {
+		if w.bytes != written {
+			written = w.bytes
+			if err := errors.Join(ctx.Err(), l.snap.ctx.Err()); err != nil {
+				return err
+			}
+		}
 		if w.bytes >= synced+syncEvery {
 			synced = w.bytes
 			if err := f.Sync(); err != nil {
 				return err
 			}
-		}
-		if err := errors.Join(ctx.Err(), l.snap.ctx.Err()); err != nil {
-			return err
 		}
 		return w.add(e)
 	})

@@ -29,19 +29,19 @@ import (
 //
 // The steps:
 //
-//  1. Append: lock; version = last + 1; push the entries, which are immutable, on the open batch; unlock. Nothing is copied
-//     or encoded here, since the keys' locks are held.
+//  1. Append: lock; version = last + 1; add the record to the open batch, but for what is not known yet; unlock. The keys'
+//     locks are held, so what this may take is bounded: a small write is encoded, which is less work than to remember it,
+//     of a large one only the entries are noted, which are immutable.
 //  2. The flusher, one goroutine, takes the whole batch. What is appended from now on goes to the next one.
-//  3. It encodes the records, with the position of the last sync, and writes them in large chunks, large values straight
-//     from their entries.
+//  3. It seals the records, with the position of the last sync and a checksum, encodes the large ones, and writes them in
+//     chunks, large values straight from their entries.
 //  4. It syncs, as the policy says, and stores durable.
 //  5. It closes the batch's channel: all that wait for any version in it go on at once. Those that appended meanwhile wait
 //     for the next batch's channel, so nobody is woken in vain.
 //  6. Where the file has grown enough, or a snapshot asks for it, it syncs and begins the next one.
 //
-// Rejected: encoding in the appending goroutine into a shared buffer, as many logs do. It spreads the work over the cores,
-// but puts a copy of every value under the keys' locks and the log's, where a large one makes all others wait; entries
-// being immutable, a pointer will do. Rejected, too: letting each waiter sync for itself and the others (leader election, as
+// Rejected: noting the entries of small writes too and encoding them in the flusher. By then they are no longer in the
+// processor's caches, and the notes are garbage with pointers in it: a SET took half as much again. Rejected, too: letting each waiter sync for itself and the others (leader election, as
 // in many databases). It saves a wake-up when one connection writes, and needs the waiters to hand the lead over when many
 // do; a flusher of its own is simpler, and also has the interval's timer and the rotation to care for.
 const (
@@ -53,7 +53,7 @@ const (
 
 // Append is part of store.Journal.
 func (l *Log) Append(floor uint64, entries []*store.Entry) (uint64, error) {
-	n := entriesBytes(entries)
+	n := recordSize(entries)
 	l.mu.Lock()
 	if err := l.refusal(); err != nil {
 		l.mu.Unlock()
@@ -61,17 +61,17 @@ func (l *Log) Append(floor uint64, entries []*store.Entry) (uint64, error) {
 	}
 	version := max(l.last, floor) + 1
 	l.last = version
-	b := l.open
-	b.writes = append(b.writes, write{version, entries})
-	b.bytes += n
-	b.last = version
+	l.open.add(version, entries, n, &l.spare)
 	before := l.queued
-	l.queued += n
+	l.queued += int64(n)
+	if l.queued >= l.o.QueueBytes {
+		l.settle()
+	}
 	if l.tap != nil {
-		l.tap.add(write{version, entries}, n)
+		l.tap.add(version, entries)
 	}
 	// The flusher sleeps while nothing is queued, and for a little longer, for a fuller batch, unless that is full.
-	wake := len(b.writes) == 1 || len(b.writes) == l.expected || before < writeChunk && l.queued >= writeChunk
+	wake := l.open.writes == 1 || l.open.writes == l.expected || before < writeChunk && l.queued >= writeChunk
 	l.mu.Unlock()
 	if wake {
 		l.poke()
@@ -79,17 +79,11 @@ func (l *Log) Append(floor uint64, entries []*store.Entry) (uint64, error) {
 	return version, nil
 }
 
-// entriesBytes is about how long a record of entries is.
-func entriesBytes(entries []*store.Entry) int64 {
-	n := int64(frameHeader + recordHeader)
-	for _, e := range entries {
-		n += int64(entryHeader + len(e.Key()) + e.Len())
-	}
-	return n
-}
-
 // Admit is part of store.Journal.
 func (l *Log) Admit() error {
+	if l.admits.Load() {
+		return nil
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for l.queued >= l.o.QueueBytes && l.err == nil {

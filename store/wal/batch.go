@@ -1,0 +1,114 @@
+package wal
+
+import (
+	"encoding/binary"
+	"hash/crc32"
+	"slices"
+
+	"kv/store"
+)
+
+// batch is what the flusher writes, and syncs, at a time. While it is open the log's mutex guards it; then the flusher owns
+// it, but for last and done, which do not change any more.
+type batch struct {
+	pieces []piece
+	writes int
+	bytes  int64         // of the records, about
+	last   uint64        // the newest version in it
+	done   chan struct{} // closed when its fate is known: it is durable or the log has failed
+}
+
+// piece is a stretch of a batch: the records of small writes, encoded but not sealed, or one large write.
+type piece struct {
+	records []byte
+	large   write // without entries: there is none
+}
+
+// write is what one request wrote.
+type write struct {
+	version uint64
+	entries []*store.Entry
+}
+
+const (
+	// smallWrite is how long a record may be that is encoded, and so copied, where it is appended.
+	smallWrite = 4 << 10
+	// chunkSize is the memory for encoded records that is taken at a time, so that none has to grow.
+	chunkSize = 64 << 10
+	// spareChunks is how many of them are kept to be used again.
+	spareChunks = 16
+)
+
+func newBatch() *batch { return &batch{done: make(chan struct{})} }
+
+// add adds a write whose record has n bytes. Where a new chunk is needed, it is taken from spare.
+func (b *batch) add(version uint64, entries []*store.Entry, n int, spare *[][]byte) {
+	b.writes++
+	b.bytes += int64(n)
+	b.last = version
+	if n > smallWrite {
+		b.pieces = append(b.pieces, piece{large: write{version, slices.Clone(entries)}})
+		return
+	}
+	i := len(b.pieces) - 1
+	if i < 0 || cap(b.pieces[i].records)-len(b.pieces[i].records) < n {
+		b.pieces = append(b.pieces, piece{records: takeChunk(spare)})
+		i++
+	}
+	b.pieces[i].records = appendRecord(b.pieces[i].records, version, entries)
+}
+
+func takeChunk(spare *[][]byte) []byte {
+	last := len(*spare) - 1
+	if last < 0 {
+		return make([]byte, 0, chunkSize)
+	}
+	c := (*spare)[last]
+	*spare = (*spare)[:last]
+	return c
+}
+
+// release gives the chunks of b, which was written, to spare.
+func (b *batch) release(spare *[][]byte) {
+	for _, p := range b.pieces {
+		if p.records != nil && len(*spare) < spareChunks {
+			*spare = append(*spare, p.records[:0])
+		}
+	}
+	b.pieces = nil
+}
+
+// recordSize is how long a write's record is.
+func recordSize(entries []*store.Entry) int {
+	n := frameHeader + recordHeader
+	for _, e := range entries {
+		n += entryHeader + len(e.Key()) + e.Len()
+		if e.Expiry() != 0 {
+			n += 8
+		}
+	}
+	return n
+}
+
+// appendRecord appends a record that is to be sealed.
+func appendRecord(b []byte, version uint64, entries []*store.Entry) []byte {
+	at := len(b)
+	b = append(b, make([]byte, frameHeader)...)
+	b = binary.BigEndian.AppendUint64(b, version)
+	b = append(b, make([]byte, 8)...)
+	for _, e := range entries {
+		b = append(appendEntryKey(b, e), e.Value()...)
+	}
+	binary.BigEndian.PutUint64(b[at+4:], uint64(len(b)-at-frameHeader))
+	return b
+}
+
+// seal completes records, one behind the other, with the position of the last sync, and their checksums.
+func seal(records []byte, synced int64, seed uint32) {
+	for len(records) > 0 {
+		n := frameHeader + int(binary.BigEndian.Uint64(records[4:]))
+		binary.BigEndian.PutUint64(records[frameHeader+8:], uint64(synced))
+		binary.BigEndian.PutUint32(records, crc32.Update(seed, castagnoli, records[4:n]))
+		records = records[n:]
+	}
+}
