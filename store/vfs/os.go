@@ -20,12 +20,10 @@ type osFS struct{}
 type osFile struct{ *os.File }
 
 func (osFS) Create(name string) (File, error) {
-	return open(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC|os.O_APPEND)
+	return open(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC)
 }
 
 func (osFS) Open(name string) (File, error) { return open(name, os.O_RDONLY) }
-
-func (osFS) Edit(name string) (File, error) { return open(name, os.O_RDWR|os.O_APPEND) }
 
 func open(name string, flags int) (File, error) {
 	f, err := os.OpenFile(name, flags, 0o600)
@@ -93,6 +91,20 @@ func (osFS) Lock(name string) (io.Closer, error) {
 		return nil, &os.PathError{Op: "lock", Path: name, Err: err}
 	}
 	return f, nil
+}
+
+// zeros is never written to.
+var zeros [64 << 10]byte
+
+func (f osFile) Zero(from, to int64) error {
+	for from < to {
+		n, err := f.WriteAt(zeros[:min(to-from, int64(len(zeros)))], from)
+		if err != nil {
+			return err
+		}
+		from += int64(n)
+	}
+	return nil
 }
 
 func (f osFile) Size() (int64, error) {

@@ -7,12 +7,10 @@ import "io"
 // FS is a file system. Names are paths, as the operating system writes them. Errors match those of package io/fs, and the
 // errno behind them, with errors.Is.
 type FS interface {
-	// Create makes a file to be written from its start; one that is there is replaced by an empty one.
+	// Create makes a file to be written from its start, and read; one that is there is replaced by an empty one.
 	Create(name string) (File, error)
 	// Open opens a file that is there to be read.
 	Open(name string) (File, error)
-	// Edit opens a file that is there to be read, truncated, and appended to.
-	Edit(name string) (File, error)
 	// Rename gives a file another name in the same folder, at one instant, in the place of any file that had it.
 	Rename(from, to string) error
 	// Remove removes a file.
@@ -31,8 +29,12 @@ type FS interface {
 
 // File is an open file. Only one goroutine at a time may use it, but for ReadAt.
 type File interface {
-	// Write appends to the file. After an error, and after a crash before Sync, any part of what was written may be there.
+	// Write goes on behind what was written before, over zeros that Zero put there. After an error, and after a crash before
+	// Sync, any part of what was written may be there.
 	io.Writer
+	// Zero writes zeros from one offset to another, behind what was written. Where Write then goes over them, Sync does not
+	// have to make a new length durable as well, which takes a disk about as long again.
+	Zero(from, to int64) error
 	io.ReaderAt
 	io.Closer
 	// Size returns how many bytes the file has.

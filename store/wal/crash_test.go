@@ -197,7 +197,8 @@ func TestCrash(t *testing.T) {
 func crashRun(t *testing.T, seed uint64) int {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	policy := wal.Policy(rng.IntN(4) % 3) // half of them Always
-	o := wal.Options{Sync: policy, RotateBytes: 800 + rng.Int64N(3000), SnapshotBytes: 1000 + rng.Int64N(6000), Interval: time.Millisecond}
+	o := wal.Options{Sync: policy, RotateBytes: 800 + rng.Int64N(3000), SnapshotBytes: 1000 + rng.Int64N(6000), Interval: time.Millisecond,
+		ReserveBytes: []int64{-1, 1000, 3000}[rng.IntN(3)]}
 
 	l := &ledger{keys: 8, large: 12, writes: map[uint64]map[string]string{}}
 	var mu sync.Mutex

@@ -1,6 +1,7 @@
 package wal_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -111,7 +112,7 @@ func folders(t *testing.T) map[string]*folder {
 	if soak() {
 		steps, before, keys, rotate = 700, 2400, 1300, 30_000
 	}
-	o := wal.Options{Sync: wal.Always, RotateBytes: rotate, SnapshotBytes: -1}
+	o := wal.Options{Sync: wal.Always, RotateBytes: rotate, SnapshotBytes: -1, ReserveBytes: 1500}
 	return map[string]*folder{
 		"logs":     makeFolder(t, 8, o, true, steps),
 		"snapshot": makeFolder(t, keys, o, true, before, 0, steps),
@@ -249,4 +250,41 @@ func TestFolderRefused(t *testing.T) {
 		_, err := wal.Check(vfstest.NewMem(), "/data")
 		require.True(t, errors.Is(err, fs.ErrNotExist), "%v", err)
 	})
+}
+
+// Room that was reserved is no torn tail, and is given back when the log is ended.
+func TestReservedRoom(t *testing.T) {
+	o := wal.Options{Sync: wal.Always, SnapshotBytes: -1, ReserveBytes: 10_000}
+	f := makeFolder(t, 8, o, true, 30)
+	closed := len(f.files[f.last()])
+	require.Less(t, closed, 10_000, "given back")
+
+	f = makeFolder(t, 8, o, false, 30)
+	data := f.files[f.last()]
+	require.Greater(t, len(data), 10_000)
+	m := f.with(f.last(), data)
+	report, err := wal.Check(m, "/data")
+	require.NoError(t, err)
+	require.Empty(t, report.Problems)
+	n := mustStart(t, m, o, store.Options{})
+	require.Zero(t, n.log.Stats().TornBytes)
+	n.set(t, "k", "v")
+	require.NoError(t, n.stop())
+	names, err := m.List("/data")
+	require.NoError(t, err)
+	require.NotContains(t, strings.Join(names, " "), "torn")
+	report, err = wal.Check(m, "/data")
+	require.NoError(t, err)
+	require.Empty(t, report.Problems, "nor when another log follows")
+
+	// Half a record in it is one; only what was written is saved.
+	torn := slices.Clone(data)
+	end := len(bytes.TrimRight(torn, "\x00"))
+	clear(torn[end-20:])
+	m = f.with(f.last(), torn)
+	require.False(t, f.verify(t, m, 0, "a record cut off, then zeros"))
+	n = mustStart(t, m, o, store.Options{})
+	require.Positive(t, n.log.Stats().TornBytes)
+	require.Less(t, n.log.Stats().TornBytes, int64(300))
+	require.NoError(t, n.stop())
 }

@@ -39,7 +39,7 @@ func TestEveryCallFails(t *testing.T) {
 // failCall runs a store whose n-th call fails, and reports whether there were so many.
 func failCall(t *testing.T, n int64, cause error, once bool, seed uint64) bool {
 	what := fmt.Sprintf("seed %d, call %d", seed, n)
-	o := wal.Options{Sync: wal.Always, RotateBytes: 1000, SnapshotBytes: -1}
+	o := wal.Options{Sync: wal.Always, RotateBytes: 1000, SnapshotBytes: -1, ReserveBytes: 1000}
 	failed := make(chan error, 2)
 	o.Failed = func(err error) { failed <- err }
 	mem := vfstest.NewMem()
@@ -132,7 +132,7 @@ func (l *ledger) newest() (v uint64) {
 func TestDiskFull(t *testing.T) {
 	for room := int64(0); room < 3000; room += 61 {
 		mem := vfstest.NewMem()
-		o := wal.Options{Sync: wal.Always, RotateBytes: 1000}
+		o := wal.Options{Sync: wal.Always, RotateBytes: 1000, ReserveBytes: 1000}
 		n := mustStart(t, mem, o, store.Options{})
 		mem.SetRoom(room)
 		l := &ledger{keys: 8, writes: map[uint64]map[string]string{}}

@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -195,7 +196,7 @@ func (r *frames) length(off int64) (int64, error) {
 		return 0, err
 	}
 	n := binary.BigEndian.Uint64(b[4:])
-	if n > uint64(r.end-off-frameHeader) {
+	if n == 0 || n > uint64(r.end-off-frameHeader) { // none is empty: zeros are room that was reserved
 		return 0, errBadFrame
 	}
 	return int64(n), nil
@@ -218,6 +219,22 @@ func (r *frames) verify(off, n int64) (bool, error) {
 		at += m
 	}
 	return crc == want, nil
+}
+
+// used returns the offset, not below from, behind which the file has only zeros.
+func (r *frames) used(from int64) (int64, error) {
+	end := from
+	for at := from; at < r.end; {
+		b, err := r.window(at, int(min(r.end-at, readChunk)))
+		if err != nil {
+			return 0, err
+		}
+		if n := len(bytes.TrimRight(b, "\x00")); n > 0 {
+			end = at + int64(n)
+		}
+		at += int64(len(b))
+	}
+	return end, nil
 }
 
 // find looks for the first valid frame at from or behind it whose first bytes of body look right, and returns where it

@@ -306,6 +306,9 @@ func (x *inspection) logFrames(i int, g *inspected) error {
 	}
 	// Behind what is proven, the first bad record of the last log is where it was torn.
 	if last {
+		if err := x.trim(g); err != nil {
+			return err
+		}
 		for k, b := range g.bad {
 			if b.from >= g.proven && !b.odd {
 				x.report.Problems = append(x.report.Problems, Problem{File: g.name, Offset: b.from, Bytes: g.end - b.from, Torn: true, Detail: "no valid record"})
@@ -323,6 +326,28 @@ func (x *inspection) logFrames(i int, g *inspected) error {
 	if !g.missing {
 		x.report.Version = max(x.report.Version, order)
 		x.report.Files = append(x.report.Files, rep)
+	}
+	return nil
+}
+
+// trim leaves the zeros at the end of the last log out: they are room that was reserved.
+func (x *inspection) trim(g *inspected) error {
+	n := len(g.bad) - 1
+	if n < 0 || g.bad[n].to != g.end || g.bad[n].odd || g.missing {
+		return nil
+	}
+	fr, err := x.reader(g)
+	if err != nil {
+		return err
+	}
+	defer fr.f.Close()
+	used, err := fr.used(g.bad[n].from)
+	if err != nil {
+		return err
+	}
+	g.end, g.bad[n].to = used, used
+	if g.bad[n].from == used {
+		g.bad = g.bad[:n]
 	}
 	return nil
 }

@@ -55,6 +55,7 @@ type Options struct {
 	Interval      time.Duration // of policy Interval; 0: a second
 	RotateBytes   int64         // a log file that has grown to this is followed by a new one; 0: 64 MiB
 	QueueBytes    int64         // while so many bytes of writes wait for the disk, Admit waits; 0: 64 MiB
+	ReserveBytes  int64         // of policy Always: the log file is made longer by so much, in advance; 0: 256 KiB; below 0: it is not
 	SnapshotBytes int64         // a snapshot is due once the logs have this many bytes, and more than the last one; 0: 256 MiB; below 0: only on demand
 }
 
@@ -72,6 +73,9 @@ func (o Options) withDefaults() Options {
 		if *n == 0 {
 			*n = 64 << 20
 		}
+	}
+	if o.ReserveBytes == 0 {
+		o.ReserveBytes = 256 << 10
 	}
 	if o.SnapshotBytes == 0 {
 		o.SnapshotBytes = 256 << 20 // two or three seconds of recovery

@@ -21,6 +21,7 @@ import (
 // behind the bad one, states (W4). A bad record at a proven place is damage: the start is refused, nothing is changed.
 // At an unproven place it is where a crash tore the log: nothing from there on was ever promised to anyone, even if whole
 // records follow, since a disk may write a later page before an earlier one. It is saved beside the log and given up.
+// But where nothing follows but zeros, that is room that was reserved, and the log ends there.
 //
 // The last log is then ended, and a new one begun. What was read but not proven is written to the new one again, whose base
 // is the end of what is proven: after a sync that failed, the operating system shows bytes that are not on the disk, and a
@@ -255,11 +256,15 @@ func (r *recovery) readLast(g *openLog, router *router) error {
 		return err
 	}
 	r.end = g.fr.off
-	r.torn = g.fr.end - r.end
 	r.logBytes += r.end
 	if err == nil {
 		return nil
 	}
+	used, err := g.fr.used(r.end)
+	if err != nil || used == r.end {
+		return err
+	}
+	r.torn = used - r.end
 	return r.judge(g)
 }
 

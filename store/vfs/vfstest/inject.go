@@ -14,8 +14,8 @@ const errNoSpace = syscall.ENOSPC
 // is used.
 type Inject struct {
 	FS vfs.FS
-	// Before is called before each such call, with its number, counted from 1, what it does ("write", "sync", "create",
-	// "edit", "rename", "remove", "syncdir", "truncate", "mkdir") and to what. If it returns an error, that is the call's, and
+	// Before is called before each such call, with its number, counted from 1, what it does ("write", "zero", "sync", "create",
+	// "rename", "remove", "syncdir", "truncate", "mkdir") and to what. If it returns an error, that is the call's, and
 	// nothing is done; but a write does half of its work first. It may be called by several goroutines at a time.
 	Before func(n int64, op, name string) error
 
@@ -43,28 +43,15 @@ func (i *Inject) Create(name string) (vfs.File, error) {
 	if err := i.before("create", name); err != nil {
 		return nil, err
 	}
-	return i.wrap(name)(i.FS.Create(name))
+	f, err := i.FS.Create(name)
+	if err != nil {
+		return nil, err
+	}
+	return &injectFile{f, i, name}, nil
 }
 
 // Open is part of vfs.FS.
 func (i *Inject) Open(name string) (vfs.File, error) { return i.FS.Open(name) }
-
-// Edit is part of vfs.FS.
-func (i *Inject) Edit(name string) (vfs.File, error) {
-	if err := i.before("edit", name); err != nil {
-		return nil, err
-	}
-	return i.wrap(name)(i.FS.Edit(name))
-}
-
-func (i *Inject) wrap(name string) func(vfs.File, error) (vfs.File, error) {
-	return func(f vfs.File, err error) (vfs.File, error) {
-		if err != nil {
-			return nil, err
-		}
-		return &injectFile{f, i, name}, nil
-	}
-}
 
 // Rename is part of vfs.FS.
 func (i *Inject) Rename(from, to string) error {
@@ -116,6 +103,14 @@ func (f *injectFile) Write(b []byte) (int, error) {
 		return n, err
 	}
 	return f.File.Write(b)
+}
+
+func (f *injectFile) Zero(from, to int64) error {
+	if err := f.i.before("zero", f.name); err != nil {
+		f.File.Zero(from, from+(to-from)/2)
+		return err
+	}
+	return f.File.Zero(from, to)
 }
 
 func (f *injectFile) Truncate(size int64) error {

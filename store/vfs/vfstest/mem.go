@@ -2,6 +2,7 @@
 package vfstest
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"io/fs"
@@ -25,7 +26,7 @@ type Mem struct {
 	room  int64 // bytes that files may still grow by; below 0: no limit
 }
 
-// inode is a file's content, whatever its name. Bytes are only ever appended: data and synced may share memory.
+// inode is a file's content, whatever its name. Bytes that are there are never changed: data and synced may share memory.
 type inode struct {
 	data   []byte
 	synced []byte   // as of the last Sync
@@ -94,18 +95,18 @@ func (n *inode) crash(percent int, rng *rand.Rand, keep func() bool) []byte {
 		}
 		return slices.Clip(old)
 	}
-	out := slices.Clone(now)
+	out := make([]byte, len(now)) // what is new and was lost, before something that was kept, is zeros
+	copy(out, old)
 	end := len(old)
-	for at := len(old); at < len(now); {
+	for at := 0; at < len(now); {
 		next := min((at/crashBlock+1)*crashBlock, len(now))
-		if keep() {
-			end = next
+		if changed := next > len(old) || !bytes.Equal(out[at:next], now[at:next]); changed && keep() {
+			till := next
 			if percent < 100 && rng.IntN(4) == 0 {
-				end = at + rng.IntN(next-at+1)
-				clear(out[end:next])
+				till = at + rng.IntN(next-at+1)
 			}
-		} else {
-			clear(out[at:next])
+			copy(out[at:till], now[at:till])
+			end = max(end, till)
 		}
 		at = next
 	}
@@ -146,7 +147,11 @@ func (m *Mem) FailSync(name string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	n := m.files[name]
-	n.ghosts = append(n.ghosts, [2]int{len(n.synced), len(n.data)})
+	same := 0
+	for same < len(n.synced) && n.synced[same] == n.data[same] {
+		same++
+	}
+	n.ghosts = append(n.ghosts, [2]int{same, len(n.data)})
 }
 
 func pathError(op, name string, err error) error { return &fs.PathError{Op: op, Path: name, Err: err} }
@@ -164,7 +169,7 @@ func (m *Mem) Create(name string) (vfs.File, error) {
 		m.files[name] = n
 	}
 	n.data, n.ghosts = nil, nil
-	return &memFile{m, n, name}, nil
+	return &memFile{m: m, n: n, name: name}, nil
 }
 
 // Open is part of vfs.FS.
@@ -175,11 +180,8 @@ func (m *Mem) Open(name string) (vfs.File, error) {
 	if n == nil {
 		return nil, pathError("open", name, fs.ErrNotExist)
 	}
-	return &memFile{m, n, name}, nil
+	return &memFile{m: m, n: n, name: name, at: len(n.data)}, nil
 }
-
-// Edit is part of vfs.FS.
-func (m *Mem) Edit(name string) (vfs.File, error) { return m.Open(name) }
 
 // Rename is part of vfs.FS.
 func (m *Mem) Rename(from, to string) error {
@@ -284,19 +286,39 @@ type memFile struct {
 	m    *Mem
 	n    *inode
 	name string
+	at   int // where Write goes on
 }
 
 func (f *memFile) Write(b []byte) (int, error) {
 	f.m.mu.Lock()
 	defer f.m.mu.Unlock()
-	n, err := len(b), error(nil)
-	if f.m.room >= 0 {
-		if int64(n) > f.m.room {
-			n, err = int(f.m.room), pathError("write", f.name, errNoSpace)
+	n, err := f.write(b, f.at)
+	f.at += n
+	return n, err
+}
+
+func (f *memFile) Zero(from, to int64) error {
+	f.m.mu.Lock()
+	defer f.m.mu.Unlock()
+	_, err := f.write(make([]byte, to-from), int(from))
+	return err
+}
+
+// write puts as much of b as there is room for at this offset.
+func (f *memFile) write(b []byte, at int) (n int, err error) {
+	n = len(b)
+	if grows := int64(at + n - len(f.n.data)); f.m.room >= 0 && grows > 0 {
+		if grows > f.m.room {
+			n, err = n-int(grows-f.m.room), pathError("write", f.name, errNoSpace)
+			grows = f.m.room
 		}
-		f.m.room -= int64(n)
+		f.m.room -= grows
 	}
-	f.n.data = append(f.n.data, b[:n]...)
+	if at < len(f.n.data) {
+		f.n.data = slices.Clone(f.n.data) // what was synced keeps its bytes
+	}
+	over := copy(f.n.data[at:], b[:n])
+	f.n.data = append(f.n.data, b[over:n]...)
 	return n, err
 }
 
