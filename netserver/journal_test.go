@@ -21,7 +21,7 @@ type journal struct {
 	failed bool
 }
 
-func (j *journal) Replay(func(uint64, []*store.Entry)) (uint64, error) { return 0, nil }
+func (j *journal) Replay(_, _ func([]*store.Entry)) (uint64, error) { return 0, nil }
 
 func (j *journal) Append(floor uint64, _ []*store.Entry) (uint64, error) {
 	j.mu.Lock()

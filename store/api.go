@@ -108,13 +108,14 @@ type Stats struct {
 // Journal is the seam behind which writes become durable. A Store calls Append with the locks of the keys held, so the
 // journal's order is the order in which the writes of any one key take effect; Append therefore never waits for a disk. A
 // Walk shows all that was appended before it began, so a journal can write a snapshot and drop what was logged before.
-//
-// A journal with a method Expect() int64 says about how many entries Replay will give, so that the store begins with room
-// for them.
 type Journal interface {
-	// Replay calls apply for every record that the journal holds, before anything is appended, and returns the highest
-	// version in it. Records of one key come in order; apply may be called from several goroutines.
-	Replay(apply func(version uint64, entries []*Entry)) (last uint64, err error)
+	// Replay gives all that the journal holds, before anything is appended, and returns the highest version in it. The
+	// entries have their versions; the slices are the journal's again when load or apply returns.
+	//
+	// First load gets what is one state, such as a snapshot: in no order, several versions of a key too. When all calls of load
+	// have returned, apply gets the writes since: those of one key in order. Both may be called from several goroutines,
+	// and a write that was given before is given again without harm.
+	Replay(load, apply func(entries []*Entry)) (last uint64, err error)
 	// Append puts one write behind all earlier ones, gives it the next version, which is above floor, and returns it. The
 	// entries are what the write left of each key that it changed, deletions included; they do not have their version
 	// yet. The journal may keep the entries, which do not change, but not the slice. An error matches ErrReadOnly.

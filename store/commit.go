@@ -51,6 +51,10 @@ func (a *effect) add(b effect) {
 	a.memory += b.memory
 }
 
+func (a *effect) sub(b effect) {
+	a.add(effect{-b.keys, -b.valueBytes, -b.history, -b.memory})
+}
+
 // account books the effect, except for memory, which was taken before. sh is locked.
 func (sh *shard) account(e effect) {
 	sh.keys += e.keys

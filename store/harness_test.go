@@ -152,7 +152,7 @@ type fakeJournal struct {
 	waiting int   // how many are in Wait
 	lazy    bool  // records become durable only by sync
 	refuse  error // what Append answers
-	expect  int64 // about how many entries Replay gives, or not
+	state   int   // how many of the records Replay gives to load
 }
 
 // record is one write. Its entries have their versions once the write is done.
@@ -167,14 +167,16 @@ func newFakeJournal() *fakeJournal {
 	return j
 }
 
-func (j *fakeJournal) Replay(apply func(uint64, []*Entry)) (uint64, error) {
-	for _, r := range j.records {
-		apply(r.version, r.copies())
+func (j *fakeJournal) Replay(load, apply func([]*Entry)) (uint64, error) {
+	for i, r := range j.records {
+		if i < j.state {
+			load(r.copies())
+		} else {
+			apply(r.copies())
+		}
 	}
 	return j.last, nil
 }
-
-func (j *fakeJournal) Expect() int64 { return j.expect }
 
 // copies returns the entries as a journal would read them back.
 func (r record) copies() []*Entry {

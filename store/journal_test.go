@@ -204,7 +204,7 @@ func TestReplayIgnoresTheLimit(t *testing.T) {
 
 type brokenJournal struct{ *fakeJournal }
 
-func (brokenJournal) Replay(func(uint64, []*Entry)) (uint64, error) { return 0, errRefused }
+func (brokenJournal) Replay(_, _ func([]*Entry)) (uint64, error) { return 0, errRefused }
 
 func TestReplayFails(t *testing.T) {
 	_, err := Open(Options{Journal: brokenJournal{newFakeJournal()}})

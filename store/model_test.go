@@ -582,7 +582,7 @@ func walked(t *rapid.T, s *Store) (records []record) {
 func replayed(t *rapid.T, records []record, keep int, mask uint64) *Store {
 	j := newFakeJournal()
 	j.records = records
-	j.expect = rapid.SampledFrom([]int64{0, int64(len(records)), 100_000}).Draw(t, "expected")
+	j.state = rapid.IntRange(0, len(records)).Draw(t, "state")
 	return openTest(t, Options{Journal: j, History: keep}, mask).Store
 }
 

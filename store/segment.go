@@ -27,9 +27,10 @@ func newSegment(depth uint8) *segment {
 	return g
 }
 
-// depthFor returns the depth of the segments of a store that has so many keys, each segment as full as just after a split.
-func depthFor(keys int64) (depth uint8) {
-	for keys>>(shardBits+depth+1) >= splitAt/2 && depth < maxDepth {
+// depthFor returns the depth of the segments of a shard that has so many keys: so that a segment has room for a while, and
+// chance fills hardly one.
+func depthFor(keys int) (depth uint8) {
+	for keys>>depth > 5*slotCount && depth < maxDepth {
 		depth++
 	}
 	return depth

@@ -24,14 +24,15 @@ type shard struct {
 	_          [24]byte
 }
 
-// init makes a shard with 1 << depth segments.
-func (sh *shard) init(depth uint8) {
+// init gives the shard, which must not be in use, a directory of 1 << depth empty segments, and returns it.
+func (sh *shard) init(depth uint8) *directory {
 	d := newDirectory(depth)
 	for i := range d.segments {
 		d.segments[i].Store(newSegment(depth))
 	}
 	sh.dir.Store(d)
 	sh.soonest.Store(noExpiry)
+	return d
 }
 
 // shardSet is a set of shards, one bit each.

@@ -100,71 +100,18 @@ func open(o Options, hashMask uint64, read func() (wall, mono int64)) (*Store, e
 	}
 	s.clock.read = read
 	s.budget.limit = o.MaxMemory
-	depth := uint8(0)
-	if j, ok := o.Journal.(interface{ Expect() int64 }); ok {
-		depth = depthFor(j.Expect() / int64(o.History+1))
-	}
 	for i := range s.shards {
-		s.shards[i].init(depth)
-		s.budget.used.Add(segmentMemory<<depth + directoryMemory(s.shards[i].dir.Load()))
+		s.budget.used.Add(s.shards[i].init(0).emptyMemory())
 	}
 	s.versions.Store(s.clock.follow())
 	if s.journal != nil {
-		if _, err := s.journal.Replay(s.replay); err != nil {
+		l := newLoader(s)
+		if _, err := s.journal.Replay(l.load, l.apply); err != nil {
 			return nil, fmt.Errorf("read the journal: %w", err)
 		}
+		l.build()
 	}
 	return s, nil
-}
-
-// replay puts what a journal holds back, unless something newer is there.
-func (s *Store) replay(_ uint64, entries []*Entry) {
-	for _, e := range entries {
-		h := s.hash(e.Key())
-		sh := &s.shards[shardOf(h)]
-		sh.mu.Lock()
-		s.replayOne(sh, h, e)
-		sh.mu.Unlock()
-	}
-}
-
-func (s *Store) replayOne(sh *shard, h uint64, e *Entry) {
-	tag := tagOf(h)
-	g := sh.dir.Load().segment(h)
-	at := &g.slots[slotOf(h)].p
-	b := at.Load()
-	i, cur := b.find(tag, e.Key())
-	newest := versionOf(cur)
-	if chains := b.chains(); len(chains) > 0 {
-		if i := chainOf(chains, e.Key()); i >= 0 {
-			newest = max(newest, chains[i][0].version)
-		}
-	}
-	if e.version <= newest || cur == nil && e.Deleted() {
-		return
-	}
-	var next *bucket
-	var eff effect
-	switch {
-	case s.keep > 0 || b.ext() != nil:
-		d := draftOf(b)
-		eff = d.set(e, tag, b, s.keep)
-		next = d.build()
-	case e.Deleted():
-		eff = swap(cur, e)
-		next = b.withoutEntry(i)
-	default:
-		eff = swap(cur, e)
-		next = b.withEntry(i, e, tag)
-	}
-	next.setVersion(max(b.version(), e.version))
-	eff.memory += bucketMemory(next) - bucketMemory(b)
-	s.budget.used.Add(eff.memory) // whatever the limit says: a full store must start again
-	at.Store(next)
-	sh.account(eff)
-	g.count += next.load() - b.load()
-	s.noteExpiry(sh, g, e.Expiry())
-	s.splitWhileFull(sh, h)
 }
 
 // Close stops the store's own work. Writes fail with ErrReadOnly from then on; reads go on. The journal is its opener's to

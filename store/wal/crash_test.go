@@ -143,23 +143,24 @@ func recovered(fs vfs.FS, o wal.Options) (state map[string]string, newest uint64
 	var mu sync.Mutex
 	versions := map[string]uint64{}
 	state = map[string]string{}
-	_, err = log.Replay(func(version uint64, entries []*store.Entry) {
+	take := func(entries []*store.Entry) {
 		mu.Lock()
 		defer mu.Unlock()
-		newest = max(newest, version)
 		for _, e := range entries {
+			newest = max(newest, e.Version())
 			k := string(e.Key())
-			if versions[k] >= version {
+			if versions[k] >= e.Version() {
 				continue
 			}
-			versions[k] = version
+			versions[k] = e.Version()
 			if e.Deleted() {
 				delete(state, k)
 			} else {
 				state[k] = string(e.Value())
 			}
 		}
-	})
+	}
+	_, err = log.Replay(take, take)
 	if err2 := log.Close(); err == nil {
 		err = err2
 	}

@@ -39,7 +39,8 @@ func read(t *testing.T, files map[string][]byte) {
 			t.Fatal(err)
 		}
 		defer l.Close()
-		_, err = l.Replay(func(uint64, []*store.Entry) {})
+		ignore := func([]*store.Entry) {}
+		_, err = l.Replay(ignore, ignore)
 		return err
 	}
 	report, err := Check(m, "/data")

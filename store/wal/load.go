@@ -7,7 +7,6 @@ import (
 	"hash/crc32"
 	"hash/maphash"
 	"io"
-	"path/filepath"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -17,7 +16,7 @@ import (
 
 // router applies entries on all processors, those of one key in the order in which they were added.
 type router struct {
-	apply   func(version uint64, entries []*store.Entry)
+	apply   func(entries []*store.Entry)
 	seed    maphash.Seed
 	pending [][]*store.Entry
 	workers []chan []*store.Entry
@@ -26,7 +25,7 @@ type router struct {
 
 const routerBatch = 256
 
-func newRouter(apply func(version uint64, entries []*store.Entry)) *router {
+func newRouter(apply func(entries []*store.Entry)) *router {
 	n := runtime.GOMAXPROCS(0)
 	r := &router{apply: apply, seed: maphash.MakeSeed(), pending: make([][]*store.Entry, n), workers: make([]chan []*store.Entry, n)}
 	for i := range r.workers {
@@ -34,9 +33,7 @@ func newRouter(apply func(version uint64, entries []*store.Entry)) *router {
 		r.workers[i] = c
 		r.wg.Go(func() {
 			for batch := range c {
-				for j, e := range batch {
-					r.apply(e.Version(), batch[j:j+1:j+1])
-				}
+				r.apply(batch)
 			}
 		})
 	}
@@ -96,31 +93,6 @@ func (r *recovery) loadSnapshot(name string, seq uint64) (header, error) {
 	}
 	r.last = max(r.last, t.version)
 	return h, nil
-}
-
-// Expect returns about how many entries Replay will give: those of the snapshot. It is a hint; what can't be read counts
-// nothing, and is Replay's to complain about.
-func (l *Log) Expect() int64 {
-	d, err := readFolder(l.o.FS, l.o.Dir)
-	if err != nil || len(d.snapshots) == 0 {
-		return 0
-	}
-	f, err := l.o.FS.Open(filepath.Join(l.o.Dir, snapshotName(d.snapshots[len(d.snapshots)-1])))
-	if err != nil {
-		return 0
-	}
-	defer f.Close()
-	fr, _, err := openFrames(f, magicSnapshot)
-	if err != nil {
-		return 0
-	}
-	fr.off = max(fr.off, fr.end-frameHeader-trailerSize)
-	body, err := fr.next()
-	if err != nil {
-		return 0
-	}
-	t, _ := parseTrailer(body)
-	return int64(min(t.entries, uint64(fr.end/entryHeader)))
 }
 
 // loader loads one snapshot.
@@ -212,7 +184,7 @@ func (l *loader) work() {
 	}
 }
 
-// decode applies the entries of a block.
+// decode gives the store the entries of a block.
 func (l *loader) decode(b block) error {
 	if b.data == nil {
 		var err error
@@ -232,19 +204,21 @@ func (l *loader) decode(b block) error {
 	if body[0] != kindBlock && body[0] != kindTail {
 		return l.r.damage(l.name, b.off, fmt.Sprintf("a block of kind %d", body[0]))
 	}
-	n := int64(0)
-	one := make([]*store.Entry, 1)
-	for body = body[1:]; len(body) > 0; n++ {
+	give := l.r.load
+	if body[0] == kindTail {
+		give = l.r.apply
+	}
+	entries := make([]*store.Entry, 0, 2048)
+	for body = body[1:]; len(body) > 0; {
 		version, e, rest, ok := parseVersioned(body)
 		if !ok {
 			return l.r.damage(l.name, b.off, "the block holds no valid entry where one should be")
 		}
-		x := e.entry(version)
-		one[0] = x
-		l.r.apply(version, one)
+		entries = append(entries, e.entry(version))
 		body = rest
 	}
-	l.r.entries.Add(n)
+	give(entries)
+	l.r.entries.Add(int64(len(entries)))
 	l.r.done.Add(b.size)
 	return nil
 }

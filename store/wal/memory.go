@@ -37,7 +37,7 @@ var _ store.Journal = (*Memory)(nil)
 func (m *Memory) Attach(st Walker) { m.source.Store(&st) }
 
 // Replay is part of store.Journal: there is nothing.
-func (m *Memory) Replay(func(uint64, []*store.Entry)) (uint64, error) { return m.last.Load(), nil }
+func (m *Memory) Replay(_, _ func([]*store.Entry)) (uint64, error) { return m.last.Load(), nil }
 
 // Append is part of store.Journal.
 func (m *Memory) Append(floor uint64, entries []*store.Entry) (uint64, error) {

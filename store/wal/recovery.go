@@ -28,9 +28,9 @@ import (
 // sync now would not write them. So a log may be longer than the base of the next one says; what is too much is ignored.
 
 // Replay is part of store.Journal.
-func (l *Log) Replay(apply func(version uint64, entries []*store.Entry)) (uint64, error) {
+func (l *Log) Replay(load, apply func(entries []*store.Entry)) (uint64, error) {
 	start := time.Now()
-	r := &recovery{fs: l.o.FS, dir: l.o.Dir, apply: apply}
+	r := &recovery{fs: l.o.FS, dir: l.o.Dir, load: load, apply: apply}
 	d, err := readFolder(r.fs, r.dir)
 	if err != nil {
 		return 0, err
@@ -124,7 +124,8 @@ func (l *Log) clear(names []string) {
 type recovery struct {
 	fs    vfs.FS
 	dir   string
-	apply func(version uint64, entries []*store.Entry)
+	load  func(entries []*store.Entry) // see store.Journal
+	apply func(entries []*store.Entry)
 
 	id    uint64 // of the store; 0: no file was read yet
 	last  uint64 // the newest version that any file knows of
