@@ -2,19 +2,36 @@ package vfs
 
 import (
 	"os"
+	"runtime"
 	"syscall"
 )
 
 // Sync uses fdatasync: it makes the bytes durable and what is needed to find them, the length above all, but not the time
 // of the last change.
+//
+// A system call that takes long holds the processor that Go's scheduler has given it, until the scheduler's monitor takes
+// that away, some tens of microseconds later, and then looks fifty thousand times a second whether to do so again. Where
+// there is but one, everything else waits meanwhile. So there the kernel is asked to sync on its own, and to tell: see
+// kernelSync.
 func (f osFile) Sync() error {
-	for {
-		err := syscall.Fdatasync(int(f.Fd()))
-		if err == nil {
-			return nil
-		}
-		if err != syscall.EINTR {
-			return &os.PathError{Op: "fdatasync", Path: f.Name(), Err: err}
+	fd := int(f.Fd())
+	if runtime.GOMAXPROCS(0) == 1 {
+		if done, err := syncers.sync(fd); done {
+			return pathError("fdatasync", f.Name(), err)
 		}
 	}
+	for {
+		if err := syscall.Fdatasync(fd); err != syscall.EINTR {
+			return pathError("fdatasync", f.Name(), err)
+		}
+	}
+}
+
+func (osFS) SyncsAside() bool { return runtime.GOMAXPROCS(0) > 1 || syncers.work() }
+
+func pathError(op, path string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &os.PathError{Op: op, Path: path, Err: err}
 }

@@ -22,6 +22,8 @@ type FS interface {
 	// SyncDir makes durable which files the folder holds: a file that was made, renamed or removed is so after a crash only
 	// once this has returned.
 	SyncDir(dir string) error
+	// SyncsAside reports whether other goroutines run while one waits for a Sync, even on a single processor.
+	SyncsAside() bool
 	// Lock takes a lock that no other process, and no other caller, holds, on a file that it makes where it is missing; it
 	// does not wait: ErrLocked. It is held until the Closer is closed or the process ends.
 	Lock(name string) (io.Closer, error)

@@ -76,7 +76,7 @@ func (l *Log) take() (b *batch, requests []*request, closing bool) {
 	var until time.Time // how long what waits may wait for more; zero: nothing did so far
 	for {
 		own, hasOwn := l.f.next(l.o)
-		if l.o.Sync == Always {
+		if l.o.Sync == Always && !l.o.FS.SyncsAside() {
 			l.yield()
 		}
 		l.mu.Lock()
@@ -112,7 +112,7 @@ func (l *Log) take() (b *batch, requests []*request, closing bool) {
 }
 
 // yield lets all writers that can run go first, until none of them appends any more. The first to append wakes the flusher,
-// which Go's scheduler runs next; on one core it would sync for that one alone, while the others stand in line.
+// which Go's scheduler runs next; where a sync keeps the others from running, it would sync for that one alone.
 func (l *Log) yield() {
 	for before := -1; ; {
 		l.mu.Lock()

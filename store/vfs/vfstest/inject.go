@@ -88,6 +88,9 @@ func (i *Inject) SyncDir(dir string) error {
 	return i.FS.SyncDir(dir)
 }
 
+// SyncsAside is part of vfs.FS.
+func (i *Inject) SyncsAside() bool { return i.FS.SyncsAside() }
+
 // Lock is part of vfs.FS.
 func (i *Inject) Lock(name string) (io.Closer, error) { return i.FS.Lock(name) }
 

@@ -256,6 +256,9 @@ func (m *Mem) SyncDir(dir string) error {
 	return nil
 }
 
+// SyncsAside is part of vfs.FS.
+func (m *Mem) SyncsAside() bool { return false }
+
 // Lock is part of vfs.FS. A file system that Crash returned has no locks.
 func (m *Mem) Lock(name string) (io.Closer, error) {
 	m.mu.Lock()

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package vfs
+
+import "runtime"
+
+func (osFS) SyncsAside() bool { return runtime.GOMAXPROCS(0) > 1 }
