@@ -108,6 +108,9 @@ type Stats struct {
 // Journal is the seam behind which writes become durable. A Store calls Append with the locks of the keys held, so the
 // journal's order is the order in which the writes of any one key take effect; Append therefore never waits for a disk. A
 // Walk shows all that was appended before it began, so a journal can write a snapshot and drop what was logged before.
+//
+// A journal with a method Expect() int64 says about how many entries Replay will give to load, so that there is room for
+// them at once.
 type Journal interface {
 	// Replay gives all that the journal holds, before anything is appended, and returns the highest version in it. The
 	// entries have their versions; the slices are the journal's again when load or apply returns.

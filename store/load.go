@@ -27,9 +27,8 @@ type loader struct {
 // loadedShard is what is to be built into a shard.
 type loadedShard struct {
 	// mu guards the rest until all is collected; then the shard's builder has it alone.
-	mu   sync.Mutex
-	runs [][]loaded
-	n    int // entries in the runs
+	mu      sync.Mutex
+	entries []loaded
 	// What the entries amount to if each is the only one of its key.
 	figures effect
 	// plain: that may be so, none is a deletion and no history is kept.
@@ -45,18 +44,22 @@ type loaded struct {
 	entry *Entry
 }
 
-func newLoader(s *Store) *loader {
+// newLoader makes a loader of s, which is empty, for about so many entries of the state.
+func newLoader(s *Store, expect int64) *loader {
 	l := &loader{s: s}
 	l.build = sync.OnceFunc(l.buildAll)
+	share := expect / shardCount
+	share += share / 32 // chance gives some shards more
 	for i := range l.shards {
-		l.shards[i].plain = s.keep == 0
-		l.shards[i].soonest = noExpiry
+		p := &l.shards[i]
+		p.entries = make([]loaded, 0, share)
+		p.plain = s.keep == 0
+		p.soonest = noExpiry
 	}
 	return l
 }
 
-// loadChunk is how many entries are parted by shard at a time: enough for a run in each, little enough to stay in the
-// processor's caches.
+// loadChunk is how many entries are parted by shard at a time: enough for a few in each, and all in the processor's caches.
 const loadChunk = 2048
 
 // load takes entries of the state, in no order. It may be called side by side, but not any more once apply was.
@@ -66,7 +69,7 @@ func (l *loader) load(entries []*Entry) {
 	}
 }
 
-// part sorts the entries by shard and gives each shard its run of them.
+// part gives each shard its entries.
 func (l *loader) part(entries []*Entry) {
 	var hashes [loadChunk]uint64
 	var end [shardCount]int
@@ -74,37 +77,43 @@ func (l *loader) part(entries []*Entry) {
 		hashes[i] = l.s.hash(e.Key())
 		end[shardOf(hashes[i])]++
 	}
-	sum := 0
-	for i, n := range end {
-		end[i] = sum // where it begins; counted up below to where it ends
-		sum += n
-	}
-	sorted := make([]loaded, len(entries))
-	for i, e := range entries {
+	begins(end[:])
+	var order [loadChunk]uint16 // by shard
+	for i := range entries {
 		at := &end[shardOf(hashes[i])]
-		sorted[*at] = loaded{hashes[i], e}
+		order[*at] = uint16(i)
 		*at++
 	}
 	begin := 0
 	for i := range end {
 		if begin < end[i] {
-			l.shards[i].add(sorted[begin:end[i]:end[i]])
+			l.shards[i].add(entries, &hashes, order[begin:end[i]])
 		}
 		begin = end[i]
 	}
 }
 
-// add notes a run of entries. They are looked at here, while they are in the processor's caches.
-func (p *loadedShard) add(run []loaded) {
+// begins turns counts into where each begins, if they stand one behind the other. Counting up from there while they are
+// put in their places makes of it where each ends.
+func begins[T int | uint32](counts []T) {
+	var sum T
+	for i, n := range counts {
+		counts[i] = sum
+		sum += n
+	}
+}
+
+// add takes those of the entries that are the shard's. They are looked at here, while they are in the processor's caches.
+func (p *loadedShard) add(entries []*Entry, hashes *[loadChunk]uint64, own []uint16) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.runs = append(p.runs, run)
-	p.n += len(run)
-	for _, x := range run {
-		p.figures.add(swap(nil, x.entry))
-		p.plain = p.plain && !x.entry.Deleted()
-		p.newest = max(p.newest, x.entry.version)
-		if at := x.entry.Expiry(); at != 0 {
+	for _, i := range own {
+		e := entries[i]
+		p.entries = append(p.entries, loaded{hashes[i], e})
+		p.figures.add(swap(nil, e))
+		p.plain = p.plain && !e.Deleted()
+		p.newest = max(p.newest, e.version)
+		if at := e.Expiry(); at != 0 {
 			p.soonest = min(p.soonest, at)
 		}
 	}
@@ -131,10 +140,10 @@ func (l *loader) buildAll() {
 		wg.Go(func() {
 			b := builder{s: l.s}
 			for i := int(next.Add(1)) - 1; i < shardCount; i = int(next.Add(1)) - 1 {
-				if l.shards[i].n > 0 {
+				if len(l.shards[i].entries) > 0 {
 					b.shard(i, &l.shards[i])
 				}
-				l.shards[i].runs = nil
+				l.shards[i].entries = nil
 			}
 		})
 	}
@@ -155,11 +164,11 @@ func (b *builder) shard(i int, p *loadedShard) {
 	defer sh.mu.Unlock()
 	figures := p.figures
 	figures.memory -= sh.dir.Load().emptyMemory()
-	d := sh.init(depthFor(p.n))
+	d := sh.init(depthFor(len(p.entries)))
 	figures.memory += d.emptyMemory()
 	sh.soonest.Store(p.soonest)
 
-	b.sort(p, d)
+	b.sort(p.entries, d)
 	begin := uint32(0)
 	for i := range d.segments {
 		g := d.segments[i].Load()
@@ -196,28 +205,20 @@ func (b *builder) shard(i int, p *loadedShard) {
 	}
 }
 
-// sort sorts what p has by bucket. Counted first, each entry moves once.
-func (b *builder) sort(p *loadedShard, d *directory) {
+// sort sorts entries by bucket. Counted first, each moves once.
+func (b *builder) sort(entries []loaded, d *directory) {
 	bucket := func(h uint64) uint64 { return d.index(h)<<slotBits | uint64(slotOf(h)) }
 	b.end = slices.Grow(b.end[:0], len(d.segments)<<slotBits)[:len(d.segments)<<slotBits]
-	b.sorted = slices.Grow(b.sorted[:0], p.n)[:p.n]
 	clear(b.end)
-	for _, run := range p.runs {
-		for _, x := range run {
-			b.end[bucket(x.hash)]++
-		}
+	for _, x := range entries {
+		b.end[bucket(x.hash)]++
 	}
-	sum := uint32(0)
-	for i, n := range b.end {
-		b.end[i] = sum // where they begin; counted up below to where they end
-		sum += n
-	}
-	for _, run := range p.runs {
-		for _, x := range run {
-			at := &b.end[bucket(x.hash)]
-			b.sorted[*at] = x
-			*at++
-		}
+	begins(b.end)
+	b.sorted = slices.Grow(b.sorted[:0], len(entries))[:len(entries)]
+	for _, x := range entries {
+		at := &b.end[bucket(x.hash)]
+		b.sorted[*at] = x
+		*at++
 	}
 }
 

@@ -105,7 +105,11 @@ func open(o Options, hashMask uint64, read func() (wall, mono int64)) (*Store, e
 	}
 	s.versions.Store(s.clock.follow())
 	if s.journal != nil {
-		l := newLoader(s)
+		expect := int64(0)
+		if j, ok := s.journal.(interface{ Expect() int64 }); ok {
+			expect = j.Expect()
+		}
+		l := newLoader(s, expect)
 		if _, err := s.journal.Replay(l.load, l.apply); err != nil {
 			return nil, fmt.Errorf("read the journal: %w", err)
 		}

@@ -20,11 +20,9 @@ const (
 	roomBytes = 20 << 20
 	// roomPercent is the least room that a large heap has.
 	roomPercent = 13
-	// maxPercent is the most room that a small heap has.
+	// maxPercent is the most room: that of a small heap, and of one that is loaded, which only grows, so that collections
+	// would be in vain.
 	maxPercent = 400
-	// loadPercent is the room while a store is loaded: the heap only grows then, and each collection is in vain. With less
-	// room loading takes longer (5 M keys 4.4 s instead of 2.6), with more the heap is left with more holes.
-	loadPercent = 50
 	// hugeFrom is the heap from which on it is moved to huge pages; a small one would only get larger.
 	hugeFrom = 64 << 20
 	// limitPercent is where GOMEMLIMIT is, in percent of --max-memory: the room, and stacks, buffers and the runtime itself.
@@ -48,7 +46,7 @@ func limitHeap(maxMemory int64) (undo func()) {
 		limit = maxMemory / 100 * limitPercent
 	}
 	limit = debug.SetMemoryLimit(limit)
-	percent := debug.SetGCPercent(loadPercent)
+	percent := debug.SetGCPercent(maxPercent)
 	return func() {
 		debug.SetMemoryLimit(limit)
 		debug.SetGCPercent(percent)
@@ -62,9 +60,7 @@ func tuneCollector(log *slog.Logger) (stop func()) {
 	t.live[0].Name = "/gc/heap/live:bytes"
 	before := debug.SetGCPercent(maxPercent)
 	t.percent = maxPercent
-	if t.adjust() >= hugeFrom {
-		go debug.FreeOSMemory()
-	}
+	go debug.FreeOSMemory() // collects first, which sets the pace
 	t.watch()
 	return func() {
 		t.stopped.Store(true)

@@ -104,6 +104,7 @@ type frames struct {
 	end  int64 // the size of the file
 	off  int64 // where the next frame begins
 
+	ahead int    // how many bytes are read at a time, unless more are asked for
 	buf   []byte // the bytes of the file from bufAt on
 	bufAt int64
 }
@@ -120,7 +121,7 @@ func openFrames(f vfs.File, magic string) (*frames, header, error) {
 	if err != nil {
 		return nil, header{}, ioError{err}
 	}
-	r := &frames{f: f, end: end, off: headerSize}
+	r := &frames{f: f, end: end, off: headerSize, ahead: readChunk}
 	b, err := r.window(0, int(min(end, headerSize)))
 	if err != nil {
 		return nil, header{}, err
@@ -141,7 +142,7 @@ func (e ioError) Unwrap() error { return e.error }
 // window returns the n bytes of the file at off, which must all be there. They are valid until the next call.
 func (r *frames) window(off int64, n int) ([]byte, error) {
 	if off < r.bufAt || off+int64(n) > r.bufAt+int64(len(r.buf)) {
-		want := int(min(int64(max(n, readChunk)), r.end-off))
+		want := int(min(int64(max(n, r.ahead)), r.end-off))
 		if cap(r.buf) < want || cap(r.buf) > 4*trustedLen {
 			r.buf = make([]byte, want)
 		}

@@ -131,7 +131,7 @@ func (x *inspection) reader(g *inspected) (*frames, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &frames{f: f, seed: g.h.seed(), end: g.size, off: min(headerSize, g.size)}, nil
+	return &frames{f: f, seed: g.h.seed(), end: g.size, off: min(headerSize, g.size), ahead: readChunk}, nil
 }
 
 // walk goes through the frames of g up to g.end, and files away what is good and what is bad. valid says whether a frame's

@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"hash/maphash"
 	"io"
+	"path/filepath"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -95,6 +96,31 @@ func (r *recovery) loadSnapshot(name string, seq uint64) (header, error) {
 	return h, nil
 }
 
+// Expect returns about how many entries Replay will give to load: those of the snapshot. It is a hint; what can't be read counts
+// nothing, and is Replay's to complain about.
+func (l *Log) Expect() int64 {
+	d, err := readFolder(l.o.FS, l.o.Dir)
+	if err != nil || len(d.snapshots) == 0 {
+		return 0
+	}
+	f, err := l.o.FS.Open(filepath.Join(l.o.Dir, snapshotName(d.snapshots[len(d.snapshots)-1])))
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	fr, _, err := openFrames(f, magicSnapshot)
+	if err != nil {
+		return 0
+	}
+	fr.off = max(fr.off, fr.end-frameHeader-trailerSize)
+	body, err := fr.next()
+	if err != nil {
+		return 0
+	}
+	t, _ := parseTrailer(body)
+	return int64(min(t.entries, uint64(fr.end/entryHeader)))
+}
+
 // loader loads one snapshot.
 type loader struct {
 	r      *recovery
@@ -115,6 +141,7 @@ type block struct {
 // read hands the blocks to the workers and returns the trailer.
 func (l *loader) read() (trailer, error) {
 	fr := l.fr
+	fr.ahead = 512 // it is for the heads of the blocks only: fill reads them
 	n := uint64(0)
 	for l.bad.Load() == nil {
 		if fr.off == fr.end {
