@@ -57,7 +57,7 @@ func failCall(t *testing.T, n int64, cause error, once bool, seed uint64) bool {
 			if failure == "" {
 				failure = op + " " + name
 			}
-			logDead = logDead || isLog
+			logDead = logDead || isLog && op != "zero" // the log does without the room
 			return cause
 		}
 		return nil

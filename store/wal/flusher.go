@@ -16,7 +16,7 @@ type flusher struct {
 	seq    uint64 // of the file
 	base   int64  // the position of its first byte
 	size   int64  // the bytes that were written to it
-	room   int64  // its length, if zeros were put behind those; else it may be anything up to size
+	room   int64  // up to where zeros were put behind those; size or less: nowhere
 	synced int64  // the position up to which the log is on disk
 	name   string
 	file   vfs.File
@@ -173,9 +173,7 @@ func (l *Log) write(b *batch) error {
 		f.dirty, f.since = true, time.Now()
 	}
 	f.marked = false
-	if err := l.reserve(b.bytes); err != nil {
-		return err
-	}
+	l.reserve(b.bytes)
 	for _, p := range b.pieces {
 		if p.records != nil {
 			seal(p.records, f.synced, f.enc.seed)
@@ -193,18 +191,18 @@ func (l *Log) write(b *batch) error {
 }
 
 // reserve sees to it that the next n bytes are written over zeros, under policy Always: a sync that has no new length to make
-// durable takes little more than half the time. A large batch is not worth it, since its bytes would be written twice.
-func (l *Log) reserve(n int64) error {
+// durable takes little more than half the time. A large batch is not worth it, since its bytes would be written twice. Where it
+// can't be done, the disk being nearly full, the log does without: an error that matters is one of the write or the sync too.
+func (l *Log) reserve(n int64) {
 	f := &l.f
 	if l.o.Sync != Always || n > l.o.ReserveBytes/8 || f.size+n <= f.room {
-		return nil
+		return
 	}
 	to := f.size + l.o.ReserveBytes
 	if err := f.file.Zero(max(f.size, f.room), to); err != nil {
-		return fmt.Errorf("log %s: %w", f.name, err)
+		l.o.Logger.Debug("no room reserved in the log", "dir", l.o.Dir, "log", f.name, "err", err)
 	}
 	f.room = to
-	return nil
 }
 
 // trim takes back what reserve has put behind the log's end. Should a crash undo that, the zeros are no harm.
