@@ -48,6 +48,8 @@ type Config struct {
 	Snapshots Snapshots
 	// Backups does what BACKUP asks for; nil: it is UNAVAILABLE.
 	Backups Backups
+	// Figures are further ones for STATS, behind the server's own; nil: there are none.
+	Figures func() []protocol.Stat
 	// Logger gets the server's messages, which never hold a key or a value; nil: nobody does.
 	Logger *slog.Logger
 	// Name is what HELLO calls the server, name and version, for a person.

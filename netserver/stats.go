@@ -22,7 +22,7 @@ func (s *Server) figures(st store.Stats) []protocol.Stat {
 		out += c.bytesOut.Load()
 	}
 	s.mu.Unlock()
-	return []protocol.Stat{
+	all := []protocol.Stat{
 		{Name: "keys", Value: st.Keys},
 		{Name: "value_bytes", Value: st.ValueBytes},
 		{Name: "get_ops", Value: st.GetOps},
@@ -40,4 +40,8 @@ func (s *Server) figures(st store.Stats) []protocol.Stat {
 		{Name: "uptime_seconds", Value: uint64(time.Since(s.started).Seconds())},
 		{Name: "goroutines", Value: uint64(runtime.NumGoroutine())},
 	}
+	if s.config.Figures != nil {
+		all = append(all, s.config.Figures()...)
+	}
+	return all
 }

@@ -140,10 +140,17 @@ func TestInMemory(t *testing.T) {
 func TestData(t *testing.T) {
 	for _, policy := range []string{"always", "interval", "never"} {
 		dir := filepath.Join(t.TempDir(), "made", "where", "missing")
-		p := start(t, "--data", dir, "--sync", policy)
+		p := start(t, "--data", dir, "--sync", policy, "--http", "127.0.0.1:0")
 		c := p.mustDial(client.Options{})
 		version, err := c.Set(t.Context(), protocol.Set{Key: []byte("a"), Value: []byte("kept")})
 		require.NoError(t, err)
+
+		_, err = c.Snapshot(t.Context())
+		require.NoError(t, err)
+		require.Positive(t, stat(t, c, "snapshot_bytes"))
+		_, body := p.get("/metrics")
+		require.Regexp(t, `(?m)^kv_log_syncs_total [1-9]`, body)
+		require.Contains(t, body, "kv_log_files 1\n")
 
 		second := exec.Command("kvd", "--listen", "127.0.0.1:0", "--data", dir)
 		out, err := second.CombinedOutput()

@@ -14,6 +14,7 @@ import (
 
 	"kv/netserver"
 	"kv/netserver/ops"
+	"kv/protocol"
 	"kv/store"
 	"kv/store/wal"
 )
@@ -58,6 +59,7 @@ func serve(ctx context.Context, o options, log *slog.Logger) (err error) {
 		MemoryLimit:    int64(o.maxMemory),
 		Snapshots:      data.snapshots(),
 		Backups:        data.backups(),
+		Figures:        data.figures,
 		Logger:         log,
 		Name:           "kvd " + version,
 	})
@@ -154,6 +156,21 @@ func (d *data) snapshots() netserver.Snapshots {
 		return nil
 	}
 	return d.log
+}
+
+// figures are those of the data folder, for STATS.
+func (d *data) figures() []protocol.Stat {
+	if d.log == nil {
+		return nil
+	}
+	st := d.log.Stats()
+	return []protocol.Stat{
+		{Name: "log_files", Value: uint64(st.LogFiles)},
+		{Name: "log_bytes", Value: uint64(st.SinceSnapshot)},
+		{Name: "log_queued_bytes", Value: uint64(st.Queued)},
+		{Name: "log_syncs", Value: uint64(st.Syncs)},
+		{Name: "snapshot_bytes", Value: uint64(st.SnapshotBytes)},
+	}
 }
 
 func (d *data) name() string {
