@@ -115,9 +115,9 @@ type Journal interface {
 	// Replay gives all that the journal holds, before anything is appended, and returns the highest version in it. The
 	// entries have their versions; the slices are the journal's again when load or apply returns.
 	//
-	// First load gets what is one state, such as a snapshot: in no order, several versions of a key too. When all calls of load
-	// have returned, apply gets the writes since: those of one key in order. Both may be called from several goroutines,
-	// and a write that was given before is given again without harm.
+	// First load gets what is one state, such as a snapshot. When all calls of it have returned, apply gets the writes since.
+	// Both may be called from several goroutines. Those of one key come in order, and may be given again later, from any one
+	// on.
 	Replay(load, apply func(entries []*Entry)) (last uint64, err error)
 	// Append puts one write behind all earlier ones, gives it the next version, which is above floor, and returns it. The
 	// entries are what the write left of each key that it changed, deletions included; they do not have their version

@@ -6,35 +6,37 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"unsafe"
 )
 
 // How a store is filled from its journal.
 //
-// The first part of what a journal gives is one state: many entries, of nearly as many keys, and nobody reads yet. To
-// insert them one by one would copy each bucket once for each of its keys. So they are only collected, hashed and
-// parted by shard. Once all are there each shard is built in one go: it is known how many segments it needs, the
+// Nobody reads yet, and to insert entries one by one would copy each bucket once for each of its keys. So they are only
+// collected, hashed and parted by shard, and a shard is built in one go: it is known how many segments it needs, the
 // entries are sorted by bucket, and each bucket is allocated once, at the size that it keeps.
 //
-// What follows, the writes since that state was taken, is applied one by one.
+// The state that a journal begins with is collected whole. Of the writes since, which may be many to few keys, a shard
+// collects a part of what it holds before it is built anew with them, so that what has been overwritten goes.
 
 // loader fills a store.
 type loader struct {
-	s      *Store
-	shards [shardCount]loadedShard
-	build  func() // builds all shards, once
+	s        *Store
+	shards   [shardCount]loadedShard
+	builders sync.Pool
 }
 
 // loadedShard is what is to be built into a shard.
 type loadedShard struct {
-	// mu guards the rest until all is collected; then the shard's builder has it alone.
-	mu      sync.Mutex
-	entries []loaded
-	// What the entries amount to if each is the only one of its key.
-	figures effect
-	// plain: that may be so, none is a deletion and no history is kept.
-	plain   bool
-	newest  uint64 // the highest version
-	soonest uint64 // the first expiry
+	mu sync.Mutex // guards the rest, and is taken before the shard's
+
+	entries   []loaded
+	size      int64  // the memory that they take
+	figures   effect // what the entries amount to if each is the only one of its key
+	deletions bool   // there may be some among the entries
+	newest    uint64 // the highest version, of what was built before too
+	soonest   uint64 // the first expiry, of what was built before too
+
+	built int64 // the memory of what was built, about
 }
 
 // loaded is an entry and its key's hash: all that is needed to sort it in without another look at the entry, which by
@@ -44,33 +46,55 @@ type loaded struct {
 	entry *Entry
 }
 
-// newLoader makes a loader of s, which is empty, for about so many entries of the state.
+// newLoader makes a loader of s, which is empty, for a state of about so many entries.
 func newLoader(s *Store, expect int64) *loader {
-	l := &loader{s: s}
-	l.build = sync.OnceFunc(l.buildAll)
+	l := &loader{s: s, builders: sync.Pool{New: func() any { return &builder{s: s} }}}
 	share := expect / shardCount
 	share += share / 32 // chance gives some shards more
 	for i := range l.shards {
-		p := &l.shards[i]
-		p.entries = make([]loaded, 0, share)
-		p.plain = s.keep == 0
-		p.soonest = noExpiry
+		l.shards[i].entries = make([]loaded, 0, share)
+		l.shards[i].soonest = noExpiry
 	}
 	return l
+}
+
+// load takes entries of the state. It may be called side by side.
+func (l *loader) load(entries []*Entry) {
+	for chunk := range slices.Chunk(entries, loadChunk) {
+		l.part(chunk, false)
+	}
+}
+
+// apply takes what was written since. It may be called side by side for different keys.
+func (l *loader) apply(entries []*Entry) {
+	for chunk := range slices.Chunk(entries, loadChunk) {
+		l.part(chunk, true)
+	}
+}
+
+// finish builds, on all processors, what is not built yet.
+func (l *loader) finish() {
+	var next atomic.Int32 // hands out the shards
+	var wg sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for i := int(next.Add(1)) - 1; i < shardCount; i = int(next.Add(1)) - 1 {
+				p := &l.shards[i]
+				p.mu.Lock()
+				l.settle(i)
+				p.entries = nil
+				p.mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // loadChunk is how many entries are parted by shard at a time: enough for a few in each, and all in the processor's caches.
 const loadChunk = 2048
 
-// load takes entries of the state, in no order. It may be called side by side, but not any more once apply was.
-func (l *loader) load(entries []*Entry) {
-	for chunk := range slices.Chunk(entries, loadChunk) {
-		l.part(chunk)
-	}
-}
-
-// part gives each shard its entries.
-func (l *loader) part(entries []*Entry) {
+// part gives each shard its entries. If they are not of the state, shards with enough of them are built.
+func (l *loader) part(entries []*Entry, since bool) {
 	var hashes [loadChunk]uint64
 	var end [shardCount]int
 	for i, e := range entries {
@@ -87,7 +111,16 @@ func (l *loader) part(entries []*Entry) {
 	begin := 0
 	for i := range end {
 		if begin < end[i] {
-			l.shards[i].add(entries, &hashes, order[begin:end[i]])
+			p := &l.shards[i]
+			p.mu.Lock()
+			// They are looked at here, while they are in the processor's caches.
+			for _, j := range order[begin:end[i]] {
+				p.add(hashes[j], entries[j])
+			}
+			if since && p.size > l.room(p) {
+				l.settle(i)
+			}
+			p.mu.Unlock()
 		}
 		begin = end[i]
 	}
@@ -103,51 +136,48 @@ func begins[T int | uint32](counts []T) {
 	}
 }
 
-// add takes those of the entries that are the shard's. They are looked at here, while they are in the processor's caches.
-func (p *loadedShard) add(entries []*Entry, hashes *[loadChunk]uint64, own []uint16) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, i := range own {
-		e := entries[i]
-		p.entries = append(p.entries, loaded{hashes[i], e})
-		p.figures.add(swap(nil, e))
-		p.plain = p.plain && !e.Deleted()
-		p.newest = max(p.newest, e.version)
-		if at := e.Expiry(); at != 0 {
-			p.soonest = min(p.soonest, at)
+// add takes an entry.
+func (p *loadedShard) add(h uint64, e *Entry) {
+	p.entries = append(p.entries, loaded{h, e})
+	p.size += entryMemory(e) + int64(unsafe.Sizeof(loaded{}))
+	p.figures.add(swap(nil, e))
+	p.deletions = p.deletions || e.Deleted()
+	p.newest = max(p.newest, e.version)
+	if at := e.Expiry(); at != 0 {
+		p.soonest = min(p.soonest, at)
+	}
+}
+
+// room is how much memory the writes that p collects may take: no more than what is built takes, since all may have been
+// overwritten, but not so little that building anew is most of the work.
+func (l *loader) room(p *loadedShard) int64 {
+	room := max(p.built, 1<<20)
+	if limit := l.s.budget.limit; limit > 0 {
+		room = max(min(room, limit/8/shardCount), 64<<10)
+	}
+	return room
+}
+
+// settle puts what is collected for shard i into it.
+func (l *loader) settle(i int) {
+	p := &l.shards[i]
+	if len(p.entries) == 0 {
+		return
+	}
+	sh := &l.s.shards[i]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if int64(len(p.entries)) < sh.keys/8 {
+		for _, x := range p.entries {
+			l.s.replay(sh, x.hash, x.entry)
 		}
+	} else {
+		b := l.builders.Get().(*builder)
+		b.takeBack(sh, p)
+		b.build(i, p)
+		l.builders.Put(b)
 	}
-}
-
-// apply takes what was written after the state that load was given, entries of one key in order. It may be called side by
-// side for different keys.
-func (l *loader) apply(entries []*Entry) {
-	l.build()
-	for _, e := range entries {
-		h := l.s.hash(e.Key())
-		sh := &l.s.shards[shardOf(h)]
-		sh.mu.Lock()
-		l.s.replay(sh, h, e)
-		sh.mu.Unlock()
-	}
-}
-
-// buildAll builds the shards, on all processors.
-func (l *loader) buildAll() {
-	var next atomic.Int32 // hands out the shards
-	var wg sync.WaitGroup
-	for range runtime.GOMAXPROCS(0) {
-		wg.Go(func() {
-			b := builder{s: l.s}
-			for i := int(next.Add(1)) - 1; i < shardCount; i = int(next.Add(1)) - 1 {
-				if len(l.shards[i].entries) > 0 {
-					b.shard(i, &l.shards[i])
-				}
-				l.shards[i].entries = nil
-			}
-		})
-	}
-	wg.Wait()
+	p.entries, p.size, p.figures, p.deletions = p.entries[:0], 0, effect{}, false
 }
 
 // builder builds shards, one after the other; it keeps its memory for the next.
@@ -157,16 +187,38 @@ type builder struct {
 	end    []uint32 // where the entries of each bucket end in sorted
 }
 
-// shard makes shard i, which is empty, what p says.
-func (b *builder) shard(i int, p *loadedShard) {
+// takeBack makes what is built in sh a part of p. The shard counts nothing then, and is to be built anew.
+func (b *builder) takeBack(sh *shard, p *loadedShard) {
+	d := sh.dir.Load()
+	memory := directoryMemory(d)
+	for _, g := range sh.segments() {
+		memory += segmentMemory
+		for i := range g.slots {
+			old := g.slots[i].p.Load()
+			memory += bucketMemory(old)
+			take := func(e *Entry) {
+				memory += entryMemory(e)
+				p.add(b.s.hash(e.Key()), e)
+			}
+			old.each(func(e *Entry, _ uint8) { take(e) })
+			for _, c := range old.chains() {
+				for _, e := range c {
+					take(e)
+				}
+			}
+		}
+	}
+	sh.account(effect{keys: -sh.keys, valueBytes: -sh.valueBytes, history: -sh.history})
+	b.s.budget.used.Add(-memory)
+}
+
+// build makes shard i, which is locked and counts nothing, what p says.
+func (b *builder) build(i int, p *loadedShard) {
 	sh := &b.s.shards[i]
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	figures := p.figures
-	figures.memory -= sh.dir.Load().emptyMemory()
 	d := sh.init(depthFor(len(p.entries)))
-	figures.memory += d.emptyMemory()
 	sh.soonest.Store(p.soonest)
+	figures := p.figures
+	figures.memory += directoryMemory(d) + int64(len(d.segments))*segmentMemory
 
 	b.sort(p.entries, d)
 	begin := uint32(0)
@@ -178,23 +230,17 @@ func (b *builder) shard(i int, p *loadedShard) {
 			if begin == end {
 				continue
 			}
-			part := b.sorted[begin:end]
+			next, eff := b.bucket(b.sorted[begin:end], p)
 			begin = end
-			var next *bucket
-			if p.plain && distinct(part) {
-				next = bucketOfAll(part, p.newest)
-			} else {
-				var eff effect
-				next, eff = b.s.fold(part)
-				figures.add(eff)
-			}
-			figures.memory += bucketMemory(next)
+			eff.memory += bucketMemory(next)
+			figures.add(eff)
 			g.slots[j].p.Store(next)
 			g.count += next.load()
 		}
 	}
 	sh.account(figures)
 	b.s.budget.used.Add(figures.memory) // whatever the limit says: a full store must start again
+	p.built = figures.memory
 
 	// A segment may have got far more than its share.
 	for h := uint64(i) << (64 - shardBits); ; {
@@ -222,42 +268,62 @@ func (b *builder) sort(entries []loaded, d *directory) {
 	}
 }
 
-// distinct reports whether all hashes, and so all keys, are different.
-func distinct(part []loaded) bool {
-	for i, x := range part {
-		for _, y := range part[:i] {
-			if x.hash == y.hash {
-				return false
-			}
-		}
+// bucket returns the bucket that these entries of p leave, nil if nothing, and what p's figures change by, in which each
+// entry counts as if it were the only one of its key.
+func (b *builder) bucket(entries []loaded, p *loadedShard) (*bucket, effect) {
+	if b.s.keep > 0 {
+		return b.s.fold(entries)
 	}
-	return true
+	kept, eff := newest(entries)
+	if p.deletions {
+		kept = slices.DeleteFunc(kept, func(x loaded) bool { return x.entry.Deleted() })
+	}
+	return bucketWith(kept, p.newest), eff
 }
 
-// bucketOfAll returns a bucket that has all of part.
-func bucketOfAll(part []loaded, version uint64) *bucket {
-	if len(part) > bucketWidth {
-		d := draft{version: version, entries: make([]*Entry, 0, len(part)), tags: make([]uint8, 0, len(part))}
-		for _, x := range part {
+// newest keeps the newest entry of each key. The effect is that the others go.
+func newest(entries []loaded) (kept []loaded, eff effect) {
+	kept = entries[:0]
+	for _, x := range entries {
+		i := slices.IndexFunc(kept, func(y loaded) bool { return x.hash == y.hash && y.entry.is(x.entry.Key()) })
+		if i < 0 {
+			kept = append(kept, x)
+			continue
+		}
+		if x.entry.version > kept[i].entry.version {
+			x, kept[i] = kept[i], x
+		}
+		eff.sub(swap(nil, x.entry))
+	}
+	return kept, eff
+}
+
+// bucketWith returns a bucket of these entries; nil for none.
+func bucketWith(entries []loaded, version uint64) *bucket {
+	if len(entries) == 0 {
+		return nil
+	}
+	if len(entries) > bucketWidth {
+		d := draft{version: version, entries: make([]*Entry, 0, len(entries)), tags: make([]uint8, 0, len(entries))}
+		for _, x := range entries {
 			d.add(x.entry, tagOf(x.hash))
 		}
 		return d.build()
 	}
-	b := allocBucket(len(part))
-	b.meta = version<<versionShift | uint64(len(part))
-	entries := b.inline()
-	for i, x := range part {
-		entries[i] = x.entry
+	b := allocBucket(len(entries))
+	b.meta = version<<versionShift | uint64(len(entries))
+	inline := b.inline()
+	for i, x := range entries {
+		inline[i] = x.entry
 		b.tags |= uint64(tagOf(x.hash)) << (8 * i)
 	}
 	return b
 }
 
-// fold returns the bucket that part leaves, in which a key may have several versions, and what the figures change by, in
-// which each entry of part counts as if it were the only one of its key.
-func (s *Store) fold(part []loaded) (b *bucket, eff effect) {
-	slices.SortFunc(part, func(x, y loaded) int { return cmp.Compare(x.entry.version, y.entry.version) })
-	for _, x := range part {
+// fold is builder.bucket where history is kept.
+func (s *Store) fold(entries []loaded) (b *bucket, eff effect) {
+	slices.SortFunc(entries, func(x, y loaded) int { return cmp.Compare(x.entry.version, y.entry.version) })
+	for _, x := range entries {
 		var e effect
 		b, e = s.replayed(b, tagOf(x.hash), x.entry)
 		eff.add(e)

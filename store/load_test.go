@@ -36,13 +36,15 @@ func (j stateJournal) Expect() int64 { return int64(len(j.state)) }
 const deepMask = fullHash >> (shardBits + 4)
 
 // TestLoad: a store that is given a state in any order, and then what was written since, some of it twice, is the one that
-// was given the same writes one after the other.
+// had the same writes put into it one by one.
 func TestLoad(t *testing.T) {
 	run := func(mask uint64) func(*rapid.T) {
 		return func(t *rapid.T) {
 			keep := rapid.SampledFrom([]int{0, 2}).Draw(t, "keep")
 			keys := rapid.IntRange(1, 40).Draw(t, "keys")
 			deletions := rapid.SampledFrom([]int{0, 20, 50}).Draw(t, "percent of deletions")
+			size := rapid.SampledFrom([]int{50, 5000}).Draw(t, "size") // of values: large ones make apply build
+			limit := rapid.SampledFrom([]int64{0, 1 << 20}).Draw(t, "limit")
 			rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
 			var writes []*Entry
 			for i := range rapid.IntRange(0, 100).Draw(t, "writes") {
@@ -52,9 +54,9 @@ func TestLoad(t *testing.T) {
 					writes = append(writes, NewEntry(uint64(i+1), key, nil, 0, true))
 				case rng.IntN(4) == 0:
 					expiry := uint64(fakeStart/1000 - 5 + rng.IntN(10))
-					writes = append(writes, NewEntry(uint64(i+1), key, make([]byte, rng.IntN(50)), expiry, false))
+					writes = append(writes, NewEntry(uint64(i+1), key, make([]byte, rng.IntN(size)), expiry, false))
 				default:
-					writes = append(writes, NewEntry(uint64(i+1), key, make([]byte, rng.IntN(50)), 0, false))
+					writes = append(writes, NewEntry(uint64(i+1), key, make([]byte, rng.IntN(size)), 0, false))
 				}
 			}
 			cut := rapid.IntRange(0, len(writes)).Draw(t, "cut")
@@ -62,8 +64,12 @@ func TestLoad(t *testing.T) {
 			rng.Shuffle(len(state), func(i, j int) { state[i], state[j] = state[j], state[i] })
 			later := writes[rapid.IntRange(0, cut).Draw(t, "again from"):]
 
-			one := openTest(t, Options{History: keep, Journal: stateJournal{newFakeJournal(), nil, writes, 1}}, mask)
-			all := openTest(t, Options{History: keep, Journal: stateJournal{newFakeJournal(), state, later, 1 + rng.IntN(30)}}, mask)
+			one := openTest(t, Options{History: keep}, mask)
+			for _, e := range writes {
+				h := one.hash(e.Key())
+				one.replay(&one.shards[shardOf(h)], h, e)
+			}
+			all := openTest(t, Options{History: keep, MaxMemory: limit, Journal: stateJournal{newFakeJournal(), state, later, 1 + rng.IntN(30)}}, mask)
 			require.Equal(t, dumpOf(t, one.Store), dumpOf(t, all.Store))
 			for range 3 {
 				require.NoError(t, all.Check())
@@ -129,5 +135,29 @@ func TestLoadManyKeys(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestLoadIsBounded: of many writes to few keys, no more is held at a time than a part of the memory limit.
+func TestLoadIsBounded(t *testing.T) {
+	const limit = 64 << 20
+	s := openTest(t, Options{MaxMemory: limit}, fullHash)
+	l := newLoader(s.Store, 0)
+	most := int64(0)
+	for i := range 50_000 {
+		l.apply([]*Entry{NewEntry(uint64(i+1), fmt.Append(nil, "key", i%10), make([]byte, 1<<10), 0, false)})
+		if i%100 == 0 {
+			held := s.budget.used.Load()
+			for i := range l.shards {
+				held += l.shards[i].size
+			}
+			most = max(most, held)
+		}
+	}
+	require.Less(t, most, int64(limit/4))
+	l.finish()
+	require.EqualValues(t, 10, s.Stats().Keys)
+	for i := range 10 {
+		require.EqualValues(t, 49_991+i, s.Get(fmt.Append(nil, "key", i)).Version())
 	}
 }

@@ -48,11 +48,6 @@ func directoryMemory(d *directory) int64 {
 	return allocated(int(unsafe.Sizeof(*d))) + scanned(len(d.segments)*pointerSize)
 }
 
-// emptyMemory is the memory of a directory in which no segment is there twice, and of these.
-func (d *directory) emptyMemory() int64 {
-	return directoryMemory(d) + int64(len(d.segments))*segmentMemory
-}
-
 // bucketMemory is the memory of a bucket without its entries, current or kept.
 func bucketMemory(b *bucket) int64 {
 	if b == nil {

@@ -101,7 +101,7 @@ func open(o Options, hashMask uint64, read func() (wall, mono int64)) (*Store, e
 	s.clock.read = read
 	s.budget.limit = o.MaxMemory
 	for i := range s.shards {
-		s.budget.used.Add(s.shards[i].init(0).emptyMemory())
+		s.budget.used.Add(segmentMemory + directoryMemory(s.shards[i].init(0)))
 	}
 	s.versions.Store(s.clock.follow())
 	if s.journal != nil {
@@ -113,7 +113,7 @@ func open(o Options, hashMask uint64, read func() (wall, mono int64)) (*Store, e
 		if _, err := s.journal.Replay(l.load, l.apply); err != nil {
 			return nil, fmt.Errorf("read the journal: %w", err)
 		}
-		l.build()
+		l.finish()
 	}
 	return s, nil
 }

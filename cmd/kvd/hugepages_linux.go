@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -55,8 +56,8 @@ func (p *hugePages) cover(address uintptr) error {
 			if _, done := p.moved[at]; done {
 				continue
 			}
-			// A page that can't be moved now, for want of memory or because it is empty, is tried again next time.
-			if madvise(at, hugePage, unix.MADV_COLLAPSE) == nil {
+			// One that can't be moved now, for want of memory or because too little of it is in use, is tried again next time.
+			if inMemory(at) >= worthwhile && madvise(at, hugePage, unix.MADV_COLLAPSE) == nil {
 				p.moved[at] = struct{}{}
 			}
 		}
@@ -69,6 +70,23 @@ func madvise(from, size uintptr, advice uintptr) error {
 		return errno
 	}
 	return nil
+}
+
+// worthwhile is how much of a huge page must be in memory before it is moved: the rest, which may be free memory that was given
+// back to the system, would be taken again.
+const worthwhile = hugePage / 8 * 7
+
+// inMemory returns how many bytes of the huge page at this address are in memory.
+func inMemory(at uintptr) int {
+	var pages [hugePage / 4096]byte // enough: pages may also be larger
+	if _, _, errno := unix.Syscall(unix.SYS_MINCORE, at, hugePage, uintptr(unsafe.Pointer(&pages))); errno != 0 {
+		return 0
+	}
+	n := 0
+	for _, p := range pages {
+		n += int(p & 1)
+	}
+	return n * os.Getpagesize()
 }
 
 // area is a range of addresses.

@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 func TestHeapAreas(t *testing.T) {
@@ -56,4 +57,18 @@ func TestHugePages(t *testing.T) {
 		require.True(t, inside, "%#x was moved and is not in the heap", at)
 	}
 	runtime.KeepAlive(heap)
+}
+
+// TestGivenBackStaysSo: memory that was never touched, or was given back, does not count, and so is not taken again.
+func TestGivenBackStaysSo(t *testing.T) {
+	memory, err := unix.Mmap(-1, 0, 2*hugePage, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+	require.NoError(t, err)
+	defer unix.Munmap(memory)
+	at := (uintptr(unsafe.Pointer(&memory[0])) + hugePage - 1) &^ (hugePage - 1)
+	page := memory[at-uintptr(unsafe.Pointer(&memory[0])):][:hugePage]
+	require.NoError(t, unix.Madvise(memory, unix.MADV_NOHUGEPAGE))
+	require.Zero(t, inMemory(at))
+	clear(page[:hugePage/2])
+	require.Equal(t, hugePage/2, inMemory(at))
+	require.Zero(t, inMemory(0))
 }

@@ -24,7 +24,7 @@ type router struct {
 	wg      sync.WaitGroup
 }
 
-const routerBatch = 256
+const routerBatch = 1024
 
 func newRouter(apply func(entries []*store.Entry)) *router {
 	n := runtime.GOMAXPROCS(0)
