@@ -201,6 +201,7 @@ func (l *Log) reserve(n int64) {
 	to := f.size + l.o.ReserveBytes
 	if err := f.file.Zero(max(f.size, f.room), to); err != nil {
 		l.o.Logger.Debug("no room reserved in the log", "dir", l.o.Dir, "log", f.name, "err", err)
+		return
 	}
 	f.room = to
 }
