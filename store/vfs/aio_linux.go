@@ -11,11 +11,9 @@ import (
 // Linux's asynchronous I/O, of which only the sync is used here: the one call that it really does in the background for any
 // file. See io_submit(2). The end is told through an eventfd, which the runtime's poller waits for as for a socket.
 
-// iocb and ioEvent are struct iocb and struct io_event of linux/aio_abi.h, with the halves of aio_key and aio_rw_flags, which
-// differ in their order, both 0.
+// iocb and ioEvent are struct iocb and struct io_event of linux/aio_abi.h, but for what is left 0, or not looked at, here.
 type iocb struct {
-	data    uint64
-	_       uint64
+	_       [2]uint64
 	opcode  uint16
 	_       int16
 	fd      uint32
@@ -25,8 +23,9 @@ type iocb struct {
 }
 
 type ioEvent struct {
-	data, iocb  uint64
-	result, too int64
+	_      [2]uint64
+	result int64
+	_      int64
 }
 
 const (
