@@ -1,7 +1,9 @@
 package wal
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"runtime"
 	"time"
@@ -213,7 +215,7 @@ func (l *Log) trim() error {
 		return nil
 	}
 	if err := f.file.Truncate(f.size); err != nil {
-		return fmt.Errorf("log %s: %w", f.name, err)
+		return l.logError(err)
 	}
 	f.room = 0
 	return nil
@@ -229,7 +231,7 @@ func (l *Log) writeOut() error {
 func (l *Log) wrote(n int, err error) error {
 	f := &l.f
 	if err != nil {
-		return fmt.Errorf("log %s: %w", f.name, err)
+		return l.logError(err)
 	}
 	f.size += int64(n)
 	l.stat.bytes.Add(int64(n))
@@ -245,13 +247,22 @@ func (l *Log) sync() error {
 	}
 	start := time.Now()
 	if err := f.file.Sync(); err != nil {
-		return fmt.Errorf("log %s: %w", f.name, err)
+		return l.logError(err)
 	}
 	f.took = time.Since(start)
 	l.stat.syncs.Add(1)
 	f.synced = f.base + f.size
 	f.dirty, f.since = false, time.Now()
 	return nil
+}
+
+// logError says which log err is about. The file system knows it by the name that it was made with.
+func (l *Log) logError(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		err = fmt.Errorf("%s: %w", p.Op, p.Err)
+	}
+	return fmt.Errorf("log %s: %w", filepath.Join(l.o.Dir, l.f.name), err)
 }
 
 // mark writes down how far the log is synced.
@@ -285,7 +296,7 @@ func (l *Log) rotate() error {
 		return err
 	}
 	if err := f.file.Close(); err != nil {
-		return fmt.Errorf("log %s: %w", f.name, err)
+		return l.logError(err)
 	}
 	return l.begin(f.seq+1, f.base+f.size, nil)
 }
@@ -293,7 +304,7 @@ func (l *Log) rotate() error {
 // begin makes the file of this sequence, with these records in it, and makes it the one that is written.
 func (l *Log) begin(seq uint64, base int64, records func() error) error {
 	f := &l.f
-	fs := l.o.FS
+	files := l.o.FS
 	f.seq, f.base, f.name = seq, base, logName(seq)
 	name := filepath.Join(l.o.Dir, f.name)
 	h := header{magicLog, f.id, seq, base}
@@ -303,7 +314,7 @@ func (l *Log) begin(seq uint64, base int64, records func() error) error {
 	f.enc.n = headerSize
 	f.size, f.room, f.synced = 0, 0, base
 	err := func() (err error) {
-		if f.file, err = fs.Create(name + tmpSuffix); err != nil {
+		if f.file, err = files.Create(name + tmpSuffix); err != nil {
 			return err
 		}
 		if records != nil {
@@ -317,10 +328,10 @@ func (l *Log) begin(seq uint64, base int64, records func() error) error {
 		if err := l.sync(); err != nil {
 			return err
 		}
-		if err := fs.Rename(name+tmpSuffix, name); err != nil {
+		if err := files.Rename(name+tmpSuffix, name); err != nil {
 			return err
 		}
-		return fs.SyncDir(l.o.Dir)
+		return files.SyncDir(l.o.Dir)
 	}()
 	if err != nil {
 		return fmt.Errorf("begin log %s: %w", f.name, err)
