@@ -120,9 +120,15 @@ func openData(o options, log *slog.Logger) (*data, error) {
 		if d.sync, err = wal.ParsePolicy(o.sync); err != nil {
 			return nil, err
 		}
-		d.log, err = wal.Open(wal.Options{Dir: o.data, Sync: d.sync, Logger: log, QueueBytes: min(64<<20, int64(o.maxMemory)/8), Failed: func(err error) {
-			log.Error("the data folder failed: from now on only reads are answered", "data", o.data, "error", err)
-		}})
+		d.log, err = wal.Open(wal.Options{
+			Dir:        o.data,
+			Sync:       d.sync,
+			Logger:     log,
+			QueueBytes: min(wal.DefaultQueueBytes, int64(o.maxMemory)/8),
+			Failed: func(err error) {
+				log.Error("the data folder failed: from now on only reads are answered", "data", o.data, "error", err)
+			},
+		})
 		if err != nil {
 			return nil, err
 		}

@@ -12,7 +12,7 @@ import (
 // A system call that takes long holds the processor that Go's scheduler has given it, until the scheduler's monitor takes
 // that away, some tens of microseconds later, and then looks fifty thousand times a second whether to do so again. Where
 // there is but one, everything else waits meanwhile. So there the kernel is asked to sync on its own, and to tell: see
-// kernelSync.
+// syncer.
 func (f osFile) Sync() error {
 	fd := int(f.Fd())
 	if runtime.GOMAXPROCS(0) == 1 {

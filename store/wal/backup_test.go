@@ -43,7 +43,7 @@ func TestBackup(t *testing.T) {
 				st, err := store.Open(store.Options{Journal: j})
 				require.NoError(t, err)
 				j.Attach(st)
-				l := &ledger{keys: 8, writes: map[uint64]map[string]string{}}
+				l := newLedger(8)
 				var wg sync.WaitGroup
 				for id := range 3 {
 					wg.Go(func() {

@@ -13,7 +13,7 @@ import (
 type batch struct {
 	pieces []piece
 	writes int
-	bytes  int64         // of the records, about
+	bytes  int64         // of the records
 	last   uint64        // the newest version in it
 	done   chan struct{} // closed when its fate is known: it is durable or the log has failed
 }
@@ -93,9 +93,7 @@ func recordSize(entries []*store.Entry) int {
 // appendRecord appends a record that is to be sealed.
 func appendRecord(b []byte, version uint64, entries []*store.Entry) []byte {
 	at := len(b)
-	b = append(b, make([]byte, frameHeader)...)
-	b = binary.BigEndian.AppendUint64(b, version)
-	b = append(b, make([]byte, 8)...)
+	b = appendRecordHeader(b, version, 0)
 	for _, e := range entries {
 		b = append(appendEntryKey(b, e), e.Value()...)
 	}

@@ -39,6 +39,8 @@ type ledger struct {
 	proven uint64                       // the newest version that was acknowledged, or seen by a read that was
 }
 
+func newLedger(keys int) *ledger { return &ledger{keys: keys, writes: map[uint64]map[string]string{}} }
+
 const deleted = "\x00deleted"
 
 func (l *ledger) wrote(version uint64, left map[string]string) {
@@ -201,7 +203,8 @@ func crashRun(t *testing.T, seed uint64) int {
 	o := wal.Options{Sync: policy, RotateBytes: 800 + rng.Int64N(3000), SnapshotBytes: 1000 + rng.Int64N(6000), Interval: time.Millisecond,
 		ReserveBytes: []int64{-1, 1000, 3000}[rng.IntN(3)]}
 
-	l := &ledger{keys: 8, large: 12, writes: map[uint64]map[string]string{}}
+	l := newLedger(8)
+	l.large = 12
 	var mu sync.Mutex
 	var crashes []crash
 	mem := vfstest.NewMem()

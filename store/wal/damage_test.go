@@ -24,7 +24,7 @@ import (
 
 // folder is a data folder, with what is known of how it came to be.
 type folder struct {
-	ledger
+	*ledger
 	files map[string][]byte
 	o     wal.Options
 	known map[[2]string]bool // every key with each value that it ever had
@@ -33,7 +33,7 @@ type folder struct {
 // makeFolder lets one session work on so many keys in steps, with a snapshot where steps say so by being 0. If closed is false the power
 // fails at the end, with nothing lost.
 func makeFolder(t *testing.T, keys int, o wal.Options, closed bool, steps ...int) *folder {
-	f := &folder{ledger: ledger{keys: keys, writes: map[uint64]map[string]string{}}, o: o, known: map[[2]string]bool{}}
+	f := &folder{ledger: newLedger(keys), o: o, known: map[[2]string]bool{}}
 	mem := vfstest.NewMem()
 	n := mustStart(t, mem, o, store.Options{})
 	rng := rand.New(rand.NewPCG(1, 2))

@@ -62,7 +62,7 @@ func failCall(t *testing.T, n int64, cause error, once bool, seed uint64) bool {
 		}
 		return nil
 	}}
-	l := &ledger{keys: 8, writes: map[uint64]map[string]string{}}
+	l := newLedger(8)
 	node, err := start(inject, o, store.Options{})
 	if err != nil {
 		require.ErrorIs(t, err, cause, what)
@@ -135,7 +135,7 @@ func TestDiskFull(t *testing.T) {
 		o := wal.Options{Sync: wal.Always, RotateBytes: 1000, ReserveBytes: 1000}
 		n := mustStart(t, mem, o, store.Options{})
 		mem.SetRoom(room)
-		l := &ledger{keys: 8, writes: map[uint64]map[string]string{}}
+		l := newLedger(8)
 		err := l.work(n.st, 0, 200, rand.New(rand.NewPCG(uint64(room), 0)))
 		require.ErrorIs(t, err, syscall.ENOSPC)
 		require.ErrorIs(t, err, store.ErrReadOnly)

@@ -293,6 +293,9 @@ func (x *inspection) logFrames(i int, g *inspected) error {
 			}
 			return true
 		})
+		if err == nil && last {
+			err = g.trim(fr)
+		}
 		if err != nil {
 			return err
 		}
@@ -306,9 +309,6 @@ func (x *inspection) logFrames(i int, g *inspected) error {
 	}
 	// Behind what is proven, the first bad record of the last log is where it was torn.
 	if last {
-		if err := x.trim(g); err != nil {
-			return err
-		}
 		for k, b := range g.bad {
 			if b.from >= g.proven && !b.odd {
 				x.report.Problems = append(x.report.Problems, Problem{File: g.name, Offset: b.from, Bytes: g.end - b.from, Torn: true, Detail: "no valid record"})
@@ -330,17 +330,12 @@ func (x *inspection) logFrames(i int, g *inspected) error {
 	return nil
 }
 
-// trim leaves the zeros at the end of the last log out: they are room that was reserved.
-func (x *inspection) trim(g *inspected) error {
+// trim leaves the zeros at the end of the last log, which was walked, out: they are room that was reserved.
+func (g *inspected) trim(fr *frames) error {
 	n := len(g.bad) - 1
-	if n < 0 || g.bad[n].to != g.end || g.bad[n].odd || g.missing {
+	if n < 0 || g.bad[n].to != g.end || g.bad[n].odd {
 		return nil
 	}
-	fr, err := x.reader(g)
-	if err != nil {
-		return err
-	}
-	defer fr.f.Close()
 	used, err := fr.used(g.bad[n].from)
 	if err != nil {
 		return err

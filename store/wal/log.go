@@ -42,6 +42,9 @@ func ParsePolicy(s string) (Policy, error) {
 // String returns the policy's name.
 func (p Policy) String() string { return policies[p] }
 
+// DefaultQueueBytes is Options.QueueBytes, where that is not set.
+const DefaultQueueBytes = 64 << 20
+
 // Options configure a Log. Dir is needed.
 type Options struct {
 	Dir    string       // the folder, made where it is missing
@@ -54,7 +57,7 @@ type Options struct {
 
 	Interval      time.Duration // of policy Interval; 0: a second
 	RotateBytes   int64         // a log file that has grown to this is followed by a new one; 0: 64 MiB
-	QueueBytes    int64         // while so many bytes of writes wait for the disk, Admit waits; 0: 64 MiB
+	QueueBytes    int64         // while so many bytes of writes wait for the disk, Admit waits; 0: DefaultQueueBytes
 	ReserveBytes  int64         // of policy Always: the log file is made longer by so much, in advance; 0: 256 KiB; below 0: it is not
 	SnapshotBytes int64         // a snapshot is due once the logs have this many bytes, and more than the last one; 0: 256 MiB; below 0: only on demand
 }
@@ -69,10 +72,11 @@ func (o Options) withDefaults() Options {
 	if o.Interval == 0 {
 		o.Interval = time.Second
 	}
-	for _, n := range []*int64{&o.RotateBytes, &o.QueueBytes} {
-		if *n == 0 {
-			*n = 64 << 20
-		}
+	if o.RotateBytes == 0 {
+		o.RotateBytes = 64 << 20
+	}
+	if o.QueueBytes == 0 {
+		o.QueueBytes = DefaultQueueBytes
 	}
 	if o.ReserveBytes == 0 {
 		o.ReserveBytes = 256 << 10

@@ -64,9 +64,7 @@ func (e *encoder) reset() {
 // record adds a record, whose entries have no version yet.
 func (e *encoder) record(version uint64, synced int64, entries []*store.Entry) {
 	at := len(e.buf)
-	e.buf = append(e.buf, make([]byte, frameHeader)...)
-	e.buf = binary.BigEndian.AppendUint64(e.buf, version)
-	e.buf = binary.BigEndian.AppendUint64(e.buf, uint64(synced))
+	e.buf = appendRecordHeader(e.buf, version, synced)
 	first := len(e.large)
 	for _, x := range entries {
 		e.entry(x)
@@ -90,6 +88,13 @@ func (e *encoder) entry(x *store.Entry) {
 		return
 	}
 	e.large = append(e.large, largeValueAt{len(e.buf), value})
+}
+
+// appendRecordHeader appends room for a frame's header, and a record as far as its entries.
+func appendRecordHeader(b []byte, version uint64, synced int64) []byte {
+	b = append(b, make([]byte, frameHeader)...)
+	b = binary.BigEndian.AppendUint64(b, version)
+	return binary.BigEndian.AppendUint64(b, uint64(synced))
 }
 
 // appendEntryKey appends an entry as far as its value.
