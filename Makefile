@@ -28,11 +28,9 @@ run: build ## an empty store on a free port, and the shell on it; it ends with t
 test: build lint realinput ## all that must hold before a change goes in
 	@go test -race -timeout 12m -json ./... | bin/testsum
 
-lint: tools # what needs no run: format, vet, staticcheck
+lint: tools # what needs no run: format, tidy modules, vet, staticcheck
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not gofmt-ed:" $$unformatted >&2; exit 1; fi
-	@go vet ./...
-	@bin/staticcheck ./...
-	@for m in $(NESTED); do go -C $$m vet ./...; (cd $$m && $(CURDIR)/bin/staticcheck ./...); done
+	@for m in . $(NESTED); do go -C $$m mod tidy -diff; go -C $$m vet ./...; (cd $$m && $(CURDIR)/bin/staticcheck ./...); done
 
 realinput: build tools # the Go distribution's own sources through kvc and back
 	@.ci/realinput
