@@ -12,8 +12,8 @@ import (
 	"kv/netserver"
 )
 
-// command is kvd's command line.
-func command() *cobra.Command {
+// command is kvd's command line. What the server has to say while it runs goes to messages.
+func command(messages *lineQueue) *cobra.Command {
 	var o options
 	root := &cobra.Command{
 		Use:   "kvd",
@@ -35,7 +35,7 @@ Every flag is also an environment variable: --max-memory is KVD_MAX_MEMORY. The 
 			return o.check()
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return serve(cmd.Context(), o, newLogger(os.Stderr))
+			return serve(cmd.Context(), o, messages, newLogger(messages, os.Stderr))
 		},
 	}
 	root.SetVersionTemplate("kvd {{.Version}}\n")

@@ -39,19 +39,20 @@ func checkCommand() *cobra.Command {
 		Use:   "check DIR",
 		Short: "Read all of a data folder, verify it, and say what it holds",
 		Long: `check reads every record and every block of the data folder DIR, verifies the checksums and says what it found. It
-changes nothing. No server may be using the folder. The exit code is 1 if the folder is damaged.`,
+changes nothing. No server may be using the folder. The exit code is 1 if the folder is damaged, 4 if a server uses it, and 5
+if it can't be read.`,
 		Example: `  kvd check /var/lib/kv`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			report, err := wal.Check(vfs.OS, args[0])
 			if err != nil {
-				return err
+				return dataFailed(err)
 			}
 			if _, err := report.WriteTo(cmd.OutOrStdout()); err != nil {
 				return err
 			}
 			if report.Damaged() {
-				return exitError{1, fmt.Errorf("%s is damaged; `kvd repair %s` saves what can be saved", args[0], args[0])}
+				return failed(exitDamaged, fmt.Errorf("%s is damaged; `kvd repair %s` saves what can be saved", args[0], args[0]))
 			}
 			return nil
 		},
@@ -70,7 +71,7 @@ server may be using the folder.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			report, err := wal.Repair(vfs.OS, args[0])
 			if err != nil {
-				return err
+				return dataFailed(err)
 			}
 			if _, err := report.WriteTo(cmd.OutOrStdout()); err != nil {
 				return err
@@ -96,16 +97,10 @@ missing.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			report, err := wal.Restore(vfs.OS, args[0], args[1])
 			if err != nil {
-				return err
+				return dataFailed(err)
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "restored %d entries up to version %d to %s\n", report.Entries(), report.Version, args[1])
 			return err
 		},
 	}
-}
-
-// exitError is an error with the exit code that it asks for.
-type exitError struct {
-	code int
-	error
 }

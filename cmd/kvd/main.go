@@ -3,7 +3,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -14,16 +13,24 @@ import (
 var version = "devel"
 
 func main() {
+	// Whoever reads stdout or stderr may go away; the server stays. Writes then fail, and are seen to.
+	signal.Ignore(syscall.SIGPIPE)
 	// The first signal asks for an orderly end, a second one ends the process at once.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
-	if err := command().ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "kvd:", err)
-		code := 2
-		var e exitError
-		if errors.As(err, &e) {
-			code = e.code
-		}
-		os.Exit(code)
+
+	messages := newLineQueue(os.Stderr)
+	stdout := &checkedOutput{to: os.Stdout}
+	root := command(messages)
+	root.SetOut(stdout)
+	root.SetErr(messages)
+	err := root.ExecuteContext(ctx)
+	if stdout.err != nil {
+		err = failed(exitFiles, stdout.err)
 	}
+	if err != nil {
+		fmt.Fprintln(messages, "kvd:", err)
+	}
+	messages.flush(lastLines)
+	os.Exit(exitCode(err))
 }

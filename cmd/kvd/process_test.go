@@ -267,3 +267,11 @@ func TestPortInUse(t *testing.T) {
 	require.Contains(t, string(out), fmt.Sprint(p.addr))
 	p.stop(syscall.SIGTERM)
 }
+
+// freeAddress is an address that nobody listens on, a moment ago.
+func freeAddress(t *testing.T) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, l.Close())
+	return l.Addr().String()
+}

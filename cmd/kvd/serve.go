@@ -21,15 +21,17 @@ import (
 
 const defaultDrain = 10 * time.Second
 
-// serve runs the server until ctx ends, then shuts it down in order. An error means that it could not start.
-func serve(ctx context.Context, o options, log *slog.Logger) (err error) {
+// serve runs the server until ctx ends, then shuts it down in order. An error means that it could not start, or did not end
+// as it should. log writes to messages.
+func serve(ctx context.Context, o options, messages *lineQueue, log *slog.Logger) (err error) {
+	slog.SetDefault(log) // for what libraries have to say
 	sec, err := loadSecurity(o)
 	if err != nil {
 		return err
 	}
 	l, err := net.Listen("tcp", o.listen)
 	if err != nil {
-		return fmt.Errorf("--listen: %w", err)
+		return failed(exitListen, fmt.Errorf("--listen: %w", err))
 	}
 	defer l.Close()
 	web, err := listenHTTP(o)
@@ -44,7 +46,7 @@ func serve(ctx context.Context, o options, log *slog.Logger) (err error) {
 
 	data, err := openData(o, log)
 	if err != nil {
-		return err
+		return dataFailed(err)
 	}
 	defer tuneCollector(log)()
 	srv, err := netserver.New(netserver.Config{
@@ -59,9 +61,11 @@ func serve(ctx context.Context, o options, log *slog.Logger) (err error) {
 		MemoryLimit:    int64(o.maxMemory),
 		Snapshots:      data.snapshots(),
 		Backups:        data.backups(),
-		Figures:        data.figures,
-		Logger:         log,
-		Name:           "kvd " + version,
+		Figures: func() []protocol.Stat {
+			return append(data.figures(), protocol.Stat{Name: "log_lines_dropped", Value: messages.dropped.Load()})
+		},
+		Logger: log,
+		Name:   "kvd " + version,
 	})
 	if err != nil {
 		return errors.Join(err, data.close())
@@ -96,10 +100,10 @@ func serve(ctx context.Context, o options, log *slog.Logger) (err error) {
 	}
 	if e := data.close(); e != nil {
 		log.Error("not all writes are on disk", "error", e)
-		return errors.Join(err, e)
+		return failed(exitEnded, errors.Join(err, fmt.Errorf("not all writes are on disk: %w", e)))
 	}
 	log.Info("stopped")
-	return err
+	return failed(exitEnded, err)
 }
 
 // data is the store and what keeps it.
@@ -208,7 +212,7 @@ func listenHTTP(o options) (net.Listener, error) {
 	}
 	l, err := net.Listen("tcp", o.http)
 	if err != nil {
-		return nil, fmt.Errorf("--http: %w", err)
+		return nil, failed(exitListen, fmt.Errorf("--http: %w", err))
 	}
 	return l, nil
 }

@@ -68,7 +68,7 @@ func (figures) Describe(chan<- *prometheus.Desc) {}
 func (f figures) Collect(to chan<- prometheus.Metric) {
 	for _, st := range f.srv.Stats() {
 		name, kind := "kv_"+st.Name, prometheus.GaugeValue
-		for _, ending := range []string{"_ops", "_in", "_out", "_refused", "_syncs"} {
+		for _, ending := range []string{"_ops", "_in", "_out", "_refused", "_syncs", "_dropped"} {
 			if strings.HasSuffix(name, ending) {
 				name += "_total"
 			}

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"errors"
+
+	"kv/store/vfs"
+	"kv/store/wal"
+)
+
+// The exit codes of kvd. docs/operations.md promises them.
+const (
+	exitDone    = 0
+	exitDamaged = 1 // a data folder or a backup is damaged
+	exitUsage   = 2 // wrong usage: an option, a variable, or a file that one of them names
+	exitListen  = 3 // an address can't be listened on
+	exitInUse   = 4 // another process uses the data folder
+	exitFiles   = 5 // a data folder or a file can't be read or written, stdout too
+	exitEnded   = 6 // the server ran, and ended otherwise than it was asked to, or with writes that are not on disk
+)
+
+// exitError is an error with the exit code that it asks for.
+type exitError struct {
+	code int
+	error
+}
+
+func (e exitError) Unwrap() error { return e.error }
+
+// failed gives err, unless it is nil, its exit code.
+func failed(code int, err error) error {
+	if err == nil {
+		return nil
+	}
+	return exitError{code, err}
+}
+
+// dataFailed gives err, unless it is nil, the exit code for what is wrong with a data folder.
+func dataFailed(err error) error {
+	var damage *wal.DamageError
+	switch {
+	case errors.As(err, &damage):
+		return failed(exitDamaged, err)
+	case errors.Is(err, vfs.ErrLocked):
+		return failed(exitInUse, err)
+	}
+	return failed(exitFiles, err)
+}
+
+// exitCode is the code to end with. An error without one is of the command line.
+func exitCode(err error) int {
+	var e exitError
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.As(err, &e):
+		return e.code
+	}
+	return exitUsage
+}
