@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"kv/protocol"
+	"kv/repl/files"
 	"kv/repl/text"
 )
 
@@ -14,7 +15,7 @@ import (
 const (
 	exitDone     = 0
 	exitNothing  = 1 // get, meta, history or rollback found nothing
-	exitUsage    = 2 // wrong usage or input, an unreadable local file
+	exitUsage    = 2 // wrong usage or input, a local file that can't be read or made
 	exitConflict = 3 // a condition did not hold
 	exitRefused  = 4 // the server refused
 	exitBroken   = 5 // no connection, a timeout, a broken one, or stdout can't be written
@@ -73,13 +74,14 @@ func exitCode(err error) int {
 	}
 	var usage usageError
 	var file fileError
+	var name *files.NameError
 	var syntax *text.SyntaxError
 	var refused *protocol.Error
 	var output outputError
 	switch {
 	case errors.As(err, &output):
 		return exitBroken
-	case errors.As(err, &usage), errors.As(err, &file), errors.As(err, &syntax):
+	case errors.As(err, &usage), errors.As(err, &file), errors.As(err, &name), errors.As(err, &syntax):
 		return exitUsage
 	case errors.Is(err, protocol.ErrNotFound):
 		return exitNothing

@@ -3,11 +3,14 @@ package repl
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"kv/repl/files"
 )
 
 // Markdown is docs/cli.md: the whole reference.
@@ -91,8 +94,12 @@ func (c *call) man() error {
 		}
 	}
 	for name, page := range pages {
-		if err := os.WriteFile(filepath.Join(dir, name), page, 0o644); err != nil {
-			return fileError{err}
+		write := func(w io.Writer) error {
+			_, err := w.Write(page)
+			return err
+		}
+		if err := files.Write(c.ctx, filepath.Join(dir, name), 0o644, write); err != nil {
+			return err
 		}
 	}
 	return nil

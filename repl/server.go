@@ -1,12 +1,11 @@
 package repl
 
 import (
-	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"time"
+
+	"kv/repl/files"
 )
 
 func serverCommands() []*command {
@@ -58,7 +57,7 @@ func serverCommands() []*command {
 		{
 			name: "backup", args: "FILE | -", min: 1, max: 1,
 			short: "Write a consistent backup of the whole store to a local file.",
-			long: "It shows one instant, while writes go on. The file appears under its name only when it is whole and on the disk, readable by its owner alone. `-` writes to stdout. " +
+			long: "It shows one instant, while writes go on. The file appears under its name only when it is whole and on the disk, readable by its owner alone; one that it replaces keeps its mode. What is no regular file is written to: a device, a FIFO, `/dev/stdout`. `-` is stdout. " +
 				"`kvd restore` reads it.",
 			examples: []example{
 				{"backup monday.kvbackup", "into a file"},
@@ -154,7 +153,11 @@ func (c *call) backup() error {
 		return err
 	}
 	name := string(c.key(0))
-	n, err := writeWhole(name, func(w io.Writer) (int64, error) { return kv.Backup(c.ctx, w) })
+	var n int64
+	err = files.Write(c.ctx, name, 0o600, func(w io.Writer) (err error) {
+		n, err = kv.Backup(c.ctx, w)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -163,34 +166,4 @@ func (c *call) backup() error {
 	}
 	c.notef("%s backed up to %s", size(int(n)), name)
 	return nil
-}
-
-// writeWhole makes the file name hold what write writes, all of it or, after an error, what it held before.
-func writeWhole(name string, write func(io.Writer) (int64, error)) (n int64, err error) {
-	dir := filepath.Dir(name)
-	f, err := os.CreateTemp(dir, "."+filepath.Base(name)+".*") // 0600
-	if err != nil {
-		return 0, fileError{err}
-	}
-	defer func() {
-		f.Close()
-		if err != nil {
-			os.Remove(f.Name())
-		}
-	}()
-	if n, err = write(f); err != nil {
-		return n, err
-	}
-	if err = errors.Join(f.Sync(), f.Close()); err != nil {
-		return n, err
-	}
-	if err = os.Rename(f.Name(), name); err != nil {
-		return n, fileError{err}
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return n, fileError{err}
-	}
-	defer d.Close()
-	return n, d.Sync()
 }

@@ -1,11 +1,14 @@
 package terminal
 
 import (
-	"bytes"
+	"context"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"unicode/utf8"
+
+	"kv/repl/files"
 )
 
 // historyLimit is how many lines are remembered.
@@ -22,6 +25,9 @@ func openHistory(name string, secret func(string) bool) *history {
 	h := &history{secret: secret}
 	if name == "" || os.MkdirAll(filepath.Dir(name), 0o700) != nil {
 		return h
+	}
+	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
+		return h // someone wants none: a link to /dev/null, say, which must stay as it is
 	}
 	b, err := os.ReadFile(name)
 	if err == nil {
@@ -50,19 +56,10 @@ func openHistory(name string, secret func(string) bool) *history {
 
 // shorten makes the file hold only lines.
 func shorten(name string, lines []string) {
-	f, err := os.CreateTemp(filepath.Dir(name), ".history.*") // 0600
-	if err != nil {
-		return
-	}
-	defer os.Remove(f.Name())
-	var b bytes.Buffer
-	for _, line := range lines {
-		b.WriteString(line + "\n")
-	}
-	_, err = f.Write(b.Bytes())
-	if f.Close() == nil && err == nil {
-		os.Rename(f.Name(), name)
-	}
+	files.Write(context.Background(), name, 0o600, func(w io.Writer) error {
+		_, err := io.WriteString(w, strings.Join(lines, "\n")+"\n")
+		return err
+	})
 }
 
 func (h *history) add(line string) {

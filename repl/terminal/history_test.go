@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -46,6 +47,31 @@ func TestALongHistoryIsShortened(t *testing.T) {
 	info, err := os.Stat(file)
 	require.NoError(t, err)
 	assert.Equal(t, os.FileMode(0o600), info.Mode())
+}
+
+// A history that is kept elsewhere stays there; one that is sent away is none, and what it is sent to stays what it is.
+func TestTheHistoryFileMayBeALink(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(dir+"/elsewhere", []byte(strings.Repeat("get a\n", 3*historyLimit)), 0o600))
+	require.NoError(t, os.Symlink("elsewhere", dir+"/history"))
+	h := openHistory(dir+"/history", nil)
+	h.add("get b")
+	h.close()
+	b, err := os.ReadFile(dir + "/elsewhere")
+	require.NoError(t, err)
+	assert.Equal(t, historyLimit+1, strings.Count(string(b), "\n"), "it was shortened")
+	info, err := os.Lstat(dir + "/history")
+	require.NoError(t, err)
+	assert.Equal(t, os.ModeSymlink, info.Mode().Type())
+
+	require.NoError(t, syscall.Mkfifo(dir+"/fifo", 0o640)) // to open it would wait for ever
+	require.NoError(t, os.Chmod(dir+"/fifo", 0o640))
+	h = openHistory(dir+"/fifo", nil)
+	h.add("get b")
+	h.close()
+	info, err = os.Lstat(dir + "/fifo")
+	require.NoError(t, err)
+	assert.Equal(t, os.ModeNamedPipe|0o640, info.Mode())
 }
 
 func TestNoHistoryFileIsNoReasonToStop(t *testing.T) {
