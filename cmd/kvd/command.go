@@ -4,10 +4,8 @@ import (
 	"crypto/rand"
 	"fmt"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"kv/netserver"
 )
@@ -29,8 +27,13 @@ Every flag is also an environment variable: --max-memory is KVD_MAX_MEMORY. The 
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		PreRunE: func(cmd *cobra.Command, _ []string) error {
-			if err := fromEnvironment(cmd.Flags()); err != nil {
+			warnings, err := fromEnvironment(cmd.Flags(), os.Environ())
+			if err != nil {
 				return err
+			}
+			o.warnings = append(o.warnings, warnings...)
+			if cmd.Flags().Changed("sync") && o.data == "" {
+				o.warnings = append(o.warnings, fmt.Sprintf("--sync %s has no effect without --data: all is in memory only", o.sync))
 			}
 			return o.check()
 		},
@@ -45,21 +48,6 @@ Every flag is also an environment variable: --max-memory is KVD_MAX_MEMORY. The 
 	return root
 }
 
-// fromEnvironment sets the flags that the command line did not from KVD_….
-func fromEnvironment(flags *pflag.FlagSet) (err error) {
-	flags.VisitAll(func(f *pflag.Flag) {
-		name := "KVD_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-		value, set := os.LookupEnv(name)
-		if !set || f.Changed || err != nil || f.Name == "help" || f.Name == "version" {
-			return
-		}
-		if e := flags.Set(f.Name, value); e != nil {
-			err = fmt.Errorf("environment variable %s: %w", name, e)
-		}
-	})
-	return err
-}
-
 func tokenCommand() *cobra.Command {
 	role := "rw"
 	cmd := &cobra.Command{
@@ -69,7 +57,7 @@ func tokenCommand() *cobra.Command {
 --auth-file names, which does not give the secret away. kvd reads that file again on SIGHUP.`,
 		Example: `  kvd token anna
   kvd token --role ro backup`,
-		Args: cobra.ExactArgs(1),
+		Args: places(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			secret := rand.Text()
 			line, err := netserver.AccountLine(args[0], role, []byte(secret))

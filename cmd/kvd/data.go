@@ -34,6 +34,22 @@ func dataCommands() []*cobra.Command {
 	return []*cobra.Command{checkCommand(), repairCommand(), restoreCommand()}
 }
 
+// places asks for n arguments that name something: an empty one is what a variable gives that was never set, and would
+// stand for the current folder.
+func places(n int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := cobra.ExactArgs(n)(cmd, args); err != nil {
+			return err
+		}
+		for i, arg := range args {
+			if arg == "" {
+				return fmt.Errorf("argument %d of kvd %s is empty", i+1, cmd.Use)
+			}
+		}
+		return nil
+	}
+}
+
 func checkCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "check DIR",
@@ -42,7 +58,7 @@ func checkCommand() *cobra.Command {
 changes nothing. No server may be using the folder. The exit code is 1 if the folder is damaged, 4 if a server uses it, and 5
 if it can't be read.`,
 		Example: `  kvd check /var/lib/kv`,
-		Args:    cobra.ExactArgs(1),
+		Args:    places(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			report, err := wal.Check(vfs.OS, args[0])
 			if err != nil {
@@ -67,7 +83,7 @@ func repairCommand() *cobra.Command {
 before is kept beside it, as NAME.damaged-1. Writes in the damaged stretches are lost; all others are kept, each whole. No
 server may be using the folder.`,
 		Example: `  kvd repair /var/lib/kv`,
-		Args:    cobra.ExactArgs(1),
+		Args:    places(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			report, err := wal.Repair(vfs.OS, args[0])
 			if err != nil {
@@ -93,7 +109,7 @@ missing.`,
 		Example: `  kvc backup kv.backup
   kvd restore kv.backup /var/lib/kv
   kvd --data /var/lib/kv`,
-		Args: cobra.ExactArgs(2),
+		Args: places(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			report, err := wal.Restore(vfs.OS, args[0], args[1])
 			if err != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 
 	"github.com/spf13/pflag"
 
@@ -14,8 +15,8 @@ import (
 
 // options are kvd's flags.
 type options struct {
-	listen         string
-	data           string
+	listen         place
+	data           place
 	sync           string
 	maxMemory      size
 	maxFrame       size
@@ -23,22 +24,44 @@ type options struct {
 	history        int
 	frameTimeout   duration
 	writeTimeout   duration
-	http           string
-	tlsCert        string
-	tlsKey         string
-	tlsClientCA    string
-	authFile       string
+	http           place
+	tlsCert        place
+	tlsKey         place
+	tlsClientCA    place
+	authFile       place
 	drain          duration
 	insecure       bool
+
+	warnings []string // about how they were given
 }
+
+// place is an address, a file or a folder as a flag. It can be left out, but not be empty: that is what a variable gives which
+// was never set, and without users, TLS or a data folder the server would start all the same.
+type place string
+
+// Set takes a place.
+func (p *place) Set(text string) error {
+	if text == "" {
+		return errors.New("it is empty: name one, or leave the option out")
+	}
+	*p = place(text)
+	return nil
+}
+
+// String returns the place.
+func (p *place) String() string { return string(*p) }
+
+// Type is the flag's type in --help.
+func (p *place) Type() string { return "string" }
 
 // minMemory is what an empty store and its first connections need.
 const minMemory = 4 << 20
 
 func (o *options) define(f *pflag.FlagSet) {
 	f.SortFlags = false
-	f.StringVar(&o.listen, "listen", "127.0.0.1:7070", "address to serve on, HOST:PORT; port 0 takes a free one")
-	f.StringVar(&o.data, "data", "", "folder to keep the data in, made if missing; none: all is in memory only")
+	o.listen = "127.0.0.1:7070"
+	f.Var(&o.listen, "listen", "address to serve on, HOST:PORT; port 0 takes a free one")
+	f.Var(&o.data, "data", "folder to keep the data in, made if missing; none: all is in memory only")
 	f.StringVar(&o.sync, "sync", wal.Interval.String(), "when a write is safe from a crash of the machine: always (before it is answered), interval (within a second), never (when the system likes)")
 	o.maxMemory = size(defaultMemory())
 	f.Var(&o.maxMemory, "max-memory", "memory for data, history and requests; the default is 75% of what the machine or the control group has")
@@ -49,19 +72,41 @@ func (o *options) define(f *pflag.FlagSet) {
 	o.frameTimeout, o.writeTimeout = duration(netserver.DefaultFrameTimeout), duration(netserver.DefaultWriteTimeout)
 	f.Var(&o.frameTimeout, "frame-timeout", "how long a request may take to arrive; large ones get a second more for each 64 KiB")
 	f.Var(&o.writeTimeout, "write-timeout", "how long a client may take nothing of its answers")
-	f.StringVar(&o.http, "http", "", "address for metrics, health and profiles, HOST:PORT; none: they are not served")
-	f.StringVar(&o.tlsCert, "tls-cert", "", "file with the server's certificate; with it, TLS is spoken")
-	f.StringVar(&o.tlsKey, "tls-key", "", "file with the certificate's key")
-	f.StringVar(&o.tlsClientCA, "tls-client-ca", "", "file with the authority that clients' certificates must come from")
-	f.StringVar(&o.authFile, "auth-file", "", "file with the users that may connect; see kvd token")
+	f.Var(&o.http, "http", "address for metrics, health and profiles, HOST:PORT; none: they are not served")
+	f.Var(&o.tlsCert, "tls-cert", "file with the server's certificate; with it, TLS is spoken")
+	f.Var(&o.tlsKey, "tls-key", "file with the certificate's key")
+	f.Var(&o.tlsClientCA, "tls-client-ca", "file with the authority that clients' certificates must come from")
+	f.Var(&o.authFile, "auth-file", "file with the users that may connect; see kvd token")
 	o.drain = duration(defaultDrain)
 	f.Var(&o.drain, "drain", "how long the end may take, for requests that have arrived")
 	f.BoolVar(&o.insecure, "insecure", false, "allow everyone who reaches this machine to connect, where --listen and --http let them")
+	f.VisitAll(func(flag *pflag.Flag) { flag.Value = &lastWins{flag.Value, flag, &o.warnings} })
+}
+
+// lastWins is a flag's value that warns when the flag is given again, with something else. Its errors say what is right.
+type lastWins struct {
+	pflag.Value
+	flag     *pflag.Flag
+	warnings *[]string
+}
+
+// Set takes a value.
+func (v *lastWins) Set(text string) error {
+	before := v.String()
+	err := v.Value.Set(text)
+	if errors.As(err, new(*strconv.NumError)) {
+		kind := map[string]string{"int": "a whole number", "bool": "true or false"}[v.Type()]
+		return fmt.Errorf("%q is not %s", text, kind)
+	}
+	if after := v.String(); err == nil && v.flag.Changed && after != before {
+		*v.warnings = append(*v.warnings, fmt.Sprintf("--%s is given twice: %s is ignored, %s wins", v.flag.Name, before, after))
+	}
+	return err
 }
 
 // check refuses what can't work, with what would.
 func (o *options) check() error {
-	if err := checkAddress("--listen", o.listen); err != nil {
+	if err := checkAddress("--listen", string(o.listen)); err != nil {
 		return err
 	}
 	if _, err := wal.ParsePolicy(o.sync); err != nil {
@@ -84,14 +129,14 @@ func (o *options) check() error {
 		return errors.New("--tls-client-ca needs --tls-cert and --tls-key")
 	}
 	if o.http != "" {
-		if err := checkAddress("--http", o.http); err != nil {
+		if err := checkAddress("--http", string(o.http)); err != nil {
 			return err
 		}
-		if !loopback(o.http) && !o.insecure {
+		if !loopback(string(o.http)) && !o.insecure {
 			return fmt.Errorf("--http %s: other machines could read metrics and profiles without asking; give it a loopback address such as 127.0.0.1:9090, or allow it with --insecure", o.http)
 		}
 	}
-	if !loopback(o.listen) && o.authFile == "" && o.tlsClientCA == "" && !o.insecure {
+	if !loopback(string(o.listen)) && o.authFile == "" && o.tlsClientCA == "" && !o.insecure {
 		return fmt.Errorf("--listen %s: everyone who reaches this machine could read and write; say who may with --auth-file or --tls-client-ca, or allow it with --insecure", o.listen)
 	}
 	return nil

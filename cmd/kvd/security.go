@@ -30,7 +30,7 @@ func loadSecurity(o options) (*security, error) {
 		}
 	}
 	if o.tlsClientCA != "" {
-		pem, err := os.ReadFile(o.tlsClientCA)
+		pem, err := os.ReadFile(string(o.tlsClientCA))
 		if err != nil {
 			return nil, fmt.Errorf("--tls-client-ca: %w", err)
 		}
@@ -46,7 +46,7 @@ func loadSecurity(o options) (*security, error) {
 // load reads the users and the certificate; on an error what was in force stays.
 func (s *security) load() error {
 	if s.tls != nil {
-		pair, err := tls.LoadX509KeyPair(s.o.tlsCert, s.o.tlsKey)
+		pair, err := tls.LoadX509KeyPair(string(s.o.tlsCert), string(s.o.tlsKey))
 		if err != nil {
 			return fmt.Errorf("--tls-cert and --tls-key: %w", err)
 		}
@@ -55,7 +55,7 @@ func (s *security) load() error {
 	if s.accounts == nil {
 		return nil
 	}
-	f, err := os.Open(s.o.authFile)
+	f, err := os.Open(string(s.o.authFile))
 	if err != nil {
 		return fmt.Errorf("--auth-file: %w", err)
 	}

@@ -25,11 +25,14 @@ const defaultDrain = 10 * time.Second
 // as it should. log writes to messages.
 func serve(ctx context.Context, o options, messages *lineQueue, log *slog.Logger) (err error) {
 	slog.SetDefault(log) // for what libraries have to say
+	for _, w := range o.warnings {
+		log.Warn(w)
+	}
 	sec, err := loadSecurity(o)
 	if err != nil {
 		return err
 	}
-	l, err := net.Listen("tcp", o.listen)
+	l, err := net.Listen("tcp", string(o.listen))
 	if err != nil {
 		return failed(exitListen, fmt.Errorf("--listen: %w", err))
 	}
@@ -118,19 +121,19 @@ type data struct {
 // openData opens the store, and reads the data folder if there is one.
 func openData(o options, log *slog.Logger) (*data, error) {
 	so := store.Options{MaxMemory: int64(o.maxMemory), History: o.history}
-	d := &data{dir: o.data}
+	d := &data{dir: string(o.data)}
 	if o.data != "" {
 		var err error
 		if d.sync, err = wal.ParsePolicy(o.sync); err != nil {
 			return nil, err
 		}
 		d.log, err = wal.Open(wal.Options{
-			Dir:        o.data,
+			Dir:        d.dir,
 			Sync:       d.sync,
 			Logger:     log,
 			QueueBytes: min(wal.DefaultQueueBytes, int64(o.maxMemory)/8),
 			Failed: func(err error) {
-				log.Error("the data folder failed: from now on only reads are answered", "data", o.data, "error", err)
+				log.Error("the data folder failed: from now on only reads are answered", "data", d.dir, "error", err)
 			},
 		})
 		if err != nil {
@@ -210,7 +213,7 @@ func listenHTTP(o options) (net.Listener, error) {
 	if o.http == "" {
 		return nil, nil
 	}
-	l, err := net.Listen("tcp", o.http)
+	l, err := net.Listen("tcp", string(o.http))
 	if err != nil {
 		return nil, failed(exitListen, fmt.Errorf("--http: %w", err))
 	}
