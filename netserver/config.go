@@ -32,7 +32,8 @@ type Config struct {
 	// FrameTimeout is how long a frame may take from its first byte to its last, and TLS its handshake; see the package
 	// comment for what slow and large frames get on top.
 	FrameTimeout time.Duration
-	// WriteTimeout is how long a client may take nothing of what it is sent.
+	// WriteTimeout is how long a client may take nothing of what it is sent. Of a client that is waited for longer, each 64
+	// KiB that it takes count as a second.
 	WriteTimeout time.Duration
 	// RequestMemory is how many bytes all large requests may take together: frames of more than 32 KiB that are arriving or
 	// being answered, and lists of more than 4096 keys. Those that write are bounded by the store's limit too. What would

@@ -18,19 +18,21 @@ import (
 type conn struct {
 	// Fixed before the goroutine starts. Others may call nc.SetReadDeadline and close the accepted connection.
 	server     *Server
-	nc         net.Conn // what requests come from and answers go to: patient, or TLS over it
-	patient    patient  // over the accepted connection
+	nc         net.Conn        // what requests come from and answers go to: patient, or TLS over it
+	patient    patient         // over the accepted connection
+	raw        syscall.RawConn // the socket, where nc is no more than that; nil: requests are read as a stream
 	onReadable func(fd uintptr) bool
 
 	// The goroutine's alone.
 	session *store.Session
 	access  access
-	fd      int    // the socket, while onReadable runs; -1: it is not at hand
-	end     error  // not nil: the connection has ended, with this
-	final   bool   // the server drains, and this connection has been told
-	solo    bool   // flushing failed once: answer request by request
-	sent    bool   // an answer was sent since the last read
-	inbox   *inbox // an unfinished frame; nil: there is none
+	fd      int       // the socket, while onReadable runs; -1: it is not at hand
+	end     error     // not nil: the connection has ended, with this
+	final   bool      // the server drains, and this connection has been told
+	solo    bool      // flushing failed once: answer request by request
+	sent    bool      // an answer was sent since the last read
+	inbox   *inbox    // an unfinished frame; nil: there is none
+	armed   time.Time // the read deadline that arm has set; zero: none
 
 	// Written by the goroutine alone, read by anyone.
 	bytesIn, bytesOut atomic.Uint64
@@ -52,7 +54,7 @@ const (
 	// lingerTime is how long a connection that the server ends is still read from, and what comes thrown away: closing a
 	// socket with unread bytes in it would take back answers that are on their way.
 	lingerTime = time.Second
-	// finalRead is how long a draining TLS connection is read from; it can't be asked whether something has arrived.
+	// finalRead is how long a draining stream is read from; it can't be asked whether something has arrived.
 	finalRead = 100 * time.Millisecond
 )
 
@@ -61,6 +63,8 @@ func newConn(s *Server, nc net.Conn) *conn {
 	c.nc = &c.patient
 	if s.config.TLS != nil {
 		c.nc = tls.Server(&c.patient, s.config.TLS)
+	} else {
+		c.raw = rawConn(nc)
 	}
 	c.onReadable = c.readable
 	return c
@@ -70,8 +74,10 @@ func newConn(s *Server, nc net.Conn) *conn {
 func (c *conn) serve() {
 	if t, ok := c.nc.(*tls.Conn); ok {
 		if err := c.handshake(t); err != nil {
-			c.server.complain(&c.server.complaints.handshake, c.nc, "TLS handshake failed", "error", err)
-			c.nc.Close()
+			if !c.server.draining.Load() {
+				c.server.complain(&c.server.complaints.handshake, c.nc, "TLS handshake failed", "error", err)
+			}
+			c.patient.Conn.Close()
 			c.server.forget(c)
 			return
 		}
@@ -102,6 +108,9 @@ func (c *conn) live() {
 
 func (c *conn) handshake(t *tls.Conn) error {
 	t.SetReadDeadline(time.Now().Add(c.server.config.FrameTimeout))
+	if c.server.draining.Load() { // looked at after the deadline is set: see Server.draining
+		return errDrained
+	}
 	if err := t.Handshake(); err != nil {
 		return err
 	}
@@ -111,13 +120,12 @@ func (c *conn) handshake(t *tls.Conn) error {
 // run reads and answers until the connection has ended, or is to settle. It keeps the stack shallow for the wait, which is
 // most of the connection's life.
 func (c *conn) run() {
-	raw := rawConn(c.nc)
-	if raw == nil {
+	if c.raw == nil {
 		c.runStream()
 		return
 	}
 	for c.end == nil {
-		if err := raw.Read(c.onReadable); err != nil && c.waited(err) {
+		if err := c.raw.Read(c.onReadable); err != nil && c.waited(err) {
 			return
 		}
 	}
@@ -196,6 +204,10 @@ func (c *conn) runStream() {
 			if err != nil || c.end != nil || n < len(p) || !c.inbox.pending(w) {
 				break
 			}
+			c.await()
+			if c.server.draining.Load() && !c.final { // as above
+				break
+			}
 			p = c.space(w)
 			n, err = c.nc.Read(p)
 		}
@@ -223,6 +235,7 @@ func (c *conn) waited(err error) (settle bool) {
 		c.stop(err)
 		return false
 	}
+	c.armed = time.Time{}
 	if c.server.draining.Load() {
 		// One last look at what has arrived.
 		if c.final {
@@ -231,28 +244,57 @@ func (c *conn) waited(err error) (settle bool) {
 		}
 		c.final = true
 		var until time.Time
-		if _, stream := c.nc.(*tls.Conn); stream {
+		if c.raw == nil {
 			until = time.Now().Add(finalRead)
 		}
 		c.nc.SetReadDeadline(until)
 		return false
 	}
-	if c.inbox == nil {
+	due := c.due()
+	if due.IsZero() {
 		c.nc.SetReadDeadline(time.Time{})
 		return true
 	}
-	until := c.inbox.began.Add(c.server.config.FrameTimeout + c.inbox.extra())
-	if !time.Now().Before(until) {
+	if !time.Now().Before(due) {
 		c.stop(errSlowFrame)
 		return false
 	}
-	c.nc.SetReadDeadline(until)
+	c.arm()
 	return false
+}
+
+// due is when the connection ends if it is still waiting for the same then; zero: it may wait for ever.
+func (c *conn) due() time.Time {
+	if c.inbox == nil || c.inbox.began.IsZero() {
+		return time.Time{}
+	}
+	return c.inbox.began.Add(c.server.config.FrameTimeout + c.inbox.extra())
+}
+
+// await notes that the rest of a frame is waited for, and until when.
+func (c *conn) await() {
+	if c.inbox.began.IsZero() {
+		c.inbox.began = time.Now()
+	}
+	c.arm()
+}
+
+// arm makes sure that the wait ends when it is due, if not before. A deadline that is set already, for what has come since,
+// does as well: when it has passed, waited looks what is due, and sets the next. So there is one for each FrameTimeout, not
+// for each frame.
+func (c *conn) arm() {
+	due := c.due()
+	if due.IsZero() || c.final || !c.armed.IsZero() && !due.Before(c.armed) {
+		return
+	}
+	c.armed = due
+	c.nc.SetReadDeadline(due)
 }
 
 // ended logs why the connection has ended and makes sure that what was sent can arrive.
 func (c *conn) ended() {
 	s := c.server
+	c.patient.timeout = min(c.patient.timeout, lingerTime) // for TLS, which says goodbye
 	var bad *notAFrameError
 	switch {
 	case errors.As(c.end, &bad):
@@ -266,6 +308,7 @@ func (c *conn) ended() {
 		return
 	}
 	if errors.Is(c.end, errSlowRead) {
+		c.patient.Conn.Close() // without TLS's goodbye, which would wait like the rest
 		return
 	}
 	if t, ok := c.nc.(*tls.Conn); ok {

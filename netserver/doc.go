@@ -25,7 +25,7 @@
 //
 // A client that does not read its answers is not read from either: the server holds at most one workspace of requests and
 // about 64 KiB of answers for it (large values are not copied), and closes the connection once the client has taken nothing
-// for Config.WriteTimeout.
+// for Config.WriteTimeout, or goes on taking less than 64 KiB a second.
 //
 // A frame must be finished Config.FrameTimeout after its first byte, and one second later for each 64 KiB of it that have
 // arrived: after the first FrameTimeout, a client that sends slower than 64 KiB a second is cut off. A connection between

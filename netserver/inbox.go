@@ -23,11 +23,7 @@ type inbox struct {
 	refusal *protocol.Error // its answer, due when all of it has come
 
 	began time.Time // when the connection first waited for the rest of this frame; zero: it did not
-	armed bool      // the frame's deadline, or that of one before it, is set
 }
-
-// minRate is how many bytes of a frame must arrive per second once its first FrameTimeout is over.
-const minRate = 64 << 10
 
 // extra is how much longer than FrameTimeout the frame may take, for what has come of it.
 func (in *inbox) extra() time.Duration {
@@ -57,14 +53,11 @@ func (c *conn) unpark(w *workspace) {
 	}
 }
 
-// park keeps what the workspace has of an unfinished frame, before the workspace goes back, and sets the frame's deadline.
+// park keeps what the workspace has of an unfinished frame, before the workspace goes back, and sees to the frame's deadline.
 func (c *conn) park(w *workspace) {
 	in := c.inbox
 	if pending := in.pending(w); !pending || c.end != nil {
 		in.drop(c.server)
-		if in.armed && !c.final {
-			c.nc.SetReadDeadline(time.Time{})
-		}
 		c.inbox = nil
 		return
 	}
@@ -76,11 +69,7 @@ func (c *conn) park(w *workspace) {
 	if in.large == 0 {
 		in.rest = append(in.rest[:0], w.in[:w.n]...)
 	}
-	if in.began.IsZero() && !c.final {
-		in.began = time.Now()
-		in.armed = true
-		c.nc.SetReadDeadline(in.began.Add(c.server.config.FrameTimeout))
-	}
+	c.await()
 }
 
 // drop forgets the frame in rest.

@@ -33,12 +33,20 @@ func TestSlowFrame(t *testing.T) {
 		idle.Send(ping(1, "x")[5:])
 		idle.Expect(protocol.OpPing, protocol.StatusOK, 1)
 
-		for name, part := range map[string][]byte{"header": large[:3], "body": large[:20], "large": large[:40_000], "refused": over[:20]} {
-			c := s.Dial(t)
-			c.Send(part)
-			c.ExpectClosed()
-			s.AwaitLog("too long to arrive", c.LocalAddr().String())
-			t.Log(name)
+		for name, part := range map[string][]byte{
+			"length": large[:3], "all but a byte of the header": large[:11], "header": large[:12], "body": large[:13],
+			"large": large[:40_000], "refused": over[:20],
+		} {
+			for _, before := range [][]byte{nil, ping(1, "a whole one")} {
+				c := s.Dial(t)
+				if before != nil {
+					c.Do(before)
+				}
+				c.Send(part)
+				c.ExpectClosed()
+				s.AwaitLog("too long to arrive", c.LocalAddr().String())
+				t.Log(name)
+			}
 		}
 
 		trickle := s.Dial(t)
@@ -76,6 +84,17 @@ func TestSlowReader(t *testing.T) {
 			healthy.Do(ping(2, ""))
 		}
 		s.AwaitConnections(1)
+
+		// Nor does a byte now and then keep an answer, and the value in it, for ever.
+		c := s.Dial(t)
+		c.Send(slices.Repeat(protocol.Get{Key: key}.AppendTo(nil, 1), 100))
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for s.Stat("connections") > 1 {
+			c.Conn.Read(make([]byte, 1))
+			<-tick.C
+		}
+		s.AwaitLog("does not read", c.LocalAddr().String())
 	})
 }
 

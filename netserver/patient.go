@@ -7,13 +7,25 @@ import (
 	"time"
 )
 
-// patient is a connection whose writes wait as long as the other side takes something, however little, every timeout.
+// minRate is how many bytes a second must come of a request, and be taken of an answer, once the time that it has anyway is
+// over.
+const minRate = 64 << 10
+
+// patient is a connection whose writes wait for the other side, as long as that takes enough of what it is sent.
+//
+// The other side owes the time that a write waited for it, less a second for each minRate bytes that it took, and less the
+// time in which there was nothing to send; never less than none. Who owes the timeout is given up: who takes nothing, after
+// the timeout, and who takes something now and then some time later.
 type patient struct {
 	net.Conn
+
+	// The connection's goroutine's alone.
 	timeout time.Duration
+	owed    time.Duration
+	since   time.Time // when the last write ended
 }
 
-// Write sends all of p. The error matches errSlowRead if the other side took nothing for the timeout.
+// Write sends all of b. The error matches errSlowRead if the other side was too slow to take it.
 func (p *patient) Write(b []byte) (int, error) {
 	sent := 0
 	err := p.insist(func() (int64, error) {
@@ -29,20 +41,33 @@ func (p *patient) writeBuffers(list *net.Buffers) error {
 	return p.insist(func() (int64, error) { return list.WriteTo(p.Conn) })
 }
 
-// insist calls write, which sends what it can before the deadline and remembers how far it came, until all is sent or
-// nothing was.
+// looks is how often, in a timeout, a write that waits looks how much was taken: what is owed is as exact as that.
+const looks = 8
+
+// insist calls write, which sends what it can before the deadline and remembers how far it came, until all is sent or the
+// other side owes too much.
 func (p *patient) insist(write func() (int64, error)) error {
-	defer p.Conn.SetWriteDeadline(time.Time{})
+	now := time.Now()
+	p.owe(p.since.Sub(now), 0)
 	for {
-		if err := p.Conn.SetWriteDeadline(time.Now().Add(p.timeout)); err != nil {
+		if p.owed >= p.timeout {
+			return errSlowRead
+		}
+		wait := max(min(p.timeout-p.owed, p.timeout/looks), time.Millisecond)
+		if err := p.Conn.SetWriteDeadline(now.Add(wait)); err != nil {
 			return err
 		}
 		n, err := write()
+		p.since = time.Now()
+		p.owe(p.since.Sub(now), n)
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
-			return err
+			return err // the deadline stays: only writes that set another come after it
 		}
-		if n == 0 {
-			return errSlowRead
-		}
+		now = p.since
 	}
+}
+
+// owe adds time that was waited, in which n bytes were taken.
+func (p *patient) owe(waited time.Duration, n int64) {
+	p.owed = max(0, p.owed+waited-time.Duration(n)*time.Second/minRate)
 }

@@ -16,7 +16,7 @@ type receipt struct {
 	control [64]byte
 }
 
-// rawConn returns nc's socket, for reads and writes that do not wait; nil if it has none of its own.
+// rawConn returns nc's socket, for reads and writes that do not wait; nil if nc is not just a socket.
 //
 // The socket is told to say with each read how much is left to be read, the end of the stream counting as something
 // (TCP_INQ in Linux, 4.18 and later). Without that only one more read, which finds nothing, tells that it is safe to wait.

@@ -10,7 +10,7 @@ import (
 // receipt is what a read needs besides the buffer: here, nothing.
 type receipt struct{}
 
-// rawConn returns nc's socket, for reads and writes that do not wait; nil if it has none of its own.
+// rawConn returns nc's socket, for reads and writes that do not wait; nil if nc is not just a socket.
 func rawConn(nc net.Conn) syscall.RawConn { return socketOf(nc) }
 
 // readFD reads what is there. EAGAIN: nothing is; 0 and no error: nothing will be. Whether anything is left it can't say.

@@ -175,7 +175,7 @@ func (c *conn) write(p []byte) error {
 
 // writeList sends the pieces in list.
 func (c *conn) writeList(list net.Buffers) error {
-	if c.nc == &c.patient {
+	if c.nc == &c.patient { // not TLS
 		return c.patient.writeBuffers(&list)
 	}
 	_, err := list.WriteTo(c.nc)

@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,8 +33,8 @@ type Server struct {
 	requestMemory atomic.Int64 // what all connections have claimed; see claim
 	complaints    complaints   // about clients
 
-	mu        sync.Mutex // guards what follows
-	listeners map[net.Listener]struct{}
+	mu        sync.Mutex                 // guards what follows
+	listeners map[*net.Listener]struct{} // by a pointer, since a listener need not be comparable
 	conns     map[*conn]struct{}
 	accepted  uint64         // connections served so far
 	refused   uint64         // connections that MaxConnections kept out
@@ -54,7 +56,7 @@ func New(c Config) (*Server, error) {
 		started:   time.Now(),
 		context:   ctx,
 		drain:     drain,
-		listeners: make(map[net.Listener]struct{}),
+		listeners: make(map[*net.Listener]struct{}),
 		conns:     make(map[*conn]struct{}),
 	}, nil
 }
@@ -63,10 +65,10 @@ func New(c Config) (*Server, error) {
 // in any case. It may be called for several listeners.
 func (s *Server) Serve(l net.Listener) error {
 	defer l.Close()
-	if !s.addListener(l) {
+	if !s.addListener(&l) {
 		return ErrServerClosed
 	}
-	defer s.removeListener(l)
+	defer s.removeListener(&l)
 	s.idle.Do(func() {
 		s.active.Add(1)
 		go s.settleIdle()
@@ -97,7 +99,7 @@ func (s *Server) Serve(l net.Listener) error {
 	}
 }
 
-func (s *Server) addListener(l net.Listener) bool {
+func (s *Server) addListener(l *net.Listener) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.draining.Load() {
@@ -108,7 +110,7 @@ func (s *Server) addListener(l net.Listener) bool {
 	return true
 }
 
-func (s *Server) removeListener(l net.Listener) {
+func (s *Server) removeListener(l *net.Listener) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.listeners, l)
@@ -225,18 +227,20 @@ func (s *Server) settle() {
 func (s *Server) Draining() bool { return s.draining.Load() }
 
 // Shutdown stops accepting, lets every connection answer what has arrived, and closes it. It returns when all are closed;
-// those that are not when ctx ends are cut off, and the error is that of ctx. It may be called again.
+// those that are not when ctx ends are cut off, and the error is that of ctx. It then returns within a second, whatever
+// an answer may still be waiting for. It may be called again.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.draining.Store(true)
 	s.drain()
-	for l := range s.listeners {
-		l.Close()
-	}
+	listeners := slices.Collect(maps.Keys(s.listeners))
 	for c := range s.conns {
 		c.wake()
 	}
 	s.mu.Unlock()
+	for _, l := range listeners {
+		(*l).Close()
+	}
 
 	done := make(chan struct{})
 	go func() {
@@ -250,10 +254,12 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	s.cut.Store(true)
 	s.mu.Lock()
-	for c := range s.conns {
-		c.patient.Conn.Close()
-	}
+	cut := slices.Collect(maps.Keys(s.conns))
 	s.mu.Unlock()
+	for _, c := range cut {
+		// Close waits for who is in a read of the socket, and so for the disk that an answer there waits for.
+		go c.patient.Conn.Close()
+	}
 	select {
 	case <-done:
 	case <-time.After(lingerTime): // one waits for a disk that does not answer

@@ -5,17 +5,17 @@ import (
 	"syscall"
 )
 
-// socketOf returns the socket below nc; nil if nc is more than that, or has none.
+// socketOf returns the socket of nc; nil if nc is not just a socket. A type that embeds one of these has the socket too, but
+// may have a Read or a Write of its own, which must not be passed by.
 func socketOf(nc net.Conn) syscall.RawConn {
-	p, ok := nc.(*patient)
-	if !ok {
-		return nil
+	var raw syscall.RawConn
+	var err error
+	switch nc := nc.(type) {
+	case *net.TCPConn:
+		raw, err = nc.SyscallConn()
+	case *net.UnixConn:
+		raw, err = nc.SyscallConn()
 	}
-	sc, ok := p.Conn.(syscall.Conn)
-	if !ok {
-		return nil
-	}
-	raw, err := sc.SyscallConn()
 	if err != nil {
 		return nil
 	}

@@ -71,7 +71,7 @@ func (o *options) define(f *pflag.FlagSet) {
 	f.IntVar(&o.history, "history", 0, "earlier versions to keep of each key, besides the current one")
 	o.frameTimeout, o.writeTimeout = duration(netserver.DefaultFrameTimeout), duration(netserver.DefaultWriteTimeout)
 	f.Var(&o.frameTimeout, "frame-timeout", "how long a request may take to arrive; large ones get a second more for each 64 KiB")
-	f.Var(&o.writeTimeout, "write-timeout", "how long a client may take nothing of its answers")
+	f.Var(&o.writeTimeout, "write-timeout", "how long a client may take nothing of its answers; each 64 KiB that it takes count as a second")
 	f.Var(&o.http, "http", "address for metrics, health and profiles, HOST:PORT; none: they are not served")
 	f.Var(&o.tlsCert, "tls-cert", "file with the server's certificate; with it, TLS is spoken")
 	f.Var(&o.tlsKey, "tls-key", "file with the certificate's key")
