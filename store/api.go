@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 )
 
 // Options configure a Store. The zero value is a store in memory, without limits, history or log.
@@ -14,6 +15,8 @@ type Options struct {
 	MaxMemory int64
 	// History is how many earlier versions of each key are kept besides the current one.
 	History int
+	// Logger gets the store's warnings, which never hold a key or a value; nil: nobody does.
+	Logger *slog.Logger
 }
 
 // The errors of a write that was not applied.

@@ -2,18 +2,50 @@ package store
 
 import (
 	"math"
+	"slices"
 	"sync/atomic"
 	"time"
 )
 
-// clock tells the time by which keys expire. It never steps back, so that what has expired stays so: it goes on at the
-// pace of the monotonic clock, and follows the wall clock only forward.
+// clock tells the time by which keys expire.
+//
+// What holds: a key that has expired stays so, whatever the wall clock does; a key that is given a time to live lives for
+// that long; and what is stored, an expiry or a version, comes from the wall clock as it is now, not as it once was.
+//
+// So the time goes on at the pace of the monotonic clock and follows the wall clock only forward. Where the wall clock is
+// set back by more than jump, an era begins: what was written before it still expires by the time that it was written
+// under, which goes on at its pace, and what is written from then on by the wall clock again. Versions tell the two apart.
+//
+// Rejected: one time that never goes back. A wall clock that was wrong once, by a day, gave each lock that was set
+// afterwards a day more to live, in the log too.
 type clock struct {
 	// read returns the wall clock and a monotonic one, both in microseconds. Fixed.
 	read func() (wall, mono int64)
-	// lead publishes how far the wall clock has been ahead of the monotonic one at most; it only grows.
-	lead atomic.Int64
+	// state publishes how times follow from the monotonic clock. A new era is stored with all shards locked, so whoever finds
+	// an entry of that era loads the era, or a later state, after it.
+	state atomic.Pointer[clockState]
 }
+
+// clockState is immutable.
+type clockState struct {
+	lead int64 // how far the wall clock has been ahead of the monotonic one at most in this era
+	past []era // the earlier ones, oldest first: both last and lead differ, the one rising, the other falling
+}
+
+// era is a time during which the wall clock was never set back.
+type era struct {
+	last uint64 // the last version that was given in it
+	lead int64  // as clockState.lead
+}
+
+const (
+	// jump is how far the wall clock has to be from where it is expected for that to be one, in microseconds. Below, times to
+	// live are as long as they should be, and what is stored is off by less than this.
+	jump = 1_000_000
+	// maxEras is how many earlier eras are told apart. With one more the two oldest become one: some keys of the younger of
+	// them expire too early then, none too late.
+	maxEras = 8
+)
 
 var processStart = time.Now()
 
@@ -22,40 +54,182 @@ func systemClock() (wall, mono int64) {
 	return now.UnixMicro(), now.Sub(processStart).Microseconds()
 }
 
-// millis returns the time in Unix milliseconds, as expiry counts it. It only reads: a reader may call it.
-func (c *clock) millis() uint64 {
-	_, mono := c.read()
-	return uint64(mono+c.lead.Load()) / 1000
+// start makes the time that of the wall clock.
+func (c *clock) start(read func() (wall, mono int64)) {
+	c.read = read
+	wall, mono := read()
+	c.state.Store(&clockState{lead: wall - mono})
 }
 
-// follow lets the clock catch up with the wall clock and returns it in Unix microseconds. Writers and the sweeper call it.
-func (c *clock) follow() uint64 {
-	wall, mono := c.read()
+// wall returns the wall clock, in Unix microseconds.
+func (c *clock) wall() uint64 {
+	wall, _ := c.read()
+	return uint64(max(wall, 0))
+}
+
+// moment is a reading of the clock.
+type moment struct {
+	state *clockState
+	mono  int64
+}
+
+// now reads the clock. It only reads: a reader may call it.
+func (c *clock) now() moment {
+	st := c.state.Load()
+	_, mono := c.read()
+	return moment{st, mono}
+}
+
+// millis returns the time of this era in Unix milliseconds, as expiry counts it.
+func (m moment) millis() uint64 { return uint64(max(m.mono+m.state.lead, 0)) / 1000 }
+
+// latest returns the time of the era whose time is furthest ahead, in Unix milliseconds.
+func (m moment) latest() uint64 { return uint64(max(m.mono+m.state.mostAhead(), 0)) / 1000 }
+
+func (st *clockState) mostAhead() int64 {
+	if len(st.past) > 0 {
+		return st.past[0].lead
+	}
+	return st.lead
+}
+
+// leadOf returns the lead of the era in which version was given; 0 stands for one that is yet to be given.
+func (st *clockState) leadOf(version uint64) int64 {
+	if version != 0 {
+		for _, p := range st.past {
+			if version <= p.last {
+				return p.lead
+			}
+		}
+	}
+	return st.lead
+}
+
+// expiredAt reports whether e has expired at this moment.
+func (e *Entry) expiredAt(now moment) bool {
+	at := e.Expiry()
+	return at != 0 && at <= uint64(max(now.mono+now.state.leadOf(e.version), 0))/1000
+}
+
+// expired reports whether e has expired by now.
+func (s *Store) expired(e *Entry) bool { return e.Expiry() != 0 && e.expiredAt(s.clock.now()) }
+
+// due returns when e, which expires, does so by the time that is furthest ahead, in Unix milliseconds. If the wall clock
+// jumps forward, that may be earlier.
+func (st *clockState) due(e *Entry) uint64 {
+	at, ahead := e.Expiry(), uint64(st.mostAhead()-st.leadOf(e.version))/1000
+	if ahead > math.MaxUint64-at {
+		return math.MaxUint64
+	}
+	return at + ahead
+}
+
+// offset returns how far the wall clock is from where the state expects it, in microseconds, and where that would place
+// it. A process that is held up between reading the one clock and the other sees the wall clock too far back, so what
+// looks like that is looked at again.
+func (c *clock) offset(st *clockState) (off, lead int64) {
+	for try := range 3 {
+		wall, mono := c.read()
+		if try == 0 || wall-mono > lead {
+			lead = wall - mono
+		}
+		if lead-st.lead > -jump {
+			break
+		}
+	}
+	return lead - st.lead, lead
+}
+
+// follow lets the time catch up with the wall clock. It returns how far that has jumped, in microseconds, 0 if it has not.
+// If it was set back, that is not followed: see Store.newEra.
+func (c *clock) follow() (jumped int64) {
 	for {
-		lead := c.lead.Load()
-		if wall-mono <= lead || c.lead.CompareAndSwap(lead, wall-mono) {
-			return uint64(mono + max(lead, wall-mono))
+		st := c.state.Load()
+		off, lead := c.offset(st)
+		switch {
+		case off <= -jump:
+			return off
+		case off <= 0:
+			return 0
+		}
+		if c.state.CompareAndSwap(st, st.ahead(lead)) {
+			if off >= jump {
+				return off
+			}
+			return 0
 		}
 	}
 }
 
-// after returns the time that is ttl milliseconds from now, at most the largest uint64; 0 stays 0.
-func (c *clock) after(ttl uint64) uint64 {
-	if ttl == 0 {
+// ahead returns the state with a greater lead. The eras whose times it has caught up with are over.
+func (st *clockState) ahead(lead int64) *clockState {
+	n := len(st.past)
+	for n > 0 && st.past[n-1].lead <= lead {
+		n--
+	}
+	return &clockState{lead: lead, past: st.past[:n:n]}
+}
+
+// back returns the state with a smaller lead, in a new era; last is the last version that was given before it.
+func (st *clockState) back(lead int64, last uint64) *clockState {
+	past := append(slices.Clone(st.past), era{last, st.lead})
+	if len(past) > maxEras {
+		past[1].lead = past[0].lead
+		past = past[1:]
+	}
+	return &clockState{lead: lead, past: past}
+}
+
+// followClock lets the store's clock follow the wall clock, forward or back. It is called without locks.
+func (s *Store) followClock() {
+	switch jumped := s.clock.follow(); {
+	case jumped > 0:
+		s.logger.Warn("the clock jumped ahead: keys that expire in what it left out are gone",
+			"by", time.Duration(jumped)*time.Microsecond)
+	case jumped < 0:
+		s.newEra()
+	}
+}
+
+// newEra lets the clock go back to where the wall clock was set.
+func (s *Store) newEra() {
+	s.lock(allShards) // no version is being given
+	defer s.unlock(allShards)
+	last := s.recovered
+	for i := range s.shards {
+		last = max(last, s.shards[i].newest)
+	}
+	for {
+		st := s.clock.state.Load()
+		off, lead := s.clock.offset(st)
+		if off > -jump {
+			return // somebody else has seen it first, or it was set forward again
+		}
+		if s.clock.state.CompareAndSwap(st, st.back(lead, last)) {
+			s.logger.Warn("the clock was set back: keys that are written from now on expire by it, earlier ones when they would have",
+				"by", time.Duration(-off)*time.Microsecond)
+			return
+		}
+	}
+}
+
+// expiry returns when a key expires that is to live for ttl milliseconds, or else until at; both 0: never, and so is the
+// result.
+func (s *Store) expiry(ttl, at uint64) uint64 {
+	if ttl == 0 && at == 0 {
 		return 0
 	}
-	now := c.follow() / 1000
+	s.followClock()
+	if ttl == 0 {
+		return at
+	}
+	return after(s.clock.now().millis(), ttl)
+}
+
+// after returns now + ttl, at most the largest uint64.
+func after(now, ttl uint64) uint64 {
 	if ttl > math.MaxUint64-now {
 		return math.MaxUint64
 	}
 	return now + ttl
 }
-
-// expiredAt reports whether e has expired at this time, in Unix milliseconds.
-func (e *Entry) expiredAt(now uint64) bool {
-	at := e.Expiry()
-	return at != 0 && at <= now
-}
-
-// expired reports whether e has expired by now.
-func (s *Store) expired(e *Entry) bool { return e.Expiry() != 0 && e.expiredAt(s.clock.millis()) }

@@ -145,6 +145,7 @@ func (s *Store) commitOne(ch *change) (version uint64, err error) {
 	ch.entry.version = version
 	next.setVersion(version)
 	at.Store(next) // the instant
+	sh.newest = version
 	sh.account(eff)
 	g.count += next.load() - b.load()
 	s.noteExpiry(sh, g, ch.entry.Expiry())
@@ -156,7 +157,7 @@ func (s *Store) commitOne(ch *change) (version uint64, err error) {
 type commit struct {
 	s       *Store
 	txn     txn
-	now     uint64 // the clock, read under the locks
+	now     moment // the clock, read under the locks
 	pending []*pending
 	made    []*Entry // every entry that the write made, replaced ones too
 	keep    int      // how much history each key may have
@@ -241,6 +242,7 @@ func (c *commit) finish() (version uint64, err error) {
 		sh := &c.s.shards[shardOf(p.hash)]
 		g := sh.dir.Load().segment(p.hash)
 		sh.account(p.effect)
+		sh.newest = version
 		g.count += p.next.load() - p.old.load()
 	}
 	for _, e := range c.made {
@@ -327,7 +329,7 @@ func (s *Store) order(left []*Entry) (version uint64, err error) {
 	}
 	var floor uint64
 	if s.keep > 0 {
-		floor = s.clock.follow() // so that a version says when it was made
+		floor = s.clock.wall() // so that a version says when it was made
 	}
 	if s.journal != nil {
 		return s.journal.Append(floor, left)

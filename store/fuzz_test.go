@@ -21,7 +21,7 @@ func FuzzOperations(f *testing.F) {
 		expiry := map[string]uint64{}
 		absent := func(key string) bool {
 			_, ok := plain[key]
-			return !ok || expiry[key] != 0 && expiry[key] <= s.Store.clock.millis()
+			return !ok || expiry[key] != 0 && expiry[key] <= s.Store.clock.now().millis()
 		}
 		for len(p.rest) > 0 {
 			var err error
@@ -29,7 +29,7 @@ func FuzzOperations(f *testing.F) {
 			case 0: // set, perhaps with a TTL
 				key, value, ttl := p.key(), p.value(), uint64(p.next()%4)
 				if _, err = s.Set([]byte(key), []byte(value), SetOptions{TTL: ttl}); err == nil {
-					plain[key], expiry[key] = value, s.Store.clock.after(ttl)
+					plain[key], expiry[key] = value, s.expiry(ttl, 0)
 				}
 			case 1: // set many
 				var pairs []Pair

@@ -190,7 +190,7 @@ func (m *model) invariants(t *rapid.T) {
 	}
 	want.GetOps, want.SetOps, want.DelOps, want.MemoryBytes = m.gets, m.sets, m.dels, got.MemoryBytes
 	require.Equal(t, want, got)
-	require.Equal(t, m.now(), m.Store.clock.millis())
+	require.Equal(t, m.now(), m.Store.clock.now().millis())
 }
 
 // adopt takes over the store's history, which may lack some of the model's, but never the current version.

@@ -47,11 +47,15 @@ func (c *Session) look(h uint64, key []byte) *Entry {
 	s := c.store
 	b := s.bucket(h)
 	_, e := b.find(tagOf(h), key)
-	if e != nil && e.Expiry() != 0 {
+	for e != nil && e.Expiry() != 0 {
 		// The clock first and the bucket after it: what has expired by then was still current, so the key was absent.
-		now := s.clock.millis()
+		now := s.clock.now()
 		b = s.bucket(h)
-		if _, e = b.find(tagOf(h), key); e != nil && e.expiredAt(now) {
+		_, e = b.find(tagOf(h), key)
+		if e == nil || !e.expiredAt(now) {
+			break
+		}
+		if s.clock.state.Load() == now.state { // else e may be of an era that now does not know
 			e = nil
 		}
 	}
@@ -117,7 +121,7 @@ func (c *Session) MGet(dst []*Entry, keys [][]byte) []*Entry {
 const snapshotTries = 4
 
 // snapshot fills r with the buckets of keys as they were together at one instant, and returns that.
-func (s *Store) snapshot(r []ref, keys [][]byte) (now uint64) {
+func (s *Store) snapshot(r []ref, keys [][]byte) (now moment) {
 	var shards shardSet
 	for i, k := range keys {
 		r[i].hash = s.hash(k)
@@ -131,7 +135,7 @@ func (s *Store) snapshot(r []ref, keys [][]byte) (now uint64) {
 			// A moved bucket will differ in the second walk.
 			r[i].bucket = r[i].segment.load(r[i].hash)
 		}
-		now = s.clock.millis()
+		now = s.clock.now()
 		same := true
 		for i := range r {
 			same = same && r[i].bucket == s.bucket(r[i].hash)
@@ -145,5 +149,5 @@ func (s *Store) snapshot(r []ref, keys [][]byte) (now uint64) {
 	for i := range r {
 		r[i].bucket = s.bucket(r[i].hash)
 	}
-	return s.clock.millis()
+	return s.clock.now()
 }

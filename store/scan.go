@@ -45,7 +45,7 @@ func (c *Session) Scan(cursor []byte, o ScanOptions) (Page, error) {
 	}
 	var page Page
 	size := 0
-	now := s.clock.millis()
+	now := s.clock.now()
 	var found []located
 	for range pageSegments {
 		var last uint64

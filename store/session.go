@@ -95,7 +95,7 @@ func (c *Session) Set(key, value []byte, o SetOptions) (version uint64, err erro
 	s := c.store
 	version, err = c.commitOne(change{
 		hash:        s.hash(key),
-		entry:       newEntry(key, value, s.clock.after(o.TTL)),
+		entry:       newEntry(key, value, s.expiry(o.TTL, 0)),
 		conditional: o.Conditional,
 		ifVersion:   o.IfVersion,
 	})

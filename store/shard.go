@@ -20,8 +20,9 @@ type shard struct {
 	keys       int64
 	valueBytes int64
 	history    int64     // earlier versions and deletions that are kept
+	newest     uint64    // the last version that was given to a write of its keys since the store was opened
 	one        [1]*Entry // what a write of one key gives the journal; nil outside of one
-	_          [24]byte
+	_          [16]byte
 }
 
 // init gives the shard, which must not be in use, a directory of 1 << depth empty segments, and returns it.

@@ -20,6 +20,7 @@ package store
 import (
 	"fmt"
 	"hash/maphash"
+	"log/slog"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -29,12 +30,15 @@ import (
 // Store is a map from keys to values. All its methods, and the sessions that it hands out, work side by side.
 type Store struct {
 	// Fixed after Open.
-	seed     maphash.Seed
-	hashMask uint64 // all ones; tests clear bits to make hashes collide
-	journal  Journal
-	keep     int // versions kept besides the current one
-	instance uint64
-	clock    clock
+	seed      maphash.Seed
+	hashMask  uint64 // all ones; tests clear bits to make hashes collide
+	journal   Journal
+	keep      int // versions kept besides the current one
+	instance  uint64
+	logger    *slog.Logger
+	recovered uint64 // the highest version in the journal when it was opened
+
+	clock clock
 
 	shards [shardCount]shard
 
@@ -43,8 +47,9 @@ type Store struct {
 	budget   budget
 	reserved atomic.Int64 // the part of the budget that Reserve took
 
-	evicting sync.Mutex // held by the one that gives up history
-	sweeping sync.Mutex // held by the one that sweeps, and taken before any shard's; see Check
+	evicting sync.Mutex  // held by the one that gives up history
+	sweeping sync.Mutex  // held by the one that sweeps, and taken before any shard's; see Check
+	swept    *clockState // as the last sweep found it; guarded by sweeping
 
 	sessionsMu sync.Mutex
 	sessions   map[*Session]struct{} // the open ones; guarded by sessionsMu
@@ -95,22 +100,27 @@ func open(o Options, hashMask uint64, read func() (wall, mono int64)) (*Store, e
 		journal:  o.Journal,
 		keep:     o.History,
 		instance: rand.Uint64() | 1,
+		logger:   o.Logger,
 		sessions: make(map[*Session]struct{}),
 		stop:     make(chan struct{}),
 	}
-	s.clock.read = read
+	if s.logger == nil {
+		s.logger = slog.New(slog.DiscardHandler)
+	}
+	s.clock.start(read)
 	s.budget.limit = o.MaxMemory
 	for i := range s.shards {
 		s.budget.used.Add(segmentMemory + directoryMemory(s.shards[i].init(0)))
 	}
-	s.versions.Store(s.clock.follow())
+	s.versions.Store(s.clock.wall())
 	if s.journal != nil {
 		expect := int64(0)
 		if j, ok := s.journal.(interface{ Expect() int64 }); ok {
 			expect = j.Expect()
 		}
 		l := newLoader(s, expect)
-		if _, err := s.journal.Replay(l.load, l.apply); err != nil {
+		var err error
+		if s.recovered, err = s.journal.Replay(l.load, l.apply); err != nil {
 			return nil, fmt.Errorf("read the journal: %w", err)
 		}
 		l.finish()

@@ -33,15 +33,23 @@ func (s *Store) noteExpiry(sh *shard, g *segment, at uint64) {
 func (s *Store) sweep() {
 	s.sweeping.Lock()
 	defer s.sweeping.Unlock()
-	now := s.clock.follow() / 1000
+	s.followClock()
+	now := s.clock.now()
+	latest := now.latest()
+	if st := now.state; st != s.swept {
+		if s.swept != nil && len(s.swept.past) > 0 {
+			latest = noExpiry // what was noted may be too late: see clockState.due
+		}
+		s.swept = st
+	}
 	for i := range s.shards {
 		sh := &s.shards[i]
-		if sh.soonest.Load() > now {
+		if sh.soonest.Load() > latest {
 			continue
 		}
 		sh.soonest.Store(noExpiry)
 		for _, g := range sh.segments() {
-			if g.soonest.Load() <= now && s.sweepSegment(g, now) != nil {
+			if g.soonest.Load() <= latest && s.sweepSegment(g, now) != nil {
 				lower(&sh.soonest, 0) // come again
 				return
 			}
@@ -51,7 +59,7 @@ func (s *Store) sweep() {
 }
 
 // sweepSegment removes the keys of g that have expired. The error is that of a store that takes no writes.
-func (s *Store) sweepSegment(g *segment, now uint64) error {
+func (s *Store) sweepSegment(g *segment, now moment) error {
 	g.soonest.Store(noExpiry)
 	next := uint64(noExpiry)
 	var gone []*Entry
@@ -60,8 +68,8 @@ func (s *Store) sweepSegment(g *segment, now uint64) error {
 		b.each(func(e *Entry, _ uint8) {
 			if e.expiredAt(now) {
 				gone = append(gone, e)
-			} else if at := e.Expiry(); at != 0 {
-				next = min(next, at)
+			} else if e.Expiry() != 0 {
+				next = min(next, now.state.due(e))
 			}
 		})
 	}

@@ -40,7 +40,7 @@ func TestSweepFindsWhatASplitMoved(t *testing.T) {
 	sh.soonest.Store(noExpiry)
 	s.put(t, "one more", "")
 	require.NotSame(t, old, sh.dir.Load().segment(0))
-	require.NoError(t, s.sweepSegment(old, s.Store.clock.millis()))
+	require.NoError(t, s.sweepSegment(old, s.Store.clock.now()))
 	lower(&sh.soonest, old.soonest.Load())
 	s.sweep()
 	require.EqualValues(t, 1, s.Stats().Keys)

@@ -57,7 +57,7 @@ func (c *Session) TxnIf(dst []Result, conds []Condition, ops []Op, accept func([
 			done.gets++
 		case OpSet:
 			done.sets++
-			entries[i] = newEntry(o.Key, o.Value, c.store.clock.after(o.TTL))
+			entries[i] = newEntry(o.Key, o.Value, c.store.expiry(o.TTL, 0))
 		case OpDel:
 			done.dels++
 			entries[i] = newTombstone(o.Key)
@@ -150,7 +150,7 @@ func (c *Session) atomically(writes bool, stage func(*commit), keys iter.Seq[[]b
 func (w *commit) once(stage func(*commit), shards shardSet) (version uint64, err error) {
 	w.s.lock(shards)
 	defer w.s.unlock(shards)
-	w.now = w.s.clock.millis()
+	w.now = w.s.clock.now()
 	stage(w)
 	if w.refused != nil {
 		w.undo()

@@ -120,7 +120,7 @@ type data struct {
 
 // openData opens the store, and reads the data folder if there is one.
 func openData(o options, log *slog.Logger) (*data, error) {
-	so := store.Options{MaxMemory: int64(o.maxMemory), History: o.history}
+	so := store.Options{MaxMemory: int64(o.maxMemory), History: o.history, Logger: log}
 	d := &data{dir: string(o.data)}
 	if o.data != "" {
 		var err error

@@ -1,0 +1,162 @@
+package store
+
+import (
+	"bytes"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+const (
+	day  = int64(24*time.Hour) / 1000 // in microseconds
+	year = 365 * day
+)
+
+func (o opened) setFor(t fatal, key string, ttl uint64) {
+	t.Helper()
+	_, err := o.Set([]byte(key), []byte("value"), SetOptions{TTL: ttl})
+	require.NoError(t, err)
+}
+
+// A clock that was wrong for a while leaves nothing behind: no expiry and no version that is given later knows of it, and a
+// time to live is as long as it should be.
+func TestClockThatWasWrong(t *testing.T) {
+	tests := []struct {
+		name  string
+		wrong int64
+		sweep bool // while it is wrong
+	}{
+		{"a day ahead", day, true},
+		{"a day ahead, unnoticed", day, false},
+		{"in 2076", 53 * year, true},
+		{"a day behind", -day, true},
+		{"in 1970", -fakeStart, true},
+	}
+	for _, test := range tests {
+		for _, history := range []int{0, 2} {
+			t.Run(test.name, func(t *testing.T) {
+				s := openTest(t, Options{History: history}, fullHash)
+				before := s.put(t, "before", "")
+				s.clock.wall.Add(test.wrong)
+				if test.sweep {
+					s.sweep()
+				}
+				s.clock.wall.Add(-test.wrong)
+
+				s.setFor(t, "lock", 30_000)
+				e := s.Get([]byte("lock"))
+				require.NotNil(t, e)
+				require.EqualValues(t, fakeStart/1000+30_000, e.Expiry())
+				require.Less(t, e.Version()-before, uint64(day), "a version of the wrong time")
+				require.NotNil(t, s.MGet(nil, keysOf("lock"))[0])
+				results, _, err := s.Txn(nil, nil, []Op{{Kind: OpSet, Key: []byte("own"), TTL: 30_000}, {Kind: OpGet, Key: []byte("own")}})
+				require.NoError(t, err)
+				require.NotNil(t, results[1].Entry, "what the transaction itself wrote")
+				s.sweep()
+				require.EqualValues(t, 3, s.Stats().Keys)
+
+				s.clock.pass(29_999)
+				require.NotNil(t, s.Get([]byte("lock")))
+				s.clock.pass(1)
+				require.Nil(t, s.Get([]byte("lock")))
+				require.Nil(t, s.MGet(nil, keysOf("own"))[0])
+				s.sweep()
+				require.EqualValues(t, 1, s.Stats().Keys)
+			})
+		}
+	}
+}
+
+// What expired while the clock was ahead stays absent, and what was written before goes on by its own time.
+func TestClockEras(t *testing.T) {
+	s := openTest(t, Options{}, fullHash)
+	s.setFor(t, "hour", 3600_000)
+	s.setFor(t, "days", 2*uint64(day)/1000)
+	s.clock.wall.Add(day)
+	require.NotNil(t, s.Get([]byte("hour")), "a reader does not follow the wall clock")
+	s.followClock()
+	require.Nil(t, s.Get([]byte("hour")))
+	s.clock.wall.Add(-day)
+	s.setFor(t, "new", 2*uint64(day)/1000)
+	require.Nil(t, s.Get([]byte("hour")), "not swept yet, and absent all the same")
+	require.NotNil(t, s.Get([]byte("days")))
+	s.clock.pass(day / 1000)
+	require.Nil(t, s.Get([]byte("days")))
+	require.NotNil(t, s.Get([]byte("new")))
+	s.sweep()
+	require.EqualValues(t, 1, s.Stats().Keys)
+	require.Len(t, s.Store.clock.state.Load().past, 1)
+
+	// The wall clock jumps to where it had been: one time for all again. The sweeper finds what this made expire, though it
+	// had noted a later time.
+	s.clock.wall.Add(day)
+	s.sweep()
+	require.Zero(t, s.Stats().Keys)
+	require.Empty(t, s.Store.clock.state.Load().past)
+}
+
+// Many steps back do not make the state grow without end, and nothing that has expired comes back.
+func TestClockManyStepsBack(t *testing.T) {
+	s := openTest(t, Options{}, fullHash)
+	for i := range 3 * maxEras {
+		key := string(rune('a' + i))
+		s.setFor(t, key, 5000)
+		s.clock.pass(1000)
+		s.clock.wall.Add(-3600_000_000)
+	}
+	s.setFor(t, "last", 5000)
+	require.Len(t, s.Store.clock.state.Load().past, maxEras)
+	for i := range 3*maxEras - 5 {
+		require.Nil(t, s.Get([]byte{byte('a' + i)}))
+	}
+	require.NotNil(t, s.Get([]byte("last")))
+	s.sweep()
+	require.LessOrEqual(t, s.Stats().Keys, uint64(6))
+}
+
+// Entries that were there when the store was opened are of the first era.
+func TestClockStepsBackAfterARestart(t *testing.T) {
+	j := newFakeJournal()
+	j.records = []record{{fakeStart, []*Entry{NewEntry(fakeStart, []byte("old"), nil, fakeStart/1000+1000, false)}}}
+	s := openTest(t, Options{Journal: j}, fullHash)
+	s.clock.wall.Add(-day)
+	s.setFor(t, "new", 1000)
+	s.clock.pass(999)
+	require.NotNil(t, s.Get([]byte("old")))
+	require.NotNil(t, s.Get([]byte("new")))
+	s.clock.pass(1)
+	require.Nil(t, s.Get([]byte("old")))
+	require.Nil(t, s.Get([]byte("new")))
+}
+
+// Each jump is told once, and what is too little to be one is not.
+func TestClockJumpsAreLogged(t *testing.T) {
+	var log bytes.Buffer
+	s := openTest(t, Options{Logger: slog.New(slog.NewTextHandler(&log, nil))}, fullHash)
+	tests := []struct {
+		step  int64
+		wants string
+	}{
+		{jump - 1, ""},
+		{-2 * (jump - 1), "set back"}, // from the furthest that it was
+		{500_000, ""},
+		{jump - 1, ""},
+		{day, `jumped ahead: keys that expire in what it left out are gone" by=24h0m0`},
+		{-day, `set back: keys that are written from now on expire by it, earlier ones when they would have" by=24h0m0s`},
+	}
+	for i, test := range tests {
+		log.Reset()
+		s.clock.wall.Add(test.step)
+		s.sweep()
+		s.setFor(t, "key", 1000)
+		s.sweep()
+		if test.wants == "" {
+			require.Empty(t, log.String(), i)
+			continue
+		}
+		require.Contains(t, log.String(), test.wants, i)
+		require.Equal(t, 1, bytes.Count(log.Bytes(), []byte("level=WARN")), i)
+	}
+}
