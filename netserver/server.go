@@ -2,7 +2,6 @@ package netserver
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"maps"
 	"net"
@@ -10,8 +9,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"kv/protocol"
 )
 
 // ErrServerClosed is what Serve returns after Shutdown.
@@ -150,30 +147,12 @@ func (s *Server) refuse(nc net.Conn) {
 	s.active.Add(1)
 	go func() {
 		defer s.active.Done()
-		defer nc.Close()
 		s.complain(&s.complaints.refused, nc, "refusing a connection: there are too many", "max_connections", s.config.MaxConnections)
-		e := &protocol.Error{Status: protocol.StatusUnavailable, Message: "too many connections"}
-		nc.SetDeadline(time.Now().Add(lingerTime))
-		if s.tell(nc, protocol.AppendError(nil, 0, 0, e)) == nil {
-			linger(nc)
-		}
+		dismiss(nc, s.config.TLS, "too many connections")
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.refusing--
 	}()
-}
-
-// tell sends all that nc will ever be sent, after a handshake where TLS is spoken.
-func (s *Server) tell(nc net.Conn, frame []byte) error {
-	if s.config.TLS == nil {
-		_, err := nc.Write(frame)
-		return err
-	}
-	t := tls.Server(nc, s.config.TLS)
-	if _, err := t.Write(frame); err != nil {
-		return err
-	}
-	return t.CloseWrite()
 }
 
 // forget takes a connection that has ended out of the books.

@@ -2,14 +2,16 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"time"
 
-	"github.com/spf13/cobra"
-
 	"kv/netserver"
-	"kv/store/vfs"
+	"kv/protocol"
+	"kv/store"
 	"kv/store/wal"
 )
 
@@ -29,94 +31,141 @@ func (d *data) backups() netserver.Backups {
 	return wal.NewBackups(d.taps, backupChunk, backupIdle)
 }
 
-// dataCommands are the commands that work on a data folder which no server uses.
-func dataCommands() []*cobra.Command {
-	return []*cobra.Command{checkCommand(), repairCommand(), restoreCommand()}
+// data is the store and what keeps it.
+type data struct {
+	options store.Options
+	store   *store.Store // nil until load has returned
+	dir     string
+	sync    wal.Policy
+	log     *wal.Log // nil: all is in memory only
+	taps    backed   // what backups are taken of
 }
 
-// places asks for n arguments that name something: an empty one is what a variable gives that was never set, and would
-// stand for the current folder.
-func places(n int) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if err := cobra.ExactArgs(n)(cmd, args); err != nil {
-			return err
+// takeData takes the data folder, if there is one. What it holds is read by load.
+func takeData(o options, log *slog.Logger) (*data, error) {
+	d := &data{dir: string(o.data), options: store.Options{MaxMemory: int64(o.maxMemory), History: o.history, Logger: log}}
+	if d.dir == "" {
+		m := wal.NewMemory()
+		d.options.Journal, d.taps = m, m
+		return d, nil
+	}
+	var err error
+	if d.sync, err = wal.ParsePolicy(o.sync); err != nil {
+		return nil, err
+	}
+	d.log, err = wal.Open(wal.Options{
+		Dir:        d.dir,
+		FS:         o.fs,
+		Sync:       d.sync,
+		Logger:     log,
+		QueueBytes: min(wal.DefaultQueueBytes, int64(o.maxMemory)/8),
+		Failed: func(err error) {
+			log.Error("the data folder failed: from now on only reads are answered", "data", d.dir, "error", err)
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	d.options.Journal, d.taps = d.log, d.log
+	return d, nil
+}
+
+// load opens the store and fills it. Meanwhile who connects to l is told how far it is. If ctx ends first, it returns false, and
+// the process is to end.
+func (d *data) load(ctx context.Context, l netserver.Listener, secure *tls.Config) (loaded bool, err error) {
+	if d.log == nil {
+		return true, d.open()
+	}
+	answering, stop := context.WithCancel(ctx)
+	answered := make(chan struct{})
+	go func() {
+		netserver.TurnAway(answering, l, secure, d.loading)
+		close(answered)
+	}()
+	opened := make(chan error, 1)
+	go func() { opened <- d.open() }()
+	select {
+	case err = <-opened:
+		loaded = err == nil
+	case <-ctx.Done():
+	}
+	stop()
+	<-answered
+	return loaded, err
+}
+
+func (d *data) open() error {
+	st, err := store.Open(d.options)
+	if err != nil {
+		if d.log != nil {
+			d.log.Close()
 		}
-		for i, arg := range args {
-			if arg == "" {
-				return fmt.Errorf("argument %d of kvd %s is empty", i+1, cmd.Use)
-			}
-		}
+		return err
+	}
+	d.taps.Attach(st)
+	d.store = st
+	return nil
+}
+
+// loading says how far load is.
+func (d *data) loading() string {
+	if d.log == nil {
+		return "loading"
+	}
+	done, total := d.log.Progress()
+	return fmt.Sprintf("loading %d of %d bytes", done, total)
+}
+
+// failed returns why the store takes no writes, nil if it does.
+func (d *data) failed() error {
+	if d.log == nil {
 		return nil
 	}
+	return d.log.Failed()
 }
 
-func checkCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "check DIR",
-		Short: "Read all of a data folder, verify it, and say what it holds",
-		Long: `check reads every record and every block of the data folder DIR, verifies the checksums and says what it found. It
-changes nothing. No server may be using the folder. The exit code is 1 if the folder is damaged, 4 if a server uses it, and 5
-if it can't be read.`,
-		Example: `  kvd check /var/lib/kv`,
-		Args:    places(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			report, err := wal.Check(vfs.OS, args[0])
-			if err != nil {
-				return dataFailed(err)
-			}
-			if _, err := report.WriteTo(cmd.OutOrStdout()); err != nil {
-				return err
-			}
-			if report.Damaged() {
-				return failed(exitDamaged, fmt.Errorf("%s is damaged; `kvd repair %s` saves what can be saved", args[0], args[0]))
-			}
-			return nil
-		},
+// snapshots is what SNAPSHOT is done with; nil: there is no folder.
+func (d *data) snapshots() netserver.Snapshots {
+	if d.log == nil {
+		return nil
+	}
+	return d.log
+}
+
+// figures are those of the data folder, for STATS.
+func (d *data) figures() []protocol.Stat {
+	if d.log == nil {
+		return nil
+	}
+	st := d.log.Stats()
+	return []protocol.Stat{
+		{Name: "log_files", Value: uint64(st.LogFiles)},
+		{Name: "log_bytes", Value: uint64(st.SinceSnapshot)},
+		{Name: "log_queued_bytes", Value: uint64(st.Queued)},
+		{Name: "log_syncs", Value: uint64(st.Syncs)},
+		{Name: "snapshot_bytes", Value: uint64(st.SnapshotBytes)},
 	}
 }
 
-func repairCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "repair DIR",
-		Short: "Make a damaged data folder one that kvd starts from",
-		Long: `repair does what check does, and rewrites the files that are damaged without what can't be read. What such a file was
-before is kept beside it, as NAME.damaged-1. Writes in the damaged stretches are lost; all others are kept, each whole. No
-server may be using the folder.`,
-		Example: `  kvd repair /var/lib/kv`,
-		Args:    places(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			report, err := wal.Repair(vfs.OS, args[0])
-			if err != nil {
-				return dataFailed(err)
-			}
-			if _, err := report.WriteTo(cmd.OutOrStdout()); err != nil {
-				return err
-			}
-			if report.Damaged() {
-				_, err = fmt.Fprintf(cmd.OutOrStdout(), "repaired: kvd --data %s starts again\n", args[0])
-			}
-			return err
-		},
+func (d *data) name() string {
+	if d.log == nil {
+		return "in memory"
 	}
+	return d.dir
 }
 
-func restoreCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "restore FILE DIR",
-		Short: "Make a data folder of a backup",
-		Long: `restore verifies all of FILE, which kvc backup has made, and then makes the data folder DIR of it, which must be empty or
-missing.`,
-		Example: `  kvc backup kv.backup
-  kvd restore kv.backup /var/lib/kv
-  kvd --data /var/lib/kv`,
-		Args: places(2),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			report, err := wal.Restore(vfs.OS, args[0], args[1])
-			if err != nil {
-				return dataFailed(err)
-			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "restored %d entries up to version %d to %s\n", report.Entries(), report.Version, args[1])
-			return err
-		},
+func (d *data) policy() string {
+	if d.log == nil {
+		return "none"
 	}
+	return d.sync.String()
+}
+
+// close writes what is not written yet.
+func (d *data) close() error {
+	err := d.store.Close()
+	if d.log != nil {
+		err = errors.Join(err, d.log.Close())
+	}
+	return err
 }

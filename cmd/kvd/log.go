@@ -12,10 +12,19 @@ import (
 
 // newLogger logs text where a person reads it, and JSON elsewhere. f is what lines goes to.
 func newLogger(lines *lineQueue, f *os.File) *slog.Logger {
+	o := &slog.HandlerOptions{ReplaceAttr: withUnits}
 	if term.IsTerminal(int(f.Fd())) {
-		return slog.New(slog.NewTextHandler(lines, nil))
+		return slog.New(slog.NewTextHandler(lines, o))
 	}
-	return slog.New(slog.NewJSONHandler(lines, nil))
+	return slog.New(slog.NewJSONHandler(lines, o))
+}
+
+// withUnits writes a duration as "1.5s", which in JSON would be a number of nanoseconds.
+func withUnits(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		a.Value = slog.StringValue(a.Value.Duration().String())
+	}
+	return a
 }
 
 const (

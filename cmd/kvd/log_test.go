@@ -78,6 +78,22 @@ func TestLinesOnAFullDisk(t *testing.T) {
 	require.Equal(t, "one\ntw\nfour\nfive\n", disk.String())
 }
 
+// TestDurationsHaveUnits: in JSON too.
+func TestDurationsHaveUnits(t *testing.T) {
+	var out bytes.Buffer
+	q := newLineQueue(&out)
+	newLogger(q, noTerminal(t)).Info("done", "took", 1500*time.Millisecond)
+	q.flush(20 * time.Second)
+	require.Contains(t, out.String(), `"took":"1.5s"`)
+}
+
+func noTerminal(t *testing.T) *os.File {
+	f, err := os.Open(os.DevNull)
+	require.NoError(t, err)
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
 // logsTo starts kvd with a stderr that the test reads no further than to the address.
 func logsTo(t *testing.T, args ...string) (p *process, stderr *os.File) {
 	r, w, err := os.Pipe()

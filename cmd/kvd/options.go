@@ -10,6 +10,7 @@ import (
 
 	"kv/netserver"
 	"kv/protocol"
+	"kv/store/vfs"
 	"kv/store/wal"
 )
 
@@ -33,6 +34,7 @@ type options struct {
 	insecure       bool
 
 	warnings []string // about how they were given
+	fs       vfs.FS   // for the data folder; nil: the operating system's
 }
 
 // place is an address, a file or a folder as a flag. It can be left out, but not be empty: that is what a variable gives which

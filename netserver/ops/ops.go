@@ -2,7 +2,7 @@
 //
 //	/metrics       for Prometheus: the figures of STATS as kv_…, and those of the process and the Go runtime
 //	/healthz       200 while the process lives
-//	/readyz        200 while the server takes reads and writes; else 503 and why
+//	/readyz        200 while the server takes reads and writes; else 503 and why: while it loads its data, how far it is
 //	/debug/pprof/  profiles, for go tool pprof
 //
 // Nothing here asks who is there: listen on loopback, or behind something that does.
@@ -22,19 +22,24 @@ import (
 	"kv/netserver"
 )
 
-// Handler serves the pages. writable returns why the store takes no writes, nil if it does; nil: it always does.
-func Handler(srv *netserver.Server, writable func() error) http.Handler {
+// Handler serves the pages. server returns the server, nil while there is none yet, which loads its data: its figures are
+// missing then. ready returns why it does not take reads and writes, nil if it does; that it shuts down is known here.
+func Handler(server func() *netserver.Server, ready func() error) http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		figures{srv},
+		figures{server},
 	)
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if err := ready(srv, writable); err != nil {
+		err := ready()
+		if srv := server(); srv != nil && srv.Draining() {
+			err = errors.New("shutting down")
+		}
+		if err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}
@@ -48,25 +53,19 @@ func Handler(srv *netserver.Server, writable func() error) http.Handler {
 	return mux
 }
 
-func ready(srv *netserver.Server, writable func() error) error {
-	if srv.Draining() {
-		return errors.New("shutting down")
-	}
-	if writable == nil {
-		return nil
-	}
-	return writable()
-}
-
 // figures are the server's, as Prometheus collects them.
-type figures struct{ srv *netserver.Server }
+type figures struct{ server func() *netserver.Server }
 
 // Describe sends nothing: which figures there are is the server's to know.
 func (figures) Describe(chan<- *prometheus.Desc) {}
 
 // Collect sends the figures of this moment.
 func (f figures) Collect(to chan<- prometheus.Metric) {
-	for _, st := range f.srv.Stats() {
+	srv := f.server()
+	if srv == nil {
+		return
+	}
+	for _, st := range srv.Stats() {
 		name, kind := "kv_"+st.Name, prometheus.GaugeValue
 		for _, ending := range []string{"_ops", "_in", "_out", "_refused", "_syncs", "_dropped"} {
 			if strings.HasSuffix(name, ending) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"kv/netserver"
 	"kv/netserver/nettest"
 	"kv/netserver/ops"
 	"kv/protocol"
@@ -24,10 +25,23 @@ func TestPages(t *testing.T) {
 	c := s.Dial(t)
 	c.Do(protocol.Set{Key: []byte("secret-key"), Value: []byte("secret-value")}.AppendTo(nil, 1))
 	c.Do(protocol.Get{Key: []byte("secret-key")}.AppendTo(nil, 2))
-	var broken error
-	h := ops.Handler(s.Server, func() error { return broken })
+	broken := errors.New("loading 3 of 9 bytes")
+	var server *netserver.Server
+	h := ops.Handler(func() *netserver.Server { return server }, func() error { return broken })
 
-	status, body := get(h, "/metrics")
+	// Before there is a server.
+	status, body := get(h, "/readyz")
+	require.Equal(t, http.StatusServiceUnavailable, status)
+	require.Equal(t, "loading 3 of 9 bytes\n", body)
+	status, _ = get(h, "/healthz")
+	require.Equal(t, http.StatusOK, status)
+	status, body = get(h, "/metrics")
+	require.Equal(t, http.StatusOK, status)
+	require.Contains(t, body, "go_goroutines")
+	require.NotContains(t, body, "\nkv_")
+
+	server, broken = s.Server, nil
+	status, body = get(h, "/metrics")
 	require.Equal(t, http.StatusOK, status)
 	for _, line := range []string{
 		"kv_keys 1\n", "kv_set_ops_total 1\n", "kv_get_ops_total 1\n", "kv_connections 1\n",

@@ -246,7 +246,7 @@ func (l *loader) decode(b block) error {
 	}
 	give(entries)
 	l.r.entries.Add(int64(len(entries)))
-	l.r.done.Add(b.size)
+	l.r.progress.done.Add(b.size)
 	return nil
 }
 

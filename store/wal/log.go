@@ -121,6 +121,8 @@ type Log struct {
 
 	snap snapshots
 	stat counters
+
+	progress progress // of Replay
 }
 
 // request asks the flusher for more than the next batch.

@@ -30,7 +30,7 @@ import (
 // Replay is part of store.Journal.
 func (l *Log) Replay(load, apply func(entries []*store.Entry)) (uint64, error) {
 	start := time.Now()
-	r := &recovery{fs: l.o.FS, dir: l.o.Dir, load: load, apply: apply}
+	r := &recovery{fs: l.o.FS, dir: l.o.Dir, load: load, apply: apply, progress: &l.progress}
 	d, err := readFolder(r.fs, r.dir)
 	if err != nil {
 		return 0, err
@@ -135,7 +135,7 @@ type recovery struct {
 	snapshotBytes int64
 	logBytes      int64
 	entries       atomic.Int64 // of the snapshot
-	done          atomic.Int64 // bytes, for the report
+	progress      *progress
 
 	// The log that was read last.
 	name   string
@@ -325,7 +325,7 @@ func (r *recovery) records(g *openLog, router *router) error {
 		if g.name == r.name {
 			r.proven = max(r.proven, synced-r.base)
 		}
-		r.done.Add(g.fr.off - off)
+		r.progress.done.Add(g.fr.off - off)
 		if version == 0 {
 			continue
 		}
@@ -398,6 +398,13 @@ func (r *recovery) unproven(fr *frames, enc *encoder, out func() error) error {
 	}
 }
 
+// progress is how far a recovery is, in bytes. Each publishes nothing but itself.
+type progress struct{ done, total atomic.Int64 }
+
+// Progress returns how many bytes of the folder Replay has read so far, and how many it has to read; 0 before it knows. It may
+// be called at any time.
+func (l *Log) Progress() (done, total int64) { return l.progress.done.Load(), l.progress.total.Load() }
+
 // report logs every second how far the recovery is, until the function that it returns is called.
 func (r *recovery) report(log *slog.Logger, p plan) (stop func()) {
 	var total int64
@@ -414,6 +421,7 @@ func (r *recovery) report(log *slog.Logger, p plan) (stop func()) {
 	for _, seq := range p.logs {
 		size(logName(seq))
 	}
+	r.progress.total.Store(total)
 	quit := make(chan struct{})
 	go func() {
 		tick := time.NewTicker(time.Second)
@@ -423,7 +431,7 @@ func (r *recovery) report(log *slog.Logger, p plan) (stop func()) {
 			case <-quit:
 				return
 			case <-tick.C:
-				done := r.done.Load()
+				done := r.progress.done.Load()
 				log.Info("loading the data folder", "dir", r.dir, "bytes", done, "of", total, "percent", done*100/max(total, 1))
 			}
 		}

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"kv/store/vfs"
+	"kv/store/wal"
+)
+
+// dataCommands are the commands that work on a data folder which no server uses.
+func dataCommands() []*cobra.Command {
+	return []*cobra.Command{checkCommand(), repairCommand(), restoreCommand()}
+}
+
+// places asks for n arguments that name something: an empty one is what a variable gives that was never set, and would
+// stand for the current folder.
+func places(n int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := cobra.ExactArgs(n)(cmd, args); err != nil {
+			return err
+		}
+		for i, arg := range args {
+			if arg == "" {
+				return fmt.Errorf("argument %d of kvd %s is empty", i+1, cmd.Use)
+			}
+		}
+		return nil
+	}
+}
+
+func checkCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "check DIR",
+		Short: "Read all of a data folder, verify it, and say what it holds",
+		Long: `check reads every record and every block of the data folder DIR, verifies the checksums and says what it found. It
+changes nothing. No server may be using the folder. The exit code is 1 if the folder is damaged, 4 if a server uses it, and 5
+if it can't be read.`,
+		Example: `  kvd check /var/lib/kv`,
+		Args:    places(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			report, err := wal.Check(vfs.OS, args[0])
+			if err != nil {
+				return dataFailed(err)
+			}
+			if _, err := report.WriteTo(cmd.OutOrStdout()); err != nil {
+				return err
+			}
+			if report.Damaged() {
+				return failed(exitDamaged, fmt.Errorf("%s is damaged; `kvd repair %s` saves what can be saved", args[0], args[0]))
+			}
+			return nil
+		},
+	}
+}
+
+func repairCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "repair DIR",
+		Short: "Make a damaged data folder one that kvd starts from",
+		Long: `repair does what check does, and rewrites the files that are damaged without what can't be read. What such a file was
+before is kept beside it, as NAME.damaged-1. Writes in the damaged stretches are lost; all others are kept, each whole. No
+server may be using the folder.`,
+		Example: `  kvd repair /var/lib/kv`,
+		Args:    places(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			report, err := wal.Repair(vfs.OS, args[0])
+			if err != nil {
+				return dataFailed(err)
+			}
+			if _, err := report.WriteTo(cmd.OutOrStdout()); err != nil {
+				return err
+			}
+			if report.Damaged() {
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "repaired: kvd --data %s starts again\n", args[0])
+			}
+			return err
+		},
+	}
+}
+
+func restoreCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "restore FILE DIR",
+		Short: "Make a data folder of a backup",
+		Long: `restore verifies all of FILE, which kvc backup has made, and then makes the data folder DIR of it, which must be empty or
+missing.`,
+		Example: `  kvc backup kv.backup
+  kvd restore kv.backup /var/lib/kv
+  kvd --data /var/lib/kv`,
+		Args: places(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			report, err := wal.Restore(vfs.OS, args[0], args[1])
+			if err != nil {
+				return dataFailed(err)
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "restored %d entries up to version %d to %s\n", report.Entries(), report.Version, args[1])
+			return err
+		},
+	}
+}
