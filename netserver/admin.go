@@ -24,10 +24,9 @@ func (c *conn) hello(w *workspace, h protocol.Header, body []byte) error {
 	if q.Version < protocol.Version {
 		return refusalf(protocol.StatusBadRequest, "protocol version %d: the lowest that is spoken here is %d", q.Version, protocol.Version)
 	}
-	if accounts := c.server.config.Accounts; accounts != nil {
-		c.access = accounts.check(q.User, q.Secret)
-		if c.access == accessNone {
-			return refusalf(protocol.StatusUnauthenticated, "wrong user or secret")
+	if c.server.config.Accounts != nil {
+		if err := c.logIn(w, h, q.User, q.Secret); err != nil {
+			return err
 		}
 	}
 	w.out.buf = protocol.HelloResponse{

@@ -5,10 +5,13 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"kv/protocol"
 )
@@ -37,16 +40,25 @@ func accessNeeded(op protocol.Opcode) access {
 // denied is the answer to a request that the connection may not make.
 func (c *conn) denied(op protocol.Opcode) error {
 	if c.access == accessNone {
+		if c.late(time.Now()) { // who never stops asking is never waited for
+			c.stop(errNoLogin)
+		}
 		return refusalf(protocol.StatusUnauthenticated, "%v needs a HELLO with a user and a secret first", op)
 	}
 	return refusalf(protocol.StatusForbidden, "%v: this user may only read", op)
 }
 
-// Accounts are the users that may connect. They may be replaced while a server uses them; connections that are open then
-// keep what they have.
+// Accounts are the users that may connect. They may be replaced while a server uses them: who is not there any more, or has
+// another role or secret, then loses the connections that he has.
 type Accounts struct {
-	users atomic.Pointer[map[string]account] // the map is never changed once it is stored
+	users atomic.Pointer[users]
+
+	mu      sync.Mutex           // guards servers
+	servers map[*Server]struct{} // which have connections of these users
 }
+
+// users are those of one file. They are never changed.
+type users map[string]account
 
 type account struct {
 	access access
@@ -56,10 +68,11 @@ type account struct {
 var roles = map[string]access{"ro": accessRead, "rw": accessWrite}
 
 // Load replaces the accounts by those in r, one a line: user:role:secret, where the role is rw or ro and secret is the
-// SHA-256 of the user's secret in hexadecimal. Blank lines and lines that begin with # are skipped. On an error, which
-// names the line, the accounts stay as they were.
+// SHA-256 of the user's secret in hexadecimal. Blank lines and lines that begin with # are skipped. There must be a user at
+// least. On an error, which names the line, the accounts stay as they were. When Load has returned, nothing that arrives is
+// answered to a user who was removed or changed.
 func (a *Accounts) Load(r io.Reader) error {
-	users := make(map[string]account)
+	users := make(users)
 	lines := bufio.NewScanner(r)
 	for n := 1; lines.Scan(); n++ {
 		line := strings.TrimSpace(lines.Text())
@@ -86,8 +99,33 @@ func (a *Accounts) Load(r io.Reader) error {
 	if err := lines.Err(); err != nil {
 		return err
 	}
+	if len(users) == 0 {
+		return errors.New("there is no user in it, so nobody could log in; `kvd token` makes a line for one")
+	}
 	a.users.Store(&users)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for s := range a.servers {
+		s.wakeAll()
+	}
 	return nil
+}
+
+// watch has s look at its connections whenever the accounts are replaced.
+func (a *Accounts) watch(s *Server) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.servers == nil {
+		a.servers = make(map[*Server]struct{})
+	}
+	a.servers[s] = struct{}{}
+}
+
+// unwatch ends watch.
+func (a *Accounts) unwatch(s *Server) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.servers, s)
 }
 
 // AccountLine returns the line that Load reads for a user with this role, rw or ro, and secret.
@@ -101,16 +139,17 @@ func AccountLine(user, role string, secret []byte) (string, error) {
 	return fmt.Sprintf("%s:%s:%x", user, role, sha256.Sum256(secret)), nil
 }
 
-// check returns what the user may do, accessNone where user or secret are wrong. It takes as long for a wrong user as for
-// a wrong secret.
-func (a *Accounts) check(user, secret []byte) access {
+// check returns the login of the user with this secret, nil where either is wrong. It takes as long for a wrong user as for a
+// wrong secret.
+func (a *Accounts) check(user, secret []byte) *login {
+	all := a.users.Load()
 	var known account
-	if users := a.users.Load(); users != nil {
-		known = (*users)[string(user)]
+	if all != nil {
+		known = (*all)[string(user)]
 	}
 	given := sha256.Sum256(secret)
-	if subtle.ConstantTimeCompare(given[:], known.secret[:]) == 0 {
-		return accessNone
+	if subtle.ConstantTimeCompare(given[:], known.secret[:]) == 0 || known.access == accessNone {
+		return nil
 	}
-	return known.access
+	return &login{string(user), known, all}
 }

@@ -29,8 +29,8 @@ type Config struct {
 	Limit uint32
 	// MaxConnections is how many connections are served at a time; one more is told UNAVAILABLE and closed.
 	MaxConnections int
-	// FrameTimeout is how long a frame may take from its first byte to its last, and TLS its handshake; see the package
-	// comment for what slow and large frames get on top.
+	// FrameTimeout is how long a frame may take from its first byte to its last, TLS its handshake, and, where there are
+	// Accounts, a client to log in; see the package comment for what slow and large frames get on top.
 	FrameTimeout time.Duration
 	// WriteTimeout is how long a client may take nothing of what it is sent. Of a client that is waited for longer, each 64
 	// KiB that it takes count as a second.

@@ -26,6 +26,10 @@ type conn struct {
 	// The goroutine's alone.
 	session *store.Session
 	access  access
+	limit   uint32    // the longest request that is read, not read away
+	login   *login    // who has logged in; nil: nobody, or nobody has to
+	loginBy time.Time // when somebody must have; zero: nobody has to any more
+	wrong   int       // how many logins have failed
 	fd      int       // the socket, while onReadable runs; -1: it is not at hand
 	end     error     // not nil: the connection has ended, with this
 	final   bool      // the server drains, and this connection has been told
@@ -48,6 +52,9 @@ var (
 	errDrained   = errors.New("the server is shutting down")
 	errSlowFrame = errors.New("a frame took too long to arrive")
 	errSlowRead  = errors.New("the client does not read its answers")
+	errNoLogin   = errors.New("nobody logged in")
+	errGuessing  = errors.New("too many logins failed")
+	errLapsed    = errors.New("the user was removed or changed")
 )
 
 const (
@@ -59,7 +66,7 @@ const (
 )
 
 func newConn(s *Server, nc net.Conn) *conn {
-	c := &conn{server: s, fd: -1, patient: patient{Conn: nc, timeout: s.config.WriteTimeout}}
+	c := &conn{server: s, fd: -1, limit: s.config.Limit, patient: patient{Conn: nc, timeout: s.config.WriteTimeout}}
 	c.nc = &c.patient
 	if s.config.TLS != nil {
 		c.nc = tls.Server(&c.patient, s.config.TLS)
@@ -67,6 +74,11 @@ func newConn(s *Server, nc net.Conn) *conn {
 		c.raw = rawConn(nc)
 	}
 	c.onReadable = c.readable
+	if s.config.Accounts == nil {
+		c.access = accessWrite
+	} else {
+		c.logOut()
+	}
 	return c
 }
 
@@ -82,10 +94,8 @@ func (c *conn) serve() {
 			return
 		}
 	}
-	if c.server.config.Accounts == nil {
-		c.access = accessWrite
-	}
 	c.session = c.server.config.Store.Session()
+	c.arm()
 	c.live()
 }
 
@@ -144,6 +154,8 @@ func (c *conn) readable(fd uintptr) bool {
 		c.sent = false
 		n, drained, err := readFD(c.fd, p, &w.receipt)
 		switch {
+		case n > 0 && c.lapsed():
+			c.stop(errLapsed)
 		case n > 0:
 			c.arrived(w, n)
 			switch {
@@ -168,15 +180,18 @@ func (c *conn) readable(fd uintptr) bool {
 	return true
 }
 
-// rest prepares for the wait. It returns false if there is to be none, because the server drains: it looks after the
-// deadline is set, see Server.draining.
+// rest prepares for the wait. It returns false if there is to be none, because the server drains or the connection has
+// ended: it looks after the deadline is set, see Server.draining.
 //
 // It may be called after a read that found nothing; or, to save that read, after one that left nothing, if an answer was
 // sent since. A reset that came with the bytes that were read is not among what is left, and wakes nobody again; but
 // sending then fails.
 func (c *conn) rest(w *workspace) bool {
 	c.park(w)
-	if c.server.draining.Load() {
+	if c.lapsed() {
+		c.stop(errLapsed)
+	}
+	if c.end != nil || c.server.draining.Load() {
 		c.unpark(w)
 		return false
 	}
@@ -194,7 +209,15 @@ func (c *conn) runStream() {
 			c.waited(os.ErrDeadlineExceeded)
 		}
 		p := head[:min(len(head), c.inbox.missing())]
+		if c.lapsed() {
+			c.stop(errLapsed)
+			return
+		}
 		n, err := c.nc.Read(p)
+		if c.lapsed() {
+			c.stop(errLapsed)
+			return
+		}
 		w := takeWorkspace()
 		c.unpark(w)
 		copy(c.space(w), p[:n])
@@ -255,7 +278,10 @@ func (c *conn) waited(err error) (settle bool) {
 		c.nc.SetReadDeadline(time.Time{})
 		return true
 	}
-	if !time.Now().Before(due) {
+	if now := time.Now(); !now.Before(due) {
+		if c.late(now) {
+			c.stop(errNoLogin)
+		}
 		c.stop(errSlowFrame)
 		return false
 	}
@@ -265,10 +291,14 @@ func (c *conn) waited(err error) (settle bool) {
 
 // due is when the connection ends if it is still waiting for the same then; zero: it may wait for ever.
 func (c *conn) due() time.Time {
-	if c.inbox == nil || c.inbox.began.IsZero() {
-		return time.Time{}
+	due := c.loginBy
+	if c.inbox != nil && !c.inbox.began.IsZero() {
+		whole := c.inbox.began.Add(c.server.config.FrameTimeout + c.inbox.extra())
+		if due.IsZero() || whole.Before(due) {
+			due = whole
+		}
 	}
-	return c.inbox.began.Add(c.server.config.FrameTimeout + c.inbox.extra())
+	return due
 }
 
 // await notes that the rest of a frame is waited for, and until when.
@@ -302,6 +332,12 @@ func (c *conn) ended() {
 			"looks_like", bad.looksLike, "error", c.end)
 	case errors.Is(c.end, errSlowFrame), errors.Is(c.end, errSlowRead):
 		s.complain(&s.complaints.slow, c.nc, "closing a slow connection", "error", c.end)
+	case errors.Is(c.end, errNoLogin):
+		s.complain(&s.complaints.noLogin, c.nc, "closing a connection that did not log in", "error", c.end)
+	case errors.Is(c.end, errGuessing):
+		s.complain(&s.complaints.guessing, c.nc, "closing a connection that logged in wrongly", "failed", c.wrong, "error", c.end)
+	case errors.Is(c.end, errLapsed):
+		s.config.Logger.Info("closing a user's connection", "user", c.login.user, "error", c.end, "remote", c.nc.RemoteAddr().String())
 	case errors.Is(c.end, errDrained):
 	default:
 		s.config.Logger.Debug("connection closed", "error", c.end, "remote", c.nc.RemoteAddr().String())

@@ -31,6 +31,11 @@
 // arrived: after the first FrameTimeout, a client that sends slower than 64 KiB a second is cut off. A connection between
 // frames may stay idle for ever; dead peers are found by TCP keep-alive.
 //
+// Where there are Accounts, a connection on which nobody has logged in ends after Config.FrameTimeout, and of its frames no
+// more than 4 KiB are kept: longer ones are read away. A login that fails is answered a quarter of a second late, counted and
+// logged; after the third the connection is closed. When the accounts are replaced, those who are not in them as they were
+// lose their connections.
+//
 // # Durability
 //
 // No answer leaves before [store.Session.Flush] says that it can't be taken back. Where Flush fails, the requests that it

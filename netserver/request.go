@@ -36,7 +36,7 @@ func (c *conn) answer(w *workspace, p []byte) int {
 			break
 		}
 		h := protocol.ParseHeader(rest)
-		if h.Length > c.server.config.Limit {
+		if h.Length > c.limit {
 			c.refuseFrame(h)
 			break
 		}
@@ -69,7 +69,7 @@ func (c *conn) warm(w *workspace) {
 	keys := w.keys[:0]
 	for len(p) >= protocol.HeaderSize {
 		h := protocol.ParseHeader(p)
-		if h.Length > c.server.config.Limit || h.Size() > len(p) || protocol.CheckLength(h.Length) != nil {
+		if h.Length > c.limit || h.Size() > len(p) || protocol.CheckLength(h.Length) != nil {
 			break
 		}
 		if key, ok := singleKey(h, p[protocol.HeaderSize:h.Size()]); ok {
@@ -95,13 +95,17 @@ func singleKey(h protocol.Header, body []byte) (key []byte, ok bool) {
 	return nil, false
 }
 
-// refuseFrame has a frame over the limit read away.
+// refuseFrame has a frame over the connection's limit read away.
 func (c *conn) refuseFrame(h protocol.Header) {
 	c.inbox.header, c.inbox.skip, c.inbox.skipped = h, h.Size(), 0
-	c.inbox.refusal = &protocol.Error{
-		Status:  protocol.StatusTooLarge,
-		Message: fmt.Sprintf("a frame of length %d, the limit is %d", h.Length, c.server.config.Limit),
+	var err error
+	if h.Length <= c.server.config.Limit { // nobody has logged in
+		err = c.check(h)
 	}
+	if err == nil {
+		err = refusalf(protocol.StatusTooLarge, "a frame of length %d, the limit is %d", h.Length, c.limit)
+	}
+	c.inbox.refusal = failure(err)
 }
 
 // refused answers a refused frame, all of which has come.
@@ -182,18 +186,26 @@ func (c *conn) writeList(list net.Buffers) error {
 	return err
 }
 
-// request answers one request. The order of the checks is the protocol's.
-func (c *conn) request(w *workspace, h protocol.Header, body []byte) {
-	var err error
+// check returns why a request with this header is refused whatever its body is. The order is the protocol's.
+func (c *conn) check(h protocol.Header) error {
 	switch {
 	case h.Reserved != 0:
-		err = refusalf(protocol.StatusBadRequest, "the reserved bytes are 0x%04x, not 0", h.Reserved)
+		return refusalf(protocol.StatusBadRequest, "the reserved bytes are 0x%04x, not 0", h.Reserved)
 	case !h.Opcode.Known():
-		err = refusalf(protocol.StatusUnknownOpcode, "no %v in protocol version %d", h.Opcode, protocol.Version)
+		return refusalf(protocol.StatusUnknownOpcode, "no %v in protocol version %d", h.Opcode, protocol.Version)
 	case c.access < accessNeeded(h.Opcode):
-		err = c.denied(h.Opcode)
+		return c.denied(h.Opcode)
 	case !h.Opcode.AllowsFlags(h.Flags):
-		err = refusalf(protocol.StatusBadRequest, "%v with unknown flags 0x%02x", h.Opcode, h.Flags)
+		return refusalf(protocol.StatusBadRequest, "%v with unknown flags 0x%02x", h.Opcode, h.Flags)
+	}
+	return nil
+}
+
+// request answers one request.
+func (c *conn) request(w *workspace, h protocol.Header, body []byte) {
+	err := c.check(h)
+	switch {
+	case err != nil:
 	case len(body) > 4*keepItems:
 		var lists claim
 		if lists, err = c.server.claimItems(h.Opcode, body); err == nil {

@@ -27,8 +27,10 @@ type Server struct {
 	drain    context.CancelFunc
 	cut      atomic.Bool // draining has taken too long; set before the connections are closed
 
-	requestMemory atomic.Int64 // what all connections have claimed; see claim
-	complaints    complaints   // about clients
+	requestMemory atomic.Int64  // what all connections have claimed; see claim
+	complaints    complaints    // about clients
+	delayed       chan struct{} // as many as answers to failed logins are delayed
+	loginFailures atomic.Uint64
 
 	mu        sync.Mutex                 // guards what follows
 	listeners map[*net.Listener]struct{} // by a pointer, since a listener need not be comparable
@@ -48,14 +50,19 @@ func New(c Config) (*Server, error) {
 		return nil, err
 	}
 	ctx, drain := context.WithCancel(context.Background())
-	return &Server{
+	s := &Server{
 		config:    c,
+		delayed:   make(chan struct{}, maxDelayed),
 		started:   time.Now(),
 		context:   ctx,
 		drain:     drain,
 		listeners: make(map[*net.Listener]struct{}),
 		conns:     make(map[*conn]struct{}),
-	}, nil
+	}
+	if c.Accounts != nil {
+		c.Accounts.watch(s)
+	}
+	return s, nil
 }
 
 // Serve accepts connections on l and serves each until it ends. It returns ErrServerClosed after Shutdown, and closes l
@@ -202,6 +209,15 @@ func (s *Server) settle() {
 	}
 }
 
+// wakeAll has every connection that waits look at the server and its accounts.
+func (s *Server) wakeAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		c.wake()
+	}
+}
+
 // Draining reports whether Shutdown was called.
 func (s *Server) Draining() bool { return s.draining.Load() }
 
@@ -213,10 +229,11 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.draining.Store(true)
 	s.drain()
 	listeners := slices.Collect(maps.Keys(s.listeners))
-	for c := range s.conns {
-		c.wake()
-	}
 	s.mu.Unlock()
+	s.wakeAll()
+	if s.config.Accounts != nil {
+		s.config.Accounts.unwatch(s)
+	}
 	for _, l := range listeners {
 		(*l).Close()
 	}

@@ -37,6 +37,7 @@ func (s *Server) figures(st store.Stats) []protocol.Stat {
 		{Name: "connections_refused", Value: refused},
 		{Name: "bytes_in", Value: in},
 		{Name: "bytes_out", Value: out},
+		{Name: "login_failures", Value: s.loginFailures.Load()},
 		{Name: "uptime_seconds", Value: uint64(time.Since(s.started).Seconds())},
 		{Name: "goroutines", Value: uint64(runtime.NumGoroutine())},
 	}
