@@ -10,8 +10,8 @@ WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
-ARG VERSION=unknown
-RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$VERSION" -o /out/ ./cmd/... \
+ARG VERSION
+RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X kv/cmd/internal/version.linked=$VERSION" -o /out/ ./cmd/... \
 	&& mkdir /out/data
 
 FROM scratch

@@ -4,8 +4,13 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 
-VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-BUILD := go build -trimpath -ldflags '-X main.version=$(VERSION)'
+# What --version says. Empty, outside of version control: what the go command knows.
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+# Static: without cgo, names and users are looked up in Go.
+BUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-X kv/cmd/internal/version.linked=$(VERSION)'
+
+# Where the programs go.
+BIN ?= bin
 
 # The modules beside the project's own: they are checked too, but nobody who uses the project inherits them.
 NESTED := .ci/tools store/peers
@@ -20,7 +25,7 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
 build: ## the server bin/kvd and the client bin/kvc
-	@$(BUILD) -o bin/ ./cmd/...
+	@$(BUILD) -o $(BIN)/ ./cmd/...
 
 run: build ## an empty store on a free port, and the shell on it; it ends with the shell
 	@.ci/play

@@ -4,7 +4,6 @@ import (
 	"context"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -12,9 +11,9 @@ import (
 	"golang.org/x/term"
 )
 
-// Run runs kvc on this process's standard streams and returns the exit code. After Ctrl-C it does not return: once the
+// Run runs kvc, of this version, on this process's standard streams and returns the exit code. After Ctrl-C it does not return: once the
 // command has said what came of it, the process ends by the signal, as shells expect it.
-func Run(args []string) int {
+func Run(version string, args []string) int {
 	signal.Ignore(syscall.SIGPIPE) // a closed pipe is an error of the write, not a silent end
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
@@ -33,7 +32,7 @@ func Run(args []string) int {
 		signal.Reset(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP) // a second one ends it at once
 		stop()
 	}()
-	env := processEnv()
+	env := processEnv(version)
 	env.OnInterrupt = func(f func()) { interrupt.Store(&f) }
 	code := Main(ctx, env, args)
 	if ctx.Err() != nil {
@@ -43,13 +42,13 @@ func Run(args []string) int {
 	return code
 }
 
-func processEnv() Env {
+func processEnv(version string) Env {
 	return Env{
 		In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
 		InTerminal: isTerminal(os.Stdin), OutTerminal: isTerminal(os.Stdout), ErrTerminal: isTerminal(os.Stderr),
 		Getenv:  os.Getenv,
 		Size:    func() (int, int) { return terminalSize(os.Stdout) },
-		Version: buildVersion(),
+		Version: version,
 	}
 }
 
@@ -65,12 +64,4 @@ func terminalSize(f *os.File) (columns, rows int) {
 		rows = 24
 	}
 	return columns, rows
-}
-
-// buildVersion is the version that this program was built as.
-func buildVersion() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "(unknown version)"
 }

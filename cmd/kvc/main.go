@@ -4,7 +4,8 @@ package main
 import (
 	"os"
 
+	"kv/cmd/internal/version"
 	"kv/repl"
 )
 
-func main() { os.Exit(repl.Run(os.Args[1:])) }
+func main() { os.Exit(repl.Run(version.String(), os.Args[1:])) }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"kv/cmd/internal/version"
 	"kv/netserver"
 )
 
@@ -22,7 +23,7 @@ Every flag is also an environment variable: --max-memory is KVD_MAX_MEMORY. The 
 		Example: `  kvd
   kvd --data /var/lib/kv --sync always --max-memory 4GiB
   kvd --listen :7070 --tls-cert kv.crt --tls-key kv.key --auth-file users`,
-		Version:       version,
+		Version:       version.String(),
 		Args:          cobra.NoArgs,
 		SilenceUsage:  true,
 		SilenceErrors: true,

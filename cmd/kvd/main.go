@@ -9,9 +9,6 @@ import (
 	"syscall"
 )
 
-// version is set when a release is built.
-var version = "devel"
-
 func main() {
 	// Whoever reads stdout or stderr may go away; the server stays. Writes then fail, and are seen to.
 	signal.Ignore(syscall.SIGPIPE)

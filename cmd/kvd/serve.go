@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"kv/cmd/internal/version"
 	"kv/netserver"
 	"kv/netserver/ops"
 	"kv/protocol"
@@ -88,7 +89,7 @@ func serve(ctx context.Context, o options, messages *lineQueue, log *slog.Logger
 			return append(data.figures(), protocol.Stat{Name: "log_lines_dropped", Value: messages.dropped.Load()})
 		},
 		Logger: log,
-		Name:   "kvd " + version,
+		Name:   "kvd " + version.String(),
 	})
 	if err != nil {
 		return errors.Join(err, data.close())
@@ -100,7 +101,7 @@ func serve(ctx context.Context, o options, messages *lineQueue, log *slog.Logger
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()
 	log.Info("listening on "+l.Addr().String(),
-		"version", version, "data", data.name(), "sync", data.policy(), "max_memory", o.maxMemory.String(),
+		"version", version.String(), "data", data.name(), "sync", data.policy(), "max_memory", o.maxMemory.String(),
 		"max_frame", o.maxFrame.String(), "max_connections", o.maxConnections, "history", o.history,
 		"tls", sec.tls != nil, "users", sec.accounts != nil)
 
