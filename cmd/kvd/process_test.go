@@ -3,9 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
-	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"io"
 	"net"
@@ -20,8 +18,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"kv/netserver"
-	"kv/netserver/nettest"
 	"kv/protocol"
 	"kv/protocol/client"
 )
@@ -199,63 +195,6 @@ func stat(t *testing.T, c *client.Client, name string) uint64 {
 	}
 	require.Fail(t, "no such figure", name)
 	return 0
-}
-
-// TestUsers: --auth-file, and a new one on SIGHUP.
-func TestUsers(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "users")
-	write := func(user, role, secret string) {
-		line, err := netserver.AccountLine(user, role, []byte(secret))
-		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(file, []byte(line+"\n"), 0o600))
-	}
-	write("anna", "rw", "one")
-	p := start(t, "--auth-file", file)
-	_, err := p.dial(client.Options{})
-	require.ErrorIs(t, err, protocol.ErrUnauthenticated)
-	p.mustDial(client.Options{User: "anna", Secret: "one"})
-
-	write("bob", "ro", "two")
-	require.NoError(t, p.cmd.Process.Signal(syscall.SIGHUP))
-	p.await("SIGHUP: users and certificate were read again")
-	_, err = p.dial(client.Options{User: "anna", Secret: "one"})
-	require.ErrorIs(t, err, protocol.ErrUnauthenticated)
-	bob := p.mustDial(client.Options{User: "bob", Secret: "two"})
-	_, err = bob.Set(t.Context(), protocol.Set{Key: []byte("a")})
-	require.ErrorIs(t, err, protocol.ErrForbidden)
-
-	require.NoError(t, os.WriteFile(file, []byte("nonsense\n"), 0o600))
-	require.NoError(t, p.cmd.Process.Signal(syscall.SIGHUP))
-	p.await("SIGHUP: what was in force stays")
-	p.mustDial(client.Options{User: "bob", Secret: "two"})
-	p.stop(syscall.SIGTERM)
-}
-
-// TestTLS: with a certificate, TLS is spoken; with --tls-client-ca, only to those who have one too.
-func TestTLS(t *testing.T) {
-	server, trusting := nettest.Certificate(t)
-	dir := t.TempDir()
-	cert, key := filepath.Join(dir, "crt"), filepath.Join(dir, "key")
-	pair := server.Certificates[0]
-	private, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
-	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]}), 0o600))
-	require.NoError(t, os.WriteFile(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600))
-
-	p := start(t, "--tls-cert", cert, "--tls-key", key)
-	p.mustDial(client.Options{TLS: trusting})
-	_, err = p.dial(client.Options{})
-	require.Error(t, err)
-	p.await("TLS handshake failed")
-	p.stop(syscall.SIGTERM)
-
-	p = start(t, "--tls-cert", cert, "--tls-key", key, "--tls-client-ca", cert)
-	_, err = p.dial(client.Options{TLS: trusting})
-	require.Error(t, err)
-	known := trusting.Clone()
-	known.Certificates = server.Certificates
-	p.mustDial(client.Options{TLS: known})
-	p.stop(syscall.SIGTERM)
 }
 
 // TestPortInUse: who can't listen says so and ends.

@@ -37,6 +37,10 @@ func serve(ctx context.Context, o options, messages *lineQueue, log *slog.Logger
 		return failed(exitListen, fmt.Errorf("--listen: %w", err))
 	}
 	defer l.Close()
+	if sec.secretsInTheClear(l.Addr()) {
+		log.Warn("secrets cross the network in the clear: give --tls-cert and --tls-key, or listen on loopback", "listen", l.Addr().String())
+	}
+	defer reloadOnHangup(sec, log)()
 	web, err := listenHTTP(o)
 	if err != nil {
 		return err
@@ -95,9 +99,6 @@ func serve(ctx context.Context, o options, messages *lineQueue, log *slog.Logger
 		return errors.Join(err, data.close())
 	}
 	srv.Store(s)
-	stopReloading := reloadOnHangup(sec, log)
-	defer stopReloading()
-
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()
 	log.Info("listening on "+l.Addr().String(),
@@ -136,7 +137,7 @@ func listenHTTP(o options) (net.Listener, error) {
 	return l, nil
 }
 
-// reloadOnHangup reads users and certificate again on SIGHUP.
+// reloadOnHangup reads users, certificate and authority again on SIGHUP, until stop is called.
 func reloadOnHangup(sec *security, log *slog.Logger) (stop func()) {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
@@ -151,7 +152,7 @@ func reloadOnHangup(sec *security, log *slog.Logger) (stop func()) {
 			if err := sec.load(); err != nil {
 				log.Error("SIGHUP: what was in force stays", "error", err)
 			} else {
-				log.Info("SIGHUP: users and certificate were read again")
+				log.Info("SIGHUP: users and certificates were read again")
 			}
 		}
 	}()
