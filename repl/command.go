@@ -74,10 +74,10 @@ type group struct {
 	commands []*command
 }
 
-// findCommand returns the command with this name; nil: there is none.
+// findCommand returns the command with this name, in whatever case; nil: there is none.
 func findCommand(name string) *command {
 	for _, c := range commands() {
-		if c.name == name {
+		if strings.EqualFold(c.name, name) {
 			return c
 		}
 	}
@@ -91,6 +91,9 @@ func (c *command) usable(m mode) bool {
 	}
 	return c.where == everywhere || c.where == shellOnly
 }
+
+// operation reports whether the command reads or writes keys in a transaction.
+func (c *command) operation() bool { return c.inTxn && c.keys != noKeys }
 
 // usage is the command as it is typed.
 func (c *command) usage() string {

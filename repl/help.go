@@ -23,7 +23,7 @@ func topics() []topic {
     4   the server refused; its message is on stderr
     5   no connection, a broken one, a timeout, or stdout can't be written
 
-Errors go to stderr, never to stdout. A write whose answer was lost is reported as *unknown*: it may have been applied or not. It is never sent again by itself; read what is stored before you do.
+Errors go to stderr, never to stdout. A write whose answer was lost is reported as *unknown*: it may have been applied or not. It is never sent again by itself; read what is stored before you do. A standard stream that is closed can't be read or written; to throw output away, send it to /dev/null. A reader that goes away, as head does, is exit code 5 too, without a message.
 
 After Ctrl-C kvc says what came of the command and ends by the signal, so that a script around it ends too.`},
 		{"escaping", "How bytes are written", `

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"kv/protocol"
+	"kv/repl/files"
 	"kv/repl/load"
 	"kv/repl/text"
 )
@@ -59,14 +60,15 @@ func (c *call) importRecords(keepGoing bool, end byte) error {
 			return err
 		}
 	} else {
-		file, err := os.Open(string(c.key(0)))
-		if err != nil {
-			return fileError{err}
-		}
-		defer file.Close()
-		if info, err := file.Stat(); err == nil && info.Mode().IsRegular() {
+		name := string(c.key(0))
+		if info, err := os.Stat(name); err == nil && info.Mode().IsRegular() {
 			total = info.Size()
 		}
+		file, err := files.Open(c.ctx, name)
+		if err != nil {
+			return err
+		}
+		defer file.Close()
 		in = file
 	}
 	kv, err := c.client()
@@ -76,7 +78,7 @@ func (c *call) importRecords(keepGoing bool, end byte) error {
 	bar := c.newProgress(total)
 	var first error
 	start := time.Now()
-	r, err := load.Import(c.ctx, kv, in, load.ImportOptions{
+	r, err := load.Import(c.ctx, kv, input{in}, load.ImportOptions{
 		JSON: c.opts.json, End: end, KeepGoing: keepGoing,
 		Wrong: func(err error) {
 			bar.clear()

@@ -2,6 +2,7 @@ package repl
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/signal"
 	"sync/atomic"
@@ -9,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/term"
+
+	"kv/repl/files"
 )
 
 // Run runs kvc, of this version, on this process's standard streams and returns the exit code. After Ctrl-C it does not return: once the
@@ -43,14 +46,27 @@ func Run(version string, args []string) int {
 }
 
 func processEnv(version string) Env {
-	return Env{
+	env := Env{
 		In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
 		InTerminal: isTerminal(os.Stdin), OutTerminal: isTerminal(os.Stdout), ErrTerminal: isTerminal(os.Stderr),
 		Getenv:  os.Getenv,
 		Size:    func() (int, int) { return terminalSize(os.Stdout) },
 		Version: version,
 	}
+	if files.Closed(os.Stdin) {
+		env.In = closed{errors.New("stdin is closed")}
+	}
+	if files.Closed(os.Stdout) {
+		env.Out = closed{errors.New("it is closed")}
+	}
+	return env
 }
+
+// closed stands for a standard stream that nobody gave us.
+type closed struct{ err error }
+
+func (c closed) Read([]byte) (int, error)  { return 0, c.err }
+func (c closed) Write([]byte) (int, error) { return 0, c.err }
 
 func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 	"time"
 
 	"kv/repl/words"
@@ -21,6 +22,7 @@ func (s *session) runScript(ctx context.Context, keepGoing bool) error {
 	var first error
 	skipping := false // the rest of a transaction that failed: its commands must not run by themselves
 	for {
+		unreadable := false
 		l, err := in.next()
 		if err == io.EOF {
 			break
@@ -41,6 +43,7 @@ func (s *session) runScript(ctx context.Context, keepGoing bool) error {
 			}
 		} else {
 			skipping = s.txn != nil
+			unreadable = errors.As(err, new(fileError))
 		}
 		if err == nil {
 			continue
@@ -49,7 +52,7 @@ func (s *session) runScript(ctx context.Context, keepGoing bool) error {
 		if first == nil {
 			first = err
 		}
-		if !keepGoing || ctx.Err() != nil || s.stdout.err != nil {
+		if !keepGoing || unreadable || ctx.Err() != nil || s.stdout.err != nil {
 			return first
 		}
 		s.complain(err)
@@ -67,7 +70,10 @@ func (s *session) runScript(ctx context.Context, keepGoing bool) error {
 }
 
 // ends reports whether the command ends a transaction.
-func ends(ws []words.Word) bool { return ws[0].Text == "commit" || ws[0].Text == "abort" }
+func ends(ws []words.Word) bool {
+	name := strings.ToLower(ws[0].Text)
+	return name == "commit" || name == "abort"
+}
 
 // reported is an error that was printed already.
 type reported struct{ error }

@@ -148,6 +148,9 @@ func (c *call) backup() error {
 		}
 		n, err := kv.Backup(c.ctx, c.out)
 		if err == nil {
+			err = c.flush()
+		}
+		if err == nil {
 			c.notef("%s backed up", size(int(n)))
 		}
 		return err

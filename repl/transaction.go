@@ -238,8 +238,8 @@ func (c *call) txnFromStdin() error {
 		if err != nil {
 			return err
 		}
-		if name := line.words[0].Text; name == "begin" || name == "commit" || name == "abort" {
-			return lineError{line.number, usagef("%s is not for txn: stdin is one transaction, applied at its end", name)}
+		if cmd := findCommand(line.words[0].Text); cmd != nil && !cmd.operation() {
+			return lineError{line.number, usagef("%s is not for txn: stdin is one transaction of get, mget, set, mset and del, applied at its end", cmd.name)}
 		}
 		if err := inner.run(c.ctx, line.words); err != nil {
 			return lineError{line.number, err}

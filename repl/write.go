@@ -3,10 +3,10 @@ package repl
 import (
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"kv/protocol"
+	"kv/repl/files"
 	"kv/repl/load"
 	"kv/repl/text"
 )
@@ -145,9 +145,9 @@ func (c *call) setValue(o setOptions) ([]byte, error) {
 	case n == 2 && o.hasFile:
 		return nil, usagef("set has a value and --file: one of them is enough")
 	case n == 1:
-		file, err := os.Open(o.file)
+		file, err := files.Open(c.ctx, o.file)
 		if err != nil {
-			return nil, fileError{err}
+			return nil, err
 		}
 		defer file.Close()
 		return readValue(file)

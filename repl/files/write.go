@@ -1,5 +1,5 @@
-// Package files writes the files that a user names, without harm to what is there under these names, and tells which of a
-// program's standard streams were closed when it began.
+// Package files reads and writes the files that a user names, without harm to what is there under these names, and tells
+// which of a program's standard streams were closed when it began.
 package files
 
 import (
@@ -33,7 +33,7 @@ func Write(ctx context.Context, name string, perm fs.FileMode, write func(io.Wri
 	if t.regular() {
 		return t.replace(perm, write)
 	}
-	out, err := t.open(ctx)
+	out, err := t.open(ctx, os.O_WRONLY)
 	if err != nil {
 		return err
 	}
@@ -50,6 +50,16 @@ func Write(ctx context.Context, name string, perm fs.FileMode, write func(io.Wri
 		err = ctx.Err()
 	}
 	return err
+}
+
+// Open opens a file to be read, as os.Open does. One that is open already (/dev/stdin, /dev/fd/N) is read from where it
+// stands, and a FIFO is waited for until it has a writer. The error is a *[NameError], or ctx's.
+func Open(ctx context.Context, name string) (io.ReadCloser, error) {
+	t, err := resolve(name)
+	if err != nil {
+		return nil, &NameError{err}
+	}
+	return t.open(ctx, os.O_RDONLY)
 }
 
 // NameError is the error of a file that can't be made or opened.
@@ -84,7 +94,7 @@ func resolve(name string) (target, error) {
 		case err != nil:
 			return target{}, err
 		case info.IsDir():
-			return target{}, &fs.PathError{Op: "write", Path: name, Err: syscall.EISDIR}
+			return target{}, &fs.PathError{Op: "open", Path: name, Err: syscall.EISDIR}
 		case info.Mode()&fs.ModeSymlink == 0:
 			return target{name: name, info: info, descriptor: -1}, nil
 		}
@@ -97,7 +107,7 @@ func resolve(name string) (target, error) {
 		}
 		name = to
 	}
-	return target{}, &fs.PathError{Op: "write", Path: name, Err: syscall.ELOOP}
+	return target{}, &fs.PathError{Op: "open", Path: name, Err: syscall.ELOOP}
 }
 
 // isDescriptors reports whether the entries of a folder are the open files of this process.
@@ -111,16 +121,19 @@ func (t target) regular() bool {
 	return t.descriptor < 0 && (t.info == nil || t.info.Mode().IsRegular())
 }
 
-// open opens what is no regular file, to be written to.
-func (t target) open(ctx context.Context) (io.WriteCloser, error) {
+// open opens the file to be read or written; what is open already is as it is.
+func (t target) open(ctx context.Context, flag int) (io.ReadWriteCloser, error) {
 	if t.descriptor >= 0 {
+		if t.descriptor < len(standard) && Closed(standard[t.descriptor]) {
+			return nil, &NameError{&fs.PathError{Op: "open", Path: t.name, Err: syscall.EBADF}}
+		}
 		fd, err := syscall.Dup(t.descriptor)
 		if err != nil {
-			return nil, &NameError{&fs.PathError{Op: "write", Path: t.name, Err: err}}
+			return nil, &NameError{&fs.PathError{Op: "open", Path: t.name, Err: err}}
 		}
 		return os.NewFile(uintptr(fd), t.name), nil
 	}
-	if t.info.Mode()&fs.ModeSocket != 0 {
+	if t.info != nil && t.info.Mode()&fs.ModeSocket != 0 {
 		conn, err := (&net.Dialer{}).DialContext(ctx, "unix", t.name)
 		if err != nil {
 			return nil, &NameError{err}
@@ -132,8 +145,8 @@ func (t target) open(ctx context.Context) (io.WriteCloser, error) {
 		err error
 	}
 	ready := make(chan opened)
-	go func() { // a FIFO without a reader keeps this
-		f, err := os.OpenFile(t.name, os.O_WRONLY, 0)
+	go func() { // a FIFO that nobody has at its other end keeps this
+		f, err := os.OpenFile(t.name, flag, 0)
 		select {
 		case ready <- opened{f, err}:
 		case <-ctx.Done():

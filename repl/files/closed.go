@@ -1,0 +1,49 @@
+package files
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// standard are the streams that a program begins with.
+var standard = []*os.File{os.Stdin, os.Stdout, os.Stderr}
+
+// Closed reports whether f, one of the standard streams, was closed when the program began.
+//
+// Nobody can tell for sure: before any code of ours runs, Go opens /dev/null for reading and writing in the place of a
+// stream that is closed. So a stream counts as closed that is such a /dev/null and shares it with no other. A redirection
+// by a shell, or a service manager, opens it in one direction; daemon(3) opens it for all three at once.
+func Closed(f *os.File) bool {
+	info, err := f.Stat()
+	if err != nil {
+		return true
+	}
+	null, err := os.Stat(os.DevNull)
+	if err != nil || !os.SameFile(info, null) {
+		return false
+	}
+	flags, err := unix.FcntlInt(f.Fd(), unix.F_GETFL, 0)
+	if err != nil || flags&unix.O_ACCMODE != unix.O_RDWR {
+		return false
+	}
+	for _, other := range standard {
+		if other.Fd() != f.Fd() && shares(f, other) {
+			return false
+		}
+	}
+	return true
+}
+
+// shares reports whether two descriptors are of one opening of a file: a flag that is set by one is seen by the other. f is
+// /dev/null, for which that flag means nothing.
+func shares(f, other *os.File) bool {
+	flags := func(f *os.File) int {
+		n, _ := unix.FcntlInt(f.Fd(), unix.F_GETFL, 0)
+		return n
+	}
+	own, others := flags(f), flags(other)
+	unix.FcntlInt(f.Fd(), unix.F_SETFL, own^unix.O_APPEND)
+	defer unix.FcntlInt(f.Fd(), unix.F_SETFL, own)
+	return flags(other) != others
+}
