@@ -5,7 +5,8 @@
 //	/readyz        200 while the server takes reads and writes; else 503 and why: while it loads its data, how far it is
 //	/debug/pprof/  profiles, for go tool pprof
 //
-// Nothing here asks who is there: listen on loopback, or behind something that does.
+// Nothing here asks who is there: listen on loopback, or behind something that does. But a web page of somebody else's gets
+// nothing, so that a browser beside the server does not open it to the world.
 package ops
 
 import (
@@ -50,7 +51,7 @@ func Handler(server func() *netserver.Server, ready func() error) http.Handler {
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	return mux
+	return ownPages(mux)
 }
 
 // figures are the server's, as Prometheus collects them.
