@@ -64,7 +64,7 @@ func (c *conn) set(w *workspace, h protocol.Header, body []byte) error {
 	if err != nil {
 		return err
 	}
-	version, err := c.session.Set(q.Key, q.Value, store.SetOptions{Conditional: q.Conditional, IfVersion: q.IfVersion, TTL: q.TTL})
+	version, err := c.session.Set(q.Key, q.Value, store.SetOptions{Conditional: q.Conditional, IfVersion: q.IfVersion, TTL: q.TTL, ExpireAt: q.ExpireAt})
 	if err != nil {
 		return err
 	}
@@ -134,7 +134,7 @@ func (c *conn) txn(w *workspace, h protocol.Header, body []byte) error {
 		if o.Kind != protocol.TxnGet && c.access < accessWrite {
 			return c.denied(h.Opcode)
 		}
-		ops[i] = store.Op{Kind: store.OpKind(o.Kind), Key: o.Key, Value: o.Value, TTL: o.TTL}
+		ops[i] = store.Op{Kind: opKinds[o.Kind], Key: o.Key, Value: o.Value, TTL: o.TTL, ExpireAt: o.ExpireAt}
 	}
 	var size int // of the answer's body
 	results, version, err := c.session.TxnIf(nil, conds, ops, func(results []store.Result) error {
@@ -156,7 +156,7 @@ func (c *conn) txn(w *workspace, h protocol.Header, body []byte) error {
 	w.out.buf = binary.BigEndian.AppendUint64(w.out.buf, version)
 	w.out.buf = binary.BigEndian.AppendUint32(w.out.buf, uint32(len(ops)))
 	for i, o := range ops {
-		w.out.buf = append(w.out.buf, byte(o.Kind))
+		w.out.buf = append(w.out.buf, byte(q.Ops[i].Kind))
 		switch o.Kind {
 		case store.OpGet:
 			c.appendValue(w, results[i].Entry, q.WithMeta)
@@ -169,6 +169,11 @@ func (c *conn) txn(w *workspace, h protocol.Header, body []byte) error {
 		}
 	}
 	return nil
+}
+
+// opKinds are the kinds of operation as the store knows them.
+var opKinds = [...]store.OpKind{
+	protocol.TxnGet: store.OpGet, protocol.TxnSet: store.OpSet, protocol.TxnDel: store.OpDel, protocol.TxnSetAt: store.OpSet,
 }
 
 func resultSize(kind store.OpKind, r store.Result, withMeta bool) int {

@@ -174,7 +174,7 @@ func TestMalformedResponses(t *testing.T) {
 			"no meta": "000000010000000161", "meta cut": "00000001" + "00000000" + "0000000000000001" + "000000000000",
 		}},
 		"TXN": {func(b []byte) error { _, err := protocol.ParseTxnResponse(false, b); return err }, table{
-			"empty": "", "no count": "0000000000000001", "unknown kind": "0000000000000001" + "00000001" + "04",
+			"empty": "", "no count": "0000000000000001", "unknown kind": "0000000000000001" + "00000001" + "05",
 			"kind 0": "0000000000000001" + "00000001" + "00", "existed 2": "0000000000000001" + "00000001" + "0302",
 			"del cut": "0000000000000001" + "00000001" + "03", "left over": "0000000000000001" + "00000001" + "0202",
 		}},

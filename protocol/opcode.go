@@ -34,6 +34,7 @@ const (
 
 	FlagIfVersion uint8 = 0x01 // SET: only if the key's version is this one; 0 = only if absent
 	FlagTTL       uint8 = 0x02 // SET: expire after so many milliseconds
+	FlagExpireAt  uint8 = 0x04 // SET: expire at this time
 
 	FlagWithValues uint8 = 0x02 // SCAN: values too, not keys alone
 )
@@ -43,7 +44,7 @@ var opcodes = [...]struct {
 	flags uint8 // the flags that a request may carry
 }{
 	OpGet:      {"GET", FlagWithMeta | FlagAtVersion},
-	OpSet:      {"SET", FlagIfVersion | FlagTTL},
+	OpSet:      {"SET", FlagIfVersion | FlagTTL | FlagExpireAt},
 	OpDel:      {"DEL", 0},
 	OpMGet:     {"MGET", FlagWithMeta},
 	OpMSet:     {"MSET", 0},

@@ -49,6 +49,7 @@ type Set struct {
 	Conditional bool   // apply only if the key's version is IfVersion
 	IfVersion   uint64 // 0: only if the key is absent
 	TTL         uint64 // milliseconds until the key expires; 0: never
+	ExpireAt    uint64 // when the key expires, in Unix milliseconds; 0: never. It excludes TTL
 }
 
 // AppendTo appends the whole frame of r.
@@ -63,12 +64,19 @@ func (r Set) AppendTo(dst []byte, id uint32) []byte {
 		flags |= FlagTTL
 		n += 8
 	}
+	if r.ExpireAt != 0 {
+		flags |= FlagExpireAt
+		n += 8
+	}
 	dst = AppendHeader(dst, OpSet, flags, id, n)
 	if r.Conditional {
 		dst = binary.BigEndian.AppendUint64(dst, r.IfVersion)
 	}
 	if r.TTL != 0 {
 		dst = binary.BigEndian.AppendUint64(dst, r.TTL)
+	}
+	if r.ExpireAt != 0 {
+		dst = binary.BigEndian.AppendUint64(dst, r.ExpireAt)
 	}
 	dst = appendBytes(dst, r.Key)
 	return append(dst, r.Value...)
@@ -85,6 +93,14 @@ func ParseSet(flags uint8, body []byte) (Set, error) {
 	if flags&FlagTTL != 0 {
 		if q.TTL = r.u64(); q.TTL == 0 && !r.bad {
 			return q, badf("SET with a TTL of 0: it must be above 0 milliseconds")
+		}
+	}
+	if flags&FlagExpireAt != 0 {
+		if q.ExpireAt = r.u64(); q.ExpireAt == 0 && !r.bad {
+			return q, badf("SET with an expiry of 0: it is a time in Unix milliseconds, above 0")
+		}
+		if q.TTL != 0 {
+			return q, badf("SET with a TTL and an expiry: they exclude each other")
 		}
 	}
 	q.Key = r.bytes(uint64(r.u32()))
@@ -165,17 +181,19 @@ type TxnKind uint8
 
 // The kinds of operation in a transaction. The numbers are frozen.
 const (
-	TxnGet TxnKind = 1
-	TxnSet TxnKind = 2
-	TxnDel TxnKind = 3
+	TxnGet   TxnKind = 1
+	TxnSet   TxnKind = 2
+	TxnDel   TxnKind = 3
+	TxnSetAt TxnKind = 4 // TxnSet, but with the time at which the key expires
 )
 
 // TxnOp is one operation of a transaction.
 type TxnOp struct {
-	Kind  TxnKind
-	Key   []byte
-	TTL   uint64 // TxnSet: milliseconds until the key expires; 0: never
-	Value []byte // TxnSet
+	Kind     TxnKind
+	Key      []byte
+	TTL      uint64 // TxnSet: milliseconds until the key expires; 0: never
+	ExpireAt uint64 // TxnSetAt: when the key expires, in Unix milliseconds, above 0
+	Value    []byte // TxnSet, TxnSetAt
 }
 
 // Txn checks every condition and, if all hold, runs the operations in order at one instant. A TxnGet sees what the
@@ -198,7 +216,7 @@ func (r Txn) AppendTo(dst []byte, id uint32) []byte {
 	}
 	for _, o := range r.Ops {
 		n += 5 + len(o.Key)
-		if o.Kind == TxnSet {
+		if o.Kind == TxnSet || o.Kind == TxnSetAt {
 			n += 12 + len(o.Value)
 		}
 	}
@@ -212,8 +230,12 @@ func (r Txn) AppendTo(dst []byte, id uint32) []byte {
 	for _, o := range r.Ops {
 		dst = append(dst, byte(o.Kind))
 		dst = appendBytes(dst, o.Key)
-		if o.Kind == TxnSet {
+		switch o.Kind {
+		case TxnSet:
 			dst = binary.BigEndian.AppendUint64(dst, o.TTL)
+			dst = appendBytes(dst, o.Value)
+		case TxnSetAt:
+			dst = binary.BigEndian.AppendUint64(dst, o.ExpireAt)
 			dst = appendBytes(dst, o.Value)
 		}
 	}
@@ -234,9 +256,14 @@ func ParseTxn(flags uint8, body []byte) (Txn, error) {
 		case TxnSet:
 			o.TTL = r.u64()
 			o.Value = r.bytes(uint64(r.u32()))
+		case TxnSetAt:
+			if o.ExpireAt = r.u64(); o.ExpireAt == 0 && !r.bad {
+				return q, badf("TXN: operation %d has an expiry of 0: it is a time in Unix milliseconds, above 0", len(q.Ops))
+			}
+			o.Value = r.bytes(uint64(r.u32()))
 		default:
 			if !r.bad {
-				return q, badf("TXN: operation %d is of kind %d, not 1 (get), 2 (set) or 3 (del)", len(q.Ops), o.Kind)
+				return q, badf("TXN: operation %d is of kind %d, not 1 (get), 2 (set), 3 (del) or 4 (set, with an expiry)", len(q.Ops), o.Kind)
 			}
 		}
 		q.Ops = append(q.Ops, o)

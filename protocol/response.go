@@ -121,7 +121,7 @@ func ParseTxnResponse(withMeta bool, body []byte) (TxnResponse, error) {
 		switch t.Kind {
 		case TxnGet:
 			t.Value = r.value(withMeta)
-		case TxnSet:
+		case TxnSet, TxnSetAt:
 		case TxnDel:
 			existed := r.u8()
 			t.Existed = existed == 1

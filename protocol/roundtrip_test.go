@@ -73,6 +73,9 @@ func TestRequestsRoundTrip(t *testing.T) {
 		if q.Conditional = draw(t, rapid.Bool(), "conditional"); q.Conditional {
 			q.IfVersion = draw(t, anyU64, "version")
 		}
+		if q.TTL == 0 {
+			q.ExpireAt = draw(t, anyU64, "expire at")
+		}
 		flags, body := sent(t, q.AppendTo(nil, id), protocol.OpSet, id)
 		got, err := protocol.ParseSet(flags, body)
 		require.NoError(t, err)
@@ -101,9 +104,12 @@ func TestRequestsRoundTrip(t *testing.T) {
 			return protocol.Condition{Version: draw(t, anyU64, "version"), Key: draw(t, anyBytes, "key")}
 		})
 		q.Ops = list(t, "operations", func() protocol.TxnOp {
-			o := protocol.TxnOp{Kind: protocol.TxnKind(draw(t, rapid.IntRange(1, 3), "kind")), Key: draw(t, anyBytes, "key")}
-			if o.Kind == protocol.TxnSet {
+			o := protocol.TxnOp{Kind: protocol.TxnKind(draw(t, rapid.IntRange(1, 4), "kind")), Key: draw(t, anyBytes, "key")}
+			switch o.Kind {
+			case protocol.TxnSet:
 				o.TTL, o.Value = draw(t, anyU64, "ttl"), draw(t, anyBytes, "value")
+			case protocol.TxnSetAt:
+				o.ExpireAt, o.Value = draw(t, nonZero, "expire at"), draw(t, anyBytes, "value")
 			}
 			return o
 		})
@@ -198,7 +204,7 @@ func TestResponsesRoundTrip(t *testing.T) {
 		withMeta := draw(t, rapid.Bool(), "with meta")
 		p := protocol.TxnResponse{Version: draw(t, anyU64, "version")}
 		p.Results = list(t, "results", func() protocol.TxnResult {
-			r := protocol.TxnResult{Kind: protocol.TxnKind(draw(t, rapid.IntRange(1, 3), "kind"))}
+			r := protocol.TxnResult{Kind: protocol.TxnKind(draw(t, rapid.IntRange(1, 4), "kind"))}
 			switch r.Kind {
 			case protocol.TxnGet:
 				r.Value = drawValue(t, withMeta)

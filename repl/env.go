@@ -3,6 +3,7 @@ package repl
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -185,6 +186,30 @@ func parseTTL(s string) (uint64, error) {
 		return 0, fmt.Errorf("whole milliseconds, at least 1ms")
 	}
 	return uint64(d.Milliseconds()), nil
+}
+
+// parseTime reads a time as RFC 3339 writes it, or in Unix milliseconds, and returns the latter.
+func parseTime(s string) (uint64, error) {
+	const wants = "a time such as 2030-01-31T12:00:00Z, or in Unix milliseconds"
+	if ms, err := strconv.ParseUint(s, 10, 64); err == nil {
+		switch {
+		case ms == 0:
+			return 0, fmt.Errorf("%s, above 0", wants)
+		case len(s) == 10: // until 1970-04-26 if taken by the word; seconds of 2001 and later look like this
+			return 0, fmt.Errorf("%s: this looks like seconds, so write %s000, or the time as text", wants, s)
+		}
+		return ms, nil
+	}
+	at, err := time.Parse(time.RFC3339Nano, s)
+	switch {
+	case err != nil:
+		return 0, errors.New(wants)
+	case at.Nanosecond()%int(time.Millisecond) != 0:
+		return 0, errors.New("whole milliseconds")
+	case at.UnixMilli() <= 0:
+		return 0, errors.New("a time after 1970-01-01T00:00:00Z")
+	}
+	return uint64(at.UnixMilli()), nil
 }
 
 func parseVersion(s string) (uint64, error) {

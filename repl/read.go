@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"time"
 
@@ -254,7 +255,7 @@ func (c *call) meta() error {
 	case v.Expiry == 0:
 		fmt.Fprintln(c.out, "expiry none")
 	case c.quoting():
-		left := time.Until(time.UnixMilli(int64(v.Expiry))).Round(time.Millisecond)
+		left := time.Until(time.UnixMilli(int64(min(v.Expiry, math.MaxInt64)))).Round(time.Millisecond)
 		fmt.Fprintf(c.out, "expiry %d (in %v)\n", v.Expiry, max(0, left))
 	default:
 		fmt.Fprintf(c.out, "expiry %d\n", v.Expiry)

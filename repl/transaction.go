@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"kv/protocol"
 )
@@ -136,8 +137,11 @@ func (t *transaction) own(key []byte) (v protocol.Value, wrote bool) {
 		return v, false
 	}
 	op := t.ops[i]
-	return protocol.Value{Found: op.Kind == protocol.TxnSet, Data: op.Value}, true
+	return protocol.Value{Found: op.Kind != protocol.TxnDel && !past(op.ExpireAt), Data: op.Value}, true
 }
+
+// past reports whether an expiry, 0 for none, has passed by this machine's clock: the server's decides at the commit.
+func past(expiry uint64) bool { return expiry != 0 && expiry <= uint64(time.Now().UnixMilli()) }
 
 // get reads a key through the transaction.
 func (t *transaction) get(c *call, key []byte) (protocol.Value, error) {
@@ -199,7 +203,11 @@ func (t *transaction) set(q protocol.Set) error {
 		}
 	}
 	t.last[string(q.Key)] = len(t.ops)
-	t.ops = append(t.ops, protocol.TxnOp{Kind: protocol.TxnSet, Key: q.Key, Value: q.Value, TTL: q.TTL})
+	op := protocol.TxnOp{Kind: protocol.TxnSet, Key: q.Key, Value: q.Value, TTL: q.TTL}
+	if q.ExpireAt != 0 {
+		op.Kind, op.ExpireAt = protocol.TxnSetAt, q.ExpireAt
+	}
+	t.ops = append(t.ops, op)
 	return nil
 }
 

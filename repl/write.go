@@ -3,7 +3,6 @@ package repl
 import (
 	"fmt"
 	"io"
-	"time"
 
 	"kv/protocol"
 	"kv/repl/files"
@@ -16,18 +15,20 @@ func writeCommands() []*command {
 		{
 			name: "set", args: "KEY VALUE | KEY - | KEY --file F", min: 1, max: 2, keys: firstKey, inTxn: true,
 			short: "Give a key a value.",
-			long: "`-` reads the value from stdin. A time to live that the key had is cleared unless `--ttl` gives it a new one. " +
+			long: "`-` reads the value from stdin. An expiry that the key had is cleared unless `--ttl` or `--expire-at` gives it a new one. A time that has passed, by the server's clock, leaves the key absent. " +
 				"With a condition that does not hold nothing is changed, and the exit code is 3.",
 			examples: []example{
 				{"set greeting 'hello, world'", "any value"},
 				{"set logo - < logo.png", "any bytes, from stdin"},
 				{"set lock:db host-7 --if-absent --ttl 30s", "a lock: exit code 3 where somebody has it"},
+				{"set offer 10% --expire-at 2030-01-31T12:00:00Z", "until then"},
 				{"set counter 8 --if-version $version", "only if nobody changed it meanwhile"},
 				{"set -- -5 -7", "after --, nothing is an option"},
 			},
 			build: func(f flags) func(*call) error {
 				var o setOptions
 				flagVar(f, &o.ttl, "ttl", "", "DURATION", "the key expires after this time", parseTTL)
+				flagVar(f, &o.expireAt, "expire-at", "", "TIME", "the key expires at this time: 2030-01-31T12:00:00Z (RFC 3339), or Unix milliseconds, as meta prints them", parseTime)
 				flagVar(f, &o.ifVersion, "if-version", "", "V", "only if the key has this version (see meta); 0: only if it is absent", parseVersion)
 				f.bool(&o.ifAbsent, "if-absent", "", "only if the key is absent")
 				flagVar(f, &o.file, "file", "", "F", "the value is what this file holds", parseString)
@@ -36,6 +37,9 @@ func writeCommands() []*command {
 					o.hasFile, o.conditional = f.Changed("file"), f.Changed("if-version") || o.ifAbsent
 					if f.Changed("if-version") && o.ifAbsent {
 						return usagef("--if-version and --if-absent exclude each other")
+					}
+					if o.ttl != 0 && o.expireAt != 0 {
+						return usagef("--ttl and --expire-at exclude each other")
 					}
 					return c.set(o)
 				}
@@ -84,7 +88,8 @@ func writeCommands() []*command {
 
 // setOptions are the options of set.
 type setOptions struct {
-	ttl, ifVersion         uint64
+	ttl, expireAt          uint64
+	ifVersion              uint64
 	ifAbsent, printVersion bool
 	file                   string
 	hasFile, conditional   bool // whether --file, or a condition, was given
@@ -110,7 +115,7 @@ func (c *call) wrote(version uint64, print bool) {
 }
 
 func (c *call) set(o setOptions) error {
-	q := protocol.Set{Key: c.key(0), TTL: o.ttl, Conditional: o.conditional, IfVersion: o.ifVersion}
+	q := protocol.Set{Key: c.key(0), TTL: o.ttl, ExpireAt: o.expireAt, Conditional: o.conditional, IfVersion: o.ifVersion}
 	var err error
 	if q.Value, err = c.setValue(o); err != nil {
 		return err
@@ -193,7 +198,7 @@ func (c *call) mset(printVersion bool, end byte) error {
 	if err != nil {
 		return err
 	}
-	version, err := load.Write(c.ctx, kv, records, time.Now())
+	version, err := load.Write(c.ctx, kv, records)
 	if err != nil {
 		return err
 	}

@@ -27,6 +27,8 @@ var (
 	ErrReadOnly = errors.New("read-only")
 	// ErrTooLarge: a key or a value is longer than MaxLen.
 	ErrTooLarge = errors.New("too large")
+	// ErrTwoExpiries: a key can't have both a TTL and an ExpireAt.
+	ErrTwoExpiries = errors.New("both a time to live and an expiry")
 	// ErrNoVersion: the version that a rollback asked for is not kept.
 	ErrNoVersion = errors.New("version not kept")
 	// ErrStaleCursor: the cursor of a scan is not one that this store gave.
@@ -49,6 +51,9 @@ type SetOptions struct {
 	Conditional bool   // apply only if the key's version is IfVersion
 	IfVersion   uint64 // 0: only if the key is absent
 	TTL         uint64 // milliseconds until the key expires; 0: never
+	// ExpireAt is when the key expires, in Unix milliseconds; 0: never. It excludes TTL. A time that has passed leaves the
+	// key absent: the write takes a version and is in the log and in the history as a deletion is.
+	ExpireAt uint64
 }
 
 // Pair is a key and its new value.
@@ -76,6 +81,8 @@ type Op struct {
 	Key   []byte
 	Value []byte // OpSet
 	TTL   uint64 // OpSet: milliseconds until the key expires; 0: never
+	// ExpireAt is, for OpSet, as SetOptions.ExpireAt.
+	ExpireAt uint64
 }
 
 // Result is the answer to one operation of a transaction.

@@ -213,17 +213,29 @@ func (s *Store) newEra() {
 	}
 }
 
-// expiry returns when a key expires that is to live for ttl milliseconds, or else until at; both 0: never, and so is the
-// result.
-func (s *Store) expiry(ttl, at uint64) uint64 {
+// newValue makes the entry that stands for key having this value for ttl milliseconds, or until at; both 0: for good. If at
+// has passed, that is the key's deletion.
+func (s *Store) newValue(key, value []byte, ttl, at uint64) *Entry {
 	if ttl == 0 && at == 0 {
-		return 0
+		return newEntry(key, value, 0)
 	}
 	s.followClock()
-	if ttl == 0 {
-		return at
+	now := s.clock.now().millis()
+	switch {
+	case ttl != 0:
+		return newEntry(key, value, after(now, ttl))
+	case at <= now:
+		return newTombstone(key)
 	}
-	return after(s.clock.now().millis(), ttl)
+	return newEntry(key, value, at)
+}
+
+// checkExpiry refuses what newValue can't make an entry of.
+func checkExpiry(ttl, at uint64) error {
+	if ttl != 0 && at != 0 {
+		return ErrTwoExpiries
+	}
+	return nil
 }
 
 // after returns now + ttl, at most the largest uint64.

@@ -81,6 +81,7 @@ func swap(cur, e *Entry) (eff effect) {
 type change struct {
 	hash        uint64
 	entry       *Entry // may be a deletion
+	always      bool   // take a version even if it is the deletion of what does not exist
 	conditional bool
 	ifVersion   uint64
 	// only, if not nil, is the entry that must be current: for the sweeper, which removes just what it saw.
@@ -109,7 +110,7 @@ func (s *Store) commitOne(ch *change) (version uint64, err error) {
 	if cur != nil && ch.only == nil && s.expired(cur) {
 		live = nil
 	}
-	if ch.only != nil && cur != ch.only || ch.entry.Deleted() && live == nil {
+	if ch.only != nil && cur != ch.only || ch.entry.Deleted() && live == nil && !ch.always {
 		return b.version(), errNothing
 	}
 	if current := versionOf(live); ch.conditional && current != ch.ifVersion {
@@ -123,6 +124,8 @@ func (s *Store) commitOne(ch *change) (version uint64, err error) {
 		d := draftOf(b)
 		eff = d.set(ch.entry, tag, b, ch.keep)
 		next = d.build()
+	case ch.entry.Deleted() && cur == nil:
+		next = draftOf(b).build() // the same, to be given the version
 	case ch.entry.Deleted():
 		eff = swap(cur, ch.entry)
 		next = b.withoutEntry(i)

@@ -29,7 +29,7 @@ func FuzzOperations(f *testing.F) {
 			case 0: // set, perhaps with a TTL
 				key, value, ttl := p.key(), p.value(), uint64(p.next()%4)
 				if _, err = s.Set([]byte(key), []byte(value), SetOptions{TTL: ttl}); err == nil {
-					plain[key], expiry[key] = value, s.expiry(ttl, 0)
+					plain[key], expiry[key] = value, s.newValue(nil, nil, ttl, 0).Expiry()
 				}
 			case 1: // set many
 				var pairs []Pair

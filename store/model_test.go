@@ -259,9 +259,29 @@ func (m *model) aVersion(t *rapid.T, key string) uint64 {
 	return rapid.SampledFrom(versions).Draw(t, "version")
 }
 
+// aTime draws what a set says of its key's end: nothing, how long it lives, or when it expires, which may have been.
+func (m *model) aTime(t *rapid.T) (ttl, at uint64) {
+	if rapid.IntRange(0, 3).Draw(t, "absolute") > 0 {
+		return ttlGen.Draw(t, "ttl"), 0
+	}
+	return 0, rapid.SampledFrom([]uint64{1, m.now() - 1, m.now(), m.now() + 1, m.now() + 20, math.MaxUint64}).Draw(t, "at")
+}
+
+// given is the revision that a set makes, without its version.
+func (m *model) given(value string, ttl, at uint64) revision {
+	switch {
+	case at == 0:
+		return revision{value: value, expiry: m.expiry(ttl)}
+	case at <= m.now():
+		return revision{deleted: true}
+	}
+	return revision{value: value, expiry: at}
+}
+
 func (m *model) set(t *rapid.T) {
 	key, value := keyGen.Draw(t, "key"), valueGen.Draw(t, "value")
-	o := SetOptions{Conditional: rapid.Bool().Draw(t, "conditional"), TTL: ttlGen.Draw(t, "ttl")}
+	o := SetOptions{Conditional: rapid.Bool().Draw(t, "conditional")}
+	o.TTL, o.ExpireAt = m.aTime(t)
 	if o.Conditional {
 		o.IfVersion = m.aVersion(t, key)
 	}
@@ -274,7 +294,9 @@ func (m *model) set(t *rapid.T) {
 	}
 	if m.applied(t, version, err, false) {
 		m.sets++
-		m.push(key, revision{version: version, value: value, expiry: m.expiry(o.TTL)})
+		r := m.given(value, o.TTL, o.ExpireAt)
+		r.version = version
+		m.push(key, r)
 	}
 }
 
@@ -383,8 +405,10 @@ func (m *model) txn(t *rapid.T) {
 		case OpSet:
 			sets++
 			value := valueGen.Draw(t, "value")
-			op.Value, op.TTL = []byte(value), ttlGen.Draw(t, "ttl")
-			staged[key] = &revision{value: value, expiry: m.expiry(op.TTL)}
+			op.Value = []byte(value)
+			op.TTL, op.ExpireAt = m.aTime(t)
+			r := m.given(value, op.TTL, op.ExpireAt)
+			staged[key] = &r
 		case OpDel:
 			dels++
 			if current(key) != nil {

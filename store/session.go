@@ -87,15 +87,20 @@ func (c *Session) see(version uint64) {
 	}
 }
 
-// Set gives key a value and returns the version of that. Errors: *ConflictError, ErrOutOfMemory, ErrReadOnly, ErrTooLarge.
+// Set gives key a value and returns the version of that. Errors: *ConflictError, ErrOutOfMemory, ErrReadOnly, ErrTooLarge,
+// ErrTwoExpiries.
 func (c *Session) Set(key, value []byte, o SetOptions) (version uint64, err error) {
 	if err := checkLen(key, value); err != nil {
+		return 0, err
+	}
+	if err := checkExpiry(o.TTL, o.ExpireAt); err != nil {
 		return 0, err
 	}
 	s := c.store
 	version, err = c.commitOne(change{
 		hash:        s.hash(key),
-		entry:       newEntry(key, value, s.expiry(o.TTL, 0)),
+		entry:       s.newValue(key, value, o.TTL, o.ExpireAt),
+		always:      true,
 		conditional: o.Conditional,
 		ifVersion:   o.IfVersion,
 	})

@@ -143,6 +143,66 @@ func TestTxnRefused(t *testing.T) {
 	}
 }
 
+// An absolute expiry is kept as it is given. One that has passed is a write too: it takes a version, and leaves the key absent.
+func TestExpireAt(t *testing.T) {
+	now := uint64(fakeStart / 1000)
+	set := func(s opened, key string, at uint64) (uint64, error) {
+		return s.Set([]byte(key), []byte("new"), SetOptions{ExpireAt: at})
+	}
+	txn := func(s opened, key string, at uint64) (uint64, error) {
+		_, version, err := s.Txn(nil, nil, []Op{{Kind: OpSet, Key: []byte(key), Value: []byte("new"), ExpireAt: at}})
+		return version, err
+	}
+	for name, write := range map[string]func(opened, string, uint64) (uint64, error){"Set": set, "Txn": txn} {
+		for _, history := range []int{0, 3} {
+			t.Run(fmt.Sprint(name, history), func(t *testing.T) {
+				j := newFakeJournal()
+				s := openTest(t, Options{History: history, Journal: j}, fullHash)
+				last := s.put(t, "there", "old")
+				for _, at := range []uint64{now + 1, now + 1000, math.MaxInt64, math.MaxUint64} {
+					version, err := write(s, "there", at)
+					require.NoError(t, err)
+					require.Greater(t, version, last)
+					require.Equal(t, at, s.Get([]byte("there")).Expiry())
+					last = version
+				}
+				for i, key := range []string{"there", "there", "never", ""} { // the second time it is absent
+					version, err := write(s, key, []uint64{1, now - 1, now, now}[i])
+					require.NoError(t, err)
+					require.Greater(t, version, last)
+					require.Nil(t, s.Get([]byte(key)))
+					require.Zero(t, s.Stats().Keys)
+					logged := j.records[len(j.records)-1]
+					require.Equal(t, version, logged.version)
+					require.True(t, logged.entries[0].Deleted(), "in the log it is a deletion")
+					last = version
+				}
+				require.Empty(t, s.past("never"))
+				if history > 0 {
+					require.Equal(t, []string{"-", "new", "new", "new"}, s.past("there"))
+				}
+				_, err := s.Set([]byte("there"), nil, SetOptions{Conditional: true, IfVersion: 1, ExpireAt: 1})
+				require.ErrorAs(t, err, new(*ConflictError), "a condition comes first")
+				_, err = s.Set([]byte("there"), nil, SetOptions{TTL: 1, ExpireAt: now + 1})
+				require.ErrorIs(t, err, ErrTwoExpiries)
+			})
+		}
+	}
+}
+
+// To leave a key absent takes no memory, so a full store does it.
+func TestExpireAtInAFullStore(t *testing.T) {
+	s := openTest(t, Options{}, fullHash)
+	s.put(t, "key", "value")
+	s.budget.limit = 1
+	for _, key := range []string{"key", "none"} {
+		_, err := s.Set([]byte(key), make([]byte, 1000), SetOptions{ExpireAt: 1})
+		require.NoError(t, err)
+	}
+	s.budget.limit = 0
+	require.Zero(t, s.Stats().Keys)
+}
+
 func TestExpiry(t *testing.T) {
 	s := openTest(t, Options{}, fullHash)
 	now := uint64(fakeStart / 1000)

@@ -1,6 +1,9 @@
 package store
 
-import "iter"
+import (
+	"errors"
+	"iter"
+)
 
 // MSet sets all pairs at one instant; of equal keys the last wins. With no pairs it does nothing and returns version 0.
 func (c *Session) MSet(pairs []Pair) (version uint64, err error) {
@@ -45,7 +48,7 @@ func (c *Session) Txn(dst []Result, conds []Condition, ops []Op) (results []Resu
 // use the store; and what the transaction itself wrote has no version yet. A nil accept accepts all.
 func (c *Session) TxnIf(dst []Result, conds []Condition, ops []Op, accept func([]Result) error) (results []Result, version uint64, err error) {
 	for _, o := range ops {
-		if err := checkLen(o.Key, o.Value); err != nil {
+		if err := errors.Join(checkLen(o.Key, o.Value), checkExpiry(o.TTL, o.ExpireAt)); err != nil {
 			return dst, 0, err
 		}
 	}
@@ -57,7 +60,7 @@ func (c *Session) TxnIf(dst []Result, conds []Condition, ops []Op, accept func([
 			done.gets++
 		case OpSet:
 			done.sets++
-			entries[i] = newEntry(o.Key, o.Value, c.store.expiry(o.TTL, 0))
+			entries[i] = c.store.newValue(o.Key, o.Value, o.TTL, o.ExpireAt)
 		case OpDel:
 			done.dels++
 			entries[i] = newTombstone(o.Key)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 
 	"kv/protocol"
 	"kv/protocol/client"
@@ -22,13 +21,13 @@ const (
 	windowBytes  = 8 << 20  // bytes under way after which no more is sent; one large batch may pass it
 )
 
-// Write sends records as one request: all at one instant. now is when their times to live begin.
-func Write(ctx context.Context, c *client.Client, records []text.Record, now time.Time) (version uint64, err error) {
+// Write sends records as one request: all at one instant.
+func Write(ctx context.Context, c *client.Client, records []text.Record) (version uint64, err error) {
 	b := batch{records: records}
 	if !b.expires() {
 		return c.MSet(ctx, b.pairs()...)
 	}
-	p, err := c.Txn(ctx, b.txn(now))
+	p, err := c.Txn(ctx, b.txn())
 	return p.Version, err
 }
 
@@ -57,16 +56,14 @@ func (b *batch) pairs() []protocol.Pair {
 	return pairs
 }
 
-// txn is the batch as a transaction: only there can records of one request expire. What has expired already is deleted,
-// which is what setting it would come to.
-func (b *batch) txn(now time.Time) protocol.Txn {
+// txn is the batch as a transaction: only there can records of one request expire. The times go as they are: the server's
+// clock says which have passed.
+func (b *batch) txn() protocol.Txn {
 	var q protocol.Txn
 	for _, r := range b.records {
 		op := protocol.TxnOp{Kind: protocol.TxnSet, Key: r.Key, Value: r.Value}
-		if left := int64(r.Expiry) - now.UnixMilli(); r.Expiry != 0 && left > 0 {
-			op.TTL = uint64(left)
-		} else if r.Expiry != 0 {
-			op = protocol.TxnOp{Kind: protocol.TxnDel, Key: r.Key}
+		if r.Expiry != 0 {
+			op.Kind, op.ExpireAt = protocol.TxnSetAt, r.Expiry
 		}
 		q.Ops = append(q.Ops, op)
 	}
@@ -75,7 +72,7 @@ func (b *batch) txn(now time.Time) protocol.Txn {
 
 func (b *batch) start(ctx context.Context, c *client.Client) {
 	if b.expires() {
-		b.call = c.Start(ctx, b.txn(time.Now()).AppendTo)
+		b.call = c.Start(ctx, b.txn().AppendTo)
 	} else {
 		pairs := b.pairs()
 		b.call = c.Start(ctx, func(dst []byte, id uint32) []byte { return protocol.AppendMSet(dst, id, pairs...) })

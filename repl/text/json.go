@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"strconv"
 	"unicode"
 	"unicode/utf16"
@@ -144,7 +143,7 @@ func parseAnyJSON(line []byte) (Record, error) {
 	}
 	rec := Record{Key: o.Key.b, Value: o.Value.b}
 	if o.Expiry != nil {
-		if rec.Expiry = *o.Expiry; rec.Expiry == 0 || rec.Expiry > math.MaxInt64 {
+		if rec.Expiry = *o.Expiry; rec.Expiry == 0 {
 			return Record{}, fmt.Errorf(`an "expiry" of %d: it is a time in Unix milliseconds, or null`, rec.Expiry)
 		}
 	}

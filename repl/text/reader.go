@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"strconv"
 )
 
@@ -144,7 +143,7 @@ var errCarriageReturn = errors.New(`it ends with a carriage return: write \r if 
 
 func parseExpiry(b []byte) (uint64, error) {
 	ms, err := strconv.ParseUint(string(b), 10, 64)
-	if err != nil || ms == 0 || ms > math.MaxInt64 {
+	if err != nil || ms == 0 {
 		return 0, fmt.Errorf("%q is no expiry: the third field is a time in Unix milliseconds", shown(b, 40))
 	}
 	return ms, nil
