@@ -108,11 +108,14 @@ type Revision struct {
 type Stats struct {
 	Keys        uint64 // keys that exist
 	ValueBytes  uint64 // the sum of the lengths of their values
-	GetOps      uint64 // keys read, by Get, MGet and OpGet, found or not
+	GetOps      uint64 // keys read, by Get, MGet, GetVersion and OpGet, found or not
+	Misses      uint64 // those of them that were not found
 	SetOps      uint64 // keys written
 	DelOps      uint64 // keys deleted, whether they existed or not
 	MemoryBytes uint64 // what entries, buckets, segments and history take
 	History     uint64 // earlier versions that are kept
+	Expired     uint64 // keys that were removed since Open because they had expired; not those that were written anew before that
+	Evicted     uint64 // earlier versions that were given up since Open to make room for writes
 }
 
 // Journal is the seam behind which writes become durable. A Store calls Append with the locks of the keys held, so the

@@ -150,6 +150,9 @@ func (s *Store) commitOne(ch *change) (version uint64, err error) {
 	at.Store(next) // the instant
 	sh.newest = version
 	sh.account(eff)
+	if ch.only != nil {
+		s.expirations.Add(1)
+	}
 	g.count += next.load() - b.load()
 	s.noteExpiry(sh, g, ch.entry.Expiry())
 	s.splitWhileFull(sh, ch.hash)

@@ -34,6 +34,7 @@ func (c *Session) GetVersion(key []byte, version uint64) *Entry {
 	if e := c.revision(c.store.hash(key), key, version); e != nil && !e.Deleted() {
 		return e
 	}
+	c.misses++
 	return nil
 }
 
@@ -188,6 +189,7 @@ func (s *Store) forget(h, oldest uint64) (freed int64) {
 	eff.memory += bucketMemory(next) - bucketMemory(b)
 	at.Store(next)
 	sh.account(eff)
+	s.evicted.Add(uint64(-eff.history))
 	sh.dir.Load().segment(h).count += next.load() - b.load()
 	s.budget.used.Add(eff.memory)
 	return -eff.memory

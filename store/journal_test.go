@@ -132,6 +132,7 @@ func TestRefusedByTheJournal(t *testing.T) {
 				before := s.Stats()
 				was := s.MGet(nil, keysOf("a", "b", "new"))
 				before.GetOps += 3
+				before.Misses++
 				records := len(j.records)
 
 				j.refuseWith(errRefused)

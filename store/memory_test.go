@@ -64,6 +64,23 @@ func TestFullStoreOverwritesWithoutHistory(t *testing.T) {
 	require.LessOrEqual(t, s.budget.used.Load(), s.budget.limit)
 }
 
+// What is given up for memory is counted; what falls out of a full history, or goes with its key, is not.
+func TestEvictedVersionsAreCounted(t *testing.T) {
+	s := openTest(t, Options{History: 4}, fullHash)
+	for i := range 100 {
+		for range 6 {
+			s.put(t, fmt.Sprint("key", i), "value")
+		}
+	}
+	require.Zero(t, s.Stats().Evicted)
+	before := s.Stats().History
+	s.budget.limit = s.budget.used.Load()
+	s.put(t, "new", string(make([]byte, 1000)))
+	after := s.Stats()
+	require.Positive(t, after.Evicted)
+	require.Equal(t, before-after.Evicted, after.History)
+}
+
 // A write that no eviction could make room for does not cost the history.
 func TestHopelessWriteKeepsHistory(t *testing.T) {
 	s := openTest(t, Options{History: 2, MaxMemory: 1 << 20}, fullHash)

@@ -88,6 +88,7 @@ type model struct {
 	lead int64  // how far the wall clock has been ahead at most, in microseconds
 
 	gets, sets, dels uint64
+	misses, expired  uint64
 }
 
 func (m *model) now() uint64 { return uint64(fakeStart+m.clock.mono.Load()+m.lead) / 1000 }
@@ -166,6 +167,15 @@ func (m *model) same(t *rapid.T, want *revision, got *Entry) {
 	require.Equal(t, *want, revisionOf(got))
 }
 
+// read is same, of what a get that counts has returned.
+func (m *model) read(t *rapid.T, want *revision, got *Entry) {
+	m.gets++
+	if want == nil {
+		m.misses++
+	}
+	m.same(t, want, got)
+}
+
 func revisionOf(e *Entry) revision {
 	return revision{e.Version(), string(e.Value()), e.Expiry(), e.Deleted()}
 }
@@ -189,6 +199,10 @@ func (m *model) invariants(t *rapid.T) {
 		want.History = got.History
 	}
 	want.GetOps, want.SetOps, want.DelOps, want.MemoryBytes = m.gets, m.sets, m.dels, got.MemoryBytes
+	want.Misses, want.Expired = m.misses, m.expired
+	if m.limited {
+		want.Evicted = got.Evicted
+	}
 	require.Equal(t, want, got)
 	require.Equal(t, m.now(), m.Store.clock.now().millis())
 }
@@ -234,19 +248,17 @@ var (
 
 func (m *model) get(t *rapid.T) {
 	key := keyGen.Draw(t, "key")
-	m.gets++
 	m.Warm(keysOf(key))
-	m.same(t, m.live(key), m.Get([]byte(key)))
+	m.read(t, m.live(key), m.Get([]byte(key)))
 }
 
 func (m *model) mget(t *rapid.T) {
 	keys := rapid.SliceOfN(keyGen, 0, 2*refs).Draw(t, "keys")
-	m.gets += uint64(len(keys))
 	m.Warm(keysOf(keys...))
 	got := m.MGet(nil, keysOf(keys...))
 	require.Len(t, got, len(keys))
 	for i, k := range keys {
-		m.same(t, m.live(k), got[i])
+		m.read(t, m.live(k), got[i])
 	}
 }
 
@@ -394,14 +406,12 @@ func (m *model) txn(t *rapid.T) {
 		}
 		return m.live(key)
 	}
-	var gets, sets, dels uint64
+	var sets, dels uint64
 	for range rapid.IntRange(0, 8).Draw(t, "operations") {
 		key := rapid.SampledFrom(pool).Draw(t, "key")
 		op := Op{Kind: rapid.SampledFrom([]OpKind{OpGet, OpSet, OpDel}).Draw(t, "kind"), Key: []byte(key)}
 		want = append(want, current(key))
 		switch op.Kind {
-		case OpGet:
-			gets++
 		case OpSet:
 			sets++
 			value := valueGen.Draw(t, "value")
@@ -434,20 +444,20 @@ func (m *model) txn(t *rapid.T) {
 		require.Empty(t, results)
 		return
 	}
-	m.gets, m.sets, m.dels = m.gets+gets, m.sets+sets, m.dels+dels
+	m.sets, m.dels = m.sets+sets, m.dels+dels
 	require.Len(t, results, len(ops))
 	for i, o := range ops {
 		switch {
 		case o.Kind == OpDel:
 			require.Equal(t, want[i] != nil, results[i].Existed)
 		case o.Kind == OpGet && want[i] == nil:
-			require.Nil(t, results[i].Entry)
+			m.read(t, nil, results[i].Entry)
 		case o.Kind == OpGet:
 			r := *want[i]
 			if r.version == 0 {
 				r.version = version
 			}
-			m.same(t, &r, results[i].Entry)
+			m.read(t, &r, results[i].Entry)
 		}
 	}
 	for k, r := range staged {
@@ -517,12 +527,11 @@ func (m *model) kept(key string, version uint64) *revision {
 func (m *model) getVersion(t *rapid.T) {
 	key := keyGen.Draw(t, "key")
 	version := m.aVersion(t, key)
-	m.gets++
 	want := m.kept(key, version)
 	if want != nil && want.deleted {
 		want = nil
 	}
-	m.same(t, want, m.GetVersion([]byte(key), version))
+	m.read(t, want, m.GetVersion([]byte(key), version))
 }
 
 func (m *model) rollback(t *rapid.T) {
@@ -561,6 +570,7 @@ func (m *model) sweepAll(t *rapid.T) {
 		if m.stored(k) == nil || m.live(k) != nil {
 			continue
 		}
+		m.expired++
 		version := m.last + 1
 		if m.keep > 0 {
 			e := m.revisions(nil, m.hash([]byte(k)), []byte(k))[0]

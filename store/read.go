@@ -36,7 +36,11 @@ func (c *Session) Get(key []byte) *Entry {
 			return e
 		}
 	}
-	return c.look(h, key)
+	e := c.look(h, key)
+	if e == nil {
+		c.misses++
+	}
+	return e
 }
 
 // peek is Get, uncounted.
@@ -111,6 +115,9 @@ func (c *Session) MGet(dst []*Entry, keys [][]byte) []*Entry {
 		_, e := r[i].bucket.find(tagOf(r[i].hash), k)
 		if e != nil && e.expiredAt(now) {
 			e = nil
+		}
+		if e == nil {
+			c.misses++
 		}
 		dst = append(dst, e)
 	}

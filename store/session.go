@@ -15,6 +15,7 @@ type Session struct {
 
 	// The owner's alone.
 	gets, sets, dels uint64 // since the session began
+	misses           uint64 // gets that found nothing
 	seen             uint64 // the highest version of a bucket that was read or written since the last Flush
 	warmed           uint32 // what Warm loaded, so that it is loaded
 
@@ -26,7 +27,7 @@ type Session struct {
 
 // counts are numbers of operations, on keys.
 type counts struct {
-	gets, sets, dels atomic.Uint64
+	gets, misses, sets, dels atomic.Uint64
 }
 
 // Session returns a new session. Close it when it is no longer used.
@@ -48,14 +49,18 @@ func (c *Session) Close() {
 	}
 	delete(s.sessions, c)
 	s.ended.gets.Add(c.gets)
+	s.ended.misses.Add(c.misses)
 	s.ended.sets.Add(c.sets)
 	s.ended.dels.Add(c.dels)
 }
 
-// publish makes the counts visible to others.
+// publish makes the counts visible to others: gets before misses, which are never more.
 func (c *Session) publish() {
 	if c.published.gets.Load() != c.gets {
 		c.published.gets.Store(c.gets)
+	}
+	if c.published.misses.Load() != c.misses {
+		c.published.misses.Store(c.misses)
 	}
 	if c.published.sets.Load() != c.sets {
 		c.published.sets.Store(c.sets)

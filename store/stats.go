@@ -16,12 +16,16 @@ func (s *Store) Stats() Stats {
 		t.History += uint64(s.shards[i].history)
 	}
 	t.MemoryBytes = uint64(s.budget.used.Load())
+	t.Expired = s.expirations.Load()
+	t.Evicted = s.evicted.Load()
 	s.unlock(allShards)
 
 	s.sessionsMu.Lock()
 	defer s.sessionsMu.Unlock()
-	t.GetOps, t.SetOps, t.DelOps = s.ended.gets.Load(), s.ended.sets.Load(), s.ended.dels.Load()
+	t.Misses, t.GetOps = s.ended.misses.Load(), s.ended.gets.Load()
+	t.SetOps, t.DelOps = s.ended.sets.Load(), s.ended.dels.Load()
 	for c := range s.sessions {
+		t.Misses += c.published.misses.Load() // before the gets that they are among
 		t.GetOps += c.published.gets.Load()
 		t.SetOps += c.published.sets.Load()
 		t.DelOps += c.published.dels.Load()

@@ -47,6 +47,10 @@ type Store struct {
 	budget   budget
 	reserved atomic.Int64 // the part of the budget that Reserve took
 
+	// What Stats counts beside the operations; the locks of the keys order them.
+	expirations atomic.Uint64 // keys that the sweeper removed
+	evicted     atomic.Uint64 // earlier versions that were given up for memory
+
 	evicting sync.Mutex  // held by the one that gives up history
 	sweeping sync.Mutex  // held by the one that sweeps, and taken before any shard's; see Check
 	swept    *clockState // as the last sweep found it; guarded by sweeping

@@ -306,7 +306,7 @@ func TestCounts(t *testing.T) {
 	s.Get([]byte("none"))
 	s.MGet(nil, keysOf("a", "a", "none"))
 	s.GetVersion([]byte("a"), v)
-	want.GetOps = 6
+	want.GetOps, want.Misses = 6, 3
 	is("reads, found or not")
 
 	n, _, err := s.Del(keysOf("a", "a", "none"))
@@ -359,8 +359,20 @@ func TestCounts(t *testing.T) {
 	s.clock.pass(1)
 	is("an expired key counts until it is swept")
 	s.sweep()
-	want.Keys = 1
+	want.Keys, want.Expired = 1, 1
 	is("the sweeper's deletions are nobody's operations")
+	_, err = s.Set([]byte("a"), nil, SetOptions{TTL: 1})
+	require.NoError(t, err)
+	s.clock.pass(1)
+	s.put(t, "a", "")
+	want.SetOps, want.Keys = 10, 2
+	s.sweep()
+	is("a key that was set anew before it was swept")
+	require.Nil(t, s.Get([]byte("none")))
+	_, _, err = s.Txn(nil, nil, []Op{{Kind: OpGet, Key: []byte("none")}, {Kind: OpGet, Key: []byte("a")}})
+	require.NoError(t, err)
+	want.GetOps, want.Misses = 10, 5
+	is("misses, in a transaction too")
 }
 
 func TestCountsOfSessions(t *testing.T) {
@@ -372,6 +384,7 @@ func TestCountsOfSessions(t *testing.T) {
 	require.Zero(t, s.Stats().GetOps, "nothing was flushed")
 	require.NoError(t, a.Flush())
 	require.EqualValues(t, 1, s.Stats().GetOps)
+	require.EqualValues(t, 1, s.Stats().Misses)
 	require.EqualValues(t, 3, b.Stats().GetOps, "a session's own are always in")
 	b.Get(nil)
 	b.Close()
@@ -379,6 +392,7 @@ func TestCountsOfSessions(t *testing.T) {
 	a.Close()
 	a.Close()
 	require.EqualValues(t, 4, s.Stats().GetOps)
+	require.EqualValues(t, 4, s.Stats().Misses)
 	require.Len(t, s.sessions, 1)
 }
 

@@ -96,6 +96,11 @@ func (c *Session) TxnIf(dst []Result, conds []Condition, ops []Op, accept func([
 		return dst, 0, err
 	}
 	c.gets += done.gets
+	for i, o := range ops {
+		if o.Kind == OpGet && results[len(dst)+i].Entry == nil {
+			c.misses++
+		}
+	}
 	c.sets += done.sets
 	c.dels += done.dels
 	return results, version, nil
