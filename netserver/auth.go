@@ -2,6 +2,7 @@ package netserver
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
@@ -75,6 +76,9 @@ func (a *Accounts) Load(r io.Reader) error {
 	users := make(users)
 	lines := bufio.NewScanner(r)
 	for n := 1; lines.Scan(); n++ {
+		if err := checkEncoding(lines.Bytes()); err != nil {
+			return fmt.Errorf("line %d: %w", n, err)
+		}
 		line := strings.TrimSpace(lines.Text())
 		if line == "" || strings.HasPrefix(line, "#") {
 			continue
@@ -107,6 +111,17 @@ func (a *Accounts) Load(r io.Reader) error {
 	defer a.mu.Unlock()
 	for s := range a.servers {
 		s.wakeAll()
+	}
+	return nil
+}
+
+// checkEncoding refuses a line of another encoding than UTF-8, or with a byte order mark, as kvc does with its inputs.
+func checkEncoding(line []byte) error {
+	switch {
+	case bytes.HasPrefix(line, []byte("\xef\xbb\xbf")):
+		return errors.New("it begins with a byte order mark (the bytes EF BB BF): save it as UTF-8 without one")
+	case bytes.HasPrefix(line, []byte("\xff\xfe")), bytes.HasPrefix(line, []byte("\xfe\xff")), bytes.IndexByte(line, 0) >= 0:
+		return errors.New("it is UTF-16 or UTF-32, not UTF-8: convert it, as with iconv -f UTF-16 -t UTF-8")
 	}
 	return nil
 }

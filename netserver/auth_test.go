@@ -1,6 +1,7 @@
 package netserver_test
 
 import (
+	"encoding/binary"
 	"strings"
 	"testing"
 
@@ -43,6 +44,15 @@ func TestRoles(t *testing.T) {
 	})
 }
 
+// utf16 is text as editors of other systems save it.
+func utf16(text string) string {
+	var b []byte
+	for _, r := range text {
+		b = binary.LittleEndian.AppendUint16(b, uint16(r))
+	}
+	return string(b)
+}
+
 // TestAccounts: a file that can't be read whole changes nothing, and the error names the line.
 func TestAccounts(t *testing.T) {
 	a := accounts(t, "anna", "rw", "one")
@@ -55,6 +65,11 @@ func TestAccounts(t *testing.T) {
 		{"anna:rw:" + strings.Repeat("zz", 32), "line 1: the secret's hash"},
 		{":rw:" + hash, "line 1"},
 		{"anna:rw:" + hash + "\nanna:ro:" + hash, `line 2: user "anna" is there twice`},
+		{"\ufeffanna:rw:" + hash, "line 1: it begins with a byte order mark (the bytes EF BB BF): save it as UTF-8 without one"},
+		{"anna:rw:" + hash + "\n\ufeffbob:rw:" + hash, "line 2: it begins with a byte order mark"},
+		{"\ufeff# users\nanna:rw:" + hash, "line 1: it begins with a byte order mark"},
+		{utf16("\ufeffanna:rw:" + hash), "line 1: it is UTF-16 or UTF-32, not UTF-8"},
+		{utf16("anna:rw:" + hash), "line 1: it is UTF-16 or UTF-32, not UTF-8"},
 		{"", "no user"},
 		{"# nobody yet\n\n", "no user"},
 	} {

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"kv/protocol/client"
+	"kv/repl/text"
 )
 
 // Env is what a run of kvc has of the world around it.
@@ -90,6 +91,9 @@ func (o *options) clientOptions(getenv func(string) string) (client.Options, err
 		b, err := os.ReadFile(o.secretFile)
 		if err != nil {
 			return c, fileError{err}
+		}
+		if err := errors.Join(text.CheckFirstLine(b, '\n'), text.CheckLine(b)); err != nil {
+			return c, fileError{fmt.Errorf("%s: %w", o.secretFile, err)}
 		}
 		c.Secret = strings.TrimRight(string(b), "\r\n")
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 
+	"kv/repl/text"
 	"kv/repl/words"
 )
 
@@ -29,17 +30,20 @@ func newLines(in *bufio.Reader) *lines { return &lines{in: in} }
 // on with the line after it.
 func (l *lines) next() (line, error) {
 	for {
-		text, err := l.read()
+		first, err := l.read()
 		if err != nil {
 			return line{}, err
 		}
-		if trimmed := strings.TrimLeft(text, " \t"); trimmed == "" || trimmed[0] == '#' {
+		if trimmed := strings.TrimLeft(first, " \t"); trimmed == "" || trimmed[0] == '#' {
 			continue
 		}
 		at := l.number
-		ws, err := words.Split(text)
+		if err := text.CheckLine([]byte(first)); err != nil {
+			return line{}, lineError{at, usageError{err.Error()}}
+		}
+		ws, err := words.Split(first)
 		if errors.Is(err, words.ErrOpenQuote) {
-			ws, err = l.continued(text)
+			ws, err = l.continued(first)
 		}
 		switch read := (lineError{}); {
 		case err == io.EOF:
@@ -53,9 +57,9 @@ func (l *lines) next() (line, error) {
 	}
 }
 
-// continued reads on until the open quote of text is closed.
-func (l *lines) continued(text string) ([]words.Word, error) {
-	whole := []byte(text)
+// continued reads on until the open quote of first is closed.
+func (l *lines) continued(first string) ([]words.Word, error) {
+	whole := []byte(first)
 	for {
 		more, err := l.read()
 		if err != nil {
@@ -82,6 +86,11 @@ func (l *lines) read() (string, error) {
 	}
 	if err != nil {
 		return "", lineError{l.number + 1, fileError{err}}
+	}
+	if l.number == 0 {
+		if err := text.CheckFirstLine(b, '\n'); err != nil {
+			return "", lineError{1, fileError{err}}
+		}
 	}
 	l.number++
 	return string(bytes.TrimSuffix(b, []byte{'\n'})), nil

@@ -19,9 +19,9 @@ func moveCommands() []*command {
 			name: "import", args: "FILE | -", min: 1, max: 1,
 			short: "Store the records of a file, or of stdin.",
 			long: "One record a line in the text form (`help escaping`): key, TAB, value, and where it expires TAB and the expiry in Unix milliseconds. With `--json` the input is JSON Lines: " +
-				"objects with `key`, `value` and, where it expires, `expiry`; bytes that are not UTF-8 are `{\"base64\": \"…\"}`. " +
+				"objects with `key`, `value` and, where it expires, `expiry`, as export writes them with a `version`, which is not used; another member is a wrong line. Bytes that are not UTF-8 are `{\"base64\": \"…\"}`. " +
 				"A record that has expired already is deleted. The records go in batches, each applied whole or not at all. The import stops at the first line that is wrong " +
-				"(its batch and what comes after it is not sent) and at the first batch that the server refuses; the report on stderr says which lines were applied.",
+				"(its batch and what comes after it is not sent) and at the first batch that the server refuses; the report on stderr says which lines were applied, and which were skipped.",
 			examples: []example{
 				{"import records.txt", "a file in the text form"},
 				{"export | kvc --addr $other import -", "from one server to another"},
@@ -76,15 +76,11 @@ func (c *call) importRecords(keepGoing bool, end byte) error {
 		return err
 	}
 	bar := c.newProgress(total)
-	var first error
 	start := time.Now()
 	r, err := load.Import(c.ctx, kv, input{in}, load.ImportOptions{
 		JSON: c.opts.json, End: end, KeepGoing: keepGoing,
 		Wrong: func(err error) {
 			bar.clear()
-			if first == nil {
-				first = err
-			}
 			c.complain(err)
 		},
 		Progress: func(r load.ImportReport) { bar.show(r.Bytes, r.Applied) },
@@ -98,14 +94,17 @@ func (c *call) importRecords(keepGoing bool, end byte) error {
 	if err != nil || r.Skipped > 0 {
 		c.notef("applied: lines %v", r.Ranges)
 	}
+	if r.Skipped > 0 {
+		c.notef("skipped: lines %v", r.Left)
+	}
 	if len(r.Unknown) > 0 {
 		c.notef("unknown: lines %v may have been applied or not", r.Unknown)
 	}
 	if c.opts.json {
 		fmt.Fprintf(c.out, "{\"lines\":%d,\"bytes\":%d,\"applied\":%d,\"skipped\":%d}\n", r.Lines, r.Bytes, r.Applied, r.Skipped)
 	}
-	if err == nil && first != nil {
-		return reported{fileOrRefused(first)}
+	if err == nil && r.First != nil {
+		return reported{fileOrRefused(r.First)}
 	}
 	return err
 }

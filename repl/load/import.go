@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"sort"
 	"strings"
 
 	"kv/protocol"
@@ -33,10 +35,10 @@ func Write(ctx context.Context, c *client.Client, records []text.Record) (versio
 
 // batch is some records that are sent together.
 type batch struct {
-	records     []text.Record
-	bytes       int
-	first, last int // their lines
-	call        *client.Call
+	records []text.Record
+	bytes   int
+	lines   Lines // theirs
+	call    *client.Call
 }
 
 func (b *batch) expires() bool {
@@ -95,18 +97,29 @@ type ImportReport struct {
 	Applied int   // records that the server has
 	Skipped int   // lines that were wrong, or refused, with KeepGoing
 	Ranges  Lines // the lines of the records that the server has
+	Left    Lines // the lines that were skipped
+	First   error // why the first of them was; nil: none was
 	Unknown Lines // the lines of records that it may have or not
 }
 
 // Lines is a set of line numbers: ranges in order, each first to last.
 type Lines [][2]int
 
+// add adds lines of which none is there yet. They mostly come in order.
 func (l *Lines) add(first, last int) {
-	if n := len(*l); n > 0 && (*l)[n-1][1]+1 == first {
+	n := len(*l)
+	if n > 0 && (*l)[n-1][1]+1 == first {
 		(*l)[n-1][1] = last
 		return
 	}
-	*l = append(*l, [2]int{first, last})
+	i := sort.Search(n, func(i int) bool { return (*l)[i][0] > first })
+	*l = slices.Insert(*l, i, [2]int{first, last})
+}
+
+func (l *Lines) addAll(more Lines) {
+	for _, r := range more {
+		l.add(r[0], r[1])
+	}
 }
 
 // String returns the ranges in words; "none" where there are none.
@@ -167,7 +180,7 @@ func (m *importer) run() error {
 		r, err := read()
 		if wrong := (*text.SyntaxError)(nil); errors.As(err, &wrong) && m.o.KeepGoing {
 			m.report.Skipped++
-			m.o.Wrong(err)
+			m.skip(Lines{{m.in.Line(), m.in.Line()}}, err)
 			continue
 		}
 		if err == io.EOF {
@@ -176,10 +189,7 @@ func (m *importer) run() error {
 		if err != nil {
 			return err
 		}
-		if len(m.next.records) == 0 {
-			m.next.first = m.in.Line()
-		}
-		m.next.last = m.in.Line()
+		m.next.lines.add(m.in.Line(), m.in.Line())
 		m.next.records = append(m.next.records, r)
 		m.next.bytes += len(r.Key) + len(r.Value)
 		if len(m.next.records) == batchRecords || m.next.bytes >= batchBytes {
@@ -189,6 +199,15 @@ func (m *importer) run() error {
 		}
 	}
 	return m.ctx.Err()
+}
+
+// skip notes that lines were skipped, for this reason.
+func (m *importer) skip(lines Lines, why error) {
+	if left := m.report.Left; len(left) == 0 || lines[0][0] < left[0][0] {
+		m.report.First = why
+	}
+	m.report.Left.addAll(lines)
+	m.o.Wrong(why)
 }
 
 // send starts the batch that was gathered, after waiting for room.
@@ -220,16 +239,16 @@ func (m *importer) settle() error {
 	switch {
 	case err == nil:
 		m.report.Applied += len(b.records)
-		m.report.Ranges.add(b.first, b.last)
+		m.report.Ranges.addAll(b.lines)
 	case errors.As(err, &refused):
-		err = fmt.Errorf("lines %d-%d: %w", b.first, b.last, err)
+		err = fmt.Errorf("lines %v: %w", b.lines, err)
 		if m.o.KeepGoing {
 			m.report.Skipped += len(b.records)
-			m.o.Wrong(err)
+			m.skip(b.lines, err)
 			err = nil
 		}
 	case errors.Is(err, client.ErrUnknown):
-		m.report.Unknown.add(b.first, b.last)
+		m.report.Unknown.addAll(b.lines)
 	}
 	m.count()
 	if m.o.Progress != nil {

@@ -116,6 +116,8 @@ func TestAnImportWithWrongLines(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, 1000, r.Applied)
 	assert.Equal(t, 1, r.Skipped)
+	assert.Equal(t, Lines{{601, 601}}, r.Left)
+	assert.Equal(t, Lines{{1, 600}, {602, 1001}}, r.Ranges, "what was skipped is not reported as applied")
 	assert.Len(t, wrong, 1)
 	assert.Equal(t, 1000, keys(t, c))
 }

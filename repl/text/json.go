@@ -6,7 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"slices"
 	"strconv"
+	"strings"
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -63,35 +66,6 @@ func AppendJSONExpiry(dst []byte, expiry uint64) []byte {
 	return strconv.AppendUint(dst, expiry, 10)
 }
 
-// jsonBytes is a JSON string, or an object with base64.
-type jsonBytes struct{ b []byte }
-
-func (j *jsonBytes) UnmarshalJSON(src []byte) error {
-	if len(src) > 0 && src[0] == '"' {
-		// The decoder would replace what is not UTF-8, or half a surrogate pair, without a word.
-		if !utf8.Valid(src) {
-			return errors.New("a string that is not UTF-8: write {\"base64\": \"…\"}")
-		}
-		var s string
-		if err := json.Unmarshal(src, &s); err != nil {
-			return err
-		}
-		if bytes.Contains(src, []byte(`\u`)) && loneSurrogate(src) {
-			return errors.New("a string with half a surrogate pair")
-		}
-		j.b = []byte(s)
-		return nil
-	}
-	var o struct {
-		Base64 *[]byte `json:"base64"`
-	}
-	if err := json.Unmarshal(src, &o); err != nil || o.Base64 == nil {
-		return errors.New("neither a string nor {\"base64\": \"…\"}")
-	}
-	j.b = *o.Base64
-	return nil
-}
-
 // loneSurrogate reports whether the JSON string src has a \uD800 to \uDFFF that is not half of a pair.
 func loneSurrogate(src []byte) bool {
 	unit := func(b []byte) int {
@@ -117,8 +91,8 @@ func loneSurrogate(src []byte) bool {
 	return false
 }
 
-// ParseJSONRecord reads a line of JSON Lines: an object with "key", "value" and, where it expires, "expiry". What else is
-// in it is ignored.
+// ParseJSONRecord reads a line of JSON Lines: an object with "key", "value" and, where it expires, "expiry", as AppendJSONTo
+// writes it. A "version" may be there too, and means nothing; any other member is refused, and so is one that is there twice.
 func ParseJSONRecord(line []byte) (Record, error) {
 	if rec, ok := parseOwnJSON(line); ok {
 		return rec, nil
@@ -126,29 +100,133 @@ func ParseJSONRecord(line []byte) (Record, error) {
 	return parseAnyJSON(line)
 }
 
-func parseAnyJSON(line []byte) (Record, error) {
-	var o struct {
-		Key    *jsonBytes `json:"key"`
-		Value  *jsonBytes `json:"value"`
-		Expiry *uint64    `json:"expiry"`
+func parseAnyJSON(line []byte) (rec Record, err error) {
+	m, err := members(line, "key", "value", "version", "expiry")
+	if err != nil {
+		return rec, err
 	}
-	if err := json.Unmarshal(line, &o); err != nil {
-		return Record{}, fmt.Errorf("not a JSON object of a key and a value: %w", err)
+	for _, name := range []string{"key", "value"} {
+		if m[name] == nil || isNull(m[name]) {
+			return rec, fmt.Errorf("no %q, or null", name)
+		}
 	}
-	switch {
-	case o.Key == nil:
-		return Record{}, errors.New(`no "key"`)
-	case o.Value == nil:
-		return Record{}, errors.New(`no "value", or null`)
+	if rec.Key, err = jsonBytes(m["key"]); err != nil {
+		return rec, fmt.Errorf(`"key": %w`, err)
 	}
-	rec := Record{Key: o.Key.b, Value: o.Value.b}
-	if o.Expiry != nil {
-		if rec.Expiry = *o.Expiry; rec.Expiry == 0 {
-			return Record{}, fmt.Errorf(`an "expiry" of %d: it is a time in Unix milliseconds, or null`, rec.Expiry)
+	if rec.Value, err = jsonBytes(m["value"]); err != nil {
+		return rec, fmt.Errorf(`"value": %w`, err)
+	}
+	if raw := m["version"]; raw != nil && !isNull(raw) {
+		if _, err := strconv.ParseUint(string(raw), 10, 64); err != nil {
+			return rec, fmt.Errorf(`a "version" of %s: it is a number, as export writes it`, shown(raw, 40))
+		}
+	}
+	if raw := m["expiry"]; raw != nil && !isNull(raw) {
+		rec.Expiry, err = strconv.ParseUint(string(raw), 10, 64)
+		if err != nil || rec.Expiry == 0 {
+			return rec, fmt.Errorf(`an "expiry" of %s: it is a time in Unix milliseconds, or null`, shown(raw, 40))
 		}
 	}
 	return rec, nil
 }
+
+func isNull(raw json.RawMessage) bool { return string(raw) == "null" }
+
+// members returns the members of the JSON object src by their names, each one of known and there once, as they are written.
+func members(src []byte, known ...string) (map[string]json.RawMessage, error) {
+	in := json.NewDecoder(bytes.NewReader(src))
+	if open, err := in.Token(); err != nil || open != json.Delim('{') {
+		return nil, notJSON(in, err)
+	}
+	all := make(map[string]json.RawMessage, len(known))
+	for in.More() {
+		token, err := in.Token()
+		name, ok := token.(string)
+		if err != nil || !ok {
+			return nil, notJSON(in, err)
+		}
+		if !slices.Contains(known, name) {
+			return nil, unknownMember(name, known)
+		}
+		if _, twice := all[name]; twice {
+			return nil, fmt.Errorf("%q is there twice", name)
+		}
+		var raw json.RawMessage
+		if err := in.Decode(&raw); err != nil {
+			return nil, notJSON(in, err)
+		}
+		all[name] = raw
+	}
+	if _, err := in.Token(); err != nil {
+		return nil, notJSON(in, err)
+	}
+	if _, err := in.Token(); err != io.EOF {
+		return nil, errors.New("something behind the JSON object: one a line")
+	}
+	return all, nil
+}
+
+func unknownMember(name string, known []string) error {
+	for _, k := range known {
+		if strings.EqualFold(k, name) {
+			return fmt.Errorf("%q: it is written %q", name, k)
+		}
+	}
+	return fmt.Errorf("%.40q: there are %s", name, strings.Join(known, ", "))
+}
+
+// notJSON is the error where a JSON object was to be read. The decoder words its own for programmers.
+func notJSON(in *json.Decoder, err error) error {
+	at := in.InputOffset()
+	if syntax := (*json.SyntaxError)(nil); errors.As(err, &syntax) {
+		at = syntax.Offset
+	}
+	switch {
+	case err == io.EOF && at == 0:
+		return errors.New("an empty line: one JSON object a line")
+	case err == io.EOF || err == io.ErrUnexpectedEOF:
+		return errors.New("a JSON object that does not end: one a line")
+	case err == nil:
+		return errors.New(`not a JSON object: {"key": …, "value": …}`)
+	}
+	return fmt.Errorf("not JSON near byte %d", at)
+}
+
+// jsonBytes reads a JSON string, or an object with base64.
+func jsonBytes(src json.RawMessage) ([]byte, error) {
+	switch src[0] {
+	case '"':
+		// The decoder would replace what is not UTF-8, or half a surrogate pair, without a word.
+		if !utf8.Valid(src) {
+			return nil, errors.New(`a string that is not UTF-8: write {"base64": "…"}`)
+		}
+		if bytes.Contains(src, []byte(`\u`)) && loneSurrogate(src) {
+			return nil, errors.New("a string with half a surrogate pair")
+		}
+		var s string
+		if err := json.Unmarshal(src, &s); err != nil {
+			return nil, errors.New("not a JSON string")
+		}
+		return []byte(s), nil
+	case '{':
+		m, err := members(src, "base64")
+		if err != nil {
+			return nil, err
+		}
+		var s string
+		if m["base64"] == nil || m["base64"][0] != '"' || json.Unmarshal(m["base64"], &s) != nil {
+			return nil, errNotBytes
+		}
+		b, err := base64.StdEncoding.Strict().DecodeString(s)
+		if err != nil || strings.ContainsAny(s, "\r\n") {
+			return nil, errors.New("not base64")
+		}
+		return b, nil
+	}
+	return nil, errNotBytes
+}
+
+var errNotBytes = errors.New(`neither a string nor {"base64": "…"}`)
 
 // parseOwnJSON reads a line as AppendJSONTo writes it, where the strings need no decoding: what most of an export is. It
 // takes a tenth of the time; anything else is for the real decoder.
@@ -166,7 +244,7 @@ func parseOwnJSON(line []byte) (rec Record, ok bool) {
 		return rec, false
 	}
 	version, rest, ok := bytes.Cut(rest, []byte(`,"expiry":`))
-	if _, err := strconv.ParseUint(string(version), 10, 64); !ok || err != nil {
+	if _, err := strconv.ParseUint(string(version), 10, 64); !ok || err != nil || version[0] == '0' && len(version) > 1 {
 		return rec, false
 	}
 	expiry, ok := bytes.CutSuffix(rest, []byte{'}'})

@@ -60,25 +60,36 @@ func (r *Reader) Line() int { return r.line }
 func (r *Reader) Bytes() int64 { return r.size }
 
 // Next returns the next line without its terminator, valid until the next call, or io.EOF. Its error is a *SyntaxError
-// when the line is too long, else that of the input.
+// when the line is too long or begins with a byte order mark, ErrNotUTF8, or else that of the input.
 func (r *Reader) Next() ([]byte, error) {
 	line, err := r.in.ReadSlice(r.end)
 	if err == bufio.ErrBufferFull {
 		r.long = append(r.long[:0], line...)
 		for err == bufio.ErrBufferFull {
 			line, err = r.in.ReadSlice(r.end)
-			if len(r.long)+len(line) > MaxRecord {
-				return nil, &SyntaxError{r.line + 1, fmt.Errorf("it is longer than %d bytes", MaxRecord)}
+			if len(r.long) <= MaxRecord {
+				r.long = append(r.long, line...)
 			}
-			r.long = append(r.long, line...)
 		}
-		line = r.long
+		if line = r.long; len(line) > MaxRecord {
+			r.line++
+			r.long = nil
+			return nil, &SyntaxError{r.line, fmt.Errorf("it is longer than %d bytes", MaxRecord)}
+		}
 	}
 	if err != nil && (err != io.EOF || len(line) == 0) {
 		return nil, err
 	}
+	if r.line == 0 {
+		if err := CheckFirstLine(line, r.end); err != nil {
+			return nil, err
+		}
+	}
 	r.line++
 	r.size += int64(len(line))
+	if err := CheckLine(line); err != nil {
+		return nil, &SyntaxError{r.line, err}
+	}
 	return bytes.TrimSuffix(line, []byte{r.end}), nil
 }
 

@@ -2,9 +2,11 @@ package text
 
 import (
 	"bytes"
+	"encoding/binary"
 	"io"
 	"strings"
 	"testing"
+	"unicode/utf16"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -155,7 +157,9 @@ func TestJSONRecords(t *testing.T) {
 	}{
 		{`{"key":"k","value":"v","version":7,"expiry":null}`, Record{Key: []byte("k"), Value: []byte("v")}},
 		{`{"key":"k","value":"v","version":7,"expiry":1700000000000}`, Record{Key: []byte("k"), Value: []byte("v"), Expiry: 1700000000000}},
-		{` { "value" : {"base64":""}, "other": [1,{}], "key" : "" } `, Record{Key: []byte{}, Value: []byte{}}},
+		{` { "value" : { "base64" : "" }, "version": null, "key" : "" } `, Record{Key: []byte{}, Value: []byte{}}},
+		{`{"key":"k","value":{"base64":"/w=="},"expiry":18446744073709551615}`, Record{Key: []byte("k"), Value: []byte{0xff}, Expiry: 1<<64 - 1}},
+		{`{"\u006bey":"k","value":"v"}`, Record{Key: []byte("k"), Value: []byte("v")}},
 		{`{"key":"k","value":"\ud83d\ude00\u0000"}`, Record{Key: []byte("k"), Value: []byte("😀\x00")}},
 		{`{"key":"k","value":"\\ud83d"}`, Record{Key: []byte("k"), Value: []byte(`\ud83d`)}},
 	} {
@@ -164,22 +168,114 @@ func TestJSONRecords(t *testing.T) {
 		assert.Equal(t, tt.want, got, tt.line)
 	}
 	for line, want := range map[string]string{
-		``:                                    "not a JSON object",
+		``:                                  "an empty line",
+		`5`:                                 "not a JSON object",
+		`"key"`:                             "not a JSON object",
+		`null`:                              "not a JSON object",
+		`{`:                                 "does not end",
+		`{"key":"k","value":"v"`:            "does not end",
+		`{"key":"k","value":"v`:             "does not end",
+		`{"key":"k" "value":"v"}`:           "not JSON near byte",
+		`{"key":"k","value":"v",}`:          "not JSON near byte",
+		`{key:"k"}`:                         "not JSON near byte",
+		`{"key":"k","value":"\x"}`:          "not JSON near byte",
+		`{"Key":"k","value":"v"}`:           `"Key": it is written "key"`,
+		`{"key":"k","VALUE":"v"}`:           `"VALUE": it is written "value"`,
+		`{"key":"k","value":"v","ttl":5}`:   `"ttl": there are key, value, version, expiry`,
+		`{"key":"a","value":"v","key":"b"}`: `"key" is there twice`,
+		`{"key":"a","value":"v","expiry":null,"expiry":5}`:      `"expiry" is there twice`,
+		`{"key":"k","value":{"Base64":"/w=="}}`:                 `"value": "Base64": it is written "base64"`,
+		`{"key":"k","value":{"base64":"/w==","base64":"/w=="}}`: `"value": "base64" is there twice`,
+		`{"key":"k","value":{"base64":"/w==","hex":"ff"}}`:      `"hex": there are base64`,
+		`{"key":"k","value":{"base64":null}}`:                   "neither a string nor",
+		`{"key":"k","value":{"base64":[255]}}`:                  "neither a string nor",
+		`{"key":{},"value":""}`:                                 `"key": neither a string nor`,
+		`{"key":["k"],"value":""}`:                              `"key": neither a string nor`,
+		`{"key":null,"value":""}`:                               `no "key", or null`,
+		`{"key":"k","value":{"base64":"/x=="}}`:                 "not base64", // bits that mean nothing
+		`{"key":"k","value":{"base64":"/w=\n="}}`:               "not base64",
+		`{"key":"k","value":"v","expiry":0}`:                    `an "expiry" of 0`,
+		`{"key":"k","value":"v","expiry":"5"}`:                  `an "expiry" of "5"`,
+		`{"key":"k","value":"v","expiry":1e3}`:                  `an "expiry" of 1e3`,
+		`{"key":"k","value":"v","expiry":18446744073709551616}`: `an "expiry" of 18446744073709551616`,
+		`{"key":"k","value":"v","version":"7"}`:                 `a "version" of "7"`,
+		`{"key":"k","value":"v"}{"key":"k","value":"v"}`:        "something behind the JSON object",
+		"{\"key\":\"k\",\"value\":\"a\nb\"}":                    "not JSON near byte",
+		"\xef\xbb\xbf{\"key\":\"k\",\"value\":\"v\"}":           "not JSON near byte",
 		`[]`:                                  "not a JSON object",
 		`{}`:                                  `no "key"`,
 		`{"key":"k"}`:                         `no "value"`,
 		`{"key":"k","value":null}`:            `no "value"`,
 		`{"key":"k","value":5}`:               "neither a string nor",
-		`{"key":"k","value":{"base64":"?"}}`:  "neither a string nor",
+		`{"key":"k","value":{"base64":"?"}}`:  "not base64",
 		`{"key":"k","value":"\ud83d"}`:        "half a surrogate pair",
 		`{"key":"k","value":"\ude00\ud83d"}`:  "half a surrogate pair",
 		"{\"key\":\"k\",\"value\":\"\xff\"}":  "not UTF-8",
-		`{"key":"k","value":"v","expiry":-1}`: "not a JSON object",
-		`{"key":"k","value":"v"} trailing`:    "not a JSON object",
+		`{"key":"k","value":"v","expiry":-1}`: `an "expiry" of -1`,
+		`{"key":"k","value":"v"} trailing`:    "something behind",
 	} {
 		_, err := ParseJSONRecord([]byte(line))
 		assert.ErrorContains(t, err, want, line)
+		for _, leak := range []string{"json:", "unmarshal", "Go ", "struct", "invalid character", "EOF", "illegal base64"} {
+			assert.NotContains(t, err.Error(), leak, line)
+		}
 	}
+}
+
+// A text that is not UTF-8, or begins with a byte order mark, is refused however it is read.
+func TestEncodings(t *testing.T) {
+	wide := func(s string, order binary.AppendByteOrder) (b []byte) {
+		for _, u := range utf16.Encode([]rune(s)) {
+			b = order.AppendUint16(b, u)
+		}
+		return b
+	}
+	const bom = "\ufeff"
+	for _, form := range []struct {
+		text string
+		next func(*Reader) error
+	}{
+		{"key\tvalue\n", func(r *Reader) error { _, err := r.Record(); return err }},
+		{"key\n", func(r *Reader) error { _, err := r.Key(); return err }},
+		{`{"key":"k","value":"v"}`, func(r *Reader) error { _, err := r.JSONRecord(); return err }},
+	} {
+		for _, end := range []byte{'\n', 0} {
+			try := func(b []byte) error {
+				if end == 0 {
+					b = bytes.ReplaceAll(b, []byte("\n"), []byte{0})
+				}
+				return form.next(NewReader(bytes.NewReader(b), end))
+			}
+			require.NoError(t, try([]byte(form.text)))
+			var syntax *SyntaxError
+			err := try([]byte(bom + form.text))
+			require.ErrorIs(t, err, ErrByteOrderMark)
+			require.ErrorAs(t, err, &syntax)
+			require.Equal(t, 1, syntax.Line)
+			for _, order := range []binary.AppendByteOrder{binary.LittleEndian, binary.BigEndian} {
+				require.Equal(t, ErrNotUTF8, try(wide(bom+form.text, order)))
+				if end == '\n' {
+					require.Equal(t, ErrNotUTF8, try(wide(form.text, order)))
+				}
+			}
+			require.Equal(t, ErrNotUTF8, try([]byte("\xff\xfe\x00\x00k\x00\x00\x00")), "UTF-32")
+			if end == '\n' {
+				require.Equal(t, ErrNotUTF8, try([]byte("\x00\x00\xfe\xff\x00\x00\x00k")), "UTF-32")
+			}
+		}
+	}
+	// A second file behind the first brings its mark into the middle.
+	r := NewReader(strings.NewReader("a\n"+bom+"b\nc\n"), '\n')
+	for i, want := range []error{nil, ErrByteOrderMark, nil} {
+		_, err := r.Key()
+		require.ErrorIs(t, err, want, i)
+	}
+	// What begins like a wide letter is none where NUL ends a line, and any bytes are written escaped.
+	_, err := NewReader(strings.NewReader("a\x00b\x00"), 0).Key()
+	require.NoError(t, err)
+	key, err := NewReader(strings.NewReader(`\xef\xbb\xbfb`), '\n').Key()
+	require.NoError(t, err)
+	require.Equal(t, bom+"b", string(key))
 }
 
 func anyRecord() *rapid.Generator[Record] {
@@ -256,7 +352,7 @@ func FuzzRecords(f *testing.F) {
 			r := NewReader(bytes.NewReader(in), end)
 			for {
 				rec, err := r.Record()
-				if err == io.EOF {
+				if err == io.EOF || err == ErrNotUTF8 {
 					break
 				}
 				if err != nil {
