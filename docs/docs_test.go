@@ -24,6 +24,7 @@ import (
 var bin string
 
 func TestMain(m *testing.M) {
+	os.Unsetenv("KV_SOAK") // each kvc would warn that it has no such option
 	os.Exit(run(m))
 }
 

@@ -3,6 +3,7 @@ package protocol
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Status says how a request ended.
@@ -60,12 +61,16 @@ var (
 	ErrMoved           = &Error{Status: StatusMoved}
 )
 
-// Error returns the status and, where the server gave one, its message.
+// Error returns the status and, where the server gave one, its message, which may begin with the status itself.
 func (e *Error) Error() string {
-	if e.Message == "" {
-		return e.Status.String()
+	status := e.Status.String()
+	if rest, ok := strings.CutPrefix(e.Message, status); ok && (rest == "" || rest[0] == ':') {
+		return e.Message
 	}
-	return e.Status.String() + ": " + e.Message
+	if e.Message == "" {
+		return status
+	}
+	return status + ": " + e.Message
 }
 
 // Is reports whether target is an Error with the same status.

@@ -170,7 +170,9 @@ func (s *session) run(ctx context.Context, ws []words.Word) error {
 		literal := strings.HasPrefix(a, quotedMark) || dash >= 0 && i >= dash
 		c.args = append(c.args, arg{[]byte(bare(a)), literal})
 	}
-	if n := len(c.args); n < cmd.min || cmd.max >= 0 && n > cmd.max {
+	if n := len(c.args); cmd.max >= 0 && n > cmd.max {
+		return cmd.tooMany(c.args)
+	} else if n < cmd.min {
 		return usagef("usage: %s", cmd.usage())
 	}
 	return s.output(run(c))
@@ -195,53 +197,4 @@ func flagError(err error) error {
 		return usagef("--%s needs a value", missing.GetFlag().Name)
 	}
 	return usagef("%s", msg)
-}
-
-// unknownCommand says that there is no such command, and which is the nearest. cmd is the one with this name, which does
-// not exist in this mode, or nil.
-func (s *session) unknownCommand(name string, cmd *command) error {
-	switch {
-	case cmd != nil && s.mode == oneShot:
-		return usagef("%q is a command of the shell: start it with kvc and no command", name)
-	case cmd != nil:
-		return usagef("%q is no command of the shell: run kvc %s", name, name)
-	}
-	nearest, best := "", 1<<30
-	for _, c := range commands() {
-		if d := distance(name, c.name); c.usable(s.mode) && d < best {
-			nearest, best = c.name, d
-		}
-	}
-	return usagef("unknown command %q, the nearest is %q (help lists all)", name, nearest)
-}
-
-// distance is how many letters must be added, dropped, changed or swapped with their neighbour to make b of a; a name
-// that begins with a is near.
-func distance(a, b string) int {
-	if a != "" && strings.HasPrefix(b, a) {
-		return 1
-	}
-	if len(a) > 64 {
-		a = a[:64]
-	}
-	var before, last []int
-	for i := range len(a) + 1 {
-		row := make([]int, len(b)+1)
-		row[0] = i
-		for j := 1; i == 0 && j <= len(b); j++ {
-			row[j] = j
-		}
-		for j := 1; i > 0 && j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			row[j] = min(last[j]+1, row[j-1]+1, last[j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				row[j] = min(row[j], before[j-2]+1)
-			}
-		}
-		before, last = last, row
-	}
-	return last[len(b)]
 }

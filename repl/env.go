@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -24,6 +25,7 @@ type Env struct {
 	Out, Err                             io.Writer
 	InTerminal, OutTerminal, ErrTerminal bool                // whether each of them is one
 	Getenv                               func(string) string // as os.Getenv
+	Environ                              func() []string     // as os.Environ; nil: nobody looks for variables that kvc does not know
 	Size                                 func() (columns, rows int)
 	OnInterrupt                          func(f func()) // makes SIGINT call f from now on; nil: nothing does
 	Version                              string         // what --version prints
@@ -66,7 +68,7 @@ func (o *options) bindEach(f flags) {
 
 // envName is the environment variable of a global flag.
 func envName(flag string) string {
-	return "KV_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+	return variablePrefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
 // fromEnv sets each flag of f whose variable is set and not empty.
@@ -84,9 +86,42 @@ func fromEnv(f flags, getenv func(string) string) error {
 	return first
 }
 
+// variablePrefix begins the name of each environment variable that is an option.
+const variablePrefix = "KV_"
+
+// secretVariable is the one that is no option, for a command line can be seen by others.
+const secretVariable = variablePrefix + "SECRET"
+
+// unknownVariables warns of each variable that looks like an option and is none: one that is misspelt has no effect.
+func (s *session) unknownVariables(f flags) {
+	if s.env.Environ == nil {
+		return
+	}
+	known := []string{secretVariable}
+	f.VisitAll(func(g *pflag.Flag) { known = append(known, envName(g.Name)) })
+	for _, e := range slices.Sorted(slices.Values(s.env.Environ())) {
+		name, _, _ := strings.Cut(e, "=")
+		if !strings.HasPrefix(name, variablePrefix) || slices.Contains(known, name) || fromKubernetes(name) {
+			continue
+		}
+		near := slices.MinFunc(known, func(a, b string) int { return distance(name, a) - distance(name, b) })
+		if distance(name, near) <= 2 {
+			s.notef("kvc: warning: the environment variable %s is ignored; is %s meant?", name, near)
+		} else {
+			s.notef("kvc: warning: the environment variable %s is ignored: no option has that name, see kvc help options", name)
+		}
+	}
+}
+
+// fromKubernetes reports whether a variable is one of those that Kubernetes sets in each container for a service that is
+// called kv.
+func fromKubernetes(name string) bool {
+	return name == "KV_PORT" || strings.HasPrefix(name, "KV_PORT_") || strings.HasPrefix(name, "KV_SERVICE_")
+}
+
 // clientOptions reads the files that the options name.
 func (o *options) clientOptions(getenv func(string) string) (client.Options, error) {
-	c := client.Options{User: o.user, Secret: getenv("KV_SECRET"), Timeout: o.timeout}
+	c := client.Options{User: o.user, Secret: getenv(secretVariable), Timeout: o.timeout}
 	if o.secretFile != "" {
 		b, err := os.ReadFile(o.secretFile)
 		if err != nil {
@@ -172,14 +207,6 @@ func parseAddr(s string) (string, error) {
 
 func parseString(s string) (string, error) { return s, nil }
 
-func parsePositiveDuration(s string) (time.Duration, error) {
-	d, err := time.ParseDuration(s)
-	if err != nil || d <= 0 {
-		return 0, fmt.Errorf("a duration above 0, such as 300ms, 30s or 1h30m")
-	}
-	return d, nil
-}
-
 // parseTTL reads a time to live: a duration, in whole milliseconds.
 func parseTTL(s string) (uint64, error) {
 	d, err := parsePositiveDuration(s)
@@ -231,26 +258,4 @@ func parseCount(s string) (int, error) {
 		return 0, fmt.Errorf("a number above 0")
 	}
 	return int(n), nil
-}
-
-var units = []struct {
-	suffix string
-	bytes  uint64
-}{
-	{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"KB", 1e3}, {"kB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"B", 1}, {"", 1},
-}
-
-// parseSize reads a number of bytes: 500, 64KiB, 128MiB, 2GB.
-func parseSize(s string) (int, error) {
-	for _, u := range units {
-		digits, ok := strings.CutSuffix(s, u.suffix)
-		if !ok {
-			continue
-		}
-		if n, err := strconv.ParseUint(digits, 10, 31); err == nil && n*u.bytes < 1<<40 {
-			return int(n * u.bytes), nil
-		}
-		break
-	}
-	return 0, fmt.Errorf("a size such as 500, 64KiB, 128MiB or 2GB")
 }

@@ -41,7 +41,7 @@ In the shell, words may be quoted: "…" with \n \r \t \" \\ \xHH, or '…' in w
 
 After ` + "`--`" + ` a word is a key or a value, whatever it begins with. A word before it that begins with a dash is an option. An empty value is a value.
 
-Sizes are 500, 64KiB, 128MiB, 2GB; durations 300ms, 30s, 1h30m.`},
+Sizes are 500, 64KiB, 128MiB, 2GB, 1.5GiB; without the B they mean the same: 4G is 4GB, a power of 1000, and 4Gi is 4GiB, of 1024. Durations are 300ms, 30s, 1h30m, and in days and weeks 7d, 2w, 1d12h.`},
 		{"options", "Global options", `
 They stand before or after the command. Each is an environment variable too: ` + "`--addr`" + ` is KV_ADDR, and so on. The secret itself can be in KV_SECRET, and is never an argument. NO_COLOR is obeyed.
 `},

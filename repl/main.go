@@ -28,6 +28,9 @@ func (s *session) main(ctx context.Context, args []string) error {
 	if err := fromEnv(f, s.env.Getenv); err != nil {
 		return err
 	}
+	if len(args) == 0 || args[0] != completeRequest {
+		s.unknownVariables(f)
+	}
 	keepGoing, version := false, false
 	f.bool(&keepGoing, "keep-going", "", "with commands from a pipe: go on after one that fails")
 	f.bool(&version, "version", "", "print the version")

@@ -133,7 +133,7 @@ func (c *call) exportRecords(end byte) error {
 	defer bar.clear()
 	var records int
 	var bytes int64
-	return load.Export(c.ctx, kv, prefix, func(items []protocol.ScanItem) error {
+	err = load.Export(c.ctx, kv, prefix, func(items []protocol.ScanItem) error {
 		for _, it := range items {
 			r := text.Record{Key: it.Key, Value: it.Value, Expiry: it.Expiry}
 			if c.opts.json {
@@ -150,6 +150,10 @@ func (c *call) exportRecords(end byte) error {
 		bar.show(bytes, records)
 		return nil
 	})
+	if err == nil {
+		c.foundUnder(prefix, records)
+	}
+	return err
 }
 
 // progress draws a line on stderr that tells how far an import or an export is. The zero value draws nothing.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"strconv"
-	"strings"
 	"time"
 
 	"kv/protocol"
@@ -107,21 +106,21 @@ func (s *session) colour(code, t string) string {
 
 const red = "\x1b[31m"
 
-// printable makes a message fit for a terminal, whoever wrote it: newlines stay.
+// printable makes a message fit for a terminal, and one line, whoever wrote it: a newline in what a server says must not
+// begin a line that looks like ours.
 func printable(msg string) string {
 	if text.Printable([]byte(msg)) {
 		return msg
 	}
 	var b []byte
-	for i, line := range strings.Split(msg, "\n") {
-		if i > 0 {
-			b = append(b, '\n')
+	for rest := []byte(msg); len(rest) > 0; {
+		if rest[0] == '\n' {
+			b, rest = append(b, `\n`...), rest[1:]
+			continue
 		}
-		for rest := []byte(line); len(rest) > 0; {
-			var n int
-			b, n = text.AppendRune(b, rest)
-			rest = rest[n:]
-		}
+		var n int
+		b, n = text.AppendRune(b, rest)
+		rest = rest[n:]
 	}
 	return string(b)
 }

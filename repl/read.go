@@ -277,7 +277,8 @@ func (c *call) scan(limit int, values bool, end byte) error {
 		q.Prefix = c.key(0)
 	}
 	list := jsonList{s: c.session}
-	for printed := 0; ; {
+	printed := 0
+	for {
 		if limit > 0 {
 			q.Limit = uint32(min(scanPage, limit-printed))
 		}
@@ -315,7 +316,15 @@ func (c *call) scan(limit int, values bool, end byte) error {
 	if c.opts.json {
 		list.close()
 	}
+	c.foundUnder(q.Prefix, printed)
 	return nil
+}
+
+// foundUnder ends a command for all keys that begin with prefix, of which there were n.
+func (c *call) foundUnder(prefix []byte, n int) {
+	if hint := pattern(prefix); n == 0 && hint != "" {
+		c.notef("%s", hint)
+	}
 }
 
 // jsonKey prints a key without its value as a JSON object.

@@ -50,6 +50,7 @@ func processEnv(version string) Env {
 		In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
 		InTerminal: isTerminal(os.Stdin), OutTerminal: isTerminal(os.Stdout), ErrTerminal: isTerminal(os.Stderr),
 		Getenv:  os.Getenv,
+		Environ: os.Environ,
 		Size:    func() (int, int) { return terminalSize(os.Stdout) },
 		Version: version,
 	}

@@ -25,6 +25,7 @@ import (
 // The test binary is kvc too, for the scripts and for the terminals.
 func TestMain(m *testing.M) {
 	// The race detector would let every kvc sleep for a second at its end.
+	os.Unsetenv("KV_SOAK") // it asks for long tests, and each kvc would warn that it has no such option
 	os.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE"))
 	testscript.Main(m, map[string]func(){"kvc": main})
 }

@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"os"
 	"time"
 
 	"kv/protocol"
@@ -68,7 +69,7 @@ func Dial(ctx context.Context, addr string, o Options) (*Client, error) {
 	}
 	conn, err := dial(ctx, "tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", addr, err)
+		return nil, fmt.Errorf("connect to %s: %w", addr, cause(err))
 	}
 	c := newClient(conn, addr, o.Timeout)
 	if err := c.greet(ctx, o); err != nil {
@@ -76,6 +77,18 @@ func Dial(ctx context.Context, addr string, o Options) (*Client, error) {
 		return nil, fmt.Errorf("connect to %s: %w", addr, err)
 	}
 	return c, nil
+}
+
+// cause is what a failed dial came from, without the address, which is named already.
+func cause(err error) error {
+	var call *os.SyscallError
+	if op, ok := err.(*net.OpError); ok {
+		err = op.Err
+	}
+	if errors.As(err, &call) {
+		err = call.Err
+	}
+	return err
 }
 
 // newClient starts the two goroutines that serve conn.
