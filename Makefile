@@ -19,7 +19,16 @@ BENCH ?= .
 FUZZTIME ?= 5m
 SOAKTIMEOUT ?= 6h
 
-.PHONY: help build run test lint realinput bench bench-peers fuzz soak clean tools
+# Where `make install` puts things: below PREFIX, and that below DESTDIR, for packages.
+PREFIX ?= /usr/local
+DESTDIR ?=
+INTO = $(DESTDIR)$(PREFIX)
+MAN_DIR := share/man/man1
+BASH_DIR := share/bash-completion/completions
+ZSH_DIR := share/zsh/site-functions
+FISH_DIR := share/fish/vendor_completions.d
+
+.PHONY: help build run test lint realinput bench bench-peers fuzz soak install uninstall clean tools
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -53,6 +62,21 @@ fuzz: ## every fuzz target, each for FUZZTIME
 soak: build ## the fault recipes at full length: hours; .ci/faults needs strace
 	@.ci/faults
 	@KV_SOAK=1 go test -count=1 -timeout $(SOAKTIMEOUT) ./...
+
+install: build ## programs, man pages and completions below PREFIX (/usr/local); DESTDIR for packages
+	@install -d $(addprefix "$(INTO)"/,bin $(MAN_DIR) $(BASH_DIR) $(ZSH_DIR) $(FISH_DIR))
+	@install -m 755 $(BIN)/kvc $(BIN)/kvd "$(INTO)"/bin
+	@umask 022; for p in kvc kvd; do \
+		$(BIN)/$$p man "$(INTO)"/$(MAN_DIR); \
+		$(BIN)/$$p completion bash >"$(INTO)"/$(BASH_DIR)/$$p; \
+		$(BIN)/$$p completion zsh >"$(INTO)"/$(ZSH_DIR)/_$$p; \
+		$(BIN)/$$p completion fish >"$(INTO)"/$(FISH_DIR)/$$p.fish; \
+	done
+
+uninstall: ## remove what `make install` with the same PREFIX and DESTDIR has put there
+	@cd "$(INTO)"; for p in kvc kvd; do \
+		rm -f bin/$$p $(MAN_DIR)/$$p.1 $(MAN_DIR)/$$p-*.1 $(BASH_DIR)/$$p $(ZSH_DIR)/_$$p $(FISH_DIR)/$$p.fish; \
+	done
 
 clean: ## remove what was built
 	@rm -rf bin

@@ -1,6 +1,7 @@
 package docs_test
 
 import (
+	"bufio"
 	"debug/elf"
 	"os"
 	"os/exec"
@@ -51,4 +52,66 @@ func TestBuild(t *testing.T) {
 			require.NoError(t, f.Close())
 		}
 	}
+}
+
+// TestInstall: what `make install` puts below PREFIX works from there, is readable by all, and is what `make uninstall` removes.
+func TestInstall(t *testing.T) {
+	dest := t.TempDir()
+	args := []string{"BIN=" + t.TempDir(), "DESTDIR=" + dest, "PREFIX=/opt/a kv"}
+	makes(t, append(args, "install")...)
+	files := func() (all []string) {
+		require.NoError(t, filepath.WalkDir(dest, func(path string, d os.DirEntry, err error) error {
+			if err == nil && !d.IsDir() {
+				info, err := d.Info()
+				require.NoError(t, err)
+				assert.Equal(t, os.FileMode(0o444), info.Mode()&0o444, path)
+				assert.Positive(t, info.Size(), path)
+				rel, err := filepath.Rel(dest+"/opt/a kv", path)
+				require.NoError(t, err)
+				all = append(all, rel)
+			}
+			return err
+		}))
+		return all
+	}
+	installed := files()
+	for _, want := range []string{
+		"bin/kvc", "bin/kvd", "share/man/man1/kvc.1", "share/man/man1/kvd.1", "share/man/man1/kvc-set.1", "share/man/man1/kvd-token.1",
+		"share/bash-completion/completions/kvc", "share/bash-completion/completions/kvd", "share/zsh/site-functions/_kvc",
+		"share/zsh/site-functions/_kvd", "share/fish/vendor_completions.d/kvc.fish", "share/fish/vendor_completions.d/kvd.fish",
+	} {
+		require.Contains(t, installed, want)
+	}
+	for _, program := range []string{"kvc", "kvd"} {
+		require.NoError(t, exec.Command(dest+"/opt/a kv/bin/"+program, "--version").Run())
+		require.NoError(t, exec.Command("bash", "-n", dest+"/opt/a kv/share/bash-completion/completions/"+program).Run())
+	}
+	makes(t, append(args, "uninstall")...)
+	require.Empty(t, files())
+}
+
+// TestRunSaysHowToReachIt: `make run` prints a line that works in another terminal.
+func TestRunSaysHowToReachIt(t *testing.T) {
+	project := t.TempDir()
+	require.NoError(t, os.Mkdir(project+"/.ci", 0o755))
+	require.NoError(t, os.Symlink(bin, project+"/bin"))
+	play, err := os.ReadFile(root + "/.ci/play")
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(project+"/.ci/play", play, 0o755))
+
+	cmd := exec.Command(project + "/.ci/play")
+	in, err := cmd.StdinPipe()
+	require.NoError(t, err)
+	stderr, err := cmd.StderrPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	line, err := bufio.NewReader(stderr).ReadString('\n')
+	require.NoError(t, err)
+	other, ok := strings.CutPrefix(strings.TrimSpace(line), "from another terminal: ")
+	require.True(t, ok, line)
+	require.Regexp(t, `/bin/kvc --addr 127\.0\.0\.1:\d+$`, other)
+	out, err := exec.Command("sh", "-c", other+" ping").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	require.NoError(t, in.Close())
+	require.NoError(t, cmd.Wait())
 }

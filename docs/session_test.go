@@ -3,11 +3,15 @@ package docs_test
 import (
 	"bytes"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -34,8 +38,14 @@ func TestSessionsPrintWhatTheySay(t *testing.T) {
 			continue
 		}
 		t.Run(filepath.Base(p.path), func(t *testing.T) {
-			addr := startServer(t)
 			dir := t.TempDir()
+			addr := ""
+			if slices.ContainsFunc(sessions, session.startsServer) {
+				addr = freeAddress(t)
+				t.Cleanup(func() { stopServers(t, dir) })
+			} else {
+				addr = startServer(t)
+			}
 			for _, s := range sessions {
 				t.Run(fmt.Sprint("line ", s.steps[0].line), func(t *testing.T) { s.run(t, addr, dir) })
 			}
@@ -46,10 +56,18 @@ func TestSessionsPrintWhatTheySay(t *testing.T) {
 // session is a console block: commands behind "$ ", each with what it prints, stdout and stderr, below it. In that, "…"
 // stands for any text in a line, and a line of "…" alone for any lines. A command that ends with a backslash goes on in
 // the next line. A block that begins with `kvc` or `make run`, without more, has the shell's prompt in front of what is typed
-// into the shell, and no other commands.
+// into the shell, and no other commands; behind `make run` it is the shell of a server of its own.
+//
+// A page with a command that starts kvd in the background, `kvd … &`, has no other server, and keeps that one to its end.
 type session struct {
 	where string
 	steps []step
+}
+
+var serverStep = regexp.MustCompile(`^kvd\b.*&$`)
+
+func (s session) startsServer() bool {
+	return slices.ContainsFunc(s.steps, func(st step) bool { return serverStep.MatchString(st.typed) })
 }
 
 type step struct {
@@ -93,6 +111,9 @@ func parseSession(p page, b block) session {
 func (s session) run(t *testing.T, addr, dir string) {
 	if len(s.steps[0].shell) > 0 {
 		require.Len(t, s.steps, 1, "%s:%d: a shell's block has no other commands", s.where, s.steps[0].line)
+		if s.steps[0].typed == "make run" {
+			addr = startServer(t)
+		}
 		s.runShell(t, addr, s.steps[0])
 		return
 	}
@@ -101,11 +122,21 @@ func (s session) run(t *testing.T, addr, dir string) {
 	script.WriteString("exec 2>&1\nstatus=0\n")
 	for _, st := range s.steps {
 		fmt.Fprintf(&script, "echo '%s'; (exit $status)\n%s\nstatus=$?\n", mark, st.typed)
+		if serverStep.MatchString(st.typed) {
+			script.WriteString("echo $! >>servers; until kvc ping >/dev/null 2>&1; do kill -0 $! || break; sleep 0.02; done\n")
+		}
 	}
 	cmd := exec.Command("bash", "-c", script.String())
 	cmd.Dir = dir
 	cmd.Env = environment(addr)
-	out, _ := cmd.CombinedOutput() // the code of the last command is not the session's
+	// A file, not a pipe, since a server that the session has started keeps it open.
+	stdout, err := os.Create(filepath.Join(t.TempDir(), "output"))
+	require.NoError(t, err)
+	defer stdout.Close()
+	cmd.Stdout = stdout
+	_ = cmd.Run() // the code of the last command is not the session's
+	out, err := os.ReadFile(stdout.Name())
+	require.NoError(t, err)
 	outputs := strings.Split(string(out), mark+"\n")[1:]
 	require.Len(t, outputs, len(s.steps), "%s: %s", s.where, out)
 	for i, st := range s.steps {
@@ -114,7 +145,7 @@ func (s session) run(t *testing.T, addr, dir string) {
 }
 
 func environment(addr string) []string {
-	return append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "KV_ADDR="+addr, "NO_COLOR=1", "TERM=xterm", "XDG_STATE_HOME="+bin)
+	return append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "KV_ADDR="+addr, "KVD_LISTEN="+addr, "NO_COLOR=1", "TERM=xterm", "XDG_STATE_HOME="+bin)
 }
 
 // runShell types the lines of st into a kvc on a terminal and compares what it shows.
@@ -175,6 +206,24 @@ func (s screen) untilPrompt(t *testing.T, entered bool) string {
 			lines[i] = line[strings.LastIndexByte(line, '\r')+1:] // a line that was drawn anew
 		}
 		return strings.Join(lines[:len(lines)-1], "\n")
+	}
+}
+
+func freeAddress(t *testing.T) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, l.Close())
+	return l.Addr().String()
+}
+
+// stopServers ends the servers that a page's sessions have started in dir.
+func stopServers(t *testing.T, dir string) {
+	list, err := os.ReadFile(filepath.Join(dir, "servers"))
+	require.NoError(t, err)
+	for _, line := range strings.Fields(string(list)) {
+		pid, err := strconv.Atoi(line)
+		require.NoError(t, err)
+		require.NoError(t, syscall.Kill(pid, syscall.SIGTERM), "the server that the page has started is gone")
 	}
 }
 

@@ -1,14 +1,12 @@
 package main
 
 import (
-	"crypto/rand"
 	"fmt"
 	"os"
 
 	"github.com/spf13/cobra"
 
 	"kv/cmd/internal/version"
-	"kv/netserver"
 )
 
 // command is kvd's command line. What the server has to say while it runs goes to messages.
@@ -44,31 +42,7 @@ Every flag is also an environment variable: --max-memory is KVD_MAX_MEMORY. The 
 	}
 	root.SetVersionTemplate("kvd {{.Version}}\n")
 	o.define(root.Flags())
-	root.AddCommand(tokenCommand())
+	root.AddCommand(tokenCommand(), manCommand())
 	root.AddCommand(dataCommands()...)
 	return root
-}
-
-func tokenCommand() *cobra.Command {
-	role := "rw"
-	cmd := &cobra.Command{
-		Use:   "token USER",
-		Short: "Make a secret for a user, and the line for --auth-file that goes with it",
-		Long: `token prints two lines: a new random secret, which is for the user, and the user's line for the file that
---auth-file names, which does not give the secret away. kvd reads that file again on SIGHUP.`,
-		Example: `  kvd token anna
-  kvd token --role ro backup`,
-		Args: places(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			secret := rand.Text()
-			line, err := netserver.AccountLine(args[0], role, []byte(secret))
-			if err != nil {
-				return err
-			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "secret: %s\nline:   %s\n", secret, line)
-			return err
-		},
-	}
-	cmd.Flags().StringVar(&role, "role", role, "what the user may do: rw, or ro to read only")
-	return cmd
 }

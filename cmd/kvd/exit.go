@@ -7,16 +7,27 @@ import (
 	"kv/store/wal"
 )
 
-// The exit codes of kvd. docs/operations.md promises them.
+// The exit codes of kvd, which are promises; what each means is in exitMeanings.
 const (
-	exitDone    = 0
-	exitDamaged = 1 // a data folder or a backup is damaged
-	exitUsage   = 2 // wrong usage: an option, a variable, or a file that one of them names
-	exitListen  = 3 // an address can't be listened on
-	exitInUse   = 4 // another process uses the data folder
-	exitFiles   = 5 // a data folder or a file can't be read or written, stdout too
-	exitEnded   = 6 // the server ran, and ended otherwise than it was asked to, or with writes that are not on disk
+	exitDone = iota
+	exitDamaged
+	exitUsage
+	exitListen
+	exitInUse
+	exitFiles
+	exitEnded
 )
+
+// exitMeanings is what docs/operations.md and the man pages say of each code.
+var exitMeanings = []string{
+	exitDone:    "done; of the server: ended in order",
+	exitDamaged: "a data folder or a backup is damaged",
+	exitUsage:   "wrong usage: an option, a variable, or a file that one of them names",
+	exitListen:  "an address can't be listened on: taken, or not this machine's",
+	exitInUse:   "another process uses the data folder",
+	exitFiles:   "a data folder or a file can't be read or written, stdout too, or it is none of a store",
+	exitEnded:   "the server ran, and then could accept no connections, or ended with writes that are not on disk",
+}
 
 // exitError is an error with the exit code that it asks for.
 type exitError struct {
