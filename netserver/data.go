@@ -28,7 +28,10 @@ func (c *conn) get(w *workspace, h protocol.Header, body []byte) error {
 	} else {
 		e = c.session.Get(q.Key)
 	}
-	if e == nil {
+	switch {
+	case e == nil && q.AtVersion != 0:
+		return notKept(c.server.config.Store.KeepsHistory())
+	case e == nil:
 		return protocol.ErrNotFound
 	}
 	return c.appendEntry(w, h, e, q.WithMeta)

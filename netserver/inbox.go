@@ -160,7 +160,14 @@ func (c *conn) grow() bool {
 	in := c.inbox
 	h := protocol.ParseHeader(in.rest)
 	size := bufferSize(min(max(2*len(in.rest), 2*workspaceSize), in.large))
-	more, ok := c.server.claim(h.Opcode, size)
+	// In the end there is a buffer for all of it, in place of the one so far, and what the store keeps.
+	all := bufferSize(in.large)
+	whole := all - int(in.claim.bytes) + in.large
+	var more claim
+	ok := int64(all) <= c.server.config.RequestMemory
+	if ok {
+		more, ok = c.server.claim(h.Opcode, size, whole)
+	}
 	if !ok {
 		in.header, in.refusal = h, errNoRoom
 		in.skip, in.skipped = in.large-len(in.rest), len(in.rest)

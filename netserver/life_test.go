@@ -2,6 +2,7 @@ package netserver_test
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"io"
 	"log/slog"
@@ -305,4 +306,49 @@ func TestRequestMemory(t *testing.T) {
 		second.Send(large)
 		second.Expect(protocol.OpPing, protocol.StatusOK, 1)
 	})
+}
+
+// TestHopelessRequestTakesNoHistory: a large request for which there is not enough memory, even without any history, is
+// refused before it takes some, though it arrives bit by bit.
+func TestHopelessRequestTakesNoHistory(t *testing.T) {
+	const limit = 16 << 20
+	tests := []struct {
+		name    string
+		size    int
+		request int64 // RequestMemory; 0: enough
+	}{
+		{"value beside its frame", 9 << 20, limit},
+		{"frame", 13 << 20, limit},
+		{"request memory", 6 << 20, 4 << 20},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			s := nettest.Start(t, nettest.Options{
+				Store:  store.Options{MaxMemory: limit, History: 8},
+				Config: netserver.Config{RequestMemory: test.request},
+			})
+			c := s.Dial(t)
+			session := s.Store.Session()
+			defer session.Close()
+			for i := range 14_000 {
+				_, err := session.Set(binary.BigEndian.AppendUint32(nil, uint32(i%2000)), make([]byte, 1000), store.SetOptions{})
+				require.NoError(t, err)
+			}
+			before := s.Store.Stats()
+			require.EqualValues(t, 12_000, before.History)
+			for _, f := range [][]byte{
+				protocol.Set{Key: []byte("big"), Value: make([]byte, test.size)}.AppendTo(nil, 2),
+				protocol.AppendMSet(nil, 2, protocol.Pair{Key: []byte("big"), Value: make([]byte, test.size)}),
+			} {
+				require.Equal(t, protocol.StatusOutOfMemory, c.Do(f).Status())
+			}
+			s.AwaitRequests()
+			after := s.Store.Stats()
+			require.Equal(t, before.History, after.History)
+			require.Equal(t, before.MemoryBytes, after.MemoryBytes)
+			// One that fits takes some.
+			require.Equal(t, protocol.StatusOK, c.Do(protocol.Set{Key: []byte("big"), Value: make([]byte, 1<<20)}.AppendTo(nil, 3)).Status())
+			require.Less(t, s.Store.Stats().History, before.History)
+		})
+	}
 }

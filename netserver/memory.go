@@ -16,8 +16,9 @@ type claim struct {
 	stored bool // of the store's limit too
 }
 
-// claim takes n bytes for a request with this opcode, or returns false if they are not there.
-func (s *Server) claim(op protocol.Opcode, n int) (claim, bool) {
+// claim takes n bytes for a request with this opcode, or returns false if they are not there. whole is how much the store
+// will be asked for in all, from now until the request is done; see store.Reserve.
+func (s *Server) claim(op protocol.Opcode, n, whole int) (claim, bool) {
 	c := claim{bytes: int64(n)}
 	// Not added first and taken back: others would be refused meanwhile.
 	for {
@@ -31,7 +32,7 @@ func (s *Server) claim(op protocol.Opcode, n int) (claim, bool) {
 	}
 	switch op {
 	case protocol.OpSet, protocol.OpMSet, protocol.OpTxn:
-		if !s.config.Store.Reserve(c.bytes) {
+		if !s.config.Store.Reserve(c.bytes, int64(whole)) {
 			s.requestMemory.Add(-c.bytes)
 			return claim{}, false
 		}
@@ -64,7 +65,7 @@ func (s *Server) claimItems(op protocol.Opcode, body []byte) (claim, error) {
 	if n <= keepItems {
 		return claim{}, nil
 	}
-	c, ok := s.claim(op, n*itemMemory)
+	c, ok := s.claim(op, n*itemMemory, n*itemMemory+len(body))
 	if !ok {
 		return c, errNoRoom
 	}

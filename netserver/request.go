@@ -272,12 +272,26 @@ func failure(err error) *protocol.Error {
 	if errors.As(err, &conflict) {
 		return &protocol.Error{Status: protocol.StatusConflict, Version: conflict.Version, Index: conflict.Index}
 	}
+	if errors.Is(err, store.ErrNoVersion) {
+		return notKept(!errors.Is(err, store.ErrNoHistory))
+	}
 	for _, f := range failures {
 		if errors.Is(err, f.err) {
 			return &protocol.Error{Status: f.status, Message: err.Error()}
 		}
 	}
 	return &protocol.Error{Status: protocol.StatusInternal, Message: err.Error()}
+}
+
+// notKept is the answer where a version is not kept. Where none but the current ones are, it says so.
+func notKept(history bool) *protocol.Error {
+	if history {
+		return protocol.ErrNotFound
+	}
+	return &protocol.Error{
+		Status:  protocol.StatusNotFound,
+		Message: "no history is kept here: the server's option --history says how many earlier versions are",
+	}
 }
 
 var failures = []struct {
@@ -287,6 +301,5 @@ var failures = []struct {
 	{store.ErrOutOfMemory, protocol.StatusOutOfMemory},
 	{store.ErrReadOnly, protocol.StatusUnavailable},
 	{store.ErrTooLarge, protocol.StatusTooLarge},
-	{store.ErrNoVersion, protocol.StatusNotFound},
 	{store.ErrStaleCursor, protocol.StatusBadRequest},
 }

@@ -87,8 +87,6 @@ func AppendResponse(dst []byte, op Opcode, status Status, id uint32, body []byte
 // AppendError appends the response frame that stands for e.
 func AppendError(dst []byte, op Opcode, id uint32, e *Error) []byte {
 	switch {
-	case e.Status == StatusNotFound:
-		return AppendHeader(dst, op, uint8(e.Status), id, 0)
 	case e.Status == StatusConflict && op == OpTxn:
 		dst = AppendHeader(dst, op, uint8(e.Status), id, 12)
 		dst = binary.BigEndian.AppendUint32(dst, uint32(e.Index))

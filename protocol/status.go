@@ -98,8 +98,6 @@ func ParseError(op Opcode, status Status, body []byte) error {
 	switch status {
 	case StatusOK:
 		return nil
-	case StatusNotFound:
-		return &Error{Status: status}
 	case StatusConflict:
 		e := &Error{Status: status}
 		r := reader{b: body}

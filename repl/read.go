@@ -105,6 +105,7 @@ func terminator(f flags) *byte {
 func (c *call) get(key []byte, version uint64, atVersion, raw bool) error {
 	var v protocol.Value
 	var err error
+	missing := error(notFoundError{shown(key)})
 	switch {
 	case c.txn != nil && atVersion:
 		return usagef("get --version is not possible inside a transaction")
@@ -124,7 +125,11 @@ func (c *call) get(key []byte, version uint64, atVersion, raw bool) error {
 			v, err = kv.Get(c.ctx, key)
 		}
 		if errors.Is(err, protocol.ErrNotFound) {
-			v, err = protocol.Value{}, nil
+			what := shown(key)
+			if atVersion {
+				what += " in version " + decimal(version)
+			}
+			missing, v, err = notFound(err, what), protocol.Value{}, nil
 		}
 	}
 	if err != nil {
@@ -134,10 +139,7 @@ func (c *call) get(key []byte, version uint64, atVersion, raw bool) error {
 	if v.Found || c.mode != oneShot {
 		return nil
 	}
-	if atVersion {
-		return notFoundError{shown(key) + " in version " + decimal(version)}
-	}
-	return notFoundError{shown(key)}
+	return missing
 }
 
 // showGot prints what a get found. That a command found nothing is for its caller to report.

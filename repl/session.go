@@ -79,12 +79,16 @@ func (s *session) connected() bool {
 // client returns the connection of the session.
 func (c *call) client() (*client.Client, error) { return c.session.client(c.ctx) }
 
-// notFound turns a bare "not found" of the server into one that names the key.
+// notFound turns a "not found" of the server, which may say why, into one that names the key.
 func notFound(err error, what string) error {
-	if errors.Is(err, protocol.ErrNotFound) {
-		return notFoundError{what}
+	var e *protocol.Error
+	switch {
+	case !errors.As(err, &e) || e.Status != protocol.StatusNotFound:
+		return err
+	case e.Message != "":
+		what += ": " + e.Message
 	}
-	return err
+	return notFoundError{what}
 }
 
 // conflict turns a bare conflict of the server into one that names the key.

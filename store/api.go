@@ -31,6 +31,8 @@ var (
 	ErrTwoExpiries = errors.New("both a time to live and an expiry")
 	// ErrNoVersion: the version that a rollback asked for is not kept.
 	ErrNoVersion = errors.New("version not kept")
+	// ErrNoHistory: it is not kept, and no earlier version of any key is, since Options.History is 0. It matches ErrNoVersion.
+	ErrNoHistory = fmt.Errorf("%w: no history is kept", ErrNoVersion)
 	// ErrStaleCursor: the cursor of a scan is not one that this store gave.
 	ErrStaleCursor = errors.New("stale cursor")
 )
@@ -133,8 +135,8 @@ type Journal interface {
 	// on.
 	Replay(load, apply func(entries []*Entry)) (last uint64, err error)
 	// Append puts one write behind all earlier ones, gives it the next version, which is above floor, and returns it. The
-	// entries are what the write left of each key that it changed, deletions included; they do not have their version
-	// yet. The journal may keep the entries, which do not change, but not the slice. An error matches ErrReadOnly.
+	// entries are what the write left of each key that it changed, deletions included, so there may be none; they do not have
+	// their version yet. The journal may keep the entries, which do not change, but not the slice. An error matches ErrReadOnly.
 	Append(floor uint64, entries []*Entry) (version uint64, err error)
 	// Admit waits while more is appended and unwritten than the journal may hold. It is called with no locks held.
 	Admit() error

@@ -9,16 +9,20 @@ func (s *Store) Check() error {
 	defer s.sweeping.Unlock()
 	s.lock(allShards)
 	defer s.unlock(allShards)
-	used := s.reserved.Load()
+	used, past := s.reserved.Load(), int64(0)
 	for i := range s.shards {
 		c := checker{s: s, shard: i}
 		if err := c.check(); err != nil {
 			return fmt.Errorf("shard %d: %w", i, err)
 		}
 		used += c.memory
+		past += c.past
 	}
 	if got := s.budget.used.Load(); got != used {
 		return fmt.Errorf("memory is accounted as %d bytes, it is %d", got, used)
+	}
+	if got := s.budget.past.Load(); got != past {
+		return fmt.Errorf("history's memory is accounted as %d bytes, it is %d", got, past)
 	}
 	return nil
 }
@@ -30,6 +34,7 @@ type checker struct {
 	first  uint64 // the first hash of the segment that is looked at
 	figure effect
 	memory int64
+	past   int64 // the part of memory that history takes
 }
 
 func (c *checker) check() error {
@@ -77,6 +82,7 @@ func (c *checker) segment(g *segment) error {
 		}
 		count += b.load()
 		c.memory += bucketMemory(b)
+		c.past += chainsMemory(b)
 		var err error
 		b.each(func(e *Entry, tag uint8) {
 			if e.Expiry() != 0 {
@@ -141,9 +147,6 @@ func (c *checker) chains(g *segment, slot int, b *bucket) error {
 		if len(ch) == 0 || chainOf(b.chains(), ch[0].Key()) != i {
 			return fmt.Errorf("a key's history is empty, or there twice")
 		}
-		if len(ch.trimmed()) < len(ch) {
-			return fmt.Errorf("a key's history ends in a deletion")
-		}
 		most := c.s.keep
 		newer := ^uint64(0)
 		if _, e := b.find(tagOf(c.s.hash(ch[0].Key())), ch[0].Key()); e != nil {
@@ -152,6 +155,9 @@ func (c *checker) chains(g *segment, slot int, b *bucket) error {
 			return fmt.Errorf("a deleted key's history does not begin with its deletion")
 		} else {
 			most++ // the deletion stands for the current entry
+			if len(ch) == 1 {
+				return fmt.Errorf("all that is kept of a deleted key is its deletion")
+			}
 		}
 		if len(ch) > most {
 			return fmt.Errorf("a key has %d earlier versions, more than %d", len(ch), most)
@@ -162,6 +168,7 @@ func (c *checker) chains(g *segment, slot int, b *bucket) error {
 			}
 			newer = e.version
 			c.figure.history++
+			c.past += entryMemory(e)
 			if err := c.place(g, slot, b, e); err != nil {
 				return err
 			}

@@ -187,12 +187,15 @@ func (s *Store) followClock() {
 		s.logger.Warn("the clock jumped ahead: keys that expire in what it left out are gone",
 			"by", time.Duration(jumped)*time.Microsecond)
 	case jumped < 0:
-		s.newEra()
+		if back := s.newEra(); back > 0 {
+			s.logger.Warn("the clock was set back: keys that are written from now on expire by it, earlier ones when they would have",
+				"by", time.Duration(back)*time.Microsecond)
+		}
 	}
 }
 
-// newEra lets the clock go back to where the wall clock was set.
-func (s *Store) newEra() {
+// newEra lets the clock go back to where the wall clock was set, and returns by how much, in microseconds.
+func (s *Store) newEra() (back int64) {
 	s.lock(allShards) // no version is being given
 	defer s.unlock(allShards)
 	last := s.recovered
@@ -203,12 +206,10 @@ func (s *Store) newEra() {
 		st := s.clock.state.Load()
 		off, lead := s.clock.offset(st)
 		if off > -jump {
-			return // somebody else has seen it first, or it was set forward again
+			return 0 // somebody else has seen it first, or it was set forward again
 		}
 		if s.clock.state.CompareAndSwap(st, st.back(lead, last)) {
-			s.logger.Warn("the clock was set back: keys that are written from now on expire by it, earlier ones when they would have",
-				"by", time.Duration(-off)*time.Microsecond)
-			return
+			return -off
 		}
 	}
 }

@@ -25,8 +25,8 @@ import (
 // Several keys: lock their shards in rising order and check the conditions. In the slot of each bucket that changes put a
 // pending, which resolves to the old bucket. Take memory and the version, build the new buckets. Then set
 // txn.committed: with this one store all of the pendings resolve to the new buckets. Last, replace each pending by the
-// bucket that it resolves to, and unlock. If memory or the journal refuses, the old buckets are stored back, which no
-// reader can tell, since the pendings resolved to them all the while.
+// bucket that it resolves to, and unlock. If memory or the journal refuses, or a caller's code panics, the old buckets are
+// stored back, which no reader can tell, since the pendings resolved to them all the while.
 //
 // Rejected: versions in the entries and a reader that picks by a read timestamp (every reader would need one from a shared
 // counter, and old versions a collector of their own); a sequence lock for each shard (readers would wait for writers);
@@ -42,6 +42,7 @@ type txn struct {
 type effect struct {
 	keys, valueBytes, history int64
 	memory                    int64
+	past                      int64 // the part of memory that history takes
 }
 
 func (a *effect) add(b effect) {
@@ -49,10 +50,11 @@ func (a *effect) add(b effect) {
 	a.valueBytes += b.valueBytes
 	a.history += b.history
 	a.memory += b.memory
+	a.past += b.past
 }
 
 func (a *effect) sub(b effect) {
-	a.add(effect{-b.keys, -b.valueBytes, -b.history, -b.memory})
+	a.add(effect{-b.keys, -b.valueBytes, -b.history, -b.memory, -b.past})
 }
 
 // account books the effect, except for memory, which was taken before. sh is locked.
@@ -86,8 +88,8 @@ type change struct {
 	ifVersion   uint64
 	// only, if not nil, is the entry that must be current: for the sweeper, which removes just what it saw.
 	only   *Entry
-	keep   int   // how much history the key may have
-	wanted int64 // the memory that it was refused
+	keep   int    // how much history the key may have
+	wanted effect // what it was refused memory for
 }
 
 var errNothing = errors.New("nothing to change")
@@ -101,7 +103,10 @@ func (s *Store) commitOne(ch *change) (version uint64, err error) {
 	key, tag := ch.entry.Key(), tagOf(ch.hash)
 	sh := &s.shards[shardOf(ch.hash)]
 	sh.mu.Lock()
-	defer sh.mu.Unlock()
+	defer func() {
+		sh.one[0] = nil
+		sh.mu.Unlock()
+	}()
 	g := sh.dir.Load().segment(ch.hash)
 	at := &g.slots[slotOf(ch.hash)].p
 	b := at.Load()
@@ -133,16 +138,16 @@ func (s *Store) commitOne(ch *change) (version uint64, err error) {
 		eff = swap(cur, ch.entry)
 		next = b.withEntry(i, ch.entry, tag)
 	}
-	eff.memory += bucketMemory(next) - bucketMemory(b)
-	if !s.take(eff.memory, ch.entry.Deleted()) {
-		ch.wanted = eff.memory
+	eff.add(replaced(b, next))
+	if !s.take(eff, ch.entry.Deleted()) {
+		ch.wanted = eff
 		return 0, ErrOutOfMemory
 	}
-	sh.one[0] = ch.entry
-	version, err = s.order(sh.one[:])
-	sh.one[0] = nil
-	if err != nil {
-		s.budget.used.Add(-eff.memory)
+	left := sh.one[:]
+	if left[0] = ch.entry; ch.entry.Deleted() && cur == nil {
+		left = nil // it takes a version and changes nothing
+	}
+	if version, err = s.order(left, eff); err != nil {
 		return 0, err
 	}
 	ch.entry.version = version
@@ -169,7 +174,7 @@ type commit struct {
 	keep    int      // how much history each key may have
 	frees   bool     // only deletions so far: they are never refused memory
 	seen    uint64   // the highest version of a bucket that it read
-	wanted  int64    // the memory that it was refused
+	wanted  effect   // what it was refused memory for
 	refused error    // why it is to be undone, though it could be finished; nil: it is not
 }
 
@@ -213,25 +218,22 @@ func (c *commit) set(h uint64, e *Entry) {
 	c.frees = c.frees && e.Deleted()
 }
 
-// finish makes all that was staged visible at one instant, or undoes it.
+// finish makes all that was staged visible at one instant. If it returns an error, all of it is to be undone.
 func (c *commit) finish() (version uint64, err error) {
 	if len(c.pending) == 0 {
 		return 0, nil
 	}
-	var memory int64
+	var all effect
 	for _, p := range c.pending {
 		p.next = p.draft.build()
-		p.effect.memory += bucketMemory(p.next) - bucketMemory(p.old)
-		memory += p.effect.memory
+		p.effect.add(replaced(p.old, p.next))
+		all.add(p.effect)
 	}
-	if !c.s.take(memory, c.frees) {
-		c.wanted = memory
-		c.undo()
+	if !c.s.take(all, c.frees) {
+		c.wanted = all
 		return 0, ErrOutOfMemory
 	}
-	if version, err = c.s.order(c.left()); err != nil {
-		c.s.budget.used.Add(-memory)
-		c.undo()
+	if version, err = c.s.order(c.left(), all); err != nil {
 		return 0, err
 	}
 	for _, e := range c.made {
@@ -264,7 +266,8 @@ func (c *commit) finish() (version uint64, err error) {
 	return version, nil
 }
 
-// left returns what the write leaves of each key: the entries that it made and did not itself replace.
+// left returns what the write leaves of each key that it changed: the entries that it made and did not itself replace, but
+// for deletions of keys that were absent before it.
 func (c *commit) left() []*Entry {
 	if c.s.journal == nil {
 		return nil
@@ -275,29 +278,42 @@ func (c *commit) left() []*Entry {
 	}
 	left := make([]*Entry, 0, len(last))
 	for i, e := range c.made {
-		if last[string(e.Key())] == i {
+		if last[string(e.Key())] == i && (!e.Deleted() || c.had(e.Key())) {
 			left = append(left, e)
 		}
 	}
 	return left
 }
 
-// undo takes the pendings back out.
+// had reports whether key, which the write has staged an entry for, had one before it.
+func (c *commit) had(key []byte) bool {
+	h := c.s.hash(key)
+	_, e := c.own(c.s.slotOf(h).p.Load()).old.find(tagOf(h), key)
+	return e != nil
+}
+
+// undo takes the pendings back out, unless they were committed.
 func (c *commit) undo() {
+	if c.txn.committed.Load() {
+		return
+	}
 	for _, p := range c.pending {
 		p.slot.p.Store(p.old) // what p resolved to: see (2)
 	}
 }
 
 // makeRoom runs write, and again for as long as it is refused for want of memory and there is history to give up for it: the
-// oldest first, and last what the write's own keys have. keep is how much history those may have after it.
-func (s *Store) makeRoom(write func(keep int) (wanted int64, err error)) error {
+// oldest first, and last what the write's own keys have. keep is how much history those may have after it. A write that could
+// not be helped by that takes nobody's history.
+func (s *Store) makeRoom(write func(keep int) (wanted effect, err error)) error {
 	for keep := s.keep; ; {
 		wanted, err := write(keep)
 		switch {
 		case err == nil || !errors.Is(err, ErrOutOfMemory):
 			return err
-		case s.evict(wanted):
+		case s.budget.hopeless(wanted.memory - wanted.past):
+			return err
+		case s.evict(wanted.memory):
 		case keep > 0:
 			keep = 0
 		default:
@@ -319,17 +335,31 @@ func (s *Store) admit() error {
 	return nil
 }
 
-// take takes memory; deletions get it whatever the limit says.
-func (s *Store) take(n int64, deletion bool) bool {
-	if deletion {
-		s.budget.used.Add(n)
-		return true
+// take takes the memory of a write; deletions get it whatever the limit says.
+func (s *Store) take(e effect, deletion bool) bool {
+	if !deletion && !s.budget.take(e.memory) {
+		return false
 	}
-	return s.budget.take(n)
+	if deletion {
+		s.budget.used.Add(e.memory)
+	}
+	if e.past != 0 {
+		s.budget.past.Add(e.past)
+	}
+	return true
 }
 
-// order gives a write its place among all others: see (3). left is what it leaves of its keys, for the journal.
-func (s *Store) order(left []*Entry) (version uint64, err error) {
+// book takes the memory of what is not a write of its own, whatever the limit says.
+func (s *Store) book(e effect) { s.take(e, true) }
+
+// order gives a write its place among all others: see (3). left is what it leaves of its keys, for the journal; took is
+// what it has taken memory for, which goes back if it is refused, or if the journal panics.
+func (s *Store) order(left []*Entry, took effect) (version uint64, err error) {
+	defer func() {
+		if version == 0 {
+			s.book(effect{memory: -took.memory, past: -took.past})
+		}
+	}()
 	if s.closed.Load() { // again, since Close waits for the locks alone
 		return 0, errClosed
 	}
@@ -366,6 +396,6 @@ func (s *Store) slotOf(h uint64) *slot {
 
 func (s *Store) splitWhileFull(sh *shard, h uint64) {
 	for g := sh.dir.Load().segment(h); g.count > g.limit; g = sh.dir.Load().segment(h) {
-		s.budget.used.Add(s.split(sh, h))
+		s.book(s.split(sh, h))
 	}
 }

@@ -98,19 +98,13 @@ func (d *draft) remember(e *Entry, tag uint8, was *bucket, keep int) (eff effect
 		}
 		all = append(all, now...)
 		// A copy, so that nothing behind its end stays reachable.
-		now = slices.Clone(all[:min(len(all), keep)].trimmed())
+		now = slices.Clone(all[:min(len(all), keep)].worth(!e.Deleted()))
 	}
 	at := chainOf(d.history, e.Key())
 	if at >= 0 {
-		for _, gone := range d.history[at] {
-			eff.history--
-			eff.memory -= entryMemory(gone)
-		}
+		eff.add(kept(d.history[at], -1))
 	}
-	for _, kept := range now {
-		eff.history++
-		eff.memory += entryMemory(kept)
-	}
+	eff.add(kept(now, 1))
 	d.replaceChain(at, now)
 	return eff
 }

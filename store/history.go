@@ -49,9 +49,20 @@ func (c *Session) History(dst []Revision, key []byte, limit int) []Revision {
 	return dst
 }
 
+// notKept is the error of a version that is not kept.
+func (s *Store) notKept() error {
+	if s.keep == 0 {
+		return ErrNoHistory
+	}
+	return ErrNoVersion
+}
+
+// KeepsHistory reports whether earlier versions of keys are kept.
+func (s *Store) KeepsHistory() bool { return s.keep > 0 }
+
 // Rollback gives key a new version with the value of a kept one, without an expiry, or deletes it where the kept version
 // is a deletion; it returns the new version. It counts as a set, or as a delete. Besides the errors of Set there is
-// ErrNoVersion.
+// ErrNoVersion, which ErrNoHistory matches.
 func (c *Session) Rollback(key []byte, version uint64) (uint64, error) {
 	s := c.store
 	h := s.hash(key)
@@ -62,7 +73,7 @@ func (c *Session) Rollback(key []byte, version uint64) (uint64, error) {
 		}
 		old := c.revision(h, key, version)
 		if old == nil {
-			return 0, ErrNoVersion
+			return 0, s.notKept()
 		}
 		if old.Deleted() && current == 0 {
 			return version, nil // it is deleted as it is
@@ -94,7 +105,7 @@ const evictShare = 8
 // evict gives up the oldest part of the history and reports whether that freed anything. It is called without locks. n is
 // how much memory is wanted; the caller tries again, and calls again, if it was not enough.
 func (s *Store) evict(n int64) bool {
-	if s.keep == 0 || n <= 0 || n > s.budget.limit {
+	if s.keep == 0 {
 		return false
 	}
 	s.evicting.Lock()
@@ -147,19 +158,19 @@ func (s *Store) sampleHistory() (versions []uint64) {
 	return versions
 }
 
-// since returns how much of the chain stays when what is not newer than oldest goes.
+// since returns how much of the chain is newer than oldest.
 func (c chain) since(oldest uint64) int {
 	n := len(c)
 	for n > 0 && c[n-1].version <= oldest {
 		n--
 	}
-	return len(c[:n].trimmed())
+	return n
 }
 
-// trimmed returns the chain without the deletions at its end: there is nothing behind them to go back to.
-func (c chain) trimmed() chain {
-	for len(c) > 0 && c[len(c)-1].Deleted() {
-		c = c[:len(c)-1]
+// worth returns the chain, of a key that exists or not; nil if it only says that a key which is absent was deleted.
+func (c chain) worth(exists bool) chain {
+	if len(c) == 0 || !exists && len(c) == 1 {
+		return nil
 	}
 	return c
 }
@@ -175,22 +186,29 @@ func (s *Store) forget(h, oldest uint64) (freed int64) {
 	var eff effect
 	var history []chain
 	for _, c := range d.history {
-		n := c.since(oldest)
-		for _, e := range c[n:] {
-			eff.history--
-			eff.memory -= entryMemory(e)
-		}
-		if n > 0 {
-			history = append(history, slices.Clone(c[:n]))
+		_, cur := d.find(tagOf(s.hash(c[0].Key())), c[0].Key())
+		left := c[:c.since(oldest)].worth(cur != nil)
+		eff.add(kept(c[len(left):], -1))
+		if len(left) > 0 {
+			history = append(history, slices.Clone(left))
 		}
 	}
 	d.history = history
 	next := d.build()
-	eff.memory += bucketMemory(next) - bucketMemory(b)
+	eff.add(replaced(b, next))
 	at.Store(next)
 	sh.account(eff)
 	s.evicted.Add(uint64(-eff.history))
 	sh.dir.Load().segment(h).count += next.load() - b.load()
-	s.budget.used.Add(eff.memory)
+	s.book(eff)
 	return -eff.memory
+}
+
+// kept is the effect of entries becoming history, sign 1, or going from it, sign -1.
+func kept(entries []*Entry, sign int64) (eff effect) {
+	for _, e := range entries {
+		eff.memory += sign * entryMemory(e)
+	}
+	eff.history, eff.past = sign*int64(len(entries)), eff.memory
+	return eff
 }

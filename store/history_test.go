@@ -39,13 +39,32 @@ func TestTxnWithoutEffectLeavesHistoryAlone(t *testing.T) {
 	require.Equal(t, want, s.past("key"))
 }
 
-// A history does not end in a deletion: there is nothing behind it to go back to, and a replay would not restore it.
-func TestHistoryDoesNotEndInADeletion(t *testing.T) {
-	s := openTest(t, Options{History: 2}, fullHash)
+// A deletion is a version like any other, the oldest that is kept too, and outlives a restart.
+func TestHistoryMayEndInADeletion(t *testing.T) {
+	j := newFakeJournal()
+	s := openTest(t, Options{History: 2, Journal: j}, fullHash)
 	s.put(t, "key", "0")
 	s.del(t, "key")
 	s.put(t, "key", "1")
 	require.Equal(t, []string{"1", "-", "0"}, s.past("key"))
 	s.put(t, "key", "2")
-	require.Equal(t, []string{"2", "1"}, s.past("key"))
+	want := []string{"2", "1", "-"}
+	require.Equal(t, want, s.past("key"))
+
+	var walk []record
+	require.NoError(t, s.Walk(func(e *Entry) error {
+		walk = append(walk, record{e.Version(), []*Entry{e}})
+		return nil
+	}))
+	for name, records := range map[string][]record{"log": j.records, "walk": walk} {
+		for state := range len(records) + 1 {
+			again := newFakeJournal()
+			again.records, again.state = records, state
+			require.Equal(t, want, openTest(t, Options{History: 2, Journal: again}, fullHash).past("key"), "%s from %d", name, state)
+		}
+	}
+
+	_, err := s.Rollback([]byte("key"), s.History(nil, []byte("key"), 0)[2].Entry.Version())
+	require.NoError(t, err)
+	require.Equal(t, []string{"-", "2", "1"}, s.past("key"), "rolled back to it")
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"cmp"
 	"runtime"
 	"slices"
@@ -189,27 +190,28 @@ type builder struct {
 
 // takeBack makes what is built in sh a part of p. The shard counts nothing then, and is to be built anew.
 func (b *builder) takeBack(sh *shard, p *loadedShard) {
-	d := sh.dir.Load()
-	memory := directoryMemory(d)
+	gone := effect{memory: directoryMemory(sh.dir.Load())}
 	for _, g := range sh.segments() {
-		memory += segmentMemory
+		gone.memory += segmentMemory
 		for i := range g.slots {
 			old := g.slots[i].p.Load()
-			memory += bucketMemory(old)
-			take := func(e *Entry) {
-				memory += entryMemory(e)
+			gone.add(replaced(nil, old))
+			old.each(func(e *Entry, _ uint8) {
+				gone.add(swap(nil, e))
 				p.add(b.s.hash(e.Key()), e)
-			}
-			old.each(func(e *Entry, _ uint8) { take(e) })
+			})
 			for _, c := range old.chains() {
+				gone.add(kept(c, 1))
 				for _, e := range c {
-					take(e)
+					p.add(b.s.hash(e.Key()), e)
 				}
 			}
 		}
 	}
-	sh.account(effect{keys: -sh.keys, valueBytes: -sh.valueBytes, history: -sh.history})
-	b.s.budget.used.Add(-memory)
+	var after effect
+	after.sub(gone)
+	sh.account(after)
+	b.s.book(after)
 }
 
 // build makes shard i, which is locked and counts nothing, what p says.
@@ -232,14 +234,14 @@ func (b *builder) build(i int, p *loadedShard) {
 			}
 			next, eff := b.bucket(b.sorted[begin:end], p)
 			begin = end
-			eff.memory += bucketMemory(next)
+			eff.add(replaced(nil, next))
 			figures.add(eff)
 			g.slots[j].p.Store(next)
 			g.count += next.load()
 		}
 	}
 	sh.account(figures)
-	b.s.budget.used.Add(figures.memory) // whatever the limit says: a full store must start again
+	b.s.book(figures) // whatever the limit says: a full store must start again
 	p.built = figures.memory
 
 	// A segment may have got far more than its share.
@@ -322,14 +324,49 @@ func bucketWith(entries []loaded, version uint64) *bucket {
 
 // fold is builder.bucket where history is kept.
 func (s *Store) fold(entries []loaded) (b *bucket, eff effect) {
-	slices.SortFunc(entries, func(x, y loaded) int { return cmp.Compare(x.entry.version, y.entry.version) })
-	for _, x := range entries {
-		var e effect
-		b, e = s.replayed(b, tagOf(x.hash), x.entry)
-		eff.add(e)
-		eff.sub(swap(nil, x.entry))
+	slices.SortFunc(entries, func(x, y loaded) int {
+		return cmp.Or(cmp.Compare(x.hash, y.hash), bytes.Compare(x.entry.Key(), y.entry.Key()),
+			cmp.Compare(x.entry.version, y.entry.version))
+	})
+	var d draft
+	for len(entries) > 0 {
+		first := entries[0]
+		n := 1
+		for n < len(entries) && entries[n].hash == first.hash && entries[n].entry.is(first.entry.Key()) {
+			n++
+		}
+		eff.add(s.foldKey(&d, entries[:n]))
+		entries = entries[n:]
 	}
-	return b, eff
+	if d.version == 0 {
+		return nil, eff
+	}
+	return d.build(), eff
+}
+
+// foldKey adds to d what is left of one key, whose entries come oldest first.
+func (s *Store) foldKey(d *draft, entries []loaded) (eff effect) {
+	all := make(chain, 0, len(entries)) // newest first
+	for _, x := range slices.Backward(entries) {
+		eff.sub(swap(nil, x.entry))
+		if n := len(all); n == 0 || all[n-1].version != x.entry.version {
+			all = append(all, x.entry)
+		}
+	}
+	all = all[:min(len(all), s.keep+1)]
+	exists := !all[0].Deleted()
+	past := all
+	if exists {
+		d.add(all[0], tagOf(entries[0].hash))
+		eff.add(swap(nil, all[0]))
+		past = all[1:]
+	}
+	if past = slices.Clone(past.worth(exists)); len(past) > 0 {
+		d.history = append(d.history, past)
+		eff.add(kept(past, 1))
+	}
+	d.version = max(d.version, entries[len(entries)-1].entry.version)
+	return eff
 }
 
 // replay puts e, as a journal holds it, into its bucket in sh, which is locked.
@@ -341,8 +378,8 @@ func (s *Store) replay(sh *shard, h uint64, e *Entry) {
 	if next == b {
 		return
 	}
-	eff.memory += bucketMemory(next) - bucketMemory(b)
-	s.budget.used.Add(eff.memory) // whatever the limit says: a full store must start again
+	eff.add(replaced(b, next))
+	s.book(eff) // whatever the limit says: a full store must start again
 	at.Store(next)
 	sh.account(eff)
 	g.count += next.load() - b.load()

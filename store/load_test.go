@@ -47,10 +47,11 @@ func TestLoad(t *testing.T) {
 			limit := rapid.SampledFrom([]int64{0, 1 << 20}).Draw(t, "limit")
 			rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
 			var writes []*Entry
+			exists := map[string]bool{} // a journal holds no deletion of what does not exist
 			for i := range rapid.IntRange(0, 100).Draw(t, "writes") {
 				key := fmt.Append(nil, "key", rng.IntN(keys))
 				switch {
-				case rng.IntN(100) < deletions:
+				case rng.IntN(100) < deletions && exists[string(key)]:
 					writes = append(writes, NewEntry(uint64(i+1), key, nil, 0, true))
 				case rng.IntN(4) == 0:
 					expiry := uint64(fakeStart/1000 - 5 + rng.IntN(10))
@@ -58,6 +59,7 @@ func TestLoad(t *testing.T) {
 				default:
 					writes = append(writes, NewEntry(uint64(i+1), key, make([]byte, rng.IntN(size)), 0, false))
 				}
+				exists[string(key)] = !writes[i].Deleted()
 			}
 			cut := rapid.IntRange(0, len(writes)).Draw(t, "cut")
 			state := slices.Clone(writes[:cut])

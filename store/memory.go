@@ -66,13 +66,40 @@ func bucketMemory(b *bucket) int64 {
 	return n
 }
 
+// chainsMemory is the part of bucketMemory that is there for history alone.
+func chainsMemory(b *bucket) int64 {
+	ext := b.ext()
+	if ext == nil || len(ext.history) == 0 {
+		return 0
+	}
+	if len(ext.entries) == 0 {
+		return bucketMemory(b) - allocated(bucketHeader+int(b.meta&countMask)*pointerSize)
+	}
+	n := scanned(cap(ext.history) * int(unsafe.Sizeof(chain(nil))))
+	for _, c := range ext.history {
+		n += scanned(cap(c) * pointerSize)
+	}
+	return n
+}
+
+// replaced is the effect of next taking the place of b, but for their entries.
+func replaced(b, next *bucket) effect {
+	return effect{memory: bucketMemory(next) - bucketMemory(b), past: chainsMemory(next) - chainsMemory(b)}
+}
+
 func entryMemory(e *Entry) int64 { return allocated(e.size()) }
 
 // budget is the memory that the store, and whoever shares its limit, has taken.
 type budget struct {
 	limit int64 // 0: none
-	// used is exact at every moment at which no write is under way.
-	used atomic.Int64
+	// used is exact at every moment at which no write is under way, and so is past, the part of it that history takes.
+	used, past atomic.Int64
+}
+
+// hopeless reports whether n more bytes, none of them history, would not fit even if all history were given up. What shrinks
+// always fits. While others write it may be off by what they are about to book.
+func (b *budget) hopeless(n int64) bool {
+	return n > 0 && b.used.Load()-b.past.Load()+n > b.limit
 }
 
 // take adds n bytes and reports whether the limit allows it; if not, nothing is added.
@@ -95,9 +122,13 @@ func (b *budget) take(n int64) bool {
 
 // Reserve takes n bytes of the store's memory limit for something else, such as a request on its way in, and reports
 // whether they are there; history is given up for them if need be. Release gives them back.
-func (s *Store) Reserve(n int64) bool {
+//
+// whole is how much more memory will be wanted in all, as far as that is known, if it is more than n: of a claim that grows
+// step by step, or is for a write, what is wanted from now on until the write is done. If that can't be had, no history is
+// given up for a part of it.
+func (s *Store) Reserve(n, whole int64) bool {
 	for !s.budget.take(n) {
-		if !s.evict(n) {
+		if s.budget.hopeless(max(n, whole)) || !s.evict(n) {
 			return false
 		}
 	}

@@ -134,10 +134,7 @@ func (m *model) push(key string, r revision) {
 	}
 	all := append([]revision{r}, m.keys[key]...)
 	all = all[:min(len(all), m.keep+1)]
-	for len(all) > 0 && all[len(all)-1].deleted {
-		all = all[:len(all)-1]
-	}
-	if len(all) == 0 {
+	if len(all) == 1 && r.deleted {
 		delete(m.keys, key)
 		return
 	}

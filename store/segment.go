@@ -58,19 +58,19 @@ func (d *directory) segment(h uint64) *segment { return d.segments[d.index(h)].L
 // last returns the highest hash that belongs to the same segment, g, as h.
 func (g *segment) last(h uint64) uint64 { return h | (1<<(64-shardBits-g.depth) - 1) }
 
-// split makes two segments of the one that h belongs to, and returns the change in memory. The shard's lock is held.
+// split makes two segments of the one that h belongs to, and returns what that changes. The shard's lock is held.
 //
 // The order matters. The new segments are complete before the directory shows them; only then are the old one's slots
 // poisoned, and nothing is written to the new ones before the lock is released. So at every moment what can be loaded
 // from either is current.
-func (s *Store) split(sh *shard, h uint64) (grown int64) {
+func (s *Store) split(sh *shard, h uint64) (grown effect) {
 	d := sh.dir.Load()
 	g := d.segment(h)
 	bit := 63 - shardBits - g.depth
 	halves := [2]*segment{newSegment(g.depth + 1), newSegment(g.depth + 1)}
 	if g.depth == maxDepth || !s.divide(g, bit, halves) {
 		g.limit *= 2 // the keys' hashes are all alike: growing would not part them
-		return 0
+		return effect{}
 	}
 	if g.depth == d.depth() {
 		twice := newDirectory(d.depth() + 1)
@@ -79,7 +79,7 @@ func (s *Store) split(sh *shard, h uint64) (grown int64) {
 			twice.segments[2*i].Store(old)
 			twice.segments[2*i+1].Store(old)
 		}
-		grown += directoryMemory(twice) - directoryMemory(d)
+		grown.memory += directoryMemory(twice) - directoryMemory(d)
 		d = twice
 	}
 	span := uint64(1) << (d.depth() - g.depth)
@@ -91,10 +91,10 @@ func (s *Store) split(sh *shard, h uint64) (grown int64) {
 	for _, half := range halves { // a sweep may be looking at g, and find nothing there
 		lower(&sh.soonest, half.soonest.Load())
 	}
-	grown += segmentMemory
+	grown.memory += segmentMemory
 	for i := range g.slots {
-		grown -= bucketMemory(g.slots[i].p.Swap(moved))
-		grown += bucketMemory(halves[0].slots[i].p.Load()) + bucketMemory(halves[1].slots[i].p.Load())
+		grown.add(replaced(g.slots[i].p.Swap(moved), halves[0].slots[i].p.Load()))
+		grown.add(replaced(nil, halves[1].slots[i].p.Load()))
 	}
 	return grown
 }

@@ -77,12 +77,12 @@ func (c *Session) publish() {
 func (c *Session) Flush() error {
 	c.publish()
 	j := c.store.journal
-	seen := c.seen
-	c.seen = 0
-	if j == nil || seen <= j.Durable() {
-		return nil
+	var err error
+	if j != nil && c.seen > j.Durable() {
+		err = j.Wait(c.seen)
 	}
-	return j.Wait(seen)
+	c.seen = 0
+	return err
 }
 
 // see notes that a bucket of this version was read.
@@ -145,7 +145,7 @@ func (c *Session) Del(keys [][]byte) (existed int, version uint64, err error) {
 
 // commitOne is Store.commitOne, with history given up for memory, and with what it saw noted.
 func (c *Session) commitOne(ch change) (version uint64, err error) {
-	err = c.store.makeRoom(func(keep int) (int64, error) {
+	err = c.store.makeRoom(func(keep int) (effect, error) {
 		ch.keep = keep
 		var err error
 		version, err = c.store.commitOne(&ch)

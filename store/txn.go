@@ -45,7 +45,8 @@ func (c *Session) Txn(dst []Result, conds []Condition, ops []Op) (results []Resu
 
 // TxnIf is Txn, but for one who has to see the results before anything takes effect: if accept returns an error, that is
 // Txn's, and nothing was applied. It is called with the keys locked, maybe more than once, so it has to be quick and must not
-// use the store; and what the transaction itself wrote has no version yet. A nil accept accepts all.
+// use the store; and what the transaction itself wrote has no version yet. If it panics, nothing was applied. A nil accept
+// accepts all.
 func (c *Session) TxnIf(dst []Result, conds []Condition, ops []Op, accept func([]Result) error) (results []Result, version uint64, err error) {
 	for _, o := range ops {
 		if err := errors.Join(checkLen(o.Key, o.Value), checkExpiry(o.TTL, o.ExpireAt)); err != nil {
@@ -145,11 +146,11 @@ func (c *Session) atomically(writes bool, stage func(*commit), keys iter.Seq[[]b
 	for k := range keys {
 		shards.add(s.hash(k))
 	}
-	err = s.makeRoom(func(keep int) (int64, error) {
+	err = s.makeRoom(func(keep int) (effect, error) {
 		w := &commit{s: s, keep: keep, frees: true}
+		defer func() { c.see(max(version, w.seen)) }()
 		var err error
 		version, err = w.once(stage, shards)
-		c.see(max(version, w.seen))
 		return w.wanted, err
 	})
 	return version, err
@@ -158,10 +159,10 @@ func (c *Session) atomically(writes bool, stage func(*commit), keys iter.Seq[[]b
 func (w *commit) once(stage func(*commit), shards shardSet) (version uint64, err error) {
 	w.s.lock(shards)
 	defer w.s.unlock(shards)
+	defer w.undo() // if it was not committed, for whatever reason: stage may run a caller's code, and that may panic
 	w.now = w.s.clock.now()
 	stage(w)
 	if w.refused != nil {
-		w.undo()
 		return 0, w.refused
 	}
 	return w.finish()

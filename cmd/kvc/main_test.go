@@ -31,8 +31,8 @@ func TestMain(m *testing.M) {
 }
 
 // TestScripts runs the stories in testdata, each against a server of its own with an empty store, whose address is in
-// KV_ADDR. "code N COMMAND" runs a command that must end with exit code N; "restart" ends the server and starts another, with
-// an empty store, at the same address; "stop" ends it. At SILENT is a server that greets and then answers nothing.
+// KV_ADDR. "code N COMMAND" runs a command that must end with exit code N; "restart [HISTORY]" ends the server and starts
+// another, with an empty store, at the same address, that keeps so many earlier versions; "stop" ends it. At SILENT is a server that greets and then answers nothing.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
@@ -87,16 +87,23 @@ func TestScripts(t *testing.T) {
 				ts.Fatalf("%s was never offered", args[0])
 			},
 			"stop": func(ts *testscript.TestScript, _ bool, _ []string) { ts.Value("server").(*server).stop() },
-			"restart": func(ts *testscript.TestScript, _ bool, _ []string) {
-				ts.Check(ts.Value("server").(*server).restart())
+			"restart": func(ts *testscript.TestScript, _ bool, args []string) {
+				s := ts.Value("server").(*server)
+				if len(args) > 0 {
+					var err error
+					s.history, err = strconv.Atoi(args[0])
+					ts.Check(err)
+				}
+				ts.Check(s.restart())
 			},
 		},
 	})
 }
 
-// server is a kv server with an empty store that keeps five earlier versions of each key.
+// server is a kv server with an empty store.
 type server struct {
-	addr string
+	addr    string
+	history int // earlier versions that it keeps of each key
 
 	mu sync.Mutex // guards what follows: a script may stop it, and its end does
 	s  *netserver.Server
@@ -105,7 +112,7 @@ type server struct {
 }
 
 func startServer(addr string) (*server, error) {
-	s := &server{addr: addr}
+	s := &server{addr: addr, history: 5}
 	return s, s.restart()
 }
 
@@ -115,7 +122,7 @@ func (s *server) restart() error {
 	defer s.mu.Unlock()
 	var err error
 	memory := wal.NewMemory()
-	if s.st, err = store.Open(store.Options{History: 5, Journal: memory}); err != nil {
+	if s.st, err = store.Open(store.Options{History: s.history, Journal: memory}); err != nil {
 		return err
 	}
 	memory.Attach(s.st)
