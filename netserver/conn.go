@@ -22,6 +22,7 @@ type conn struct {
 	patient    patient         // over the accepted connection
 	raw        syscall.RawConn // the socket, where nc is no more than that; nil: requests are read as a stream
 	onReadable func(fd uintptr) bool
+	latency    *latency // one of the server's
 
 	// The goroutine's alone.
 	session *store.Session

@@ -55,7 +55,7 @@ func (c *conn) logIn(w *workspace, h protocol.Header, user, secret []byte) error
 	if c.wrong < maxWrong && s.delay() {
 		return errWrongLogin
 	}
-	w.out.buf = protocol.AppendError(w.out.buf, h.Opcode, h.ID, errWrongLogin)
+	c.refuse(w, h, errWrongLogin)
 	c.flush(w)
 	c.stop(errGuessing)
 	return errAnswered

@@ -45,6 +45,10 @@ func (c *conn) answer(w *workspace, p []byte) int {
 			break
 		}
 		w.at += size
+		if w.requests == 0 {
+			w.began = c.server.age()
+		}
+		w.requests++
 		c.request(w, h, rest[protocol.HeaderSize:size])
 		if w.inPieces {
 			c.send(w)
@@ -111,7 +115,8 @@ func (c *conn) refuseFrame(h protocol.Header) {
 // refused answers a refused frame, all of which has come.
 func (c *conn) refused(w *workspace) {
 	in := c.inbox
-	w.out.buf = protocol.AppendError(w.out.buf, in.header.Opcode, in.header.ID, in.refusal)
+	c.refuse(w, in.header, in.refusal)
+	c.latency.add(1, 0)
 	in.skipped, in.refusal = 0, nil
 	in.finished()
 	c.send(w)
@@ -123,6 +128,10 @@ func (c *conn) flush(w *workspace) bool {
 	err := c.session.Flush()
 	if err != nil {
 		c.unflushed(w, err)
+	}
+	if w.requests > 0 {
+		c.latency.add(w.requests, c.server.age()-w.began)
+		w.requests = 0
 	}
 	w.from = w.at
 	c.send(w)
@@ -136,7 +145,7 @@ func (c *conn) unflushed(w *workspace, err error) {
 	e := failure(err)
 	for p := w.batch[w.from:w.at]; len(p) > 0; {
 		h := protocol.ParseHeader(p)
-		w.out.buf = protocol.AppendError(w.out.buf, h.Opcode, h.ID, e)
+		c.refuse(w, h, e)
 		p = p[h.Size():]
 	}
 	c.solo = true
@@ -216,8 +225,14 @@ func (c *conn) request(w *workspace, h protocol.Header, body []byte) {
 		err = c.execute(w, h, body)
 	}
 	if err != nil && err != errAnswered {
-		w.out.buf = protocol.AppendError(w.out.buf, h.Opcode, h.ID, failure(err))
+		c.refuse(w, h, failure(err))
 	}
+}
+
+// refuse appends the answer e to a request, and counts it.
+func (c *conn) refuse(w *workspace, h protocol.Header, e *protocol.Error) {
+	w.out.buf = protocol.AppendError(w.out.buf, h.Opcode, h.ID, e)
+	c.server.answered[e.Status].Add(1)
 }
 
 // errAnswered says that a request has had its answer already.

@@ -3,6 +3,7 @@ package netserver
 import (
 	"net"
 	"sync"
+	"time"
 
 	"kv/protocol"
 	"kv/store"
@@ -33,6 +34,10 @@ type workspace struct {
 	from, at int
 	inPieces bool // an answer is being sent piece by piece; its request is flushed
 
+	// How many of them no flush covers yet, and when the first began to be answered, since the server started.
+	requests uint64
+	began    time.Duration
+
 	// Lists that requests are parsed into and answered from.
 	keys    [][]byte
 	wire    []protocol.Pair
@@ -48,7 +53,7 @@ func takeWorkspace() *workspace { return workspaces.Get().(*workspace) }
 
 // give returns w to the pool. What it points to would otherwise live as long as it does.
 func (w *workspace) give() {
-	w.n, w.batch, w.from, w.at, w.inPieces = 0, nil, 0, 0, false
+	w.n, w.batch, w.from, w.at, w.inPieces, w.requests = 0, nil, 0, 0, false, 0
 	w.out.reset()
 	if cap(w.out.buf) > 2*flushSize {
 		w.out.buf = make([]byte, 0, copySize)

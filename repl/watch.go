@@ -68,11 +68,6 @@ type row struct {
 
 const viewHistory = 30
 
-// counts reports whether a figure only ever rises, so that its rate says more than itself.
-func counts(name string) bool {
-	return strings.HasSuffix(name, "_ops") || strings.HasSuffix(name, "_total") || name == "bytes_in" || name == "bytes_out"
-}
-
 // add takes the figures of one moment.
 func (v *view) add(at time.Time, roundTrip time.Duration, stats []protocol.Stat) {
 	last := func(name string) (uint64, bool) {
@@ -83,7 +78,7 @@ func (v *view) add(at time.Time, roundTrip time.Duration, stats []protocol.Stat)
 		return v.before[i].Value, true
 	}
 	for _, st := range stats {
-		if !counts(st.Name) {
+		if f, _ := protocol.FigureOf(st.Name); !f.Counter {
 			v.set(st.Name, float64(st.Value), "")
 			continue
 		}

@@ -146,3 +146,6 @@ func (s *Store) Close() error {
 
 // Instance names this run of the store: a random number, never 0.
 func (s *Store) Instance() uint64 { return s.instance }
+
+// HistoryDepth is how many earlier versions of a key are kept: Options.History.
+func (s *Store) HistoryDepth() int { return s.keep }

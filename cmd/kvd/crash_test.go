@@ -120,6 +120,8 @@ func TestFileCantGrow(t *testing.T) {
 	require.NoError(t, err)
 	status, body := p.get("/readyz")
 	require.Equal(t, http.StatusServiceUnavailable, status, body)
+	require.EqualValues(t, 1, stat(t, c, "read_only"))
+	require.EqualValues(t, 2, stat(t, c, "refusals_unavailable"))
 	p.cmd.Process.Kill()
 	p.cmd.Wait()
 

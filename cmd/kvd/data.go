@@ -132,13 +132,22 @@ func (d *data) snapshots() netserver.Snapshots {
 	return d.log
 }
 
+// policies are the values of the figure sync_policy; that of a store in memory is 0.
+var policies = map[wal.Policy]uint64{wal.Never: 1, wal.Interval: 2, wal.Always: 3}
+
 // figures are those of the data folder, for STATS.
 func (d *data) figures() []protocol.Stat {
 	if d.log == nil {
-		return nil
+		return []protocol.Stat{{Name: "sync_policy"}, {Name: "read_only"}}
 	}
 	st := d.log.Stats()
+	readOnly := uint64(0)
+	if d.failed() != nil {
+		readOnly = 1
+	}
 	return []protocol.Stat{
+		{Name: "sync_policy", Value: policies[d.sync]},
+		{Name: "read_only", Value: readOnly},
 		{Name: "log_files", Value: uint64(st.LogFiles)},
 		{Name: "log_bytes", Value: uint64(st.SinceSnapshot)},
 		{Name: "log_queued_bytes", Value: uint64(st.Queued)},

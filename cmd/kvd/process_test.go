@@ -144,6 +144,18 @@ func TestData(t *testing.T) {
 		_, err = c.Snapshot(t.Context())
 		require.NoError(t, err)
 		require.Positive(t, stat(t, c, "snapshot_bytes"))
+		require.EqualValues(t, map[string]uint64{"never": 1, "interval": 2, "always": 3}[policy], stat(t, c, "sync_policy"))
+		require.Zero(t, stat(t, c, "read_only"))
+		var names, described []string
+		stats, err := c.Stats(t.Context())
+		require.NoError(t, err)
+		for _, s := range stats {
+			names = append(names, s.Name)
+		}
+		for _, f := range protocol.Figures() {
+			described = append(described, f.Name)
+		}
+		require.Equal(t, described, names)
 		_, body := p.get("/metrics")
 		require.Regexp(t, `(?m)^kv_log_syncs_total [1-9]`, body)
 		require.Contains(t, body, "kv_log_files 1\n")

@@ -63,7 +63,7 @@ func serve(ctx context.Context, o options, messages *lineQueue, log *slog.Logger
 			}
 			return data.failed()
 		}
-		pages := &http.Server{Handler: ops.Handler(srv.Load, ready), ReadHeaderTimeout: 10 * time.Second}
+		pages := &http.Server{Handler: ops.Handler(ops.Config{Server: srv.Load, Ready: ready, Version: version.String()}), ReadHeaderTimeout: 10 * time.Second}
 		go pages.Serve(web)
 		defer pages.Close()
 		log.Info("metrics on http://" + web.Addr().String() + "/metrics")

@@ -17,7 +17,7 @@ import (
 // TestForeignPages: a web page that somebody else made reaches nothing, whatever name it has for this server. Who asks from
 // another machine, by a name, gets health and metrics where the listener lets him, and no profiles.
 func TestForeignPages(t *testing.T) {
-	h := ops.Handler(func() *netserver.Server { return nil }, func() error { return nil })
+	h := ops.Handler(ops.Config{Server: func() *netserver.Server { return nil }, Ready: func() error { return nil }})
 	machine, err := os.Hostname()
 	require.NoError(t, err)
 	const (

@@ -1,6 +1,6 @@
 // Package ops shows a server to those who run it: metrics, health and profiles over HTTP.
 //
-//	/metrics       for Prometheus: the figures of STATS as kv_…, and those of the process and the Go runtime
+//	/metrics       for Prometheus: the figures of STATS as kv_…, how long requests take, and what Go and the process say
 //	/healthz       200 while the process lives
 //	/readyz        200 while the server takes reads and writes; else 503 and why: while it loads its data, how far it is
 //	/debug/pprof/  profiles, for go tool pprof
@@ -14,7 +14,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/pprof"
-	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -23,21 +22,34 @@ import (
 	"kv/netserver"
 )
 
-// Handler serves the pages. server returns the server, nil while there is none yet, which loads its data: its figures are
-// missing then. ready returns why it does not take reads and writes, nil if it does; that it shuts down is known here.
-func Handler(server func() *netserver.Server, ready func() error) http.Handler {
+// Config says what the pages show.
+type Config struct {
+	// Server returns the server, nil while there is none yet, which loads its data: its figures are missing then.
+	Server func() *netserver.Server
+	// Ready returns why the server does not take reads and writes, nil if it does. That it shuts down is known here.
+	Ready func() error
+	// Version is the program's, for kv_build_info.
+	Version string
+	// Metrics are further ones; there may be none.
+	Metrics []prometheus.Collector
+}
+
+// Handler serves the pages.
+func Handler(c Config) http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		figures{server},
+		figures{c.Server},
+		buildInfo(c.Version),
 	)
+	registry.MustRegister(c.Metrics...)
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		err := ready()
-		if srv := server(); srv != nil && srv.Draining() {
+		err := c.Ready()
+		if srv := c.Server(); srv != nil && srv.Draining() {
 			err = errors.New("shutting down")
 		}
 		if err != nil {
@@ -52,31 +64,4 @@ func Handler(server func() *netserver.Server, ready func() error) http.Handler {
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	return ownPages(mux)
-}
-
-// figures are the server's, as Prometheus collects them.
-type figures struct{ server func() *netserver.Server }
-
-// Describe sends nothing: which figures there are is the server's to know.
-func (figures) Describe(chan<- *prometheus.Desc) {}
-
-// Collect sends the figures of this moment.
-func (f figures) Collect(to chan<- prometheus.Metric) {
-	srv := f.server()
-	if srv == nil {
-		return
-	}
-	for _, st := range srv.Stats() {
-		name, kind := "kv_"+st.Name, prometheus.GaugeValue
-		for _, ending := range []string{"_ops", "_in", "_out", "_refused", "_syncs", "_dropped"} {
-			if strings.HasSuffix(name, ending) {
-				name += "_total"
-			}
-		}
-		if strings.HasSuffix(name, "_total") {
-			kind = prometheus.CounterValue
-		}
-		desc := prometheus.NewDesc(name, "The figure "+st.Name+" of STATS.", nil, nil)
-		to <- prometheus.MustNewConstMetric(desc, kind, float64(st.Value))
-	}
 }

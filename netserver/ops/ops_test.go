@@ -4,6 +4,8 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -27,7 +29,11 @@ func TestPages(t *testing.T) {
 	c.Do(protocol.Get{Key: []byte("secret-key")}.AppendTo(nil, 2))
 	broken := errors.New("loading 3 of 9 bytes")
 	var server *netserver.Server
-	h := ops.Handler(func() *netserver.Server { return server }, func() error { return broken })
+	h := ops.Handler(ops.Config{
+		Server:  func() *netserver.Server { return server },
+		Ready:   func() error { return broken },
+		Version: "v1.2.3",
+	})
 
 	// Before there is a server.
 	status, body := get(h, "/readyz")
@@ -38,7 +44,7 @@ func TestPages(t *testing.T) {
 	status, body = get(h, "/metrics")
 	require.Equal(t, http.StatusOK, status)
 	require.Contains(t, body, "go_goroutines")
-	require.NotContains(t, body, "\nkv_")
+	require.NotContains(t, body, "\nkv_keys")
 
 	server, broken = s.Server, nil
 	status, body = get(h, "/metrics")
@@ -46,11 +52,22 @@ func TestPages(t *testing.T) {
 	for _, line := range []string{
 		"kv_keys 1\n", "kv_set_ops_total 1\n", "kv_get_ops_total 1\n", "kv_connections 1\n",
 		"# TYPE kv_keys gauge\n", "# TYPE kv_get_ops_total counter\n", "# TYPE kv_bytes_in_total counter\n",
+		"kv_hits_total 1\n", "kv_misses_total 0\n", "kv_connections_total 1\n", "kv_login_failures_total 0\n",
+		"# TYPE kv_refusals_total counter\n", `kv_refusals_total{status="OUT_OF_MEMORY"} 0` + "\n",
+		"# TYPE kv_request_seconds histogram\n", `kv_request_seconds_bucket{le="2.5e-05"}`, "kv_request_seconds_count 2\n",
+		`kv_build_info{go_version="` + runtime.Version() + `",version="v1.2.3"} 1` + "\n",
 		"process_open_fds", "go_goroutines",
 	} {
 		require.Contains(t, body, line)
 	}
-	require.NotContains(t, body, "secret")
+	require.NotContains(t, body, "_total_total")
+	for _, f := range protocol.Figures() {
+		if !strings.HasPrefix(f.Name, "refusals_") && strings.Contains(body, " kv_"+f.Name) {
+			require.Contains(t, body, f.Help+"\n", "what kv_%s is", f.Name)
+		}
+	}
+	require.NotContains(t, body, "of STATS\n", "a figure that protocol.Figures does not describe")
+	require.NotContains(t, body, "secret-")
 
 	for _, path := range []string{"/healthz", "/readyz", "/debug/pprof/", "/debug/pprof/heap", "/debug/pprof/cmdline"} {
 		status, _ := get(h, path)

@@ -1,0 +1,69 @@
+package protocol
+
+import "slices"
+
+// Figure says what one figure of STATS is.
+type Figure struct {
+	Name string
+	// Counter: it only rises, until the server is started anew, so that its rate says more than itself.
+	Counter bool
+	// Help is what it counts or measures, and in which unit, in one sentence without an end.
+	Help string
+}
+
+// figures are all that kvd gives, in the order in which it gives them.
+var figures = []Figure{
+	{"keys", false, "Keys that exist; one past its expiry may be counted for a second more"},
+	{"value_bytes", false, "Bytes of all values together, without keys and overhead"},
+	{"get_ops", true, "Keys read, found or not"},
+	{"hits", true, "Keys read that were found"},
+	{"misses", true, "Keys read that were not found"},
+	{"set_ops", true, "Keys set"},
+	{"del_ops", true, "Keys deleted, whether they existed or not"},
+	{"expired", true, "Keys removed because they had expired; not those that were written anew before that"},
+	{"memory_bytes", false, "Bytes taken of the memory limit, by keys, values, history, the table, and requests that write"},
+	{"memory_limit_bytes", false, "The memory limit in bytes; 0: none"},
+	{"history_depth", false, "Earlier versions that are kept of a key at most"},
+	{"history_versions", false, "Earlier versions that are kept of all keys together"},
+	{"history_evicted", true, "Earlier versions that were given up to make room for writes"},
+	{"request_memory_bytes", false, "Bytes that large requests hold while they arrive and are answered"},
+	{"connections", false, "Connections that are open"},
+	{"connections_total", true, "Connections that were accepted and served"},
+	{"connections_refused", true, "Connections that were closed because there were too many"},
+	{"bytes_in", true, "Bytes received from clients, without what TLS adds"},
+	{"bytes_out", true, "Bytes sent to clients, without what TLS adds"},
+	{"requests", true, "Requests that were answered"},
+	{"conflicts", true, "Writes that were not applied because a condition did not hold"},
+	{"login_failures", true, "Logins with a wrong user or secret"},
+	{"refusals_bad_request", true, "Requests that were answered BAD_REQUEST: malformed"},
+	{"refusals_too_large", true, "Requests that were answered TOO_LARGE: they, or what they asked for, are longer than a frame may be"},
+	{"refusals_out_of_memory", true, "Requests that were answered OUT_OF_MEMORY: they would have passed a memory limit"},
+	{"refusals_unauthenticated", true, "Requests that were answered UNAUTHENTICATED: nobody had logged in, or not rightly"},
+	{"refusals_forbidden", true, "Requests that were answered FORBIDDEN: the user may only read"},
+	{"refusals_unknown_opcode", true, "Requests that were answered UNKNOWN_OPCODE: the client is newer than the server, or broken"},
+	{"refusals_unavailable", true, "Requests that were answered UNAVAILABLE: the store is read-only, or lacks what they need"},
+	{"refusals_internal", true, "Requests that were answered INTERNAL: a fault of the server's own"},
+	{"uptime_seconds", false, "Seconds since the server began to serve"},
+	{"goroutines", false, "Goroutines of the process"},
+	{"sync_policy", false, "When a write is safe from a crash of the machine: 0 there is no data folder, 1 never, 2 interval, 3 always"},
+	{"read_only", false, "1 while writes are refused because the data folder failed, else 0"},
+	{"log_files", false, "Log files in the data folder"},
+	{"log_bytes", false, "Bytes in the logs that no snapshot covers"},
+	{"log_queued_bytes", false, "Bytes of writes that are not in the log file yet"},
+	{"log_syncs", true, "Syncs of the log"},
+	{"snapshot_bytes", false, "Bytes of the newest snapshot; 0: there is none"},
+	{"log_lines_dropped", true, "Lines of the server's own log that could not be written"},
+}
+
+// Figures returns what STATS of kvd gives, in its order. No name is ever removed; a server may give others too, and leave out
+// what it does not have.
+func Figures() []Figure { return slices.Clone(figures) }
+
+// FigureOf returns what the figure of this name is, false if it is not known here.
+func FigureOf(name string) (Figure, bool) {
+	i := slices.IndexFunc(figures, func(f Figure) bool { return f.Name == name })
+	if i < 0 {
+		return Figure{Name: name}, false
+	}
+	return figures[i], true
+}
