@@ -77,6 +77,16 @@ func readCommands() []*command {
 			},
 		},
 		{
+			name: "count", args: "[PREFIX]", min: 0, max: 1, keys: firstKey,
+			short: "Print how many keys begin with a prefix.",
+			long:  "Without a prefix: how many there are. It reads all of these keys, not their values. A key that comes or goes meanwhile may count or not.",
+			examples: []example{
+				{"count", "all keys"},
+				{"count user:", "those that begin with user:"},
+			},
+			build: func(flags) func(*call) error { return (*call).count },
+		},
+		{
 			name: "history", args: "KEY", min: 1, max: 1, keys: firstKey,
 			short: "Print the versions of a key that the server keeps, newest first.",
 			long:  "One line a version: version, TAB, time, TAB, value in the text form, `\\N` for a deletion. How many are kept is the server's option `--history`.",
@@ -327,6 +337,37 @@ func (c *call) foundUnder(prefix []byte, n int) {
 	if hint := pattern(prefix); n == 0 && hint != "" {
 		c.notef("%s", hint)
 	}
+}
+
+// countPage is how many keys count asks for at a time.
+const countPage = 10_000
+
+func (c *call) count() error {
+	kv, err := c.client()
+	if err != nil {
+		return err
+	}
+	q := protocol.Scan{Limit: countPage}
+	if len(c.args) > 0 {
+		q.Prefix = c.key(0)
+	}
+	n := 0
+	for {
+		page, err := kv.Scan(c.ctx, q)
+		if err != nil {
+			return err
+		}
+		n += len(page.Items)
+		if q.Cursor = page.Cursor; len(q.Cursor) == 0 {
+			break
+		}
+	}
+	if c.opts.json {
+		fmt.Fprintf(c.out, "{\"count\":%d}\n", n)
+	} else {
+		fmt.Fprintln(c.out, n)
+	}
+	return nil
 }
 
 // jsonKey prints a key without its value as a JSON object.

@@ -22,9 +22,14 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // startServer starts a server with an empty store.
 func startServer(t *testing.T) (addr string) {
-	st, err := store.Open(store.Options{})
+	return startServerWith(t, store.Options{}, netserver.Config{})
+}
+
+func startServerWith(t *testing.T, o store.Options, config netserver.Config) (addr string) {
+	st, err := store.Open(o)
 	require.NoError(t, err)
-	srv, err := netserver.New(netserver.Config{Store: st})
+	config.Store = st
+	srv, err := netserver.New(config)
 	require.NoError(t, err)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

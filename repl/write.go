@@ -61,19 +61,7 @@ func writeCommands() []*command {
 				return func(c *call) error { return c.mset(printVersion, *end) }
 			},
 		},
-		{
-			name: "del", args: "KEY [KEY …] | -", min: 1, max: -1, keys: allKeys, inTxn: true,
-			short: "Delete keys, all at one instant, and print how many existed.",
-			long:  "`-` reads the keys from stdin, one a line, in the text form. A key that does not exist is no error.",
-			examples: []example{
-				{"del greeting logo", "two keys"},
-				{"scan tmp: | kvc del -", "all keys with a prefix"},
-			},
-			build: func(f flags) func(*call) error {
-				end := terminator(f)
-				return func(c *call) error { return c.del(*end) }
-			},
-		},
+		deleteCommand(),
 		{
 			name: "rollback", args: "KEY VERSION", min: 2, max: 2, keys: firstKey,
 			short: "Give a key the value that it had in an earlier version, and print the new version.",
@@ -235,34 +223,6 @@ func (c *call) records(end byte) ([]text.Record, error) {
 		records = append(records, text.Record{Key: c.key(i), Value: c.key(i + 1)})
 	}
 	return records, nil
-}
-
-func (c *call) del(end byte) error {
-	keys, err := c.keys(end)
-	if err != nil {
-		return err
-	}
-	if c.txn != nil {
-		for _, key := range keys {
-			c.txn.del(key)
-		}
-		c.ok()
-		return nil
-	}
-	kv, err := c.client()
-	if err != nil {
-		return err
-	}
-	existed, version, err := kv.Del(c.ctx, keys...)
-	if err != nil {
-		return err
-	}
-	if c.opts.json {
-		fmt.Fprintf(c.out, "{\"existed\":%d,\"version\":%d}\n", existed, version)
-	} else {
-		fmt.Fprintln(c.out, existed)
-	}
-	return nil
 }
 
 func (c *call) rollback() error {
