@@ -21,6 +21,8 @@ type command struct {
 	where    place
 	keys     keyArgs
 	inTxn    bool // allowed between begin and commit
+	// outsideTxn: what goes wrong in it is no fault of the transaction around it.
+	outsideTxn bool
 	// build declares the command's options and returns what runs it.
 	build func(f flags) func(*call) error
 }
@@ -139,6 +141,10 @@ func bare(s string) string { return strings.TrimPrefix(s, quotedMark) }
 // run runs the command line that ws are, which is not empty.
 func (s *session) run(ctx context.Context, ws []words.Word) error {
 	cmd := findCommand(ws[0].Text)
+	return s.guarded(cmd, func() error { return s.runCommand(ctx, cmd, ws) })
+}
+
+func (s *session) runCommand(ctx context.Context, cmd *command, ws []words.Word) error {
 	if cmd == nil || !cmd.usable(s.mode) {
 		return s.unknownCommand(ws[0].Text, cmd)
 	}

@@ -59,7 +59,7 @@ kvc without a command is a shell on a terminal. With stdin a pipe or a file it r
     kv*> commit
     OK
 
-Tab completes commands, options and stored keys. Ctrl-R searches the history, Ctrl-C clears the line or cancels the running command, Ctrl-D on an empty line leaves. A quote that is open goes on in the next line. A transaction ends with ` + "`commit`, which applies all of it or says which key changed, or with `abort`" + `; an error inside aborts it.
+Tab completes commands, options and stored keys. Ctrl-R searches the history, Ctrl-C clears the line or cancels the running command, Ctrl-D on an empty line leaves. A quote that is open goes on in the next line. A transaction ends with ` + "`commit`, which applies all of it or says which key changed, or with `abort`" + `. An error inside fails it: the prompt is kv!>, and all but abort and commit, which then applies nothing, is refused.
 
 The history is in $XDG_STATE_HOME/kv/history, or ~/.local/state/kv/history, readable by its owner alone. Lines that begin with a space, or that speak of a password, secret, token or credential, are not written to it.`},
 	}

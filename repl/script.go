@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"strings"
 	"time"
 
 	"kv/repl/words"
@@ -20,44 +19,35 @@ func (s *session) runScript(ctx context.Context, keepGoing bool) error {
 	s.mode = script
 	in := newLines(bufio.NewReaderSize(s.env.In, 64<<10))
 	var first error
-	skipping := false // the rest of a transaction that failed: its commands must not run by themselves
 	for {
-		unreadable := false
 		l, err := in.next()
 		if err == io.EOF {
 			break
 		}
-		if err == nil && skipping {
-			skipping = !ends(l.words)
-			continue
-		}
+		unreadable := errors.As(err, new(fileError))
 		if err == nil {
-			open := s.txn != nil
-			err = s.timed(ctx, l.words)
-			if err == errExit {
+			if err = s.timed(ctx, l.words); err == errExit {
 				break
 			}
 			if err != nil {
 				err = lineError{l.number, err}
-				skipping = open && !ends(l.words)
 			}
 		} else {
-			skipping = s.txn != nil
-			unreadable = errors.As(err, new(fileError))
+			s.fail()
 		}
-		if err == nil {
+		if err == nil || errors.Is(err, errTxnFailed) { // of the latter was said what made it fail
 			continue
 		}
-		s.txn = nil
 		if first == nil {
 			first = err
 		}
 		if !keepGoing || unreadable || ctx.Err() != nil || s.stdout.err != nil {
+			s.txn = nil
 			return first
 		}
 		s.complain(err)
 	}
-	if s.txn != nil || skipping {
+	if s.txn != nil {
 		s.txn = nil
 		if first == nil {
 			first = usagef("the input ends inside a transaction: nothing of it was applied")
@@ -67,12 +57,6 @@ func (s *session) runScript(ctx context.Context, keepGoing bool) error {
 		return reported{first}
 	}
 	return first
-}
-
-// ends reports whether the command ends a transaction.
-func ends(ws []words.Word) bool {
-	name := strings.ToLower(ws[0].Text)
-	return name == "commit" || name == "abort"
 }
 
 // reported is an error that was printed already.

@@ -38,19 +38,16 @@ func (s *session) close() {
 	}
 }
 
-// errTxnGone is the error of a transaction whose connection was lost: what its reads promised can't be relied on.
-var errTxnGone = errors.New("the connection was lost, and the open transaction with it: nothing of it was applied")
-
 // client returns the connection; it makes one where there is none, or where the one that there was is broken.
 func (s *session) client(ctx context.Context) (*client.Client, error) {
 	if s.conn != nil && s.connected() {
 		return s.conn, nil
 	}
-	s.close()
 	if s.txn != nil {
-		s.txn = nil
+		s.fail()
 		return nil, errTxnGone
 	}
+	s.close()
 	o, err := s.opts.clientOptions(s.env.Getenv)
 	if err != nil {
 		return nil, err

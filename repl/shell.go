@@ -57,11 +57,9 @@ type shell struct {
 
 // next asks for one line and does what it says. Its error ends the shell.
 func (sh *shell) next(ctx context.Context) error {
-	if sh.txn != nil && !sh.connected() {
-		sh.txn = nil
-		sh.complain(errTxnGone)
-	}
+	sh.lookAtConnection()
 	line, err := sh.ask()
+	sh.lookAtConnection()
 	switch {
 	case err == terminal.ErrInterrupt:
 		sh.pending = ""
@@ -93,21 +91,25 @@ func (sh *shell) next(ctx context.Context) error {
 		sh.failed(usageError{err.Error()})
 		return nil
 	}
-	open := sh.txn != nil
 	err = sh.interruptible(ctx, func(ctx context.Context) error { return sh.timed(ctx, ws) })
 	if err == errExit || sh.stdout.err != nil {
 		return err
 	}
-	if err != nil && open {
-		sh.aborted()
-	}
 	return nil
+}
+
+// lookAtConnection makes the open transaction fail where its connection is lost, and says so.
+func (sh *shell) lookAtConnection() {
+	if sh.txn != nil && !sh.txn.failed && !sh.connected() {
+		sh.fail()
+		sh.complain(errTxnGone)
+	}
 }
 
 // ask shows the prompt. While it waits, the prompt tells when the connection is lost.
 func (sh *shell) ask() (string, error) {
 	prompt := sh.prompt()
-	if sh.pending != "" || !sh.connected() {
+	if sh.pending != "" || !sh.connected() || sh.txn != nil && sh.txn.failed {
 		return sh.t.Line(prompt)
 	}
 	asked := make(chan struct{})
@@ -132,6 +134,8 @@ func (sh *shell) prompt() string {
 	switch {
 	case sh.pending != "":
 		return "...> "
+	case sh.txn != nil && sh.txn.failed:
+		return "kv!> "
 	case !sh.connected():
 		return notConnected
 	case sh.txn != nil:
@@ -147,6 +151,11 @@ func (sh *shell) interruptible(ctx context.Context, f func(context.Context) erro
 	stop := sh.t.Running(cancel)
 	err := f(ctx)
 	stop()
+	if err == nil && ctx.Err() != nil && sh.txn != nil && !sh.txn.failed {
+		// Ctrl-C forgot what was typed ahead: a part of the transaction may be missing.
+		sh.fail()
+		err = ctx.Err()
+	}
 	if err != nil && err != errExit {
 		sh.complain(err)
 	}
@@ -156,20 +165,7 @@ func (sh *shell) interruptible(ctx context.Context, f func(context.Context) erro
 // failed says why a line was not run.
 func (sh *shell) failed(err error) {
 	sh.complain(err)
-	if sh.txn != nil {
-		sh.aborted()
-	}
-}
-
-// aborted ends a transaction in which something went wrong. Lines that were pasted with it must not run by themselves.
-func (sh *shell) aborted() {
-	if sh.txn != nil {
-		sh.txn = nil
-		sh.notef("the transaction is aborted: nothing of it was applied")
-	}
-	if sh.t.Discard() {
-		sh.notef("what was typed ahead is dropped")
-	}
+	sh.fail()
 }
 
 // oneLine is a command as the history keeps it: on one line.

@@ -9,7 +9,7 @@ import (
 func toolCommands() []*command {
 	return []*command{
 		{
-			name: "help", args: "[COMMAND | TOPIC]", min: 0, max: 1, inTxn: true,
+			name: "help", args: "[COMMAND | TOPIC]", min: 0, max: 1, inTxn: true, outsideTxn: true,
 			short:    "Explain a command, or a topic: " + topicNames() + ".",
 			examples: []example{{"help set", "one command"}, {"help exit-codes", "a topic"}},
 			build:    func(flags) func(*call) error { return (*call).help },
@@ -21,7 +21,7 @@ func toolCommands() []*command {
 			build:    func(flags) func(*call) error { return (*call).connect },
 		},
 		{
-			name: "timing", args: "on | off", min: 1, max: 1, where: shellOnly, inTxn: true,
+			name: "timing", args: "on | off", min: 1, max: 1, where: shellOnly, inTxn: true, outsideTxn: true,
 			short:    "Show how long each command takes. Without it, only what takes longer than half a second is shown.",
 			examples: []example{{"timing on", "after every command"}},
 			build: func(flags) func(*call) error {
@@ -39,13 +39,13 @@ func toolCommands() []*command {
 			},
 		},
 		{
-			name: "exit", where: shellOnly, inTxn: true, short: "Leave the shell.",
+			name: "exit", where: shellOnly, inTxn: true, outsideTxn: true, short: "Leave the shell.",
 			long:     "So does Ctrl-D on an empty line. An open transaction is not applied.",
 			examples: []example{{"exit", "leave"}},
 			build:    func(flags) func(*call) error { return func(*call) error { return errExit } },
 		},
 		{
-			name: "quit", where: shellOnly, inTxn: true, short: "Leave the shell, as exit does.",
+			name: "quit", where: shellOnly, inTxn: true, outsideTxn: true, short: "Leave the shell, as exit does.",
 			examples: []example{{"quit", "leave"}},
 			build:    func(flags) func(*call) error { return func(*call) error { return errExit } },
 		},

@@ -17,7 +17,7 @@ func transactionCommands() []*command {
 			short: "Begin a transaction.",
 			long: "Reads go to the server, and see what the transaction itself wrote; writes are kept until `commit`. " +
 				"At `commit` all is applied at one instant, if every key that was read still has the version that it had; else nothing is, and the key that changed is named. " +
-				"An error inside aborts it. Inside are possible: get, mget, set, mset, del.",
+				"An error inside fails it: then all but `abort` and `commit` is refused, and both apply nothing. Inside are possible: get, mget, set, mset, del.",
 			examples: []example{
 				{"begin", "then, for example: get from, set from 90, set to 110, commit"},
 			},
@@ -58,6 +58,10 @@ type transaction struct {
 	ops        []protocol.TxnOp
 	last       map[string]int // by key: its last write in ops
 
+	// Something in it went wrong. It stays open until abort or commit, so that what was meant to be a part of it, and is
+	// still to come, does not run by itself.
+	failed bool
+
 	// One request: reads become operations too, and are printed when their results are there.
 	oneRequest bool
 	results    []func([]protocol.TxnResult)
@@ -67,12 +71,40 @@ func newTransaction() *transaction {
 	return &transaction{seen: map[string]int{}, last: map[string]int{}}
 }
 
-var errNoTxn = usageError{"no transaction is open: begin one"}
+var (
+	errNoTxn = usageError{"no transaction is open: begin one"}
+	// errTxnFailed is the error of a command that comes after what made the transaction fail.
+	errTxnFailed = usageError{"not done, for the transaction has failed: only abort and commit end it, and nothing of it is applied"}
+	// errTxnGone is the error of a transaction whose connection was lost: what its reads promised can't be relied on.
+	errTxnGone = errors.New("the connection was lost, and the open transaction with it: nothing of it was applied")
+)
+
+// fail makes the open transaction, if there is one, a failed one.
+func (s *session) fail() {
+	if s.txn != nil {
+		s.txn.failed = true
+	}
+}
+
+// guarded runs a command as the transaction around it has it: nothing runs in one that has failed but what ends it or is
+// no part of it, and an error fails it. A begin that fails leaves a failed transaction too, for what follows relies on it.
+func (s *session) guarded(cmd *command, run func() error) error {
+	aside := cmd != nil && cmd.inTxn && !cmd.operation() // commit, abort, and what neither reads nor writes
+	if s.txn != nil && s.txn.failed && !aside {
+		return errTxnFailed
+	}
+	err := run()
+	if err == nil || cmd != nil && cmd.outsideTxn {
+		return err
+	}
+	if s.txn == nil && cmd != nil && cmd.name == "begin" && s.mode != oneShot {
+		s.txn = newTransaction()
+	}
+	s.fail()
+	return err
+}
 
 func (c *call) begin() error {
-	if c.txn != nil {
-		return usagef("a transaction is open already")
-	}
 	if _, err := c.client(); err != nil {
 		return err
 	}
@@ -95,11 +127,15 @@ func (c *call) commit() error {
 	if t == nil {
 		return errNoTxn
 	}
+	if t.failed {
+		c.txn = nil
+		return usagef("the transaction had failed: nothing of it was applied")
+	}
 	kv, err := c.client()
+	c.txn = nil // whatever comes of it
 	if err != nil {
 		return err
 	}
-	c.txn = nil
 	p, err := kv.Txn(c.ctx, protocol.Txn{Conditions: t.conditions, Ops: t.ops})
 	if err != nil {
 		return t.explain(err)

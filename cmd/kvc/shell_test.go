@@ -225,14 +225,125 @@ func TestPastedLinesRunInTurn(t *testing.T) {
 	k.expect("not valid UTF-8")
 }
 
-func TestAPastedTransactionThatFailsDoesNotGoOn(t *testing.T) {
+// Whatever goes wrong in a transaction, and however its lines arrive, nothing of it is applied, and nothing that was meant to
+// be a part of it runs by itself.
+func TestAFailedTransaction(t *testing.T) {
+	s := testServer(t)
+	c := connect(t, s)
+	k := startShell(t, s)
+	const refused = "error: not done, for the transaction has failed"
+	for wrong, says := range map[string]string{
+		"foo":            "unknown command",
+		"get":            "usage: get KEY",
+		"get a b":        "usage: get KEY",
+		"set a 1 --ttl":  "--ttl needs a value",
+		"set a 1 --nope": "unknown option",
+		`set a "\q"`:     "is no escape",
+		`set a "b"c`:     "a space is missing",
+		"set a \xff":     "not valid UTF-8",
+		"set a \"\r\x04": "a quote was left open",
+		"scan":           "not possible inside a transaction",
+		"begin":          "begin is not possible inside a transaction",
+		"commit now":     "usage: commit",
+		"connect x:1":    "not possible inside a transaction",
+		"set a -":        "- for stdin is not possible here",
+	} {
+		k.send("begin\r")
+		k.expect("kv*> ")
+		k.run("set a 1", "OK")
+		k.send(wrong + "\r")
+		k.expect(says)
+		k.expect("kv!> ")
+		for _, line := range []string{"set a 2", "get a", "begin", "foo", "scan", "snapshot"} {
+			k.send(line + "\r")
+			k.expect(refused)
+			k.expect("kv!> ")
+		}
+		k.send("help abort\r")
+		k.expect("usage: abort")
+		k.expect("kv!> ")
+		k.send("\r\x03")
+		k.expect("^C")
+		k.expect("kv!> ")
+		if len(says)%2 == 0 {
+			k.send("commit\r")
+			k.expect("error: the transaction had failed: nothing of it was applied\n")
+		} else {
+			k.send("ABORT\r")
+			k.expect("OK\n")
+		}
+		k.expect("kv> ")
+		_, err := c.Get(context.Background(), []byte("a"))
+		require.ErrorIs(t, err, protocol.ErrNotFound, wrong)
+	}
+
+	// What is no part of it does it no harm.
+	k.send("begin\r")
+	k.expect("kv*> ")
+	k.run("set a 1", "OK")
+	k.run("help nonsense", "")
+	k.run("timing perhaps", "")
+	k.run("commit", "OK")
+	assert.Equal(t, "1", value(t, c, "a"))
+	k.send("begin\rfoo\r")
+	k.expect("kv!> ")
+	k.send("exit\r")
+	k.expect("the open transaction was not applied")
+	assert.Zero(t, k.exited())
+}
+
+func TestAPastedTransactionThatFails(t *testing.T) {
+	s := testServer(t)
+	c := connect(t, s)
+	k := startShell(t, s)
+	var lines strings.Builder
+	lines.WriteString("begin\nfoo\n")
+	for i := range 1500 {
+		fmt.Fprintf(&lines, "set key:%d 1\n", i)
+	}
+	lines.WriteString("commit\n")
+	for _, paste := range []string{lines.String(), "\x1b[200~" + lines.String() + "\x1b[201~"} {
+		k.send(paste + "get after\n")
+		k.expect("kv!> ")
+		k.expect("error: the transaction had failed: nothing of it was applied\n")
+		k.expect("(nil)\nkv> ")
+		page, err := c.Scan(context.Background(), protocol.Scan{Limit: 10})
+		require.NoError(t, err)
+		assert.Empty(t, page.Items)
+	}
+}
+
+// Without a server, what stands behind a begin does not run once there is one.
+func TestABeginThatFails(t *testing.T) {
 	s := testServer(t)
 	k := startShell(t, s)
-	k.send("begin\rset a 1\rget\rset a 2\rset a 3\rcommit\r")
-	k.expect("the transaction is aborted: nothing of it was applied")
-	k.expect("what was typed ahead is dropped")
-	k.expect("kv> ")
+	s.stop()
+	k.expect("kv (not connected)> ")
+	k.send("begin\r")
+	k.expect("error: connect to")
+	k.expect("kv!> ")
+	require.NoError(t, s.restart())
+	k.send("set a 1\r")
+	k.expect("not done")
+	k.expect("kv!> ")
+	k.send("abort\r")
+	k.expect("kv (not connected)> ")
 	k.run("get a", "(nil)")
+}
+
+// Ctrl-C forgets what was typed ahead, which may be a part of the transaction.
+func TestCtrlCInATransaction(t *testing.T) {
+	k, l := silentShell(t)
+	k.send("begin\r")
+	k.expect("kv*> ")
+	k.send("get a\r")
+	<-l.asked
+	k.send("\x03")
+	k.expect("error: cancelled\n")
+	k.expect("kv!> ")
+	k.send("commit\r")
+	k.expect("had failed")
+	k.expect("kv> ")
 }
 
 func TestWideRunes(t *testing.T) {
@@ -288,7 +399,8 @@ func TestTransactions(t *testing.T) {
 	k.run("set to 30", "OK")
 	k.send("scan\r")
 	k.expect("scan is not possible inside a transaction")
-	k.expect("aborted")
+	k.expect("kv!> ")
+	k.send("abort\r")
 	k.expect("kv> ")
 	k.run("commit", "error: no transaction is open: begin one")
 	k.send("begin\rset to 40\rabort\r")
@@ -318,7 +430,15 @@ func TestALostConnection(t *testing.T) {
 	require.NoError(t, s.restart())
 	k.expect("kv (not connected)> ")
 	k.send("set a 2\r")
-	k.expect("the open transaction")
+	k.expect("error: the connection was lost, and the open transaction with it")
+	k.expect("error: not done, for the transaction has failed")
+	k.expect("kv!> ")
+	k.send("get a\r")
+	k.expect("error: not done")
+	k.expect("kv!> ")
+	k.send("commit\r")
+	k.expect("error: the transaction had failed")
+	k.expect("kv (not connected)> ")
 	k.run("get a", "(nil)")
 
 	other := testServer(t)

@@ -197,14 +197,6 @@ func (k *keys) interrupt() {
 	k.change.Broadcast()
 }
 
-func (k *keys) discard() bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	had := len(k.queue) > 0
-	k.queue = nil
-	return had
-}
-
 // takePasted returns the text that the paste stand-in stands for.
 func (k *keys) takePasted() []rune {
 	k.mu.Lock()

@@ -167,9 +167,6 @@ func (t *Terminal) Running(cancel func()) (stop func()) {
 // Interrupt does what Ctrl-C does while a command runs.
 func (t *Terminal) Interrupt() { t.keys.interrupt() }
 
-// Discard forgets what was typed ahead, and reports whether there was anything.
-func (t *Terminal) Discard() bool { return t.keys.discard() }
-
 // HangUp makes Line return io.EOF, now and ever after.
 func (t *Terminal) HangUp() { t.keys.Close() }
 
