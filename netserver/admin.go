@@ -157,16 +157,36 @@ func (c *conn) backup(w *workspace, h protocol.Header, body []byte) error {
 	if c.server.config.Backups == nil {
 		return refusalf(protocol.StatusUnavailable, "the server makes no backups")
 	}
-	next, chunk, err := c.server.config.Backups.Backup(q.Handle)
+	switch {
+	case q.Handle == 0:
+		c.endBackup() // one that was begun here before and never finished
+	case q.Handle != c.backingUp:
+		return refusalf(protocol.StatusBadRequest, "no backup of this connection has that handle")
+	}
+	c.backingUp = 0
+	user := ""
+	if c.login != nil {
+		user = c.login.user
+	}
+	next, chunk, err := c.server.config.Backups.Backup(user, q.Handle)
 	if err != nil {
 		return unavailable(err)
 	}
+	c.backingUp = next
 	if err := c.begin(w, h, 8+len(chunk)); err != nil {
 		return err
 	}
 	w.out.buf = binary.BigEndian.AppendUint64(w.out.buf, next)
 	c.appendPiece(w, chunk)
 	return nil
+}
+
+// endBackup gives up the backup that the connection has begun and not finished, if any.
+func (c *conn) endBackup() {
+	if c.backingUp != 0 {
+		c.server.config.Backups.End(c.backingUp)
+		c.backingUp = 0
+	}
 }
 
 // unavailable is the answer where what is behind the store failed, unless err is an answer of its own.

@@ -68,8 +68,11 @@ type Snapshots interface {
 // Backups reads the store out in chunks. It is called from many goroutines.
 type Backups interface {
 	// Backup returns the next chunk of a backup and the handle to continue with, 0 after the last chunk. With handle 0 it
-	// begins one. An error that is no *protocol.Error is answered UNAVAILABLE.
-	Backup(handle uint64) (next uint64, chunk []byte, err error)
+	// begins one, for a user; "": there are none. After an error there is no such backup any more. An error that is no
+	// *protocol.Error is answered UNAVAILABLE.
+	Backup(user string, handle uint64) (next uint64, chunk []byte, err error)
+	// End gives up the backup that would continue with handle, if there is one.
+	End(handle uint64)
 }
 
 // withDefaults returns c with its zero values replaced, or what is wrong with it.

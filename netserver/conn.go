@@ -31,13 +31,15 @@ type conn struct {
 	login   *login    // who has logged in; nil: nobody, or nobody has to
 	loginBy time.Time // when somebody must have; zero: nobody has to any more
 	wrong   int       // how many logins have failed
-	fd      int       // the socket, while onReadable runs; -1: it is not at hand
-	end     error     // not nil: the connection has ended, with this
-	final   bool      // the server drains, and this connection has been told
-	solo    bool      // flushing failed once: answer request by request
-	sent    bool      // an answer was sent since the last read
-	inbox   *inbox    // an unfinished frame; nil: there is none
-	armed   time.Time // the read deadline that arm has set; zero: none
+	// backingUp is the handle that the connection's backup goes on with; 0: it has none.
+	backingUp uint64
+	fd        int       // the socket, while onReadable runs; -1: it is not at hand
+	end       error     // not nil: the connection has ended, with this
+	final     bool      // the server drains, and this connection has been told
+	solo      bool      // flushing failed once: answer request by request
+	sent      bool      // an answer was sent since the last read
+	inbox     *inbox    // an unfinished frame; nil: there is none
+	armed     time.Time // the read deadline that arm has set; zero: none
 
 	// Written by the goroutine alone, read by anyone.
 	bytesIn, bytesOut atomic.Uint64
@@ -111,6 +113,7 @@ func (c *conn) live() {
 	if c.inbox != nil { // it ended while it waited for the rest of a frame
 		c.inbox.drop(c.server)
 	}
+	c.endBackup()
 	c.session.Close()
 	c.ended()
 	c.nc.Close()

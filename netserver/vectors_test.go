@@ -69,7 +69,9 @@ func accounts(t *testing.T, triples ...string) *netserver.Accounts {
 // oneChunk is a backup of one chunk.
 type oneChunk string
 
-func (b oneChunk) Backup(handle uint64) (uint64, []byte, error) {
+func (b oneChunk) End(uint64) {}
+
+func (b oneChunk) Backup(_ string, handle uint64) (uint64, []byte, error) {
 	if handle != 0 {
 		return 0, nil, &protocol.Error{Status: protocol.StatusBadRequest, Message: "no such backup"}
 	}

@@ -28,7 +28,18 @@ type backed interface {
 
 // backups is what BACKUP is done with.
 func (d *data) backups() netserver.Backups {
-	return wal.NewBackups(d.taps, backupChunk, backupIdle)
+	return backups{wal.NewBackups(d.taps, backupChunk, backupIdle)}
+}
+
+// backups answer as the protocol says.
+type backups struct{ *wal.Backups }
+
+func (b backups) Backup(user string, handle uint64) (next uint64, chunk []byte, err error) {
+	next, chunk, err = b.Backups.Backup(user, handle)
+	if errors.Is(err, wal.ErrNoBackup) {
+		err = &protocol.Error{Status: protocol.StatusBadRequest, Message: err.Error()}
+	}
+	return next, chunk, err
 }
 
 // data is the store and what keeps it.

@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -18,14 +19,18 @@ import (
 // shows each key as of another instant. So what is appended while it runs is collected, and written as tails: applied over
 // what the walk has shown, each only where it is newer, it gives the state at the instant at which the walk ended.
 
-// ErrBackupBusy is the error of a backup while another one runs.
-var ErrBackupBusy = errors.New("another backup is running")
+// ErrBackupBusy is the error of a backup while as many as there may be run.
+var ErrBackupBusy = errors.New("other backups are running")
 
 // ErrBackupSlow is the error of a backup whose reader takes less than what is written meanwhile.
 var ErrBackupSlow = errors.New("the backup is read more slowly than the store is written to")
 
-// tapLimit is how many bytes of writes a backup may be behind.
-const tapLimit = 64 << 20
+const (
+	// maxBackups is how many backups may run at a time.
+	maxBackups = 4
+	// tapLimit is how many bytes of writes all backups together may be behind.
+	tapLimit = 64 << 20
+)
 
 // tap collects writes for a backup. The journal's mutex guards it.
 type tap struct {
@@ -34,22 +39,46 @@ type tap struct {
 	overflow bool
 }
 
-func (t *tap) add(version uint64, entries []*store.Entry) {
-	if t.overflow {
+// taps are those of the backups that run. The journal's mutex guards them.
+type taps []*tap
+
+// begin has what is added from now on collected in t.
+func (all *taps) begin(t *tap) error {
+	if len(*all) == maxBackups {
+		return ErrBackupBusy
+	}
+	*all = append(*all, t)
+	return nil
+}
+
+// end ends that, if it has not ended before.
+func (all *taps) end(t *tap) {
+	*all = slices.DeleteFunc(*all, func(x *tap) bool { return x == t })
+}
+
+// add adds a write to all. Where they are too far behind, the one that is furthest gives up.
+func (all taps) add(version uint64, entries []*store.Entry) {
+	if len(all) == 0 {
 		return
 	}
-	if t.bytes += int64(recordSize(entries)); t.bytes > tapLimit {
-		t.writes, t.overflow = nil, true
-		return
+	w, size, total := write{version, slices.Clone(entries)}, int64(recordSize(entries)), int64(0)
+	for _, t := range all {
+		if !t.overflow {
+			t.writes, t.bytes = append(t.writes, w), t.bytes+size
+			total += t.bytes
+		}
 	}
-	t.writes = append(t.writes, write{version, slices.Clone(entries)})
+	if total > tapLimit {
+		t := slices.MaxFunc(all, func(a, b *tap) int { return cmp.Compare(a.bytes, b.bytes) })
+		t.writes, t.bytes, t.overflow = nil, 0, true
+	}
 }
 
 // tapped is a journal that a backup can be taken of.
 type tapped interface {
-	// beginTap has what is appended from now on added to t: ErrBackupBusy if there is a tap already.
+	// beginTap has what is appended from now on added to t: ErrBackupBusy if there are as many as there may be.
 	beginTap(t *tap) error
-	// endTap ends that, if t is still the tap.
+	// endTap ends that, if it has not ended.
 	endTap(t *tap)
 	// drain returns what t has collected. With last it also ends the tap, and version is that of the state then.
 	drain(t *tap, last bool) (writes []write, version uint64, err error)
@@ -117,8 +146,8 @@ func newID() uint64 {
 }
 
 // Backup writes the state of the store at one instant, while reads and writes go on, and returns the newest version that
-// it has in it, and its size. [Restore] makes a data folder of it. One backup runs at a time: ErrBackupBusy. One whose writer is
-// slower than what is written to the store ends with ErrBackupSlow.
+// it has in it, and its size. [Restore] makes a data folder of it. Four may run at a time; one more is ErrBackupBusy. One whose
+// writer is slower than what is written to the store ends with ErrBackupSlow.
 func (l *Log) Backup(ctx context.Context, w io.Writer) (version uint64, size int64, err error) {
 	st := l.snap.source.Load()
 	if st == nil {
@@ -130,26 +159,20 @@ func (l *Log) Backup(ctx context.Context, w io.Writer) (version uint64, size int
 func (l *Log) beginTap(t *tap) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.tap != nil {
-		return ErrBackupBusy
-	}
-	l.tap = t
-	return nil
+	return l.taps.begin(t)
 }
 
 func (l *Log) endTap(t *tap) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.tap == t {
-		l.tap = nil
-	}
+	l.taps.end(t)
 }
 
 func (l *Log) drain(t *tap, last bool) ([]write, uint64, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if last {
-		l.tap = nil
+		l.taps.end(t)
 	}
 	return t.take(l.last)
 }

@@ -56,12 +56,16 @@ func TestBackup(t *testing.T) {
 					data          []byte
 					version, size uint64
 				}
-				var backups []taken
-				for range 4 {
-					var b bytes.Buffer
-					version, size, err := j.Backup(context.Background(), &b)
-					require.NoError(t, err)
-					backups = append(backups, taken{b.Bytes(), version, uint64(size)})
+				backups := make([]taken, 4)
+				for i := range backups { // side by side: as many as there may be
+					wg.Go(func() {
+						var b bytes.Buffer
+						version, size, err := j.Backup(context.Background(), &b)
+						if err != nil {
+							t.Error(err)
+						}
+						backups[i] = taken{b.Bytes(), version, uint64(size)}
+					})
 				}
 				wg.Wait()
 				for _, b := range backups {
@@ -123,18 +127,18 @@ func TestBackupChunks(t *testing.T) {
 	defer b.Close()
 
 	var all []byte
-	first, chunk, err := b.Backup(0)
+	first, chunk, err := b.Backup("anna", 0)
 	require.NoError(t, err)
 	all = append(all, chunk...)
-	_, _, err = b.Backup(0)
+	_, _, err = b.Backup("anna", 0)
 	require.ErrorIs(t, err, wal.ErrBackupBusy)
 	for handle := first; handle != 0; {
 		used := handle
-		handle, chunk, err = b.Backup(used)
+		handle, chunk, err = b.Backup("anna", used)
 		require.NoError(t, err)
 		require.LessOrEqual(t, len(chunk), 1000)
 		all = append(all, chunk...)
-		_, _, err = b.Backup(used)
+		_, _, err = b.Backup("anna", used)
 		require.ErrorIs(t, err, wal.ErrNoBackup, "each chunk is given out once")
 	}
 	m := vfstest.NewMem()
@@ -142,12 +146,75 @@ func TestBackupChunks(t *testing.T) {
 	report, err := wal.VerifyBackup(m, "/backup")
 	require.NoError(t, err)
 	require.EqualValues(t, 1000, report.Files[0].Entries)
+}
 
-	// One that nobody reads any more makes room for the next.
+// What one owner does with his backups does not keep the others out.
+func TestBackupSlots(t *testing.T) {
+	n := mustStart(t, vfstest.NewMem(), wal.Options{}, store.Options{})
+	defer func() { require.NoError(t, n.stop()) }()
+	for i := range 100 {
+		n.set(t, fmt.Sprint(i), fmt.Sprintf("%01000d", i))
+	}
+	begin := func(b *wal.Backups, owner string) (handle uint64, err error) {
+		handle, _, err = b.Backup(owner, 0)
+		return handle, err
+	}
+
+	b := wal.NewBackups(n.log, 1000, time.Hour)
+	anna, err := begin(b, "anna")
+	require.NoError(t, err)
+	_, err = begin(b, "anna")
+	require.ErrorIs(t, err, wal.ErrBackupBusy)
+	require.ErrorContains(t, err, "anna has one")
+	for _, owner := range []string{"bob", "", ""} {
+		_, err = begin(b, owner)
+		require.NoError(t, err)
+	}
+	for _, owner := range []string{"carl", ""} {
+		_, err = begin(b, owner)
+		require.ErrorIs(t, err, wal.ErrBackupBusy)
+	}
+	b.End(anna)
+	_, _, err = b.Backup("anna", anna)
+	require.ErrorIs(t, err, wal.ErrNoBackup)
+	b.End(anna) // again
+	_, err = begin(b, "carl")
+	require.NoError(t, err)
+	b.Close()
+	for range 4 {
+		_, err = begin(b, "")
+		require.NoError(t, err)
+	}
+	b.Close()
+
+	// Who has not pulled for a while gives way: to others, and to himself.
+	b = wal.NewBackups(n.log, 1000, time.Hour)
+	*wal.GivesWay(b) = 0
+	handles := map[uint64]bool{}
+	for i := range 10 {
+		owner := []string{"anna", "anna", "bob", "", "", "carl", "", "", "", ""}[i]
+		h, err := begin(b, owner)
+		require.NoError(t, err)
+		handles[h] = true
+	}
+	left := 0
+	for h := range handles {
+		if _, _, err := b.Backup("", h); err == nil {
+			left++
+		} else {
+			require.ErrorIs(t, err, wal.ErrNoBackup)
+		}
+	}
+	require.Equal(t, 4, left)
+	b.Close()
+
+	// One that nobody pulls any more makes room, for those who come another way too.
 	idle := wal.NewBackups(n.log, 1000, time.Millisecond)
 	defer idle.Close()
-	_, _, err = idle.Backup(0)
-	require.NoError(t, err)
+	for range 4 {
+		_, err = begin(idle, "")
+		require.NoError(t, err)
+	}
 	require.Eventually(t, func() bool {
 		_, _, err := n.log.Backup(context.Background(), io.Discard)
 		return err == nil

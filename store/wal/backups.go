@@ -1,30 +1,44 @@
 package wal
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 )
 
-// Backups hands backups out in chunks, as a client pulls them.
+// Backups hands backups out in chunks, as clients pull them.
+//
+// Each takes one of few slots, and none may keep the others out of it: each of those who pull has one at most, one that is not
+// pulled for a while gives way to the next, and is given up after a longer while anyhow.
 type Backups struct {
 	source interface {
 		Backup(ctx context.Context, w io.Writer) (version uint64, size int64, err error)
 	}
-	chunk int
-	idle  time.Duration
+	chunk    int
+	idle     time.Duration // one that is not pulled for so long is given up
+	givesWay time.Duration // and after so long if another one needs its slot
 
 	mu      sync.Mutex
-	streams map[uint64]*stream // by the handle of the chunk that comes next
+	streams map[uint64]*stream   // by the handle of the chunk that comes next; not those of which one is read now
+	running map[*stream]struct{} // all
 }
 
 // stream is a backup that is being pulled.
 type stream struct {
+	owner  string
 	r      *io.PipeReader
 	cancel context.CancelFunc
 	ended  chan struct{}
+
+	// Guarded by the mutex of Backups.
+	handle uint64      // of the chunk that comes next; 0: one is read now
+	since  time.Time   // when the last was read
 	timer  *time.Timer // ends it when nobody pulls
 }
 
@@ -32,38 +46,38 @@ type stream struct {
 var ErrNoBackup = errors.New("there is no such backup: it has ended, or was not read for too long")
 
 // NewBackups returns the backups of source, a Log or a Memory, in chunks of at most chunk bytes. One that nobody pulls for
-// so long as idle says is given up.
+// so long as idle says is given up, and after a sixth of that if another one needs its slot.
 func NewBackups(source interface {
 	Backup(ctx context.Context, w io.Writer) (version uint64, size int64, err error)
 }, chunk int, idle time.Duration) *Backups {
-	return &Backups{source: source, chunk: chunk, idle: idle, streams: map[uint64]*stream{}}
+	return &Backups{
+		source: source, chunk: chunk, idle: idle, givesWay: idle / 6,
+		streams: make(map[uint64]*stream), running: make(map[*stream]struct{}),
+	}
 }
 
-// Backup returns the next chunk of a backup and the handle of the one behind it, 0 after the last. Handle 0 begins a backup.
+// Backup returns the next chunk of a backup and the handle of the one behind it, 0 after the last. Handle 0 begins a backup,
+// for an owner that may have one at a time, or for one of many if owner is empty: ErrBackupBusy if there is no slot for it.
 // A backup is whole only when its last chunk has come. A failed one has no more chunks.
-func (b *Backups) Backup(handle uint64) (next uint64, chunk []byte, err error) {
+func (b *Backups) Backup(owner string, handle uint64) (next uint64, chunk []byte, err error) {
 	var s *stream
 	if handle == 0 {
-		s = b.begin()
-		handle = newID()
-	} else {
-		b.mu.Lock()
-		s = b.streams[handle]
-		delete(b.streams, handle)
-		b.mu.Unlock()
-		if s == nil || s.timer != nil && !s.timer.Stop() {
-			return 0, nil, ErrNoBackup
+		if s, err = b.begin(owner); err != nil {
+			return 0, nil, err
 		}
+		handle = newID()
+	} else if s = b.take(handle); s == nil {
+		return 0, nil, ErrNoBackup
 	}
 	chunk = make([]byte, b.chunk)
 	n, err := io.ReadFull(s.r, chunk)
 	switch err {
 	case nil:
 	case io.EOF, io.ErrUnexpectedEOF:
-		s.end()
+		b.end(s)
 		return 0, chunk[:n], nil
 	default:
-		s.end()
+		b.end(s)
 		return 0, nil, err
 	}
 	if handle++; handle == 0 {
@@ -72,19 +86,90 @@ func (b *Backups) Backup(handle uint64) (next uint64, chunk []byte, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.streams[handle] = s
-	s.timer = time.AfterFunc(b.idle, func() {
-		b.mu.Lock()
-		delete(b.streams, handle)
-		b.mu.Unlock()
-		s.end()
-	})
+	s.handle, s.since = handle, time.Now()
+	s.timer = time.AfterFunc(b.idle, func() { b.End(handle) })
 	return handle, chunk, nil
 }
 
-func (b *Backups) begin() *stream {
+// End gives up the backup that would go on with handle, if there is one, and returns when its slot is free.
+func (b *Backups) End(handle uint64) {
+	if s := b.take(handle); s != nil {
+		b.end(s)
+	}
+}
+
+// Close gives up the backups that are being pulled.
+func (b *Backups) Close() {
+	b.mu.Lock()
+	handles := slices.Collect(maps.Keys(b.streams))
+	b.mu.Unlock()
+	for _, h := range handles {
+		b.End(h)
+	}
+}
+
+// take makes the backup that goes on with handle the caller's; nil: there is none.
+func (b *Backups) take(handle uint64) *stream {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := b.streams[handle]
+	if s != nil {
+		delete(b.streams, handle)
+		s.timer.Stop() // if it is too late for that, it finds nothing
+		s.handle = 0
+	}
+	return s
+}
+
+// begin begins a backup, which is the caller's then.
+func (b *Backups) begin(owner string) (*stream, error) {
+	for {
+		b.mu.Lock()
+		old := b.inTheWay(owner)
+		if old == nil {
+			s := b.start(owner)
+			b.mu.Unlock()
+			return s, nil
+		}
+		handle, idle := old.handle, time.Since(old.since)
+		b.mu.Unlock()
+		switch {
+		case handle != 0 && idle >= b.givesWay:
+			b.End(handle)
+		case owner != "" && old.owner == owner:
+			return nil, fmt.Errorf("%w: %s has one", ErrBackupBusy, owner)
+		default:
+			return nil, ErrBackupBusy
+		}
+	}
+}
+
+// inTheWay returns the backup that must end before owner can have one, nil if none must. Called with mu held.
+func (b *Backups) inTheWay(owner string) *stream {
+	all := slices.Collect(maps.Keys(b.running))
+	for _, s := range all {
+		if owner != "" && s.owner == owner {
+			return s
+		}
+	}
+	if len(all) < maxBackups {
+		return nil
+	}
+	// The one that was not pulled for longest; those that are pulled now are last.
+	return slices.MinFunc(all, func(s, t *stream) int {
+		if s.handle == 0 || t.handle == 0 {
+			return cmp.Compare(t.handle, s.handle)
+		}
+		return s.since.Compare(t.since)
+	})
+}
+
+// start starts a backup. Called with mu held.
+func (b *Backups) start(owner string) *stream {
 	ctx, cancel := context.WithCancel(context.Background())
 	r, w := io.Pipe()
-	s := &stream{r: r, cancel: cancel, ended: make(chan struct{})}
+	s := &stream{owner: owner, r: r, cancel: cancel, ended: make(chan struct{})}
+	b.running[s] = struct{}{}
 	go func() {
 		defer close(s.ended)
 		_, _, err := b.source.Backup(ctx, w)
@@ -93,21 +178,12 @@ func (b *Backups) begin() *stream {
 	return s
 }
 
-func (s *stream) end() {
+// end ends a backup that is the caller's, and returns when its slot is free.
+func (b *Backups) end(s *stream) {
 	s.cancel()
 	s.r.CloseWithError(errors.New("the backup was given up"))
 	<-s.ended
-}
-
-// Close gives up the backups that are being pulled.
-func (b *Backups) Close() {
 	b.mu.Lock()
-	streams := b.streams
-	b.streams = map[uint64]*stream{}
-	b.mu.Unlock()
-	for _, s := range streams {
-		if s.timer.Stop() {
-			s.end()
-		}
-	}
+	defer b.mu.Unlock()
+	delete(b.running, s)
 }

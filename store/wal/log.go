@@ -106,7 +106,7 @@ type Log struct {
 	closing  bool       // Close was called
 	err      error      // why nothing can be written any more; once set, never changed
 	failed   error      // err, if it is a failure
-	tap      *tap       // nil: no backup runs
+	taps     taps       // of the backups that run
 
 	// admits says that a write need neither wait nor be refused. Stored with mu held, by settle, whenever that changes; Admit
 	// loads it without, and a write that it lets pass then may be one of a few too many, or is refused by Append.

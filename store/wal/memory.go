@@ -21,7 +21,7 @@ type Memory struct {
 	// backup's walk begins: the walk waits for the locks under which it was appended.
 	tapping atomic.Bool
 	mu      sync.Mutex
-	tap     *tap // guarded by mu
+	taps    taps // guarded by mu
 }
 
 // NewMemory returns a journal whose versions start from the clock.
@@ -47,9 +47,7 @@ func (m *Memory) Append(floor uint64, entries []*store.Entry) (uint64, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	version := m.next(floor)
-	if m.tap != nil {
-		m.tap.add(version, entries)
-	}
+	m.taps.add(version, entries)
 	return version, nil
 }
 
@@ -84,10 +82,9 @@ func (m *Memory) Backup(ctx context.Context, w io.Writer) (version uint64, size 
 func (m *Memory) beginTap(t *tap) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.tap != nil {
-		return ErrBackupBusy
+	if err := m.taps.begin(t); err != nil {
+		return err
 	}
-	m.tap = t
 	m.tapping.Store(true)
 	return nil
 }
@@ -95,10 +92,8 @@ func (m *Memory) beginTap(t *tap) error {
 func (m *Memory) endTap(t *tap) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.tap == t {
-		m.tap = nil
-		m.tapping.Store(false)
-	}
+	m.taps.end(t)
+	m.tapping.Store(len(m.taps) > 0)
 }
 
 func (m *Memory) drain(t *tap, last bool) ([]write, uint64, error) {
@@ -106,8 +101,8 @@ func (m *Memory) drain(t *tap, last bool) ([]write, uint64, error) {
 	defer m.mu.Unlock()
 	version := m.last.Load() // before tapping ends: what is written after is not in the tap, and must be above
 	if last {
-		m.tap = nil
-		m.tapping.Store(false)
+		m.taps.end(t)
+		m.tapping.Store(len(m.taps) > 0)
 	}
 	return t.take(version)
 }

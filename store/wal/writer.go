@@ -67,9 +67,7 @@ func (l *Log) Append(floor uint64, entries []*store.Entry) (uint64, error) {
 	if l.queued >= l.o.QueueBytes {
 		l.settle()
 	}
-	if l.tap != nil {
-		l.tap.add(version, entries)
-	}
+	l.taps.add(version, entries)
 	// The flusher sleeps while nothing is queued, and for a little longer, for a fuller batch, unless that is full.
 	wake := l.open.writes == 1 || l.open.writes == l.expected || before < writeChunk && l.queued >= writeChunk
 	l.mu.Unlock()
