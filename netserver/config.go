@@ -107,5 +107,6 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Name == "" {
 		c.Name = "kv"
 	}
+	c.Name = printable(c.Name)
 	return c, nil
 }

@@ -13,7 +13,7 @@ import (
 func dismiss(nc net.Conn, secure *tls.Config, message string) {
 	defer nc.Close()
 	nc.SetDeadline(time.Now().Add(lingerTime))
-	frame := protocol.AppendError(nil, 0, 0, &protocol.Error{Status: protocol.StatusUnavailable, Message: message})
+	frame := appendRefusal(nil, 0, 0, &protocol.Error{Status: protocol.StatusUnavailable, Message: message})
 	if secure == nil {
 		if _, err := nc.Write(frame); err == nil {
 			linger(nc)

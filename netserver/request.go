@@ -231,7 +231,7 @@ func (c *conn) request(w *workspace, h protocol.Header, body []byte) {
 
 // refuse appends the answer e to a request, and counts it.
 func (c *conn) refuse(w *workspace, h protocol.Header, e *protocol.Error) {
-	w.out.buf = protocol.AppendError(w.out.buf, h.Opcode, h.ID, e)
+	w.out.buf = appendRefusal(w.out.buf, h.Opcode, h.ID, e)
 	c.server.answered[e.Status].Add(1)
 }
 
