@@ -98,8 +98,7 @@ func (c *call) bench(o load.BenchOptions, keep bool) error {
 	if err != nil {
 		return err
 	}
-	o.Addr = c.opts.addr
-	if o.Client, err = c.opts.clientOptions(c.env.Getenv); err != nil {
+	if o.Addr, o.Client, err = c.server(); err != nil {
 		return err
 	}
 	if o.Get > 0 {

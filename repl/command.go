@@ -170,6 +170,7 @@ func (s *session) runCommand(ctx context.Context, cmd *command, ws []words.Word)
 		}
 		return flagError(err)
 	}
+	s.opts.given(f)
 	c := &call{session: s, ctx: ctx}
 	dash := f.ArgsLenAtDash()
 	for i, a := range f.Args() {

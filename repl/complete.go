@@ -145,6 +145,8 @@ func (c *command) choices() []string {
 			all = append(all, cmd.name)
 		}
 		return all
+	case "context":
+		return []string{"ls", "show", "use", "add", "rm"}
 	case "timing", "completion":
 		return strings.Split(c.args, " | ")
 	}
@@ -257,6 +259,7 @@ func (s *session) complete(ctx context.Context, args []string) error {
 		f.ParseErrorsAllowlist.UnknownFlags = true
 		s.opts.bind(f)
 		f.Parse(args)
+		s.opts.given(f)
 		ctx, cancel := context.WithTimeout(ctx, completeTime)
 		defer cancel()
 		kv, err := s.client(ctx)

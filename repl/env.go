@@ -1,22 +1,15 @@
 package repl
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
-
-	"kv/protocol/client"
-	"kv/repl/text"
 )
 
 // Env is what a run of kvc has of the world around it.
@@ -33,7 +26,8 @@ type Env struct {
 
 // options are the global flags. Each is an environment variable too: KV_ and its name in capitals, _ for -.
 type options struct {
-	addr       string
+	addr       address
+	context    string
 	timeout    time.Duration
 	json       bool
 	user       string
@@ -42,22 +36,39 @@ type options struct {
 	tlsCA      string
 	tlsCert    string
 	tlsKey     string
+
+	origins map[string]origin // of each option by its name
 }
 
-const defaultAddr = "127.0.0.1:7070"
+// origin says who gave an option its value. The greatest wins.
+type origin uint8
 
-func defaultOptions() options { return options{addr: defaultAddr, timeout: 30 * time.Second} }
+const (
+	byDefault origin = iota
+	byContext
+	byEnvironment
+	byNamedContext // one that --context names
+	byFlag
+)
+
+func defaultOptions() options {
+	return options{addr: address{hostPort: defaultAddr}, timeout: 30 * time.Second, origins: map[string]origin{}}
+}
+
+// given notes which options the command line gave.
+func (o *options) given(f flags) { f.Visit(func(g *pflag.Flag) { o.origins[g.Name] = byFlag }) }
 
 // bind declares all global flags in f, each with the value that it has now as its default.
 func (o *options) bind(f flags) {
-	flagVar(f, &o.addr, "addr", "", "HOST:PORT", "the server's address", parseAddr)
+	flagVar(f, &o.addr, "addr", "", "ADDR", "the server: HOST:PORT, HOST, kv://USER@HOST:PORT, or kvs://… for TLS", parseAddr)
+	flagVar(f, &o.context, "context", "", "NAME", "the server that this context names (see context)", parseGiven)
 	o.bindEach(f)
-	flagVar(f, &o.user, "user", "", "NAME", "who to be, where the server asks for authentication", parseString)
-	flagVar(f, &o.secretFile, "secret-file", "", "FILE", "a file that holds the secret (or set KV_SECRET to the secret itself)", parseString)
+	flagVar(f, &o.user, "user", "", "NAME", "who to be, where the server asks for authentication", parseGiven)
+	flagVar(f, &o.secretFile, "secret-file", "", "FILE", "a file that holds the secret (or set KV_SECRET to the secret itself)", parseGiven)
 	f.bool(&o.tls, "tls", "", "connect with TLS")
-	flagVar(f, &o.tlsCA, "tls-ca", "", "FILE", "certificates to trust instead of the system's, in PEM; implies --tls", parseString)
-	flagVar(f, &o.tlsCert, "tls-cert", "", "FILE", "the certificate to show the server, in PEM; implies --tls", parseString)
-	flagVar(f, &o.tlsKey, "tls-key", "", "FILE", "the key of that certificate, in PEM", parseString)
+	flagVar(f, &o.tlsCA, "tls-ca", "", "FILE", "certificates to trust instead of the system's, in PEM; implies --tls", parseGiven)
+	flagVar(f, &o.tlsCert, "tls-cert", "", "FILE", "the certificate to show the server, in PEM; implies --tls", parseGiven)
+	flagVar(f, &o.tlsKey, "tls-key", "", "FILE", "the key of that certificate, in PEM", parseGiven)
 }
 
 // bindEach declares those that one command of a shell may have for itself.
@@ -71,8 +82,8 @@ func envName(flag string) string {
 	return variablePrefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
-// fromEnv sets each flag of f whose variable is set and not empty.
-func fromEnv(f flags, getenv func(string) string) error {
+// fromEnv sets each flag of f, in which o is bound, whose variable is set and not empty.
+func (o *options) fromEnv(f flags, getenv func(string) string) error {
 	var first error
 	f.VisitAll(func(g *pflag.Flag) {
 		v := getenv(envName(g.Name))
@@ -82,6 +93,7 @@ func fromEnv(f flags, getenv func(string) string) error {
 		if err := g.Value.Set(v); err != nil {
 			first = usagef("%s=%q: %v", envName(g.Name), v, err)
 		}
+		o.origins[g.Name] = byEnvironment
 	})
 	return first
 }
@@ -117,46 +129,6 @@ func (s *session) unknownVariables(f flags) {
 // called kv.
 func fromKubernetes(name string) bool {
 	return name == "KV_PORT" || strings.HasPrefix(name, "KV_PORT_") || strings.HasPrefix(name, "KV_SERVICE_")
-}
-
-// clientOptions reads the files that the options name.
-func (o *options) clientOptions(getenv func(string) string) (client.Options, error) {
-	c := client.Options{User: o.user, Secret: getenv(secretVariable), Timeout: o.timeout}
-	if o.secretFile != "" {
-		b, err := os.ReadFile(o.secretFile)
-		if err != nil {
-			return c, fileError{err}
-		}
-		if err := errors.Join(text.CheckFirstLine(b, '\n'), text.CheckLine(b)); err != nil {
-			return c, fileError{fmt.Errorf("%s: %w", o.secretFile, err)}
-		}
-		c.Secret = strings.TrimRight(string(b), "\r\n")
-	}
-	if !o.tls && o.tlsCA == "" && o.tlsCert == "" && o.tlsKey == "" {
-		return c, nil
-	}
-	c.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
-	if o.tlsCA != "" {
-		b, err := os.ReadFile(o.tlsCA)
-		if err != nil {
-			return c, fileError{err}
-		}
-		c.TLS.RootCAs = x509.NewCertPool()
-		if !c.TLS.RootCAs.AppendCertsFromPEM(b) {
-			return c, fileError{fmt.Errorf("%s: no certificate in PEM form in it", o.tlsCA)}
-		}
-	}
-	if (o.tlsCert == "") != (o.tlsKey == "") {
-		return c, usagef("--tls-cert and --tls-key go together")
-	}
-	if o.tlsCert != "" {
-		pair, err := tls.LoadX509KeyPair(o.tlsCert, o.tlsKey)
-		if err != nil {
-			return c, fileError{err}
-		}
-		c.TLS.Certificates = []tls.Certificate{pair}
-	}
-	return c, nil
 }
 
 // flags is where a command declares its options.
@@ -198,14 +170,15 @@ func (v *flagValue[T]) Set(s string) error {
 	return nil
 }
 
-func parseAddr(s string) (string, error) {
-	if _, _, err := net.SplitHostPort(s); err != nil {
-		return "", fmt.Errorf("an address and a port, such as %s", defaultAddr)
+func parseString(s string) (string, error) { return s, nil }
+
+// parseGiven reads a name that can't be empty: where a variable of a script is not set, nothing is what comes.
+func parseGiven(s string) (string, error) {
+	if s == "" {
+		return "", errors.New("a name, and this is empty")
 	}
 	return s, nil
 }
-
-func parseString(s string) (string, error) { return s, nil }
 
 // parseTTL reads a time to live: a duration, in whole milliseconds.
 func parseTTL(s string) (uint64, error) {

@@ -43,7 +43,9 @@ After ` + "`--`" + ` a word is a key or a value, whatever it begins with. A word
 
 Sizes are 500, 64KiB, 128MiB, 2GB, 1.5GiB; without the B they mean the same: 4G is 4GB, a power of 1000, and 4Gi is 4GiB, of 1024. Durations are 300ms, 30s, 1h30m, and in days and weeks 7d, 2w, 1d12h.`},
 		{"options", "Global options", `
-They stand before or after the command. Each is an environment variable too: ` + "`--addr`" + ` is KV_ADDR, and so on. The secret itself can be in KV_SECRET, and is never an argument. NO_COLOR is obeyed.
+They stand before or after the command. Each is an environment variable too: ` + "`--addr`" + ` is KV_ADDR, and so on; a variable of that kind that is none of these is warned of. The secret itself can be in KV_SECRET, and is never an argument. NO_COLOR is obeyed.
+
+An address is HOST:PORT, HOST with port 7070, :PORT of this machine, or a URL, in which the user may stand: kv://ann@db1.example, or kvs://ann@db1.example:7443 for TLS. Servers get names with ` + "`kvc context`" + `.
 `},
 		{"shell", "The shell", `
 kvc without a command is a shell on a terminal. With stdin a pipe or a file it runs the commands in there, one a line, each printing what kvc would print for it, and stops at the first error; ` + "`kvc --keep-going`" + ` goes on. Blank lines and lines that begin with # are skipped. A get that finds nothing prints (nil) on stderr there, and is no error. An open quote or transaction at the end is exit code 2, and nothing of it is applied.
@@ -117,6 +119,9 @@ func (s *session) printOverview() error {
 			fmt.Fprintf(s.out, "%s  %-12s %s\n", title, cmd.name, cmd.short)
 			title = ""
 		}
+	}
+	if s.mode == oneShot {
+		fmt.Fprintf(s.out, "\nGlobal options\n%s", optionTable(globalFlags()))
 	}
 	fmt.Fprintf(s.out, "\n%shelp COMMAND tells more; so does %shelp on %s.\n", p, p, topicNames())
 	return nil

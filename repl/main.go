@@ -25,7 +25,7 @@ func (s *session) main(ctx context.Context, args []string) error {
 	f := newFlags()
 	f.SetInterspersed(false)
 	s.opts.bind(f)
-	if err := fromEnv(f, s.env.Getenv); err != nil {
+	if err := s.opts.fromEnv(f, s.env.Getenv); err != nil {
 		return err
 	}
 	if len(args) == 0 || args[0] != completeRequest {
@@ -40,6 +40,7 @@ func (s *session) main(ctx context.Context, args []string) error {
 		}
 		return flagError(err)
 	}
+	s.opts.given(f)
 	if version {
 		fmt.Fprintf(s.out, "kvc %s\n", s.env.Version)
 		return s.output(nil)

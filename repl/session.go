@@ -20,9 +20,10 @@ type session struct {
 	stdout  *checkedWriter // below out
 	scratch []byte         // recycled by what prints
 
-	conn   *client.Client // nil: not connected
-	txn    *transaction   // nil: none is open
-	timing bool           // show the time of every command
+	contexts *contexts      // nil: not read yet
+	conn     *client.Client // nil: not connected
+	txn      *transaction   // nil: none is open
+	timing   bool           // show the time of every command
 }
 
 func newSession(env Env) *session {
@@ -48,13 +49,13 @@ func (s *session) client(ctx context.Context) (*client.Client, error) {
 		return nil, errTxnGone
 	}
 	s.close()
-	o, err := s.opts.clientOptions(s.env.Getenv)
+	addr, o, err := s.server()
 	if err != nil {
 		return nil, err
 	}
-	c, err := client.Dial(ctx, s.opts.addr, o)
+	c, err := client.Dial(ctx, addr, o)
 	if err != nil {
-		return nil, err
+		return nil, s.whyNot(err, o)
 	}
 	s.conn = c
 	return c, nil

@@ -15,11 +15,13 @@ func toolCommands() []*command {
 			build:    func(flags) func(*call) error { return (*call).help },
 		},
 		{
-			name: "connect", args: "HOST:PORT", min: 1, max: 1, where: shellOnly,
+			name: "connect", args: "ADDR", min: 1, max: 1, where: shellOnly,
 			short:    "Talk to another server.",
+			long:     "ADDR is as for `--addr`. A context is left behind with its server.",
 			examples: []example{{"connect 10.0.0.7:7070", "from now on"}},
 			build:    func(flags) func(*call) error { return (*call).connect },
 		},
+		contextCommand(),
 		{
 			name: "timing", args: "on | off", min: 1, max: 1, where: shellOnly, inTxn: true, outsideTxn: true,
 			short:    "Show how long each command takes. Without it, only what takes longer than half a second is shown.",
@@ -77,12 +79,14 @@ func (c *call) connect() error {
 		return usagef("connect takes %v", err)
 	}
 	c.close()
-	c.session.opts.addr = addr
+	o := &c.session.opts
+	o.addr, o.origins["addr"] = addr, byFlag
+	o.context, o.origins["context"] = "", byDefault // what it says is of the server before
 	if _, err = c.client(); err != nil {
 		return err
 	}
 	if c.mode == interactive {
-		fmt.Fprintf(c.out, "connected to %s\n", words.Bare(addr))
+		fmt.Fprintf(c.out, "connected to %s\n", words.Bare(addr.String()))
 	}
 	return nil
 }

@@ -130,7 +130,7 @@ func TestExamples(t *testing.T) {
 				run := func(script string) {
 					cmd := exec.Command("bash", "-c", "set -euo pipefail\n"+script)
 					cmd.Dir = t.TempDir()
-					cmd.Env = append(os.Environ(), "KV_ADDR="+s.addr, "HOME="+cmd.Dir, "other="+other.addr)
+					cmd.Env = append(os.Environ(), "KV_ADDR="+s.addr, "HOME="+cmd.Dir, "XDG_CONFIG_HOME=", "other="+other.addr)
 					out, err := cmd.CombinedOutput()
 					if strings.Contains(example, "kvc snapshot") {
 						assert.Contains(t, string(out), "unavailable", "there is no data folder")

@@ -167,7 +167,7 @@ func testServer(t *testing.T) *server {
 func (s *server) kvc(t *testing.T, args ...string) *exec.Cmd {
 	cmd := exec.Command("kvc", args...)
 	cmd.Dir = t.TempDir()
-	cmd.Env = append(os.Environ(), "KV_ADDR="+s.addr, "XDG_STATE_HOME="+cmd.Dir, "TERM=xterm", "NO_COLOR=")
+	cmd.Env = append(os.Environ(), "KV_ADDR="+s.addr, "XDG_STATE_HOME="+cmd.Dir, "XDG_CONFIG_HOME="+cmd.Dir, "TERM=xterm", "NO_COLOR=")
 	return cmd
 }
 

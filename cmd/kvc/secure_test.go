@@ -55,6 +55,11 @@ func TestTLSAndSecrets(t *testing.T) {
 	secret := filepath.Join(dir, "secret")
 	require.NoError(t, os.WriteFile(secret, []byte("correct horse\n"), 0o600))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "junk"), []byte("junk"), 0o600))
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "kv"), 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "kv", "config"), []byte(`contexts:
+  ann: {addr: "kvs://ann@`+addr+`", secret-file: ../secret, tls-ca: `+ca+`}
+  mute: {addr: "`+addr+`", tls: true, tls-ca: `+ca+`}
+`), 0o600))
 	for _, tt := range []struct {
 		env, args string
 		code      int
@@ -64,7 +69,21 @@ func TestTLSAndSecrets(t *testing.T) {
 		{"KV_TLS_CA=" + ca + " KV_USER=ann KV_SECRET_FILE=" + secret, "", 0, ""},
 		{"KV_TLS_CA=" + ca + " KV_USER=ann KV_SECRET=correct?horse", "", 0, ""},
 		{"KV_SECRET=wrong", "--tls-ca " + ca + " --user ann", 4, "unauthenticated"},
-		{"", "--tls-ca " + ca, 4, "unauthenticated"},
+		{"", "--tls-ca " + ca, 4, "give --user NAME (or KV_USER), and the secret in KV_SECRET or a file (--secret-file FILE)"},
+		{"", "--tls-ca " + ca + " --user ann", 4, "no secret was given"},
+		{"", "--tls-ca " + ca + " --secret-file " + secret + " --addr kvs://ann@" + addr, 0, ""},
+		{"KV_USER=bob", "--tls-ca " + ca + " --secret-file " + secret + " --addr kvs://ann@" + addr, 0, ""},
+		{"", "--tls-ca " + ca + " --secret-file " + secret + " --addr kvs://bob@" + addr + " --user ann", 0, ""},
+		{"", "--context ann", 0, ""},
+		{"KV_USER=bob KV_SECRET=wrong KV_ADDR=127.0.0.1:1", "--context ann", 0, ""},
+		{"KV_ADDR= KV_CONTEXT=ann", "", 0, ""},
+		{"KV_ADDR= KV_CONTEXT=ann KV_SECRET=wrong", "", 4, "wrong user or secret"},
+		{"KV_ADDR= KV_CONTEXT=ann KV_USER=bob", "", 4, "no secret was given"}, // ann's is hers alone
+		{"KV_ADDR= KV_CONTEXT=ann", "--user bob", 4, "no secret was given"},
+		{"", "--context ann --user bob", 4, "no secret was given"},
+		{"", "--context ann --addr kvs://bob@" + addr, 4, "no secret was given"},
+		{"", "--context ann --addr kv://" + addr, 2, "is an address without TLS"},
+		{"KV_ADDR= KV_CONTEXT=mute", "", 4, "give --user NAME"},
 		{"KV_SECRET=correct?horse", "--tls --user ann", 5, "certificate"},
 		{"", "--tls-ca " + dir + "/junk", 2, "no certificate in PEM form"},
 		{"", "--tls-ca " + dir + "/nowhere", 2, "no such file"},
@@ -74,7 +93,7 @@ func TestTLSAndSecrets(t *testing.T) {
 	} {
 		for _, command := range []string{"set k v", "bench --duration 20ms --connections 2 --keys 10"} {
 			cmd := exec.Command("kvc", append(strings.Fields(tt.args), strings.Fields(command)...)...)
-			cmd.Env = append(os.Environ(), "KV_ADDR="+addr)
+			cmd.Env = append(os.Environ(), "KV_ADDR="+addr, "XDG_CONFIG_HOME="+dir)
 			for _, v := range strings.Fields(tt.env) {
 				cmd.Env = append(cmd.Env, strings.ReplaceAll(v, "?", " "))
 			}

@@ -20,6 +20,7 @@ var printing = []string{
 	"txn < reads", "txn --json < reads",
 	"import records --json", "export", "export --json", "bench --duration 1ms --keys 1 --json",
 	"stats", "stats --json", "stats --watch --count 1", "ping", "ping --json", "backup -", "backup all --json",
+	"context", "context --json", "context show here", "context show here --json",
 	"help", "help set", "help options", "set --help", "--help", "--version", "completion bash", "completion zsh", "__complete g",
 	"< script",
 }
@@ -46,7 +47,7 @@ func streams(t *testing.T) (run func(line string) (stderr string, code int)) {
 		}
 		return stderr.String(), cmd.ProcessState.ExitCode()
 	}
-	_, code := run("kvc set a 0")
+	_, code := run("kvc set a 0 && kvc context add here --addr localhost")
 	require.Zero(t, code)
 	return run
 }

@@ -1,0 +1,91 @@
+package repl
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+const (
+	defaultPort = "7070"
+	defaultAddr = "127.0.0.1:" + defaultPort
+)
+
+// address is where a server is, and what its URL says of how to talk to it.
+type address struct {
+	hostPort string
+	scheme   string // kv: without TLS, kvs: with it; "": it is no URL, and says nothing of that
+	user     string // "": it names none
+}
+
+// String returns the address as parseAddr reads it.
+func (a address) String() string {
+	if a.scheme == "" {
+		return a.hostPort
+	}
+	u := url.URL{Scheme: a.scheme, Host: a.hostPort}
+	if a.user != "" {
+		u.User = url.User(a.user)
+	}
+	return u.String()
+}
+
+var errAddress = errors.New("an address such as " + defaultAddr + ", db1.example (port " + defaultPort + ") or kvs://ann@db1.example")
+
+// parseAddr reads HOST:PORT, HOST, :PORT (of this machine), or a URL: kv://USER@HOST:PORT, kvs:// with TLS, in which all but
+// the host may be left out. An IPv6 address may stand in brackets, and must where a port follows.
+func parseAddr(s string) (address, error) {
+	if !strings.Contains(s, "://") {
+		hostPort, err := parseHostPort(s)
+		return address{hostPort: hostPort}, err
+	}
+	u, err := url.Parse(s)
+	switch {
+	case err != nil:
+		return address{}, errAddress
+	case u.Scheme != "kv" && u.Scheme != "kvs":
+		return address{}, fmt.Errorf("%w: the scheme is kv, or kvs for TLS", errAddress)
+	case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		return address{}, fmt.Errorf("%w: nothing follows the port", errAddress)
+	}
+	if _, secret := u.User.Password(); secret {
+		return address{}, fmt.Errorf("%w: a secret is in KV_SECRET or a file (--secret-file), never in an address, which others can see", errAddress)
+	}
+	hostPort, err := parseHostPort(u.Host)
+	return address{hostPort, u.Scheme, u.User.Username()}, err
+}
+
+// parseHostPort completes the host and the port of an address.
+func parseHostPort(s string) (string, error) {
+	host, port := s, defaultPort
+	inner, bracketed := strings.CutPrefix(s, "[")
+	if inner, closed := strings.CutSuffix(inner, "]"); bracketed && closed {
+		host = inner
+	} else if bracketed || strings.Count(s, ":") == 1 {
+		var err error
+		if host, port, err = net.SplitHostPort(s); err != nil {
+			return "", errAddress
+		}
+		if host == "" && s != ":" {
+			host = "127.0.0.1"
+		}
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return "", fmt.Errorf("%w: a port is a number from 1 to 65535", errAddress)
+	}
+	if _, err := strconv.Atoi(host); err == nil {
+		return "", fmt.Errorf("%w: a port alone is :%s", errAddress, host)
+	}
+	if strings.Contains(host, ":") || bracketed {
+		if a, err := netip.ParseAddr(host); err != nil || !a.Is6() {
+			return "", errAddress
+		}
+	} else if host == "" || strings.ContainsFunc(host, func(r rune) bool { return r <= ' ' || r == 0x7f || strings.ContainsRune("/@,;?#[]%\\\"'", r) }) {
+		return "", errAddress
+	}
+	return net.JoinHostPort(host, port), nil
+}

@@ -1,0 +1,166 @@
+package repl
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+
+	"kv/protocol"
+	"kv/protocol/client"
+	"kv/repl/text"
+)
+
+// server returns the address of the server that the session talks to, and how to connect: what the options say, and where
+// they leave something open, the context.
+//
+// The current context of the contexts' file counts only where no address is given: what belongs to one server is not told
+// to another.
+func (s *session) server() (addr string, o client.Options, err error) {
+	settled, err := s.withContext()
+	if err != nil {
+		return "", o, err
+	}
+	o, err = settled.clientOptions(s.env.Getenv)
+	return settled.addr.hostPort, o, err
+}
+
+// withContext returns the options with what the context gives to those that nobody else gave.
+func (s *session) withContext() (options, error) {
+	o := s.opts
+	o.origins = maps.Clone(o.origins)
+	name, err := s.contextInUse()
+	if err != nil || name == "" {
+		return o, err
+	}
+	settings, err := s.contexts.get(name)
+	if err != nil {
+		return o, err
+	}
+	level := byContext
+	if o.origins["context"] == byFlag {
+		level = byNamedContext
+	}
+	f := newFlags()
+	o.bind(f)
+	for _, option := range slices.Sorted(maps.Keys(settings)) {
+		if o.origins[option] > level {
+			continue
+		}
+		if err := f.Set(option, settings[option]); err != nil {
+			return o, flagError(err)
+		}
+		o.origins[option] = level
+	}
+	return o, nil
+}
+
+// contextInUse returns the name of the context that the session uses; "": none. The file is read once: a shell does not
+// go over to another server when somebody changes it.
+func (s *session) contextInUse() (string, error) {
+	if s.opts.context == "" && s.opts.origins["addr"] != byDefault {
+		return "", nil
+	}
+	if s.contexts == nil {
+		c, err := readContexts(s.contextsFile())
+		if err != nil {
+			return "", err
+		}
+		s.contexts = c
+	}
+	if s.opts.context != "" {
+		return s.opts.context, nil
+	}
+	return s.contexts.current, nil
+}
+
+// login returns the user and the file of the secret; "": none.
+func (o *options) login(getenv func(string) string) (user, secretFile string) {
+	user, from := o.user, o.origins["user"]
+	if o.addr.user != "" && o.origins["addr"] > from { // an address names its user where nobody else does
+		user, from = o.addr.user, o.origins["addr"]
+	}
+	switch o.origins["secret-file"] {
+	case byContext:
+		if from != byContext || getenv(secretVariable) != "" { // it is for the context's user, and after the environment
+			return user, ""
+		}
+	case byNamedContext:
+		if from != byNamedContext {
+			return user, ""
+		}
+	}
+	return user, o.secretFile
+}
+
+// clientOptions reads the files that the options name.
+func (o *options) clientOptions(getenv func(string) string) (client.Options, error) {
+	user, secretFile := o.login(getenv)
+	c := client.Options{User: user, Secret: getenv(secretVariable), Timeout: o.timeout}
+	if secretFile != "" {
+		b, err := os.ReadFile(secretFile)
+		if err != nil {
+			return c, fileError{err}
+		}
+		if err := errors.Join(text.CheckFirstLine(b, '\n'), text.CheckLine(b)); err != nil {
+			return c, fileError{fmt.Errorf("%s: %w", secretFile, err)}
+		}
+		c.Secret = strings.TrimRight(string(b), "\r\n")
+	}
+	wanted := o.tls || o.tlsCA != "" || o.tlsCert != "" || o.tlsKey != ""
+	if wanted && o.addr.scheme == "kv" {
+		return c, usagef("%v is an address without TLS, and an option or variable asks for TLS: write kvs:// in it", o.addr)
+	}
+	if !wanted && o.addr.scheme != "kvs" {
+		return c, nil
+	}
+	var err error
+	c.TLS, err = o.tlsConfig()
+	return c, err
+}
+
+func (o *options) tlsConfig() (*tls.Config, error) {
+	c := &tls.Config{MinVersion: tls.VersionTLS12}
+	if o.tlsCA != "" {
+		b, err := os.ReadFile(o.tlsCA)
+		if err != nil {
+			return nil, fileError{err}
+		}
+		c.RootCAs = x509.NewCertPool()
+		if !c.RootCAs.AppendCertsFromPEM(b) {
+			return nil, fileError{fmt.Errorf("%s: no certificate in PEM form in it", o.tlsCA)}
+		}
+	}
+	if (o.tlsCert == "") != (o.tlsKey == "") {
+		return nil, usagef("--tls-cert and --tls-key go together")
+	}
+	if o.tlsCert != "" {
+		pair, err := tls.LoadX509KeyPair(o.tlsCert, o.tlsKey)
+		if err != nil {
+			return nil, fileError{err}
+		}
+		c.Certificates = []tls.Certificate{pair}
+	}
+	return c, nil
+}
+
+// whyNot adds to the error of a connection what can be done about it.
+func (s *session) whyNot(err error, o client.Options) error {
+	hint := ""
+	switch {
+	case errors.Is(err, protocol.ErrUnauthenticated) && o.User == "":
+		hint = "the server asks who you are: give --user NAME (or KV_USER), and the secret in KV_SECRET or a file (--secret-file FILE)"
+	case errors.Is(err, protocol.ErrUnauthenticated) && o.Secret == "":
+		hint = "no secret was given: it is in KV_SECRET or a file (--secret-file FILE)"
+	case errors.Is(err, syscall.ECONNREFUSED) && s.opts.origins["addr"] == byDefault:
+		hint = "no server is there: kvd starts one, and --addr names another"
+	default:
+		return err
+	}
+	return fmt.Errorf("%w (%s)", err, hint)
+}
