@@ -25,7 +25,8 @@ const (
 // Config is what a Server is made of. Only Store is needed; the zero value of everything else means its default.
 type Config struct {
 	Store *store.Store
-	// Limit is the largest length, in bytes, of a request's frame; at most protocol.MaxLimit. 0: protocol.DefaultLimit.
+	// Limit is the largest length, in bytes, of a request's frame; at most protocol.MaxLimit. 0: protocol.DefaultLimit. It is
+	// less where RequestMemory has no room for a frame of that length: see Server.Limit.
 	Limit uint32
 	// MaxConnections is how many connections are served at a time; one more is told UNAVAILABLE and closed.
 	MaxConnections int
@@ -101,6 +102,8 @@ func (c Config) withDefaults() (Config, error) {
 	if c.MaxConnections < 0 || c.FrameTimeout < 0 || c.WriteTimeout < 0 || c.RequestMemory < 0 {
 		return c, errors.New("netserver: a negative limit in Config; 0 means the default")
 	}
+	// What there can never be memory for is over the limit, and HELLO tells it.
+	c.Limit = min(c.Limit, uint32(largestFrame(c.RequestMemory)-4))
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

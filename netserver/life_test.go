@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -288,16 +289,21 @@ func TestRequestMemory(t *testing.T) {
 		second.Expect(protocol.OpPing, protocol.StatusOK, 1)
 
 		// So are requests of many small keys, whose lists are larger than they are.
-		many := make([][]byte, 20_000)
+		many := make([][]byte, 40_000)
 		for _, f := range [][]byte{
 			protocol.AppendKeys(nil, protocol.OpMGet, 0, 3, many...),
 			protocol.AppendKeys(nil, protocol.OpDel, 0, 3, many...),
 			protocol.AppendMSet(nil, 3, make([]protocol.Pair, 20_000)...),
 			protocol.Txn{Conditions: make([]protocol.Condition, 10_000), Ops: slices.Repeat([]protocol.TxnOp{{Kind: protocol.TxnGet}}, 10_000)}.AppendTo(nil, 3),
 		} {
-			require.Equal(t, protocol.StatusOutOfMemory, second.Do(f).Status())
+			answer := second.Do(f)
+			require.Equal(t, protocol.StatusOutOfMemory, answer.Status())
+			require.Contains(t, string(answer.Body), "send fewer keys at a time", "it can never be answered")
 		}
-		require.Equal(t, protocol.StatusOK, second.Do(protocol.AppendKeys(nil, protocol.OpMGet, 0, 3, many[:5000]...)).Status())
+		// Keys alone take less than values.
+		for _, op := range []protocol.Opcode{protocol.OpMGet, protocol.OpDel} {
+			require.Equal(t, protocol.StatusOK, second.Do(protocol.AppendKeys(nil, op, 0, 3, many[:16_000]...)).Status())
+		}
 
 		// A connection that breaks off gives back what it had.
 		first.Send(large[:800_000])
@@ -308,6 +314,28 @@ func TestRequestMemory(t *testing.T) {
 	})
 }
 
+// TestLimitIsTrue: a request of the length that HELLO tells is taken, however little memory there is, and one byte more never is.
+func TestLimitIsTrue(t *testing.T) {
+	for _, memory := range []int64{4 << 20, 5 << 20, 16 << 20, 100 << 20, 1 << 30} {
+		s := nettest.Start(t, nettest.Options{
+			Store:  store.Options{MaxMemory: memory},
+			Config: netserver.Config{RequestMemory: memory / 4, MemoryLimit: memory},
+		})
+		c := s.Dial(t)
+		p, err := protocol.ParseHelloResponse(c.Do(hello("", "")).Body)
+		require.NoError(t, err)
+		require.Equal(t, s.Server.Limit(), p.Limit)
+		require.GreaterOrEqual(t, int64(p.Limit), min(memory/16, protocol.DefaultLimit))
+		longest := protocol.Set{Key: []byte("a"), Value: make([]byte, int(p.Limit)-8-4-1)}
+		require.Equal(t, protocol.StatusOK, c.Do(longest.AppendTo(nil, 1)).Status(), "%d of %d", p.Limit, memory)
+		longest.Value = append(longest.Value, 0)
+		refused := c.Do(longest.AppendTo(nil, 2))
+		require.Equal(t, protocol.StatusTooLarge, refused.Status())
+		require.Contains(t, string(refused.Body), fmt.Sprintf("this server takes %d at most", p.Limit))
+		s.AwaitRequests()
+	}
+}
+
 // TestHopelessRequestTakesNoHistory: a large request for which there is not enough memory, even without any history, is
 // refused before it takes some, though it arrives bit by bit.
 func TestHopelessRequestTakesNoHistory(t *testing.T) {
@@ -316,10 +344,11 @@ func TestHopelessRequestTakesNoHistory(t *testing.T) {
 		name    string
 		size    int
 		request int64 // RequestMemory; 0: enough
+		status  protocol.Status
 	}{
-		{"value beside its frame", 9 << 20, limit},
-		{"frame", 13 << 20, limit},
-		{"request memory", 6 << 20, 4 << 20},
+		{"value beside its frame", 9 << 20, 0, protocol.StatusOutOfMemory},
+		{"frame", 13 << 20, 0, protocol.StatusOutOfMemory},
+		{"request memory", 6 << 20, 4 << 20, protocol.StatusTooLarge},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -340,7 +369,7 @@ func TestHopelessRequestTakesNoHistory(t *testing.T) {
 				protocol.Set{Key: []byte("big"), Value: make([]byte, test.size)}.AppendTo(nil, 2),
 				protocol.AppendMSet(nil, 2, protocol.Pair{Key: []byte("big"), Value: make([]byte, test.size)}),
 			} {
-				require.Equal(t, protocol.StatusOutOfMemory, c.Do(f).Status())
+				require.Equal(t, test.status, c.Do(f).Status())
 			}
 			s.AwaitRequests()
 			after := s.Store.Stats()

@@ -55,8 +55,17 @@ func (s *Server) release(c claim) {
 // errNoRoom is the answer to a request that could not claim what it needs.
 var errNoRoom = &protocol.Error{Status: protocol.StatusOutOfMemory, Message: "no memory for a request of this size now"}
 
-// itemMemory is about what one key of a request takes in all the lists on the way, here and in the store.
-const itemMemory = 160
+// itemMemory is about what one key of a request takes in all the lists on the way, here and in the store. Keys that are only
+// read or deleted take little: where memory is short, they are what makes room.
+func itemMemory(op protocol.Opcode) int {
+	switch op {
+	case protocol.OpMGet:
+		return 24 + 32 // the key, and where it is found
+	case protocol.OpDel:
+		return 24 + 72 // the key, and what stands for its deletion
+	}
+	return 160
+}
 
 // claimItems claims the memory for the lists that a request is parsed into. A short one needs no claim: the workspace has
 // the room.
@@ -65,11 +74,20 @@ func (s *Server) claimItems(op protocol.Opcode, body []byte) (claim, error) {
 	if n <= keepItems {
 		return claim{}, nil
 	}
-	c, ok := s.claim(op, n*itemMemory, n*itemMemory+len(body))
-	if !ok {
-		return c, errNoRoom
+	size := n * itemMemory(op)
+	c, ok := s.claim(op, size, size+len(body))
+	if ok {
+		return c, nil
 	}
-	return c, nil
+	frame := 0
+	if len(body) > workspaceSize {
+		frame = bufferSize(len(body))
+	}
+	if int64(frame+size) > s.config.RequestMemory {
+		return c, refusalf(protocol.StatusOutOfMemory, "%v of %d keys takes %d bytes while it runs, and the server has %d for all requests: send fewer keys at a time",
+			op, n, frame+size, s.config.RequestMemory)
+	}
+	return c, errNoRoom
 }
 
 // items returns how many keys the body of a request has, as far as it can be one.

@@ -107,7 +107,11 @@ func (c *conn) refuseFrame(h protocol.Header) {
 		err = c.check(h)
 	}
 	if err == nil {
-		err = refusalf(protocol.StatusTooLarge, "a frame of length %d, the limit is %d", h.Length, c.limit)
+		limit := "this server takes"
+		if c.limit < c.server.config.Limit {
+			limit = "before a login it may have"
+		}
+		err = refusalf(protocol.StatusTooLarge, "a request of length %d: %s %d at most", h.Length, limit, c.limit)
 	}
 	c.inbox.refusal = failure(err)
 }

@@ -67,6 +67,9 @@ func New(c Config) (*Server, error) {
 	return s, nil
 }
 
+// Limit is the largest length, in bytes, of a request's frame that the server takes; HELLO tells it.
+func (s *Server) Limit() uint32 { return s.config.Limit }
+
 // Serve accepts connections on l and serves each until it ends. It returns ErrServerClosed after Shutdown, and closes l
 // in any case. It may be called for several listeners.
 func (s *Server) Serve(l net.Listener) error {

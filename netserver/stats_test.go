@@ -64,7 +64,7 @@ func TestFigures(t *testing.T) {
 		{"a body", protocol.AppendHeader(nil, protocol.OpSet, 0, 1, 0), protocol.StatusBadRequest, figures{"refusals_bad_request": 1}},
 		{"an opcode", protocol.AppendHeader(nil, 0x70, 0, 1, 0), protocol.StatusUnknownOpcode, figures{"refusals_unknown_opcode": 1}},
 		{"too large", large, protocol.StatusTooLarge, figures{"refusals_too_large": 1}},
-		{"no memory", ping(1, string(make([]byte, 900_000))), protocol.StatusOutOfMemory, figures{"refusals_out_of_memory": 1}},
+		{"no memory", protocol.AppendKeys(nil, protocol.OpMGet, 0, 1, make([][]byte, 15_000)...), protocol.StatusOutOfMemory, figures{"refusals_out_of_memory": 1}},
 		{"no data folder", protocol.AppendHeader(nil, protocol.OpSnapshot, 0, 1, 0), protocol.StatusUnavailable, figures{"refusals_unavailable": 1}},
 	}
 	// Not computed: they are what they are. Each has its own look below.

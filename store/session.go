@@ -130,7 +130,7 @@ func (c *Session) Del(keys [][]byte) (existed int, version uint64, err error) {
 	} else {
 		version, err = c.atomically(len(keys) > 0, func(w *commit) {
 			for _, k := range keys {
-				if w.del(newTombstone(k)) {
+				if w.del(k) {
 					existed++
 				}
 			}

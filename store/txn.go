@@ -54,7 +54,7 @@ func (c *Session) TxnIf(dst []Result, conds []Condition, ops []Op, accept func([
 		}
 	}
 	var done counter
-	entries := make([]*Entry, len(ops)) // what each op puts in its key's place
+	entries := make([]*Entry, len(ops)) // what each OpSet puts in its key's place
 	for i, o := range ops {
 		switch o.Kind {
 		case OpGet:
@@ -64,7 +64,6 @@ func (c *Session) TxnIf(dst []Result, conds []Condition, ops []Op, accept func([
 			entries[i] = c.store.newValue(o.Key, o.Value, o.TTL, o.ExpireAt)
 		case OpDel:
 			done.dels++
-			entries[i] = newTombstone(o.Key)
 		}
 	}
 	version, err = c.atomically(done.sets+done.dels > 0, func(w *commit) {
@@ -109,7 +108,7 @@ func (c *Session) TxnIf(dst []Result, conds []Condition, ops []Op, accept func([
 
 type counter struct{ gets, sets, dels uint64 }
 
-// run does one operation of a transaction; e is what it puts in its key's place.
+// run does one operation of a transaction; e is what an OpSet puts in its key's place.
 func (w *commit) run(o Op, e *Entry) (r Result) {
 	switch o.Kind {
 	case OpGet:
@@ -117,18 +116,18 @@ func (w *commit) run(o Op, e *Entry) (r Result) {
 	case OpSet:
 		w.set(w.s.hash(o.Key), e)
 	case OpDel:
-		r.Existed = w.del(e)
+		r.Existed = w.del(o.Key)
 	}
 	return r
 }
 
-// del stages the deletion that e stands for and reports whether its key existed.
-func (w *commit) del(e *Entry) bool {
-	h := w.s.hash(e.Key())
-	if w.current(h, e.Key()) == nil {
+// del stages the deletion of key and reports whether it existed.
+func (w *commit) del(key []byte) bool {
+	h := w.s.hash(key)
+	if w.current(h, key) == nil {
 		return false
 	}
-	w.set(h, e)
+	w.set(h, newTombstone(key))
 	return true
 }
 
