@@ -181,6 +181,18 @@ func (d *data) policy() string {
 	return d.sync.String()
 }
 
+// closeWithin is close, and gives up after so long: on a disk that does not answer.
+func (d *data) closeWithin(limit time.Duration) error {
+	closed := make(chan error, 1)
+	go func() { closed <- d.close() }()
+	select {
+	case err := <-closed:
+		return err
+	case <-time.After(limit):
+		return fmt.Errorf("the disk did not answer for %v", limit)
+	}
+}
+
 // close writes what is not written yet.
 func (d *data) close() error {
 	err := d.store.Close()

@@ -138,6 +138,52 @@ func TestEndWhileDataAreLoaded(t *testing.T) {
 	require.NoError(t, <-served)
 }
 
+// stuck is a file system whose files are never synced once it is stuck.
+type stuck struct {
+	vfs.FS
+	now chan struct{} // closed when it is
+}
+
+func (s *stuck) Create(name string) (vfs.File, error) {
+	f, err := s.FS.Create(name)
+	return stuckFile{f, s}, err
+}
+
+type stuckFile struct {
+	vfs.File
+	fs *stuck
+}
+
+func (f stuckFile) Sync() error {
+	select {
+	case <-f.fs.now:
+		select {} // until the process ends
+	default:
+		return f.File.Sync()
+	}
+}
+
+// TestEndOnADiskThatDoesNotAnswer: it comes all the same, and says what it means.
+func TestEndOnADiskThatDoesNotAnswer(t *testing.T) {
+	fs := &stuck{vfs.OS, make(chan struct{})}
+	log := new(lines)
+	ctx, end := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() {
+		o := options{listen: "127.0.0.1:0", data: place(t.TempDir()), sync: "never", fs: fs, maxMemory: 64 << 20,
+			maxFrame: 1 << 20, maxConnections: 10, frameTimeout: 1e9, writeTimeout: 1e9, drain: 50e6}
+		served <- serve(ctx, o, newLineQueue(log), slog.New(slog.NewJSONHandler(log, nil)))
+	}()
+	p := &process{t: t, addr: log.after(t, "listening on ")}
+	_, err := p.mustDial(client.Options{}).Set(t.Context(), protocol.Set{Key: []byte("a")})
+	require.NoError(t, err)
+	close(fs.now)
+	end()
+	err = <-served
+	require.ErrorContains(t, err, "not all writes are on disk: the disk did not answer for 50ms")
+	require.Equal(t, exitEnded, exitCode(err))
+}
+
 // TestPortBeforeData: that a port is taken is found before the data are looked at.
 func TestPortBeforeData(t *testing.T) {
 	p := start(t)

@@ -112,13 +112,12 @@ func serve(ctx context.Context, o options, messages *lineQueue, log *slog.Logger
 	case err = <-served:
 		log.Error("can't accept connections any more", "error", err)
 	}
-	// The flush comes out of the same time.
 	limit, cancel := context.WithTimeout(context.Background(), time.Duration(o.drain))
 	defer cancel()
 	if e := s.Shutdown(limit); e != nil {
 		log.Warn("connections were cut off: --drain was over", "drain", o.drain.String())
 	}
-	if e := data.close(); e != nil {
+	if e := data.closeWithin(time.Duration(o.drain)); e != nil {
 		log.Error("not all writes are on disk", "error", e)
 		return failed(exitEnded, errors.Join(err, fmt.Errorf("not all writes are on disk: %w", e)))
 	}
