@@ -1,6 +1,6 @@
 # kvd and kvc, and nothing else: static binaries on an empty image, as a user without rights.
 #
-#   docker build -t kv .
+#   docker build -t kv --build-arg VERSION="$(git describe --tags --always)" .
 #   docker run --rm -p 127.0.0.1:7070:7070 -v kv-data:/data kv --data /data --insecure
 #
 # In a container, kvd has to listen on all addresses to be reached, and so asks who may connect: give it --auth-file, or

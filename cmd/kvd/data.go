@@ -77,6 +77,7 @@ func takeData(o options, log *slog.Logger) (*data, error) {
 	if err != nil {
 		return nil, err
 	}
+	checkFolder(d.dir, log)
 	d.options.Journal, d.taps = d.log, d.log
 	return d, nil
 }

@@ -28,6 +28,7 @@ type process struct {
 	t     *testing.T
 	cmd   *exec.Cmd
 	lines chan map[string]any // its log; closed at its end
+	seen  []string            // the messages of the lines that await has passed
 	addr  string
 	http  string // http://HOST:PORT, with --http
 }
@@ -66,6 +67,7 @@ func (p *process) await(prefix string) string {
 		select {
 		case line, ok := <-p.lines:
 			require.True(p.t, ok, "kvd ended before it logged %q", prefix)
+			p.seen = append(p.seen, line["msg"].(string))
 			if rest, ok := strings.CutPrefix(line["msg"].(string), prefix); ok {
 				return rest
 			}

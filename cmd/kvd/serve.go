@@ -49,6 +49,7 @@ func serve(ctx context.Context, o options, messages *lineQueue, log *slog.Logger
 		defer web.Close()
 	}
 	checkDescriptors(o, log)
+	checkMemory(int64(o.maxMemory), grantedMemory(), log)
 	defer limitHeap(int64(o.maxMemory))()
 
 	data, err := takeData(o, log)
@@ -64,7 +65,11 @@ func serve(ctx context.Context, o options, messages *lineQueue, log *slog.Logger
 			return data.failed()
 		}
 		pages := &http.Server{Handler: ops.Handler(ops.Config{Server: srv.Load, Ready: ready, Version: version.String()}), ReadHeaderTimeout: 10 * time.Second}
-		go pages.Serve(web)
+		go func() {
+			if err := pages.Serve(web); !errors.Is(err, http.ErrServerClosed) {
+				log.Error("the pages of --http are not served any more", "error", err)
+			}
+		}()
 		defer pages.Close()
 		log.Info("metrics on http://" + web.Addr().String() + "/metrics")
 	}
