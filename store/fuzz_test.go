@@ -26,10 +26,17 @@ func FuzzOperations(f *testing.F) {
 		for len(p.rest) > 0 {
 			var err error
 			switch op := p.next(); op % 8 {
-			case 0: // set, perhaps with a TTL
-				key, value, ttl := p.key(), p.value(), uint64(p.next()%4)
-				if _, err = s.Set([]byte(key), []byte(value), SetOptions{TTL: ttl}); err == nil {
-					plain[key], expiry[key] = value, s.newValue(nil, nil, ttl, 0).Expiry()
+			case 0: // set, perhaps with a TTL, or a time that may have passed
+				key, value, end := p.key(), p.value(), uint64(p.next())
+				o := SetOptions{TTL: end % 4}
+				if end >= 0xc0 {
+					o = SetOptions{ExpireAt: s.Store.clock.now().millis() + end%4 - 1}
+				}
+				if _, err = s.Set([]byte(key), []byte(value), o); err == nil {
+					e := s.newValue(nil, nil, o.TTL, o.ExpireAt)
+					if plain[key], expiry[key] = value, e.Expiry(); e.Deleted() {
+						delete(plain, key)
+					}
 				}
 			case 1: // set many
 				var pairs []Pair
