@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
 
 	"kv/protocol"
 	"kv/protocol/client"
@@ -99,7 +98,6 @@ func logsTo(t *testing.T, args ...string) (p *process, stderr *os.File) {
 	r, w, err := os.Pipe()
 	require.NoError(t, err)
 	t.Cleanup(func() { r.Close() })
-	_, _ = unix.FcntlInt(w.Fd(), unix.F_SETPIPE_SZ, 4096) // soon full
 	p = &process{t: t}
 	p.cmd = exec.Command("kvd", append([]string{"--listen", "127.0.0.1:0"}, args...)...)
 	p.cmd.Stderr = w
