@@ -1,0 +1,170 @@
+package arena
+
+import (
+	"fmt"
+	"math/bits"
+	"sync/atomic"
+	"unsafe"
+)
+
+// Ref names an object. 0 names none.
+type Ref uint32
+
+// The units of memory; see the package comment.
+const (
+	ChunkSize  = 2 << 20
+	pageShift  = 14
+	pageSize   = 1 << pageShift
+	chunkPages = ChunkSize / pageSize
+)
+
+// MaxRange is the most bytes that an arena can address: 2^32 objects at 64 bytes apart.
+const MaxRange = 1 << (32 + maxShift)
+
+const (
+	minShift = 4 // objects begin at multiples of 16 bytes while 64 GiB are enough
+	maxShift = 6
+)
+
+// Options say how an arena is made.
+type Options struct {
+	// Range is how many bytes it may have, fragmentation included: at most MaxRange, rounded up to chunks. It costs addresses, not
+	// memory. If the system grants fewer addresses, the arena has fewer.
+	Range int64
+	// Sets is how many sets of lists there are. More let more owners allocate at a time; each has, for each class, a span that is
+	// not full. 0: 4.
+	Sets int
+	// Budget is asked for every chunk; nil: there is no limit but Range.
+	Budget Budget
+	// GoMemory has the memory from Go's heap, where the race detector and checkptr watch it. It is never given back. Systems
+	// without mmap always do so.
+	GoMemory bool
+	// Poison overwrites what is freed, so that a test notices who still looks at it.
+	Poison bool
+}
+
+// Budget is a limit on memory that the arena shares with others. It is called with locks held, so it takes none that is held while
+// allocating.
+type Budget interface {
+	// Take asks for n bytes and reports whether they are granted; if must is set they are taken whatever the limit says.
+	Take(n int64, must bool) bool
+	// Give gives back n bytes.
+	Give(n int64)
+}
+
+// Arena is memory that objects are cut from. Objects are allocated and freed through a [Heap]; everything else may be called from
+// many goroutines.
+type Arena struct {
+	// Fixed after New.
+	base    unsafe.Pointer // of the range, at a multiple of ChunkSize
+	shift   uint8          // a Ref counts units of 1<<shift bytes
+	poison  bool
+	memory  memory
+	budget  Budget
+	classes *classes
+	sets    []set
+
+	// spans has a record for each page; see span for who guards it.
+	spans []span
+	pages pages
+
+	// live is how many bytes of each chunk objects take, those in magazines included: the compactor's measure. They are counts, and
+	// publish nothing.
+	live []atomic.Int64
+	// leaving is set for each chunk that is to become empty. It is stored under pages.mu; to see it late costs one more object that
+	// has to leave.
+	leaving []atomic.Bool
+}
+
+// New makes an arena. Close it when no object of it is looked at any more.
+func New(o Options) (*Arena, error) {
+	if o.Range <= 0 || o.Range > MaxRange {
+		return nil, fmt.Errorf("arena: a range of %d bytes; it must be above 0 and at most %d", o.Range, int64(MaxRange))
+	}
+	if o.Sets == 0 {
+		o.Sets = 4
+	}
+	if o.Sets < 0 || o.Sets > maxSets {
+		return nil, fmt.Errorf("arena: %d sets of lists; at most %d are possible", o.Sets, maxSets)
+	}
+	size := (uint64(o.Range) + ChunkSize - 1) &^ (ChunkSize - 1)
+	size = max(size, 2*ChunkSize) // the first page is never used
+	m, size, err := reserve(size, o.GoMemory)
+	if err != nil {
+		return nil, fmt.Errorf("arena: reserve %d bytes of addresses: %w", size, err)
+	}
+	a := &Arena{
+		base:    m.base(),
+		shift:   shiftFor(size),
+		poison:  o.Poison,
+		memory:  m,
+		budget:  o.Budget,
+		sets:    make([]set, o.Sets),
+		live:    make([]atomic.Int64, size/ChunkSize),
+		leaving: make([]atomic.Bool, size/ChunkSize),
+	}
+	a.classes = newClasses(1 << a.shift)
+	for i := range a.sets {
+		a.sets[i].lists = make([]list, len(a.classes.sizes))
+	}
+	if a.spans, err = m.records(int(size / pageSize)); err != nil {
+		m.release()
+		return nil, fmt.Errorf("arena: reserve the table of pages: %w", err)
+	}
+	a.pages.init(a, int(size/ChunkSize))
+	return a, nil
+}
+
+// shiftFor returns the least shift with which 32 bits reach all of the range.
+func shiftFor(size uint64) uint8 {
+	return uint8(max(minShift, bits.Len64(size-1)-32))
+}
+
+// Close gives all memory back. No object may be looked at afterwards.
+func (a *Arena) Close() {
+	if a.budget != nil {
+		a.budget.Give(a.Figures().Resident)
+	}
+	a.memory.release()
+}
+
+// At returns the address of the object.
+func (a *Arena) At(r Ref) unsafe.Pointer { return unsafe.Add(a.base, uintptr(r)<<(a.shift&63)) }
+
+// Size returns how many bytes an object for n bytes takes.
+func (a *Arena) Size(n int) int {
+	if n > maxSmall {
+		return (n + pageSize - 1) &^ (pageSize - 1)
+	}
+	return int(a.classes.sizes[a.classes.of(n)])
+}
+
+// ref returns the name of the object that begins at so many bytes from the base.
+func (a *Arena) ref(offset uint64) Ref { return Ref(offset >> a.shift) }
+
+func (a *Arena) offset(r Ref) uint64 { return uint64(r) << a.shift }
+
+// Figures are an arena's, in bytes.
+type Figures struct {
+	Range    int64 // addresses
+	Resident int64 // chunks that are taken from the system
+	Held     int64 // of these, pages that spans and large objects have
+	Live     int64 // of these, objects, those that magazines hold included
+	Leaving  int64 // of Resident, chunks that are to become empty
+}
+
+// Figures returns the figures; they are of one instant while nobody allocates.
+func (a *Arena) Figures() Figures {
+	f := Figures{Range: int64(len(a.live)) * ChunkSize}
+	for i := range a.live {
+		f.Live += a.live[i].Load()
+		if a.leaving[i].Load() {
+			f.Leaving += ChunkSize
+		}
+	}
+	a.pages.mu.Lock()
+	defer a.pages.mu.Unlock()
+	f.Resident = int64(a.pages.resident) * ChunkSize
+	f.Held = int64(a.pages.used) * pageSize
+	return f
+}
