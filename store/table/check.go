@@ -1,0 +1,171 @@
+package table
+
+import (
+	"fmt"
+	"iter"
+	"unsafe"
+
+	"kv/store/arena"
+)
+
+// Check verifies the table, which nobody writes to meanwhile, and the arena below it: every key is where a reader looks for it, once;
+// counts agree; every object is reachable once, waits once, or is free. keys is called for every entry. retained are the blocks that readers
+// hold. It is for tests.
+func (t *Table) Check(retained []Block, entry func(Entry)) error {
+	c := checker{t: t, objects: make(map[arena.Ref]int), held: make(map[arena.Ref]int64), entry: entry}
+	var heaps []*arena.Heap
+	for i := range t.shards {
+		if err := c.shard(&t.shards[i]); err != nil {
+			return fmt.Errorf("shard %d: %w", i, err)
+		}
+		heaps = append(heaps, t.shards[i].heap)
+	}
+	heaps = append(heaps, t.blocks.heap)
+	for _, b := range retained {
+		c.held[b.ref]++
+	}
+	for r, n := range c.held {
+		if has := holders(t.arena, r).Load(); has != n {
+			return fmt.Errorf("block %#x counts %d holders, there are %d", r, has, n)
+		}
+		if err := c.own(r, blockHeader+int(*(*uint64)(unsafe.Add(t.at(r), 8)))); err != nil {
+			return err
+		}
+	}
+	if err := t.arena.Check(heaps, iter.Seq2[arena.Ref, int](func(yield func(arena.Ref, int) bool) {
+		for r, n := range c.objects {
+			if !yield(r, n) {
+				return
+			}
+		}
+	})); err != nil {
+		return fmt.Errorf("arena: %w", err)
+	}
+	return nil
+}
+
+type checker struct {
+	t       *Table
+	objects map[arena.Ref]int   // bytes of each object that was met
+	held    map[arena.Ref]int64 // holders of each block
+	entry   func(Entry)
+}
+
+// own notes an object of n bytes.
+func (c *checker) own(r arena.Ref, n int) error {
+	if _, twice := c.objects[r]; twice {
+		return fmt.Errorf("object %#x is reachable twice", r)
+	}
+	c.objects[r] = n
+	return nil
+}
+
+func (c *checker) shard(sh *Shard) error {
+	t := c.t
+	d := t.directory(sh.root().Load())
+	if err := c.own(d.ref, 8<<d.depth()); err != nil {
+		return fmt.Errorf("directory: %w", err)
+	}
+	var err error
+	sh.segments(func(g segment, h uint64) {
+		if err == nil {
+			if err = c.segment(sh, d, g, h); err != nil {
+				err = fmt.Errorf("segment of hash %#x: %w", h, err)
+			}
+		}
+	})
+	if err != nil {
+		return err
+	}
+	sh.limbo.All(func(what uint64) {
+		r, block := arena.Ref(what), arena.Ref(what>>32)
+		if err == nil {
+			err = c.own(r, t.arena.SizeOf(r))
+		}
+		if block != 0 {
+			c.held[block]++
+		}
+	})
+	return err
+}
+
+func (c *checker) segment(sh *Shard, d directory, g segment, h uint64) error {
+	first, n := d.span(g, h)
+	for i := first; i < first+n; i++ {
+		if d.word(i).Load() != g.word() {
+			return fmt.Errorf("word %d of the directory shows another", i)
+		}
+	}
+	if err := c.own(g.ref, segmentLines+g.lines*lineSize); err != nil {
+		return err
+	}
+	count := int32(0)
+	for i := range g.lines {
+		if err := c.line(sh, g, h, i, &count); err != nil {
+			return fmt.Errorf("line %d: %w", i, err)
+		}
+	}
+	if count != *g.count() {
+		return fmt.Errorf("it counts %d keys, and has %d", *g.count(), count)
+	}
+	return nil
+}
+
+func (c *checker) line(sh *Shard, g segment, h uint64, i int, count *int32) error {
+	t := c.t
+	first := g.line(i)
+	if m := first.meta().Load(); m&lowMask != 0 {
+		return fmt.Errorf("its marks are %#x", m&lowMask)
+	}
+	for l, more := first, true; more; {
+		ref := arena.Ref(l.ref(lastPlace).Load())
+		var next line
+		if next, more = t.overflow(ref); more {
+			if err := c.own(ref, lineSize); err != nil {
+				return fmt.Errorf("overflow line: %w", err)
+			}
+		}
+		for j := range places {
+			ref := arena.Ref(l.ref(j).Load())
+			if ref == 0 || more && j == lastPlace {
+				continue
+			}
+			*count++
+			if err := c.place(sh, g, h, i, l, j, ref); err != nil {
+				return fmt.Errorf("place %d: %w", j, err)
+			}
+		}
+		l = next
+	}
+	return nil
+}
+
+func (c *checker) place(sh *Shard, g segment, first uint64, i int, l line, j int, ref arena.Ref) error {
+	t := c.t
+	if ref == refMoved {
+		return fmt.Errorf("it is poisoned")
+	}
+	e := Entry{t.at(ref), t.arena}
+	if k := e.header() & kindMask >> kindShift; k != kindPlain && k != kindLong {
+		return fmt.Errorf("it has an object of kind %d", k)
+	}
+	h := t.hash(e.Key())
+	switch {
+	case h < first || h > g.last(first) || int(h)&(g.lines-1) != i:
+		return fmt.Errorf("a key of hash %#x does not belong here", h)
+	case l.tag(j) != tagOf(h):
+		return fmt.Errorf("the tag is %#x, not %#x", l.tag(j), tagOf(h))
+	case e.Version() == 0:
+		return fmt.Errorf("an entry has no version")
+	}
+	if p := sh.Find(h, e.Key()); p.in.p != l.p || p.i != j || p.ref != ref {
+		return fmt.Errorf("a key is there twice, or can't be found")
+	}
+	if b := e.block(); b != 0 {
+		c.held[b]++
+	}
+	if c.entry != nil {
+		c.entry(e)
+	}
+	return c.own(ref, e.size())
+}

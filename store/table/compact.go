@@ -1,0 +1,138 @@
+package table
+
+import (
+	"unsafe"
+
+	"kv/store/arena"
+)
+
+// Compact makes of thinly used memory chunks that hold nothing, which [arena.Arena.Scavenge] then gives back, and gives segments that
+// have become empty fewer lines. most is how many bytes of objects it moves. It locks a shard at a time and works on a segment at a time, so
+// that no writer waits for long; readers don't wait. It returns how many bytes became empty.
+//
+// A moved entry is a new object with the same content and version: to a reader of many keys it looks like a write, and it reads
+// again. The old object is retired like any other; so what a compaction frees is free only after the readers of its time are
+// gone.
+func (t *Table) Compact(most int64) (emptied int64) {
+	leaving := t.arena.BeginCompact(most) > 0
+	for i := range t.shards {
+		sh := &t.shards[i]
+		h, more := uint64(i)<<(64-shardBits), true
+		for more {
+			sh.mu.Lock()
+			h, more = sh.compactSegment(h, leaving)
+			sh.mu.Unlock()
+		}
+		sh.mu.Lock()
+		sh.heap.Flush()
+		sh.Drain()
+		sh.mu.Unlock()
+	}
+	if !leaving {
+		return 0
+	}
+	return t.arena.EndCompact()
+}
+
+// compactSegment moves what has to be moved of the segment of h, and returns the first hash behind it in the shard.
+func (sh *Shard) compactSegment(h uint64, leaving bool) (next uint64, more bool) {
+	t := sh.table
+	d := t.directory(sh.root().Load())
+	g := t.segment(d.word(d.index(h)).Load())
+	last := g.last(h)
+	lines := g.lines
+	for lines > 1 && int(*g.count()) < lines*fullAt/4 {
+		lines /= 2
+	}
+	if leaving {
+		if h == uint64(sh.index)<<(64-shardBits) {
+			sh.heap.Flush() // what it has at hand may lie in chunks that are to become empty
+			sh.moveDirectory(d)
+			d = t.directory(sh.root().Load())
+		}
+		moves := t.arena.Leaving(g.ref)
+		for i := range g.lines {
+			for l, more := g.line(i), true; more && !moves; {
+				ref := arena.Ref(l.ref(lastPlace).Load())
+				l, more = t.overflow(ref)
+				moves = more && t.arena.Leaving(ref)
+			}
+			t.each(g.line(i), func(in line, at int, ref arena.Ref) {
+				if t.arena.Leaving(ref) {
+					sh.move(in, at, ref)
+				}
+			})
+		}
+		if moves || lines < g.lines {
+			sh.resize(d, g, h, lines)
+		}
+	} else if lines < g.lines {
+		sh.resize(d, g, h, lines)
+	}
+	sh.Reclaim()
+	return last + 1, last+1 != 0 && ShardOf(last+1) == sh.index
+}
+
+// move copies an entry to where it may stay.
+func (sh *Shard) move(in line, at int, ref arena.Ref) {
+	t := sh.table
+	e := Entry{t.at(ref), t.arena}
+	n := e.size()
+	to, ok := sh.heap.MustAlloc(n)
+	if !ok {
+		return // the chunk stays as it is
+	}
+	copy(unsafe.Slice((*byte)(t.at(to)), n), unsafe.Slice((*byte)(e.p), n))
+	in.ref(at).Store(uint32(to))
+	sh.retire(ref, 0) // its block, if it has one, is the new one's
+}
+
+// size returns the bytes of the entry.
+func (e Entry) size() int {
+	at, n := e.keyAt()
+	if e.block() != 0 {
+		return at + n
+	}
+	return at + n + e.Len()
+}
+
+func (sh *Shard) moveDirectory(d directory) {
+	t := sh.table
+	if !t.arena.Leaving(d.ref) {
+		return
+	}
+	to, ok := sh.newDirectory(d.depth())
+	if !ok {
+		return
+	}
+	for i := range 1 << d.depth() {
+		to.word(i).Store(d.word(i).Load())
+	}
+	sh.root().Store(to.root())
+	sh.retire(d.ref, 0)
+}
+
+// Figures are a table's, in bytes and objects.
+type Figures struct {
+	Arena        arena.Figures
+	Used         int64 // what objects take, those that wait included
+	Limbo        int64 // of Used, what waits until nobody can look at it
+	LimboObjects int64
+}
+
+// Figures returns the figures. It locks one shard after the other.
+func (t *Table) Figures() Figures {
+	f := Figures{Arena: t.arena.Figures()}
+	for i := range t.shards {
+		sh := &t.shards[i]
+		sh.mu.Lock()
+		f.Used += sh.heap.Used()
+		f.Limbo += sh.limbo.Bytes()
+		f.LimboObjects += int64(sh.limbo.Len())
+		sh.mu.Unlock()
+	}
+	t.blocks.mu.Lock()
+	defer t.blocks.mu.Unlock()
+	f.Used += t.blocks.heap.Used()
+	return f
+}

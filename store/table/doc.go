@@ -1,0 +1,51 @@
+// Package table is a hash table from keys to entries in memory that the collector does not see, made for many readers: who
+// reads takes no lock and writes no shared memory but a cell of its own, once for many reads; who writes locks one shard and
+// changes a few words in place.
+//
+// A table knows entries, versions and which of them are current. It knows nothing of conditions, clocks, journals or limits:
+// those are its user's, who asks it under a shard's lock.
+//
+// # The way to a key
+//
+//	hash, 64 bits, from the top:  6 shard | directory | ... | 8 tag | 5 line
+//
+//	Table.roots[shard] --> directory --> segment --> line --> entry
+//
+// A directory is indexed by the hash bits below the shard's; a segment has 1 to 32 lines of 64 bytes; a line has places for 11
+// keys, a tag (a byte of the hash) and a reference for each; what a reference leads to, the entry, is an immutable object with
+// version, lengths, key and value. So a lookup touches two lines of memory that are not in the processor's caches anyway: line and
+// entry.
+//
+// This is extendible hashing (Fagin et al., TODS 1979) with segments (Lu et al., "Dash", VLDB 2020). A segment that is full gets
+// twice the lines, and one that has 32 is split in two.
+//
+// # How a write is published
+//
+//   - One key: the entry is complete, and one atomic store puts its reference in the key's place. If the key is new, the tag is
+//     stored behind it. A deletion stores 0.
+//   - Many keys: each place is given a switch, an object that leads to the old and to the new entry and to the transaction, and
+//     means the old one until the transaction is committed. Then one atomic store commits it, and all of the switches mean the new
+//     ones. Last, the places get the new entries themselves. See [Txn].
+//   - A segment that grows: the new ones are complete before the directory shows them; then each line of the old one is marked as
+//     moved, and only then its references are overwritten with refMoved. So what can be loaded from either is current.
+//
+// # What must hold
+//
+//   - I1 Only the holder of a shard's lock stores to its root, directory, segments, lines and switches.
+//   - I2 What a reader can reach was complete before the store that made it reachable. Of published objects only words of lines, of
+//     directories, txn.committed and block.holders change, each by one atomic operation.
+//   - I3 A key is in at most one place of its line and the overflow lines behind, and stays there until it is deleted; but for the
+//     last place of a line, whose entry is in the new overflow line before the reference to that takes its place.
+//   - I4 A reader loads tags before references, references before objects, and the line's meta after it has found nothing.
+//   - I5 The version in meta never decreases, and is stored before the removal that it is of: who finds nothing and then loads meta
+//     knows at least that deletion's version.
+//   - I6 The mark in meta is stored before the references of a moved line are overwritten. A reference other than refMoved was
+//     therefore current when it was loaded; and who found nothing and then sees no mark had loaded the tags before anything was
+//     written to the new segment. So the load of the reference, or of the tags, is the instant of the read.
+//   - I7 What a place means never returns to an earlier entry while anybody is pinned who saw that: retired objects are not used
+//     again, and a switch that is undone meant the old entry all the while. So reading many keys twice and comparing is right.
+//   - I8 Nobody waits with a shard locked, and nobody blocks while pinned but for a shard's lock. Holders of locks wait for no epoch.
+//   - I9 A writer is not pinned, so it looks at nothing that it retired, or published, once it has begun to reclaim or to grow. A
+//     write is: publish all, retire all, count all, grow all, reclaim.
+//   - I10 An object is allocated and freed by one heap: its shard's, or that of the blocks.
+package table

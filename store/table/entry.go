@@ -1,0 +1,244 @@
+package table
+
+import (
+	"sync/atomic"
+	"unsafe"
+
+	"kv/store/arena"
+)
+
+// An entry is one version of one key, immutable once it is published. The offsets are in bytes; words are in the machine's order.
+//
+//	plain   0 u64 version<<12 | 0<<8 | key length      a key of at most 255 bytes, a value of at most blockAt
+//	        8 u32 value length
+//	        12 key, value
+//	long    0 u64 version<<12 | kindLong<<8 | flags
+//	        8 u32 value length | 12 u32 key length
+//	        16 [u64 expiry] [u32 revisions] [u32 block] by flags, in this order
+//	           key, and value unless it is in a block
+//
+// The first word of a plain entry with the version shifted away is the key's length, so one comparison says that an entry is plain
+// and its key as long as the one that is wanted.
+const (
+	kindPlain  = 0
+	kindSwitch = 2
+	kindLine   = 3 // an overflow line
+	kindLong   = 4
+
+	kindShift    = 8
+	kindMask     = 0xf << kindShift
+	lowMask      = 1<<versionShift - 1
+	versionShift = 12
+
+	flagExpiry    = 1
+	flagRevisions = 2
+	flagBlock     = 4
+	flagDeleted   = 8
+
+	maxPlainKey = 255
+	plainKey    = 12
+	longFields  = 16
+
+	// MaxVersion is the highest version that an entry can have: microseconds until the year 2112.
+	MaxVersion = 1<<(64-versionShift) - 1
+	// MaxLen is the most bytes that a key or a value may have.
+	MaxLen = 1<<31 - 1
+
+	// blockAt is the longest value that is part of its entry. Longer ones are blocks: who sends one to a slow client may keep it
+	// without keeping everything else from being used again. 4 KiB are copied in a tenth of what a system call takes.
+	blockAt = 4 << 10
+)
+
+// Entry is an entry of a table, or none, which is the zero value. It may be looked at while its reader is pinned, or its shard
+// locked by the caller, and not afterwards.
+type Entry struct {
+	p unsafe.Pointer
+	a *arena.Arena
+}
+
+// Exists reports whether there is an entry.
+func (e Entry) Exists() bool { return e.p != nil }
+
+func (e Entry) header() uint64 { return *(*uint64)(e.p) }
+
+func u32(p unsafe.Pointer, at int) *uint32 { return (*uint32)(unsafe.Add(p, at)) }
+
+// Version returns the version of the write that made the entry.
+func (e Entry) Version() uint64 { return e.header() >> versionShift }
+
+// flags are 0 for a plain entry.
+func (e Entry) flags() uint64 {
+	if h := e.header(); h&kindMask == kindLong<<kindShift {
+		return h & (1<<kindShift - 1)
+	}
+	return 0
+}
+
+// Deleted reports whether the entry stands for a deletion that is kept.
+func (e Entry) Deleted() bool { return e.flags()&flagDeleted != 0 }
+
+// Len returns the length of the value.
+func (e Entry) Len() int { return int(*u32(e.p, 8)) }
+
+// Expiry returns when the key expires, in Unix milliseconds; 0: never.
+func (e Entry) Expiry() uint64 {
+	if e.flags()&flagExpiry == 0 {
+		return 0
+	}
+	return *(*uint64)(unsafe.Add(e.p, longFields))
+}
+
+// revisionsAt returns where the reference to the key's earlier versions is; 0 if there is none.
+func (e Entry) revisionsAt() int {
+	f := e.flags()
+	if f&flagRevisions == 0 {
+		return 0
+	}
+	return longFields + int(f&flagExpiry)*8
+}
+
+// block returns the reference to the block that has the value; 0 if there is none.
+func (e Entry) block() arena.Ref {
+	f := e.flags()
+	if f&flagBlock == 0 {
+		return 0
+	}
+	return arena.Ref(*u32(e.p, longFields+int(f&flagExpiry)*8+int(f&flagRevisions)*2))
+}
+
+// keyAt returns where the key begins, and its length.
+func (e Entry) keyAt() (at, n int) {
+	h := e.header()
+	if h&kindMask == kindPlain {
+		return plainKey, int(h & lowMask)
+	}
+	f := h
+	return longFields + int(f&flagExpiry)*8 + int(f&flagRevisions)*2 + int(f&flagBlock), int(*u32(e.p, 12))
+}
+
+// Key returns the key. It must not be modified.
+func (e Entry) Key() []byte {
+	at, n := e.keyAt()
+	return bytesAt(e.p, at, n)
+}
+
+// Value returns the value; empty for a deletion. It must not be modified.
+func (e Entry) Value() []byte {
+	if b := e.block(); b != 0 {
+		return bytesAt(e.a.At(b), blockHeader, e.Len())
+	}
+	at, n := e.keyAt()
+	return bytesAt(e.p, at+n, e.Len())
+}
+
+func bytesAt(p unsafe.Pointer, at, n int) []byte {
+	if n == 0 {
+		return []byte{} // there may be nothing behind to point to
+	}
+	return unsafe.Slice((*byte)(unsafe.Add(p, at)), n)
+}
+
+// is reports whether e is an entry of key.
+func (e Entry) is(key []byte) bool {
+	at, n := e.keyAt()
+	return n == len(key) && equal(unsafe.Add(e.p, at), key)
+}
+
+// equal reports whether the bytes from p on are those of key. Keys of 8 to 16 bytes, the most frequent ones, are compared by two
+// loads.
+func equal(p unsafe.Pointer, key []byte) bool {
+	n := len(key)
+	if n >= 8 && n <= 16 {
+		k := unsafe.Pointer(unsafe.SliceData(key))
+		return *(*uint64)(p) == *(*uint64)(k) && *(*uint64)(unsafe.Add(p, n-8)) == *(*uint64)(unsafe.Add(k, n-8))
+	}
+	return n == 0 || unsafe.String((*byte)(p), n) == string(key)
+}
+
+// Spec says what an entry is made of.
+type Spec struct {
+	Key     []byte
+	Value   []byte
+	Expiry  uint64 // Unix milliseconds; 0: none
+	Deleted bool   // it stands for a deletion that is kept
+
+	block     Block // has the value, if it is longer than blockAt
+	revisions bool  // there is room for a reference to earlier versions
+}
+
+// flags returns the flags of the entry, and whether it has to be a long one.
+func (s *Spec) flags() (f uint64, long bool) {
+	if s.Expiry != 0 {
+		f |= flagExpiry
+	}
+	if s.revisions {
+		f |= flagRevisions
+	}
+	if s.block.ref != 0 {
+		f |= flagBlock
+	}
+	if s.Deleted {
+		f |= flagDeleted
+	}
+	return f, f != 0 || len(s.Key) > maxPlainKey
+}
+
+// size returns the bytes of the entry.
+func (s *Spec) size() int {
+	f, long := s.flags()
+	n := plainKey
+	if long {
+		n = longFields + int(f&flagExpiry)*8 + int(f&flagRevisions)*2 + int(f&flagBlock)
+	}
+	n += len(s.Key)
+	if s.block.ref == 0 {
+		n += len(s.Value)
+	}
+	return n
+}
+
+// write makes the entry at p. Its version is 0.
+func (s *Spec) write(p unsafe.Pointer) {
+	f, long := s.flags()
+	at := plainKey
+	*u32(p, 8) = uint32(len(s.Value))
+	if !long {
+		*(*uint64)(p) = uint64(len(s.Key))
+	} else {
+		*(*uint64)(p) = kindLong<<kindShift | f
+		*u32(p, 12) = uint32(len(s.Key))
+		at = longFields
+		if f&flagExpiry != 0 {
+			*(*uint64)(unsafe.Add(p, at)) = s.Expiry
+			at += 8
+		}
+		if f&flagRevisions != 0 {
+			*u32(p, at) = 0
+			at += 4
+		}
+		if f&flagBlock != 0 {
+			*u32(p, at) = uint32(s.block.ref)
+			at += 4
+		}
+	}
+	copy(bytesAt(p, at, len(s.Key)), s.Key)
+	if s.block.ref == 0 {
+		copy(bytesAt(p, at+len(s.Key), len(s.Value)), s.Value)
+	}
+}
+
+// setVersion is for an entry that is not published yet.
+func setVersion(p unsafe.Pointer, version uint64) {
+	w := (*uint64)(p)
+	*w = version<<versionShift | *w&lowMask
+}
+
+// blockHeader is what stands before the bytes of a block: how many hold it, and its length.
+const blockHeader = 16
+
+// Block is a value on its own, outside of any entry. The zero value is none.
+type Block struct {
+	ref arena.Ref
+}
+
+func holders(a *arena.Arena, r arena.Ref) *atomic.Int64 { return (*atomic.Int64)(a.At(r)) }

@@ -1,0 +1,166 @@
+package table
+
+import (
+	"encoding/binary"
+	"hash/crc32"
+	"hash/maphash"
+	"strconv"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"kv/store/arena"
+)
+
+// config is what everything is tried with: good, bad and constant hashes, and both memories; under the race detector the one that it can
+// watch.
+type config struct {
+	mask   uint64
+	memory bool
+}
+
+func configs(t *testing.T, f func(t *testing.T, c config)) {
+	masks := map[string]uint64{"good hashes": ^uint64(0), "16 hashes": 0xc000_0000_0000_0021, "one hash": 0}
+	for name, mask := range masks {
+		for memory, useGo := range map[string]bool{"mapped": false, "Go memory": true} {
+			if race && !useGo {
+				continue
+			}
+			t.Run(name+", "+memory, func(t *testing.T) { f(t, config{mask, useGo}) })
+		}
+	}
+}
+
+var seed = maphash.MakeSeed()
+
+func (c config) open(t testing.TB, size int64) *Table {
+	a, err := arena.New(arena.Options{Range: size, GoMemory: c.memory, Poison: true})
+	require.NoError(t, err)
+	table, err := New(Options{Arena: a, Hash: func(key []byte) uint64 { return maphash.Bytes(seed, key) & c.mask }})
+	require.NoError(t, err)
+	t.Cleanup(table.Close)
+	return table
+}
+
+// writer does what a store does with a table: one write at a time under the locks, each with a version.
+type writer struct {
+	t        *Table
+	versions *atomic.Uint64
+	txn      Txn
+}
+
+func newWriter(t *Table) *writer { return &writer{t: t, versions: new(atomic.Uint64)} }
+
+func (w *writer) make(sh *Shard, s Spec) Fresh {
+	b := w.block(s)
+	f, ok := sh.Make(s, b, false)
+	if !ok {
+		panic("no memory")
+	}
+	return f
+}
+
+func (w *writer) block(s Spec) (b Block) {
+	if NeedsBlock(len(s.Value)) {
+		b, _ = w.t.NewBlock(s.Value)
+	}
+	return b
+}
+
+func (w *writer) set(s Spec) uint64 {
+	h := w.t.Hash(s.Key)
+	sh := w.t.Shard(ShardOf(h))
+	sh.Lock()
+	defer sh.Unlock()
+	p := sh.Find(h, s.Key)
+	f := w.make(sh, s)
+	if !sh.Prepare(&p, false) {
+		panic("no memory")
+	}
+	v := w.versions.Add(1)
+	sh.Put(&p, f, v)
+	return v
+}
+
+func (w *writer) del(key []byte) bool {
+	h := w.t.Hash(key)
+	sh := w.t.Shard(ShardOf(h))
+	sh.Lock()
+	defer sh.Unlock()
+	p := sh.Find(h, key)
+	if !p.Entry().Exists() {
+		return false
+	}
+	sh.Delete(&p, w.versions.Add(1))
+	return true
+}
+
+// many sets and, where Deleted is set, deletes all of these at one instant, or undoes it.
+func (w *writer) many(specs []Spec, commit bool) {
+	var set ShardSet
+	for _, s := range specs {
+		set.Add(ShardOf(w.t.Hash(s.Key)))
+	}
+	w.t.LockAll(set)
+	defer w.t.UnlockAll(set)
+	if !w.txn.Begin(w.t.Shard(ShardOf(w.t.Hash(specs[0].Key))), false) {
+		panic("no memory")
+	}
+	for _, s := range specs {
+		h := w.t.Hash(s.Key)
+		sh := w.t.Shard(ShardOf(h))
+		p := sh.Find(h, s.Key)
+		var f Fresh
+		if !s.Deleted {
+			f = w.make(sh, s)
+		} else if !p.Entry().Exists() {
+			continue
+		}
+		dropped, ok := w.txn.Stage(&p, f, false)
+		if !ok {
+			panic("no memory")
+		}
+		w.t.FreeBlock(dropped)
+	}
+	if commit {
+		w.txn.Commit(w.versions.Add(1))
+		return
+	}
+	for _, b := range w.txn.Undo(nil) {
+		w.t.FreeBlock(b)
+	}
+}
+
+func key(i int) []byte { return []byte("key" + strconv.Itoa(i)) }
+
+// sealed is a value of n bytes, at least 16, that says whose it is and can be checked.
+func sealed(key []byte, n int, stamp uint64) []byte {
+	v := make([]byte, max(n, 16))
+	for i := range v {
+		v[i] = byte(stamp)
+	}
+	binary.LittleEndian.PutUint64(v[8:], stamp)
+	binary.LittleEndian.PutUint32(v[4:], crc32.ChecksumIEEE(key))
+	binary.LittleEndian.PutUint32(v, crc32.ChecksumIEEE(v[4:]))
+	return v
+}
+
+// unsealed checks a value and returns its stamp.
+func unsealed(key, v []byte) (stamp uint64, ok bool) {
+	if len(v) < 16 || binary.LittleEndian.Uint32(v) != crc32.ChecksumIEEE(v[4:]) || binary.LittleEndian.Uint32(v[4:]) != crc32.ChecksumIEEE(key) {
+		return 0, false
+	}
+	return binary.LittleEndian.Uint64(v[8:]), true
+}
+
+func drain(t *Table) {
+	for range 3 { // an Advance may rest
+		for i := range Shards {
+			sh := t.Shard(i)
+			sh.Lock()
+			sh.Drain()
+			sh.Unlock()
+		}
+	}
+}

@@ -1,0 +1,282 @@
+package table
+
+import (
+	"math/bits"
+	"unsafe"
+
+	"kv/store/arena"
+	"kv/store/epoch"
+)
+
+// Reader is one goroutine's access to a table, without locks. Between Pin and Unpin what it returns may be looked at.
+type Reader struct {
+	table *Table
+	cell  *epoch.Cell
+	// seen is the highest version of what was read or found absent since it was last taken.
+	seen   uint64
+	absent []uint64 // Snapshot's
+}
+
+// Reader returns a new reader, called owner in reports about who stays pinned. Close it when it is no longer used.
+func (t *Table) Reader(owner string) *Reader {
+	return &Reader{table: t, cell: t.epochs.Cell(owner)}
+}
+
+// Close ends the reader.
+func (r *Reader) Close() { r.table.epochs.Return(r.cell) }
+
+// Pin and Unpin are those of [epoch.Cell].
+func (r *Reader) Pin() { r.cell.Pin() }
+
+// Unpin ends what Pin began.
+func (r *Reader) Unpin() { r.cell.Unpin() }
+
+// Seen returns the highest version that the reader has seen since the last call: of an entry that it found or, for a key that it
+// did not find, of the last deletion that may have been the key's.
+func (r *Reader) Seen() uint64 {
+	v := r.seen
+	r.seen = 0
+	return v
+}
+
+func (r *Reader) see(version uint64) {
+	if version > r.seen {
+		r.seen = version
+	}
+}
+
+const (
+	lowBytes  = 0x0101010101010101
+	highBytes = 0x8080808080808080
+)
+
+// zeroBytes has the top bit of each byte of x that is 0, and perhaps of some above: see Mycroft's test in Warren, "Hacker's
+// Delight", 6-1.
+func zeroBytes(x uint64) uint64 { return (x - lowBytes) &^ x & highBytes }
+
+// Get returns the entry of key, whose hash is h; deletions that are kept are entries too. The reader is pinned.
+func (r *Reader) Get(h uint64, key []byte) Entry {
+	// Nearly always the first entry with the key's tag is the key's, and a plain one.
+	t := r.table
+	l := t.line(h)
+	if m := zeroBytes(l.tags().Load() ^ uint64(tagOf(h))*lowBytes); m != 0 {
+		if ref := arena.Ref(l.ref(bits.TrailingZeros64(m) >> 3).Load()); ref > refMoved {
+			p := t.at(ref)
+			if header := *(*uint64)(p); header&lowMask == uint64(len(key)) && len(key) <= maxPlainKey && equal(unsafe.Add(p, plainKey), key) {
+				r.see(header >> versionShift)
+				return Entry{p, t.arena}
+			}
+		}
+	}
+	e, seen, _ := t.find(h, key)
+	r.see(seen)
+	return e
+}
+
+// batch is how many keys are looked up side by side: about as many cache misses as a core keeps under way.
+const batch = 16
+
+// GetMany is Get of each key, each step for many keys at a time, so that their cache misses overlap. dst is as long as keys.
+func (r *Reader) GetMany(dst []Entry, keys [][]byte) {
+	for len(keys) > 0 {
+		n := min(len(keys), batch)
+		r.getBatch(dst[:n], keys[:n])
+		dst, keys = dst[n:], keys[n:]
+	}
+}
+
+func (r *Reader) getBatch(dst []Entry, keys [][]byte) {
+	t := r.table
+	var hashes [batch]uint64
+	var lines [batch]line
+	var found [batch]unsafe.Pointer
+	var headers [batch]uint64
+	for i, k := range keys {
+		hashes[i] = t.hash(k)
+		lines[i] = t.line(hashes[i])
+	}
+	for i := range keys {
+		m := zeroBytes(lines[i].tags().Load() ^ uint64(tagOf(hashes[i]))*lowBytes)
+		if m == 0 {
+			continue
+		}
+		if ref := arena.Ref(lines[i].ref(bits.TrailingZeros64(m) >> 3).Load()); ref > refMoved {
+			found[i] = t.at(ref)
+		}
+	}
+	for i := range keys {
+		if found[i] != nil {
+			headers[i] = *(*uint64)(found[i])
+		}
+	}
+	for i, k := range keys {
+		if p := found[i]; p != nil && headers[i]&lowMask == uint64(len(k)) && len(k) <= maxPlainKey && equal(unsafe.Add(p, plainKey), k) {
+			r.see(headers[i] >> versionShift)
+			dst[i] = Entry{p, t.arena}
+			continue
+		}
+		var seen uint64
+		dst[i], seen, _ = t.find(hashes[i], k)
+		r.see(seen)
+	}
+}
+
+// find is Get, all of it. seen is the version to wait for before telling anybody, and absent, if no entry was found, the word that
+// stays the same for as long as the key stays absent.
+//
+// It repeats itself only after a segment has grown in between, so a few dozen times in a table's life.
+func (t *Table) find(h uint64, key []byte) (e Entry, seen, absent uint64) {
+again:
+	first := t.line(h)
+	l := first
+	for {
+		last := uint32(0)
+		for m := l.matches(tagOf(h)); m != 0; m &= m - 1 {
+			i := bits.TrailingZeros16(m)
+			ref := arena.Ref(l.ref(i).Load())
+			if ref == refMoved {
+				goto again
+			}
+			if i == lastPlace {
+				last = uint32(ref)
+			}
+			if ref == 0 {
+				continue
+			}
+			e, version := t.resolve(ref)
+			if version > seen {
+				seen = version
+			}
+			if e.p != nil && e.is(key) {
+				return e, max(e.Version(), version), 0
+			}
+		}
+		if last == 0 {
+			last = l.ref(lastPlace).Load()
+		}
+		if last == refMoved {
+			goto again
+		}
+		next, more := t.overflow(arena.Ref(last))
+		if !more {
+			break
+		}
+		l = next
+	}
+	meta := first.meta().Load()
+	if meta&metaMoved != 0 {
+		goto again
+	}
+	return Entry{}, max(seen, meta>>versionShift), meta
+}
+
+// matches has a bit for each place whose tag is, or may be, this one.
+func (l line) matches(tag uint8) (m uint16) {
+	for x := zeroBytes(l.tags().Load() ^ uint64(tag)*lowBytes); x != 0; x &= x - 1 {
+		m |= 1 << (bits.TrailingZeros64(x) >> 3)
+	}
+	for x := zeroBytes(uint64(l.lastTags().Load()^uint32(tag)*0x010101)) & 0x808080; x != 0; x &= x - 1 {
+		m |= 1 << (8 + bits.TrailingZeros64(x)>>3)
+	}
+	return m
+}
+
+// resolve returns the entry that a reference, above refMoved, means at this moment, if it is to an entry or a switch. version is that of the
+// transaction whose switch means that the key is absent.
+func (t *Table) resolve(ref arena.Ref) (e Entry, version uint64) {
+	p := t.at(ref)
+	switch *(*uint64)(p) & kindMask {
+	case kindSwitch << kindShift:
+		s := (*switched)(p)
+		x := (*txn)(t.at(s.txn))
+		ref = s.old
+		if x.committed.Load() != 0 {
+			if ref = s.next; ref == 0 {
+				return Entry{}, x.version
+			}
+		}
+		if ref == 0 {
+			return Entry{}, 0
+		}
+		return Entry{t.at(ref), t.arena}, 0
+	case kindLine << kindShift:
+		return Entry{}, 0
+	}
+	return Entry{p, t.arena}, 0
+}
+
+// tries is how often many keys are read without locks before their locks are taken.
+const tries = 4
+
+// Snapshot is Get of each key, all as they were together at one instant, at which it calls now, if that is not nil. dst is as long as
+// keys. The reader is pinned.
+//
+// It reads every key, then reads every key again. What a place means does not return to an earlier entry while the reader is
+// pinned (I7), and what says that a key is absent rises with each deletion (I5); so if all is the same, all was current at the moment
+// between. See "double collect" in Afek et al., "Atomic Snapshots of Shared Memory", JACM 1993. If writers get in between too
+// often, their locks are taken.
+func (r *Reader) Snapshot(dst []Entry, keys [][]byte, now func()) {
+	t := r.table
+	if cap(r.absent) < len(keys) {
+		r.absent = make([]uint64, len(keys))
+	}
+	absent := r.absent[:len(keys)]
+	for range tries {
+		for i, k := range keys {
+			dst[i], _, absent[i] = t.find(t.hash(k), k)
+		}
+		if now != nil {
+			now()
+		}
+		same := true
+		for i, k := range keys {
+			e, seen, gone := t.find(t.hash(k), k)
+			r.see(seen)
+			same = same && e == dst[i] && gone == absent[i]
+		}
+		if same {
+			return
+		}
+	}
+	var set ShardSet
+	for _, k := range keys {
+		set.Add(ShardOf(t.hash(k)))
+	}
+	t.LockAll(set)
+	defer t.UnlockAll(set)
+	for i, k := range keys {
+		var seen uint64
+		dst[i], seen, _ = t.find(t.hash(k), k)
+		r.see(seen)
+	}
+	if now != nil {
+		now()
+	}
+}
+
+// ShardSet is a set of shards.
+type ShardSet uint64
+
+// Add adds a shard.
+func (s *ShardSet) Add(i int) { *s |= 1 << i }
+
+// Has reports whether the shard is in the set.
+func (s ShardSet) Has(i int) bool { return s&(1<<i) != 0 }
+
+// LockAll locks the shards of the set, in rising order, as everyone does who locks several.
+func (t *Table) LockAll(s ShardSet) {
+	for i := range t.shards {
+		if s.Has(i) {
+			t.shards[i].mu.Lock()
+		}
+	}
+}
+
+// UnlockAll unlocks them.
+func (t *Table) UnlockAll(s ShardSet) {
+	for i := range t.shards {
+		if s.Has(i) {
+			t.shards[i].mu.Unlock()
+		}
+	}
+}

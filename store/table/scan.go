@@ -1,0 +1,100 @@
+package table
+
+import (
+	"slices"
+
+	"kv/store/arena"
+)
+
+// Keys have an order, that of their hashes, which nothing changes; and a segment has one contiguous range of it. So whoever reads one
+// segment after the other, and goes on behind the last hash of each, meets every key that is there throughout exactly once,
+// whatever grows meanwhile.
+
+// last returns the highest hash of g, the segment of h.
+func (g segment) last(h uint64) uint64 { return h | (1<<(64-shardBits-*g.depth()) - 1) }
+
+// Range appends the entries of the segment of hash h to dst, kept deletions too, and returns the segment's last hash. They are not of one
+// instant, but each key that is there throughout is among them once. The reader is pinned.
+func (r *Reader) Range(dst []Entry, h uint64) (entries []Entry, last uint64) {
+	t := r.table
+	begin := len(dst)
+again:
+	dst = dst[:begin]
+	d := t.directory(t.roots[ShardOf(h)].Load())
+	g := t.segment(d.word(d.index(h)).Load())
+	for i := range g.lines {
+		first := g.line(i)
+		at := len(dst)
+		before := first.meta().Load()
+		for l, more := first, true; more; {
+			last := arena.Ref(l.ref(lastPlace).Load())
+			var next line
+			next, more = t.overflow(last)
+			for j := range places {
+				ref := last
+				if j < lastPlace {
+					ref = arena.Ref(l.ref(j).Load())
+				} else if more {
+					break
+				}
+				if ref == refMoved {
+					goto again
+				}
+				if ref == 0 {
+					continue
+				}
+				e, version := t.resolve(ref)
+				r.see(version)
+				if e.p != nil {
+					r.see(e.Version())
+					dst = append(dst, e)
+				}
+			}
+			l = next
+		}
+		meta := first.meta().Load()
+		if meta&metaMoved != 0 {
+			goto again
+		}
+		r.see(meta >> versionShift)
+		if meta != before { // a key may have been deleted, and set again in a place behind
+			dst = append(dst[:at], distinct(dst[at:])...)
+		}
+	}
+	return dst, g.last(h)
+}
+
+// distinct leaves one entry of each key.
+func distinct(all []Entry) []Entry {
+	kept := all[:0]
+	for _, e := range all {
+		if !slices.ContainsFunc(kept, func(k Entry) bool { return k.is(e.Key()) }) {
+			kept = append(kept, e)
+		}
+	}
+	return kept
+}
+
+// Entries calls f for every entry of the shard, which is locked and has no transaction under way.
+func (sh *Shard) Entries(f func(Entry)) {
+	sh.segments(func(g segment, _ uint64) {
+		for i := range g.lines {
+			sh.table.each(g.line(i), func(_ line, _ int, ref arena.Ref) { f(Entry{sh.table.at(ref), sh.table.arena}) })
+		}
+	})
+}
+
+// segments calls f for every segment of the shard, with its first hash.
+func (sh *Shard) segments(f func(g segment, h uint64)) {
+	t := sh.table
+	for h := uint64(sh.index) << (64 - shardBits); ; {
+		d := t.directory(sh.root().Load())
+		g := t.segment(d.word(d.index(h)).Load())
+		last := g.last(h)
+		f(g, h)
+		if last+1 == 0 || ShardOf(last+1) != sh.index {
+			return
+		}
+		h = last + 1
+	}
+}

@@ -1,0 +1,161 @@
+package table
+
+import (
+	"sync/atomic"
+	"unsafe"
+
+	"kv/store/arena"
+)
+
+// The layouts, in bytes; all in one or more whole lines of memory, but for the directory.
+//
+//	directory  u64 for each index: reference to a segment <<8 | log2 of its lines
+//	segment    0 i32 count | 4 i32 limit | 8 u8 depth | .. 64: its lines
+//	line       0 u64 meta: version<<12 | marks
+//	           8 u8 tags[11] | 19 0
+//	           20 u32 refs[11]
+//	overflow   as a line, but 0 is version<<12 | kindLine<<8, so that it can be told from an entry
+//
+// The last place of a line has an entry or, if there are more keys than places, an overflow line. A segment of 1, 2, 4 lines has
+// an object of just so many lines of memory; one of 32 is 2112 bytes.
+const (
+	lineSize     = 64
+	segmentLines = 64 // where the lines of a segment begin
+	lineTags     = 8
+	lineRefs     = 20
+	places       = 11
+	lastPlace    = places - 1
+
+	metaMoved = 1 // a mark: look again from the root
+
+	// refMoved is what the places of a moved line hold. No object has this reference.
+	refMoved = 1
+
+	// fullAt is how many keys a line has on average when its segment grows.
+	fullAt = 8
+)
+
+// segment is a segment, with its number of lines.
+type segment struct {
+	p     unsafe.Pointer
+	ref   arena.Ref
+	lines int
+}
+
+func (g segment) count() *int32 { return (*int32)(g.p) }
+func (g segment) limit() *int32 { return (*int32)(unsafe.Add(g.p, 4)) }
+func (g segment) depth() *uint8 { return (*uint8)(unsafe.Add(g.p, 8)) }
+
+func (g segment) line(i int) line { return line{unsafe.Add(g.p, segmentLines+i*lineSize)} }
+
+// of returns the line of a hash.
+func (g segment) of(h uint64) line { return g.line(int(h) & (g.lines - 1)) }
+
+// word is what stands in a directory for the segment.
+func (g segment) word() uint64 { return uint64(g.ref)<<8 | uint64(log2(g.lines)) }
+
+func log2(n int) (k uint8) {
+	for n > 1 {
+		n >>= 1
+		k++
+	}
+	return k
+}
+
+func (t *Table) segment(word uint64) segment {
+	r := arena.Ref(word >> 8)
+	return segment{t.at(r), r, 1 << (word & 0xff)}
+}
+
+// newSegment makes one whose lines are empty; ok is false if there is no memory at all.
+func (sh *Shard) newSegment(lines int, depth uint8) (g segment, ok bool) {
+	n := segmentLines + lines*lineSize
+	r, ok := sh.heap.MustAlloc(n)
+	if !ok {
+		return g, false
+	}
+	g = segment{sh.table.at(r), r, lines}
+	clear(unsafe.Slice((*uint64)(g.p), n/8))
+	*g.depth() = depth
+	*g.limit() = int32(lines * fullAt)
+	return g, true
+}
+
+// line is a line, or an overflow line.
+type line struct{ p unsafe.Pointer }
+
+func (l line) meta() *atomic.Uint64 { return (*atomic.Uint64)(l.p) }
+
+// tags returns the tags of the first eight places.
+func (l line) tags() *atomic.Uint64 { return (*atomic.Uint64)(unsafe.Add(l.p, lineTags)) }
+
+// lastTags returns the tags of the others, in the low three bytes.
+func (l line) lastTags() *atomic.Uint32 { return (*atomic.Uint32)(unsafe.Add(l.p, lineTags+8)) }
+
+func (l line) ref(i int) *atomic.Uint32 { return (*atomic.Uint32)(unsafe.Add(l.p, lineRefs+i*4)) }
+
+// setTag stores the tag of a place. The shard is locked.
+func (l line) setTag(i int, tag uint8) {
+	if i < 8 {
+		w := l.tags().Load()
+		l.tags().Store(w&^(0xff<<(8*i)) | uint64(tag)<<(8*i))
+		return
+	}
+	i -= 8
+	w := l.lastTags().Load()
+	l.lastTags().Store(w&^(0xff<<(8*i)) | uint32(tag)<<(8*i))
+}
+
+func (l line) tag(i int) uint8 {
+	if i < 8 {
+		return uint8(l.tags().Load() >> (8 * i))
+	}
+	return uint8(l.lastTags().Load() >> (8 * (i - 8)))
+}
+
+// overflow returns the overflow line behind l, if there is one. l is not moved.
+func (t *Table) overflow(r arena.Ref) (line, bool) {
+	if r <= refMoved {
+		return line{}, false
+	}
+	p := t.at(r)
+	if *(*uint64)(p)&kindMask != kindLine<<kindShift {
+		return line{}, false
+	}
+	return line{p}, true
+}
+
+// directory is a directory, with how a hash becomes an index.
+type directory struct {
+	p     unsafe.Pointer
+	ref   arena.Ref
+	shift uint8 // 64 - depth
+}
+
+func (d directory) depth() uint8 { return 64 - d.shift }
+
+func (d directory) index(h uint64) int { return int(h << shardBits >> d.shift) }
+
+func (d directory) word(i int) *atomic.Uint64 { return (*atomic.Uint64)(unsafe.Add(d.p, i*8)) }
+
+func (d directory) root() uint64 { return uint64(d.ref)<<8 | uint64(d.shift) }
+
+func (t *Table) directory(root uint64) directory {
+	r := arena.Ref(root >> 8)
+	return directory{t.at(r), r, uint8(root)}
+}
+
+// newDirectory makes one whose words are to be stored before it is shown.
+func (sh *Shard) newDirectory(depth uint8) (d directory, ok bool) {
+	r, ok := sh.heap.MustAlloc(8 << depth)
+	if !ok {
+		return d, false
+	}
+	return directory{sh.table.at(r), r, 64 - depth}, true
+}
+
+// line returns the line of a hash, by way of the root.
+func (t *Table) line(h uint64) line {
+	d := t.directory(t.roots[ShardOf(h)].Load())
+	return t.segment(d.word(d.index(h)).Load()).of(h)
+}

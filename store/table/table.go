@@ -1,0 +1,116 @@
+package table
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"kv/store/arena"
+	"kv/store/epoch"
+)
+
+const (
+	shardBits  = 6
+	shardCount = 1 << shardBits
+	tagBits    = 8
+	lineBits   = 5
+	maxLines   = 1 << lineBits
+	// maxDepth is the most directory bits: what is left of the hash.
+	maxDepth = 64 - shardBits - tagBits - lineBits
+)
+
+// Options say how a table is made.
+type Options struct {
+	// Hash is the hash of a key, whose bits are all alike random. It has to be quick, and the same for as long as the table is
+	// there.
+	Hash func(key []byte) uint64
+	// Arena is the table's alone from then on, and closed with it.
+	Arena *arena.Arena
+}
+
+// Table is a hash table. Readers use a [Reader] each; writers lock a [Shard].
+type Table struct {
+	// roots has for each shard the reference to its directory and, in the low 8 bits, by how much a hash is shifted to get an
+	// index: one word, so that both change together. An atomic store, under the shard's lock, publishes a directory whose
+	// segments are in place.
+	roots [shardCount]atomic.Uint64
+
+	// Fixed after New.
+	arena  *arena.Arena
+	epochs *epoch.Domain
+	hash   func([]byte) uint64
+
+	shards [shardCount]Shard
+	blocks blocks
+}
+
+// Shard is the part of a table that one writer changes at a time. What it says of keys, places and entries holds while it is locked.
+type Shard struct {
+	mu    sync.Mutex // guards the rest, and all stores to the shard's directory, segments and lines
+	table *Table
+	index int
+	heap  *arena.Heap
+	limbo epoch.Limbo
+	// retiredSince is how many bytes went to limbo since the epoch was last asked to move.
+	retiredSince int
+	_            [40]byte
+}
+
+// New makes an empty table.
+func New(o Options) (*Table, error) {
+	t := &Table{arena: o.Arena, epochs: epoch.New(), hash: o.Hash}
+	t.blocks.heap = o.Arena.Heap(0)
+	for i := range t.shards {
+		sh := &t.shards[i]
+		sh.table, sh.index, sh.heap = t, i, o.Arena.Heap(i)
+		if !sh.start(0) {
+			return nil, fmt.Errorf("table: no memory for its first segments")
+		}
+	}
+	return t, nil
+}
+
+// start gives the shard a directory of this depth and segments of one line.
+func (sh *Shard) start(depth uint8) bool {
+	d, ok := sh.newDirectory(depth)
+	if !ok {
+		return false
+	}
+	for i := range 1 << depth {
+		g, ok := sh.newSegment(1, depth)
+		if !ok {
+			return false
+		}
+		d.word(i).Store(g.word())
+	}
+	sh.root().Store(d.root())
+	return true
+}
+
+// Close frees all memory. No reader may be left.
+func (t *Table) Close() { t.arena.Close() }
+
+// Hash returns the hash of a key, which most methods want.
+func (t *Table) Hash(key []byte) uint64 { return t.hash(key) }
+
+// ShardOf returns the index of the shard that a hash belongs to; [Table.Shard] has it.
+func ShardOf(h uint64) int { return int(h >> (64 - shardBits)) }
+
+// Shard returns the shard with this index. Several are locked in rising order.
+func (t *Table) Shard(i int) *Shard { return &t.shards[i] }
+
+// Shards is how many shards a table has.
+const Shards = shardCount
+
+// Lock locks the shard.
+func (sh *Shard) Lock() { sh.mu.Lock() }
+
+// Unlock unlocks it.
+func (sh *Shard) Unlock() { sh.mu.Unlock() }
+
+func (sh *Shard) root() *atomic.Uint64 { return &sh.table.roots[sh.index] }
+
+func (t *Table) at(r arena.Ref) unsafe.Pointer { return t.arena.At(r) }
+
+func tagOf(h uint64) uint8 { return uint8(h >> lineBits) }

@@ -1,0 +1,342 @@
+package table
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"unsafe"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestLayout(t *testing.T) {
+	require.EqualValues(t, lineSize, lineRefs+4*places)
+	require.EqualValues(t, 24, unsafe.Sizeof(switched{}))
+	require.EqualValues(t, 16, unsafe.Sizeof(txn{}))
+	plain := Spec{Key: make([]byte, 16), Value: make([]byte, 32)}
+	require.Equal(t, 60, plain.size(), "a line with a key of 16 bytes and a value of 32")
+}
+
+func TestEntry(t *testing.T) {
+	configs(t, func(t *testing.T, c config) {
+		table := c.open(t, 64<<20)
+		w := newWriter(table)
+		r := table.Reader("test")
+		defer r.Close()
+		for _, klen := range []int{0, 1, 7, 8, 9, 15, 16, 17, 254, 255, 256, 257, 1024, 5000} {
+			for _, vlen := range []int{0, 1, 32, blockAt, blockAt + 1, 100_000} {
+				for _, expiry := range []uint64{0, 1, 1 << 62} {
+					s := Spec{Key: bytes.Repeat([]byte{byte(klen)}, klen), Value: bytes.Repeat([]byte{'v'}, vlen), Expiry: expiry}
+					v := w.set(s)
+					r.Pin()
+					e := r.Get(table.Hash(s.Key), s.Key)
+					require.True(t, e.Exists())
+					require.Equal(t, s.Key, e.Key())
+					require.Equal(t, s.Value, e.Value())
+					require.Equal(t, vlen, e.Len())
+					require.Equal(t, expiry, e.Expiry())
+					require.Equal(t, v, e.Version())
+					require.False(t, e.Deleted())
+					require.Equal(t, v, r.Seen())
+					b, held := table.Retain(e)
+					require.Equal(t, NeedsBlock(vlen), held)
+					r.Unpin()
+					if held {
+						w.set(Spec{Key: s.Key, Value: []byte("another")})
+						drain(table)
+						require.Equal(t, s.Value, table.Bytes(b), "it is retained")
+						require.NoError(t, table.Check([]Block{b}, nil))
+						table.Release(b)
+					}
+				}
+			}
+		}
+		require.NoError(t, table.Check(nil, nil))
+	})
+}
+
+// Every prefix and neighbour of a key is another key.
+func TestKeysThatAreNearlyAlike(t *testing.T) {
+	configs(t, func(t *testing.T, c config) {
+		table := c.open(t, 64<<20)
+		w := newWriter(table)
+		r := table.Reader("test")
+		defer r.Close()
+		var keys [][]byte
+		for n := range 20 {
+			keys = append(keys, make([]byte, n))
+			for i := range n {
+				k := make([]byte, n)
+				k[i] = 1
+				keys = append(keys, k)
+			}
+		}
+		for i, k := range keys {
+			require.False(t, r.get(k).Exists())
+			w.set(Spec{Key: k, Value: fmt.Append(nil, i)})
+		}
+		for i, k := range keys {
+			require.Equal(t, fmt.Append(nil, i), r.get(k).Value())
+		}
+	})
+}
+
+// get is Get with a pin of its own; what it returns is looked at by tests in which nobody writes.
+func (r *Reader) get(k []byte) Entry {
+	r.Pin()
+	defer r.Unpin()
+	return r.Get(r.table.Hash(k), k)
+}
+
+// The table beside a Go map: random writes of one key and of many, committed and undone, with compaction in between.
+func TestModel(t *testing.T) {
+	configs(t, func(t *testing.T, c config) {
+		table := c.open(t, 256<<20)
+		w := newWriter(table)
+		r := table.Reader("test")
+		defer r.Close()
+		rnd := rand.New(rand.NewPCG(1, 2))
+		model := make(map[string][]byte)
+		space, steps := 3000, 30_000
+		if c.mask == 0 {
+			space, steps = 150, 4000
+		}
+		if race {
+			steps /= 6
+		}
+		value := func() []byte {
+			if rnd.IntN(100) == 0 {
+				return make([]byte, rnd.IntN(20_000))
+			}
+			return make([]byte, rnd.IntN(200))
+		}
+		for step := range steps {
+			k := key(rnd.IntN(space))
+			switch p := rnd.IntN(100); {
+			case p < 40:
+				v := value()
+				w.set(Spec{Key: k, Value: v, Expiry: uint64(rnd.IntN(2))})
+				model[string(k)] = v
+			case p < 60:
+				_, there := model[string(k)]
+				require.Equal(t, there, w.del(k))
+				delete(model, string(k))
+			case p < 75:
+				// The same key more than once, too; few shards, so that lines overflow while switches are in them.
+				var specs []Spec
+				for range 1 + rnd.IntN(40) {
+					k := key(rnd.IntN(space))
+					if len(specs) > 0 && rnd.IntN(4) == 0 {
+						k = specs[rnd.IntN(len(specs))].Key
+					}
+					specs = append(specs, Spec{Key: k, Value: value(), Deleted: rnd.IntN(3) == 0})
+				}
+				commit := rnd.IntN(4) > 0
+				w.many(specs, commit)
+				for _, s := range specs {
+					switch {
+					case !commit:
+					case s.Deleted:
+						delete(model, string(s.Key))
+					default:
+						model[string(s.Key)] = s.Value
+					}
+				}
+			default:
+				e := r.get(k)
+				v, there := model[string(k)]
+				require.Equal(t, there, e.Exists())
+				if there {
+					require.Equal(t, v, e.Value())
+				}
+			}
+			if step%(steps/5) == steps/5-1 {
+				matches(t, table, r, model)
+				if step > steps/2 {
+					for k := range model { // deletes most, so that there is something to compact
+						if rnd.IntN(10) > 0 {
+							w.del([]byte(k))
+							delete(model, k)
+						}
+					}
+					table.Compact(1 << 30)
+					matches(t, table, r, model)
+					table.arena.Scavenge()
+				}
+			}
+		}
+		for k := range model {
+			require.True(t, w.del([]byte(k)))
+			delete(model, k)
+		}
+		for range lineBits { // segments get fewer lines by half at a time
+			table.Compact(1 << 30)
+		}
+		matches(t, table, r, model)
+		drain(table)
+		f := table.Figures()
+		require.Zero(t, f.LimboObjects)
+	})
+}
+
+// matches compares all of the table with the model, by every way to read, and checks it.
+func matches(t *testing.T, table *Table, r *Reader, model map[string][]byte) {
+	t.Helper()
+	found := 0
+	require.NoError(t, table.Check(nil, func(e Entry) { found++ }))
+	require.Equal(t, len(model), found)
+
+	keys := make([][]byte, 0, len(model)+1)
+	for k := range model {
+		keys = append(keys, []byte(k))
+	}
+	keys = append(keys, []byte("no such key"))
+	r.Pin()
+	defer r.Unpin()
+	for _, read := range []func([]Entry){
+		func(dst []Entry) { r.GetMany(dst, keys) },
+		func(dst []Entry) { r.Snapshot(dst, keys, nil) },
+	} {
+		got := make([]Entry, len(keys))
+		read(got)
+		for i, k := range keys {
+			v, there := model[string(k)]
+			require.Equal(t, there, got[i].Exists())
+			if there {
+				require.Equal(t, v, got[i].Value())
+			}
+		}
+	}
+	seen := make(map[string]bool)
+	for h := uint64(0); ; {
+		all, last := r.Range(nil, h)
+		for _, e := range all {
+			require.False(t, seen[string(e.Key())], "a key is met twice")
+			seen[string(e.Key())] = true
+			require.Equal(t, model[string(e.Key())], e.Value())
+		}
+		if last == ^uint64(0) {
+			break
+		}
+		h = last + 1
+	}
+	require.Len(t, seen, len(model))
+}
+
+// A write of many keys of one line: a line that overflows while it has switches moves one of them.
+func TestTxnInOneLine(t *testing.T) {
+	c := config{mask: 0, memory: race}
+	for _, n := range []int{1, 2, 10, 11, 12, 21, 22, 40} {
+		for _, had := range []int{0, 1, 9, 10, 11, 12, 21} {
+			for _, commit := range []bool{true, false} {
+				table := c.open(t, 8<<20)
+				w := newWriter(table)
+				model := make(map[string][]byte)
+				for i := range had {
+					w.set(Spec{Key: key(i), Value: key(i)})
+					model[string(key(i))] = key(i)
+				}
+				var specs []Spec
+				for i := range n {
+					k := key(i + had/2)
+					specs = append(specs, Spec{Key: k, Value: []byte("new")})
+					if commit {
+						model[string(k)] = []byte("new")
+					}
+				}
+				w.many(specs, commit)
+				r := table.Reader("test")
+				matches(t, table, r, model)
+				r.Close()
+			}
+		}
+	}
+}
+
+// Deletions leave their version behind, for keys that are absent, whatever grows.
+func TestVersionOfAbsentKeys(t *testing.T) {
+	configs(t, func(t *testing.T, c config) {
+		table := c.open(t, 64<<20)
+		w := newWriter(table)
+		r := table.Reader("test")
+		defer r.Close()
+		n := 2000
+		if c.mask == 0 {
+			n = 100
+		}
+		deleted := make(map[int]uint64)
+		for i := range n {
+			w.set(Spec{Key: key(i)})
+			if i%3 == 0 {
+				if i%2 == 0 {
+					w.del(key(i))
+				} else {
+					w.many([]Spec{{Key: key(i), Deleted: true}, {Key: []byte("other")}}, true)
+				}
+				deleted[i] = w.versions.Load()
+			}
+		}
+		table.Compact(1 << 30)
+		for i, v := range deleted {
+			r.Seen()
+			require.False(t, r.get(key(i)).Exists())
+			seen := r.Seen()
+			require.GreaterOrEqual(t, seen, v)
+			require.LessOrEqual(t, seen, w.versions.Load())
+		}
+	})
+}
+
+func TestMemoryRunsOut(t *testing.T) {
+	c := config{mask: ^uint64(0), memory: race}
+	table := c.open(t, 4<<20)
+	w := newWriter(table)
+	model := make(map[string][]byte)
+	for i := 0; ; i++ {
+		h := table.Hash(key(i))
+		sh := table.Shard(ShardOf(h))
+		sh.Lock()
+		p := sh.Find(h, key(i))
+		f, ok := sh.Make(Spec{Key: key(i), Value: key(i)}, Block{}, false)
+		if ok && !sh.Prepare(&p, false) {
+			sh.Drop(f)
+			ok = false
+		}
+		if ok {
+			sh.Put(&p, f, w.versions.Add(1))
+			model[string(key(i))] = key(i)
+		}
+		sh.Unlock()
+		if !ok {
+			break
+		}
+	}
+	require.Greater(t, len(model), 10_000)
+	r := table.Reader("test")
+	defer r.Close()
+	matches(t, table, r, model)
+	for k := range model {
+		require.True(t, w.del([]byte(k)))
+		delete(model, k)
+		if len(model)%1000 == 0 {
+			drain(table)
+		}
+	}
+	matches(t, table, r, model)
+}
+
+func TestFirstHashesOfShards(t *testing.T) {
+	table := config{^uint64(0), race}.open(t, 16<<20)
+	w := newWriter(table)
+	for i := range 5000 {
+		w.set(Spec{Key: key(i)})
+	}
+	var begins []uint64
+	for i := range Shards {
+		table.Shard(i).segments(func(g segment, h uint64) { begins = append(begins, h) })
+	}
+	require.True(t, slices.IsSorted(begins))
+	require.Zero(t, begins[0])
+}

@@ -1,0 +1,180 @@
+package table
+
+import (
+	"sync/atomic"
+	"unsafe"
+
+	"kv/store/arena"
+)
+
+// switched stands in the place of each key that an unfinished transaction writes, 24 bytes: it means next once the transaction is
+// committed, and old until then.
+type switched struct {
+	header uint64 // kindSwitch<<kindShift
+	txn    arena.Ref
+	old    arena.Ref // 0: the key was absent
+	next   arena.Ref // 0: it is deleted; written before txn.committed is set
+	_      uint32
+}
+
+// txn is what the switches of one write share, 16 bytes.
+type txn struct {
+	// committed is 0, then 1: the store that makes all of the write visible at one instant. It publishes version, and every switch's
+	// next and its version.
+	committed atomic.Uint64
+	version   uint64
+}
+
+const (
+	switchSize = int(unsafe.Sizeof(switched{}))
+	txnSize    = int(unsafe.Sizeof(txn{}))
+)
+
+// Txn is a write of several keys under way. The locks of all their shards are held from before Begin until after Commit or Undo. It may
+// be used again for the next.
+type Txn struct {
+	table  *Table
+	home   *Shard // whose heap has the txn
+	ref    arena.Ref
+	steps  []step
+	shards ShardSet
+}
+
+// step is one key's part in it.
+type step struct {
+	shard *Shard
+	hash  uint64
+	first line
+	ref   arena.Ref // of the switch
+}
+
+// Begin begins a write of several keys, whose shards, of which home is one, are locked. ok is false if there is no memory; must takes it
+// past the budget.
+func (x *Txn) Begin(home *Shard, must bool) (ok bool) {
+	r, ok := home.alloc(txnSize, must)
+	if !ok {
+		return false
+	}
+	*(*txn)(home.table.at(r)) = txn{}
+	*x = Txn{table: home.table, home: home, ref: r, steps: x.steps[:0]}
+	return true
+}
+
+// Stage says that the write leaves f of the key of p, or, if f is the zero value, deletes it. Readers don't see it yet. An entry that the
+// same write staged before for the key is dropped, and its block returned. ok is false if there is no memory, and nothing was done.
+func (x *Txn) Stage(p *Place, f Fresh, must bool) (dropped Block, ok bool) {
+	t, sh := x.table, p.shard
+	if p.ref != 0 {
+		if s := (*switched)(t.at(p.ref)); s.header == kindSwitch<<kindShift {
+			if s.next != 0 {
+				dropped = Block{Entry{t.at(s.next), t.arena}.block()}
+				sh.heap.Free(s.next) // nobody but this write could get to it
+			}
+			s.next = f.ref // nobody reads it before committed is set
+			return dropped, true
+		}
+	}
+	if !sh.Prepare(p, must) {
+		return Block{}, false
+	}
+	r, ok := sh.alloc(switchSize, must)
+	if !ok {
+		return Block{}, false
+	}
+	*(*switched)(t.at(r)) = switched{header: kindSwitch << kindShift, txn: x.ref, old: p.ref, next: f.ref}
+	if p.ref != 0 {
+		p.in.ref(p.i).Store(uint32(r)) // means p.ref, as before
+	} else {
+		p.in.fill(p.i, p.hash, r) // means nothing, as before
+	}
+	x.steps = append(x.steps, step{shard: sh, hash: p.hash, first: p.first, ref: r})
+	x.shards.Add(sh.index)
+	return Block{}, true
+}
+
+func (x *Txn) switchOf(s *step) *switched { return (*switched)(x.table.at(s.ref)) }
+
+// place returns where the step's switch is. That was not noted when it was staged: a later step may have put an overflow line in
+// its place.
+func (x *Txn) place(s *step) *atomic.Uint32 {
+	for l := s.first; ; {
+		for i := range places {
+			if at := l.ref(i); at.Load() == uint32(s.ref) {
+				return at
+			}
+		}
+		next, more := x.table.overflow(arena.Ref(l.ref(lastPlace).Load()))
+		if !more {
+			panic("table: a switch is not where it was put")
+		}
+		l = next
+	}
+}
+
+// Commit makes all that was staged visible at one instant, with this version.
+func (x *Txn) Commit(version uint64) {
+	t := x.table
+	own := (*txn)(t.at(x.ref))
+	own.version = version
+	for i := range x.steps {
+		if next := x.switchOf(&x.steps[i]).next; next != 0 {
+			setVersion(t.at(next), version)
+		}
+	}
+	own.committed.Store(1) // the instant
+	for i := range x.steps {
+		st := &x.steps[i]
+		s := x.switchOf(st)
+		if s.next == 0 {
+			raise(st.first, version) // I5: before the removal
+		}
+		x.place(st).Store(uint32(s.next))
+		change := int32(0)
+		if s.next != 0 {
+			change++
+		}
+		if s.old != 0 {
+			change--
+			st.shard.retireEntry(s.old)
+		}
+		st.shard.count(st.hash, change)
+	}
+	x.end()
+}
+
+// Undo takes back all that was staged. No reader can tell, since the switches meant the old entries all the while. The blocks of the
+// entries that it drops are appended to dropped.
+func (x *Txn) Undo(dropped []Block) []Block {
+	t := x.table
+	for i := range x.steps {
+		st := &x.steps[i]
+		s := x.switchOf(st)
+		x.place(st).Store(uint32(s.old))
+		if s.next != 0 {
+			if b := (Entry{t.at(s.next), t.arena}).block(); b != 0 {
+				dropped = append(dropped, Block{b})
+			}
+			st.shard.heap.Free(s.next)
+		}
+	}
+	x.end()
+	return dropped
+}
+
+// end retires the switches and the transaction, and lets segments grow: see I9 for the order.
+func (x *Txn) end() {
+	for i := range x.steps {
+		x.steps[i].shard.retire(x.steps[i].ref, 0)
+	}
+	x.home.retire(x.ref, 0)
+	for i := range x.steps {
+		x.steps[i].shard.growWhileFull(x.steps[i].hash)
+	}
+	x.shards.Add(x.home.index)
+	for i := range x.table.shards {
+		if x.shards.Has(i) {
+			x.table.shards[i].Reclaim()
+		}
+	}
+	clear(x.steps)
+}

@@ -1,0 +1,231 @@
+package table
+
+import (
+	"math/bits"
+	"unsafe"
+
+	"kv/store/arena"
+)
+
+// Place is where a key is in a locked shard, or that it is not there. It holds until the shard is written to or unlocked.
+type Place struct {
+	shard *Shard
+	hash  uint64
+	first line      // of the key's hash
+	in    line      // the line, or overflow line, that has the key or is to have it; none yet: see Prepare
+	i     int       // the place in it
+	ref   arena.Ref // what is there; 0: the key is absent
+	entry Entry
+}
+
+// Entry returns what is current there: for a key that a transaction under way has written, what that leaves of it.
+func (p *Place) Entry() Entry { return p.entry }
+
+// Version returns the version of the last deletion that may have been the key's, for a key that is absent.
+func (p *Place) Version() uint64 { return p.first.meta().Load() >> versionShift }
+
+// Find returns the place of key, whose hash is h and belongs to the shard, which is locked.
+func (sh *Shard) Find(h uint64, key []byte) Place {
+	t := sh.table
+	p := Place{shard: sh, hash: h, first: t.line(h)}
+	for l := p.first; ; {
+		for m := l.matches(tagOf(h)); m != 0; m &= m - 1 {
+			i := bits.TrailingZeros16(m)
+			ref := arena.Ref(l.ref(i).Load())
+			if ref == 0 {
+				continue
+			}
+			if e, of := t.staged(ref); of.p != nil && of.is(key) {
+				p.in, p.i, p.ref, p.entry = l, i, ref, e
+				return p
+			}
+		}
+		next, more := t.overflow(arena.Ref(l.ref(lastPlace).Load()))
+		if !more {
+			return p
+		}
+		l = next
+	}
+}
+
+// staged returns the entry that the writer who holds the lock sees behind a reference, and an entry that has its key.
+func (t *Table) staged(ref arena.Ref) (e, of Entry) {
+	p := t.at(ref)
+	switch *(*uint64)(p) & kindMask {
+	case kindSwitch << kindShift:
+		s := (*switched)(p)
+		if s.next != 0 {
+			e = Entry{t.at(s.next), t.arena}
+			return e, e
+		}
+		if s.old != 0 {
+			return Entry{}, Entry{t.at(s.old), t.arena}
+		}
+		return Entry{}, Entry{} // set and deleted by the same write: see Txn.Stage
+	case kindLine << kindShift:
+		return Entry{}, Entry{}
+	}
+	e = Entry{p, t.arena}
+	return e, e
+}
+
+// Fresh is an entry that is not published yet.
+type Fresh struct {
+	ref   arena.Ref
+	block arena.Ref
+}
+
+// Entry returns the entry, whose version is 0 until it is published.
+func (sh *Shard) Entry(f Fresh) Entry { return Entry{sh.table.at(f.ref), sh.table.arena} }
+
+// Make makes an entry of what belongs to the shard, which is locked; ok is false if there is no memory. A value longer than
+// blockAt has to be in block, which the entry then has. must takes memory past the budget.
+func (sh *Shard) Make(s Spec, block Block, must bool) (f Fresh, ok bool) {
+	s.block = block
+	r, ok := sh.alloc(s.size(), must)
+	if !ok {
+		return Fresh{}, false
+	}
+	s.write(sh.table.at(r))
+	return Fresh{r, block.ref}, true
+}
+
+// Drop frees what was not published, but for its block, which is the caller's again.
+func (sh *Shard) Drop(f Fresh) { sh.heap.Free(f.ref) }
+
+// Prepare sees to it that a write to the key of p can't fail for want of memory: that there is a place for it, if the key is absent. It
+// reports whether there is; must takes memory past the budget.
+func (sh *Shard) Prepare(p *Place, must bool) bool {
+	if p.ref != 0 {
+		return true
+	}
+	p.in, p.i = sh.room(p.first, must)
+	return p.in.p != nil
+}
+
+// Put makes f, with this version, the current entry of the key of p, which is prepared, and retires the one before it. The shard is
+// locked.
+func (sh *Shard) Put(p *Place, f Fresh, version uint64) {
+	setVersion(sh.table.at(f.ref), version)
+	if p.ref != 0 {
+		p.in.ref(p.i).Store(uint32(f.ref)) // the instant
+		sh.retireEntry(p.ref)
+	} else {
+		p.in.fill(p.i, p.hash, f.ref) // the instant is in it
+		sh.grow(p.hash, 1)
+	}
+	sh.Reclaim()
+}
+
+// Delete removes the key of p, which is there, by the write of this version, and retires its entry. The shard is locked.
+func (sh *Shard) Delete(p *Place, version uint64) {
+	raise(p.first, version) // I5: before the removal
+	p.in.ref(p.i).Store(0)  // the instant
+	sh.retireEntry(p.ref)
+	sh.grow(p.hash, -1)
+	sh.Reclaim()
+}
+
+// raise notes in the line that something was deleted by the write of this version.
+func raise(first line, version uint64) {
+	if m := first.meta().Load(); m>>versionShift < version {
+		first.meta().Store(version<<versionShift | m&lowMask)
+	}
+}
+
+// fill publishes the reference for a key that is absent in a place that is free.
+func (l line) fill(i int, h uint64, ref arena.Ref) {
+	// A reader who finds the old tag and the new reference compares keys; so whichever of the two stores makes the key visible,
+	// the entry behind it is complete, and no other key is taken for it.
+	l.ref(i).Store(uint32(ref))
+	l.setTag(i, tagOf(h))
+}
+
+// room returns a free place in a line or the overflow lines behind it, of which it adds one if it has to; nothing, if there is no
+// memory for that.
+func (sh *Shard) room(l line, must bool) (in line, at int) {
+	for {
+		for i := range places {
+			if l.ref(i).Load() == 0 {
+				return l, i
+			}
+		}
+		next, more := sh.table.overflow(arena.Ref(l.ref(lastPlace).Load()))
+		if !more {
+			return sh.extend(l, must)
+		}
+		l = next
+	}
+}
+
+// extend puts an overflow line behind l, whose places are all taken, and returns a place in it.
+func (sh *Shard) extend(l line, must bool) (in line, at int) {
+	r, ok := sh.alloc(lineSize, must)
+	if !ok {
+		return line{}, 0
+	}
+	over := line{sh.table.at(r)}
+	clear(unsafe.Slice((*uint64)(over.p), lineSize/8))
+	*(*uint64)(over.p) = kindLine << kindShift
+	over.ref(0).Store(l.ref(lastPlace).Load())
+	over.setTag(0, l.tag(lastPlace))
+	l.ref(lastPlace).Store(uint32(r)) // what was there is found behind it: see I3
+	return over, 1
+}
+
+func (sh *Shard) alloc(n int, must bool) (arena.Ref, bool) {
+	if must {
+		return sh.heap.MustAlloc(n)
+	}
+	return sh.heap.Alloc(n)
+}
+
+// retire lets an object wait until nobody can look at it any more. block, if not 0, is then let go too.
+func (sh *Shard) retire(r, block arena.Ref) {
+	n := sh.table.arena.SizeOf(r)
+	sh.limbo.Retire(uint64(block)<<32|uint64(r), sh.table.epochs.Now(), n)
+	sh.retiredSince += n
+}
+
+func (sh *Shard) retireEntry(r arena.Ref) {
+	sh.retire(r, Entry{sh.table.at(r), sh.table.arena}.block())
+}
+
+const (
+	// A shard asks for the epoch to move when it has retired a 1/askShare of what it has, within bounds: memory is to be used again
+	// while it is in the processor's caches, and looking at all readers is not for every write.
+	askShare  = 32
+	leastAsk  = 1 << 10
+	mostAsk   = 32 << 10
+	freeAtOne = 16 // objects that a write frees, at most: so that none pays for many
+)
+
+// Reclaim frees some of what nobody can look at any more. Every write ends with it: see I9.
+func (sh *Shard) Reclaim() {
+	e := sh.table.epochs
+	if sh.retiredSince > min(max(leastAsk, int(sh.heap.Used()/askShare)), mostAsk) {
+		sh.retiredSince = 0
+		e.Advance()
+	}
+	if sh.limbo.Len() >= freeAtOne && sh.limbo.Ready(e.Safe(), freeAtOne) {
+		sh.drain(e.Safe(), freeAtOne)
+	}
+}
+
+func (sh *Shard) drain(safe uint64, most int) {
+	sh.limbo.Drain(safe, most, func(what uint64) int {
+		r, block := arena.Ref(what), arena.Ref(what>>32)
+		n := sh.table.arena.SizeOf(r)
+		sh.heap.Free(r)
+		if block != 0 {
+			sh.table.release(block)
+		}
+		return n
+	})
+}
+
+// Drain frees all that nobody can look at any more, for a shard that is seldom written to. The shard is locked.
+func (sh *Shard) Drain() {
+	sh.table.epochs.Advance()
+	sh.drain(sh.table.epochs.Safe(), int(^uint(0)>>1))
+}
