@@ -167,5 +167,33 @@ func (c *checker) place(sh *Shard, g segment, first uint64, i int, l line, j int
 	if c.entry != nil {
 		c.entry(e)
 	}
+	if err := c.ring(e); err != nil {
+		return err
+	}
 	return c.own(ref, e.size())
+}
+
+// ring checks the earlier versions of an entry.
+func (c *checker) ring(e Entry) error {
+	t := c.t
+	r, ref := t.ringOf(e)
+	if ref == 0 {
+		return nil
+	}
+	newer := e.Version()
+	for i := r.count() - 1; i >= 0; i-- {
+		old := arena.Ref(*r.slot(i))
+		o := Entry{t.at(old), t.arena}
+		if !o.is(e.Key()) || o.Version() >= newer {
+			return fmt.Errorf("an earlier version is another key's, or %d behind %d", o.Version(), newer)
+		}
+		newer = o.Version()
+		if b := o.block(); b != 0 {
+			c.held[b]++
+		}
+		if err := c.own(old, o.size()); err != nil {
+			return err
+		}
+	}
+	return c.own(ref, r.size())
 }

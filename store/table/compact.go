@@ -1,6 +1,7 @@
 package table
 
 import (
+	"sync/atomic"
 	"unsafe"
 
 	"kv/store/arena"
@@ -58,8 +59,11 @@ func (sh *Shard) compactSegment(h uint64, leaving bool) (next uint64, more bool)
 				moves = more && t.arena.Leaving(ref)
 			}
 			t.each(g.line(i), func(in line, at int, ref arena.Ref) {
+				if t.keeps {
+					sh.moveRing(ref)
+				}
 				if t.arena.Leaving(ref) {
-					sh.move(in, at, ref)
+					sh.moveEntry(ref, in.ref(at))
 				}
 			})
 		}
@@ -73,8 +77,8 @@ func (sh *Shard) compactSegment(h uint64, leaving bool) (next uint64, more bool)
 	return last + 1, last+1 != 0 && ShardOf(last+1) == sh.index
 }
 
-// move copies an entry to where it may stay.
-func (sh *Shard) move(in line, at int, ref arena.Ref) {
+// moveEntry copies an entry to where it may stay, and stores the reference to it in at.
+func (sh *Shard) moveEntry(ref arena.Ref, at *atomic.Uint32) {
 	t := sh.table
 	e := Entry{t.at(ref), t.arena}
 	n := e.size()
@@ -83,8 +87,29 @@ func (sh *Shard) move(in line, at int, ref arena.Ref) {
 		return // the chunk stays as it is
 	}
 	copy(unsafe.Slice((*byte)(t.at(to)), n), unsafe.Slice((*byte)(e.p), n))
-	in.ref(at).Store(uint32(to))
+	at.Store(uint32(to))
 	sh.retire(ref, 0) // its block, if it has one, is the new one's
+}
+
+// moveRing moves what lies in the wrong place of the earlier versions of an entry.
+func (sh *Shard) moveRing(ref arena.Ref) {
+	t := sh.table
+	e := Entry{t.at(ref), t.arena}
+	r, ring := t.ringOf(e)
+	if ring == 0 {
+		return
+	}
+	for i := range r.count() {
+		if old := arena.Ref(*r.slot(i)); t.arena.Leaving(old) {
+			sh.moveEntry(old, (*atomic.Uint32)(unsafe.Pointer(r.slot(i))))
+		}
+	}
+	if t.arena.Leaving(ring) {
+		if to, ok := sh.newRing(r.count(), r, true); ok {
+			*u32(e.p, e.revisionsAt()) = uint32(to)
+			sh.heap.Free(ring)
+		}
+	}
 }
 
 // size returns the bytes of the entry.

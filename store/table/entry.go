@@ -163,7 +163,7 @@ type Spec struct {
 	Deleted bool   // it stands for a deletion that is kept
 
 	block     Block // has the value, if it is longer than blockAt
-	revisions bool  // there is room for a reference to earlier versions
+	revisions bool  // there is room for a reference to earlier versions: see Options.Keeps
 }
 
 // flags returns the flags of the entry, and whether it has to be a long one.

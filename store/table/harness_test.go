@@ -34,10 +34,12 @@ func configs(t *testing.T, f func(t *testing.T, c config)) {
 
 var seed = maphash.MakeSeed()
 
-func (c config) open(t testing.TB, size int64) *Table {
+func (c config) open(t testing.TB, size int64) *Table { return c.openKeeping(t, size, false) }
+
+func (c config) openKeeping(t testing.TB, size int64, keeps bool) *Table {
 	a, err := arena.New(arena.Options{Range: size, GoMemory: c.memory, Poison: true})
 	require.NoError(t, err)
-	table, err := New(Options{Arena: a, Hash: func(key []byte) uint64 { return maphash.Bytes(seed, key) & c.mask }})
+	table, err := New(Options{Arena: a, Keeps: keeps, Hash: func(key []byte) uint64 { return maphash.Bytes(seed, key) & c.mask }})
 	require.NoError(t, err)
 	t.Cleanup(table.Close)
 	return table
@@ -48,24 +50,21 @@ type writer struct {
 	t        *Table
 	versions *atomic.Uint64
 	txn      Txn
+	keep     int
 }
 
 func newWriter(t *Table) *writer { return &writer{t: t, versions: new(atomic.Uint64)} }
 
 func (w *writer) make(sh *Shard, s Spec) Fresh {
-	b := w.block(s)
+	var b Block
+	if NeedsBlock(len(s.Value)) {
+		b, _ = w.t.NewBlock(s.Value)
+	}
 	f, ok := sh.Make(s, b, false)
 	if !ok {
 		panic("no memory")
 	}
 	return f
-}
-
-func (w *writer) block(s Spec) (b Block) {
-	if NeedsBlock(len(s.Value)) {
-		b, _ = w.t.NewBlock(s.Value)
-	}
-	return b
 }
 
 func (w *writer) set(s Spec) uint64 {
@@ -79,7 +78,7 @@ func (w *writer) set(s Spec) uint64 {
 		panic("no memory")
 	}
 	v := w.versions.Add(1)
-	sh.Put(&p, f, v)
+	sh.Put(&p, f, v, w.keep)
 	return v
 }
 
@@ -89,8 +88,16 @@ func (w *writer) del(key []byte) bool {
 	sh.Lock()
 	defer sh.Unlock()
 	p := sh.Find(h, key)
-	if !p.Entry().Exists() {
+	if !p.Entry().Exists() || p.Entry().Deleted() {
 		return false
+	}
+	if w.t.keeps {
+		f := w.make(sh, Spec{Key: key, Deleted: true})
+		if !sh.Prepare(&p, false) {
+			panic("no memory")
+		}
+		sh.Put(&p, f, w.versions.Add(1), w.keep)
+		return true
 	}
 	sh.Delete(&p, w.versions.Add(1))
 	return true
@@ -112,10 +119,11 @@ func (w *writer) many(specs []Spec, commit bool) {
 		sh := w.t.Shard(ShardOf(h))
 		p := sh.Find(h, s.Key)
 		var f Fresh
-		if !s.Deleted {
-			f = w.make(sh, s)
-		} else if !p.Entry().Exists() {
+		if s.Deleted && (!p.Entry().Exists() || p.Entry().Deleted()) {
 			continue
+		}
+		if !s.Deleted || w.t.keeps && p.current() != 0 {
+			f = w.make(sh, s)
 		}
 		dropped, ok := w.txn.Stage(&p, f, false)
 		if !ok {
@@ -124,7 +132,7 @@ func (w *writer) many(specs []Spec, commit bool) {
 		w.t.FreeBlock(dropped)
 	}
 	if commit {
-		w.txn.Commit(w.versions.Add(1))
+		w.txn.Commit(w.versions.Add(1), w.keep)
 		return
 	}
 	for _, b := range w.txn.Undo(nil) {

@@ -25,6 +25,8 @@ type Options struct {
 	// Hash is the hash of a key, whose bits are all alike random. It has to be quick, and the same for as long as the table is
 	// there.
 	Hash func(key []byte) uint64
+	// Keeps says that earlier versions of keys are kept, as many as each write says. A deletion is then an entry, too.
+	Keeps bool
 	// Arena is the table's alone from then on, and closed with it.
 	Arena *arena.Arena
 }
@@ -40,6 +42,7 @@ type Table struct {
 	arena  *arena.Arena
 	epochs *epoch.Domain
 	hash   func([]byte) uint64
+	keeps  bool
 
 	shards [shardCount]Shard
 	blocks blocks
@@ -59,7 +62,7 @@ type Shard struct {
 
 // New makes an empty table.
 func New(o Options) (*Table, error) {
-	t := &Table{arena: o.Arena, epochs: epoch.New(), hash: o.Hash}
+	t := &Table{arena: o.Arena, epochs: epoch.New(), hash: o.Hash, keeps: o.Keeps}
 	t.blocks.heap = o.Arena.Heap(0)
 	for i := range t.shards {
 		sh := &t.shards[i]

@@ -305,7 +305,7 @@ func TestMemoryRunsOut(t *testing.T) {
 			ok = false
 		}
 		if ok {
-			sh.Put(&p, f, w.versions.Add(1))
+			sh.Put(&p, f, w.versions.Add(1), 0)
 			model[string(key(i))] = key(i)
 		}
 		sh.Unlock()

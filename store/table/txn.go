@@ -60,7 +60,7 @@ func (x *Txn) Begin(home *Shard, must bool) (ok bool) {
 	return true
 }
 
-// Stage says that the write leaves f of the key of p, or, if f is the zero value, deletes it. Readers don't see it yet. An entry that the
+// Stage says that the write leaves f of the key of p, or, if f is the zero value, deletes it without a trace. Readers don't see it yet. An entry that the
 // same write staged before for the key is dropped, and its block returned. ok is false if there is no memory, and nothing was done.
 func (x *Txn) Stage(p *Place, f Fresh, must bool) (dropped Block, ok bool) {
 	t, sh := x.table, p.shard
@@ -111,14 +111,17 @@ func (x *Txn) place(s *step) *atomic.Uint32 {
 	}
 }
 
-// Commit makes all that was staged visible at one instant, with this version.
-func (x *Txn) Commit(version uint64) {
+// Commit makes all that was staged visible at one instant, with this version. keep is as in [Shard.Put].
+func (x *Txn) Commit(version uint64, keep int) {
 	t := x.table
 	own := (*txn)(t.at(x.ref))
 	own.version = version
 	for i := range x.steps {
-		if next := x.switchOf(&x.steps[i]).next; next != 0 {
-			setVersion(t.at(next), version)
+		if s := x.switchOf(&x.steps[i]); s.next != 0 {
+			setVersion(t.at(s.next), version)
+			if t.keeps && s.old != 0 {
+				t.inherit(s.next, s.old)
+			}
 		}
 	}
 	own.committed.Store(1) // the instant
@@ -135,7 +138,11 @@ func (x *Txn) Commit(version uint64) {
 		}
 		if s.old != 0 {
 			change--
-			st.shard.retireEntry(s.old)
+			if s.next != 0 {
+				st.shard.replaced(s.next, s.old, keep)
+			} else {
+				st.shard.retireEntry(s.old)
+			}
 		}
 		st.shard.count(st.hash, change)
 	}

@@ -81,7 +81,7 @@ func (sh *Shard) Entry(f Fresh) Entry { return Entry{sh.table.at(f.ref), sh.tabl
 // Make makes an entry of what belongs to the shard, which is locked; ok is false if there is no memory. A value longer than
 // blockAt has to be in block, which the entry then has. must takes memory past the budget.
 func (sh *Shard) Make(s Spec, block Block, must bool) (f Fresh, ok bool) {
-	s.block = block
+	s.block, s.revisions = block, sh.table.keeps
 	r, ok := sh.alloc(s.size(), must)
 	if !ok {
 		return Fresh{}, false
@@ -93,9 +93,22 @@ func (sh *Shard) Make(s Spec, block Block, must bool) (f Fresh, ok bool) {
 // Drop frees what was not published, but for its block, which is the caller's again.
 func (sh *Shard) Drop(f Fresh) { sh.heap.Free(f.ref) }
 
-// Prepare sees to it that a write to the key of p can't fail for want of memory: that there is a place for it, if the key is absent. It
-// reports whether there is; must takes memory past the budget.
+// current returns the reference to the entry that readers find, 0 if there is none.
+func (p *Place) current() arena.Ref {
+	if p.ref != 0 {
+		if s := (*switched)(p.shard.table.at(p.ref)); s.header == kindSwitch<<kindShift {
+			return s.old
+		}
+	}
+	return p.ref
+}
+
+// Prepare sees to it that a write to the key of p can't fail for want of memory: that there is a place for the key, if it is absent, and
+// one for the version that is replaced, if it is kept. It reports whether there is; must takes memory past the budget.
 func (sh *Shard) Prepare(p *Place, must bool) bool {
+	if sh.table.keeps && p.current() != 0 && !sh.keepRing(p, must) {
+		return false
+	}
 	if p.ref != 0 {
 		return true
 	}
@@ -103,13 +116,16 @@ func (sh *Shard) Prepare(p *Place, must bool) bool {
 	return p.in.p != nil
 }
 
-// Put makes f, with this version, the current entry of the key of p, which is prepared, and retires the one before it. The shard is
-// locked.
-func (sh *Shard) Put(p *Place, f Fresh, version uint64) {
+// Put makes f, with this version, the current entry of the key of p, which is prepared. The one before it is kept, with keep of them in
+// all, if the table keeps any, and else retired. The shard is locked.
+func (sh *Shard) Put(p *Place, f Fresh, version uint64, keep int) {
 	setVersion(sh.table.at(f.ref), version)
 	if p.ref != 0 {
+		if sh.table.keeps {
+			sh.table.inherit(f.ref, p.ref)
+		}
 		p.in.ref(p.i).Store(uint32(f.ref)) // the instant
-		sh.retireEntry(p.ref)
+		sh.replaced(f.ref, p.ref, keep)
 	} else {
 		p.in.fill(p.i, p.hash, f.ref) // the instant is in it
 		sh.grow(p.hash, 1)
@@ -117,7 +133,17 @@ func (sh *Shard) Put(p *Place, f Fresh, version uint64) {
 	sh.Reclaim()
 }
 
-// Delete removes the key of p, which is there, by the write of this version, and retires its entry. The shard is locked.
+// replaced keeps or retires what next has replaced.
+func (sh *Shard) replaced(next, old arena.Ref, keep int) {
+	if sh.table.keeps {
+		sh.remember(next, old, keep)
+		return
+	}
+	sh.retireEntry(old)
+}
+
+// Delete removes the key of p, which is there, by the write of this version, and retires its entry. Where earlier versions are kept, an
+// entry that stands for the deletion is Put instead. The shard is locked.
 func (sh *Shard) Delete(p *Place, version uint64) {
 	raise(p.first, version) // I5: before the removal
 	p.in.ref(p.i).Store(0)  // the instant

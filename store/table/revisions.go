@@ -1,0 +1,152 @@
+package table
+
+import (
+	"unsafe"
+
+	"kv/store/arena"
+)
+
+// revisions are the earlier versions of one key that are kept: a ring of references to entries, oldest first. The key's current entry,
+// which may stand for a deletion, has the reference to it. Only the holder of the shard's lock looks at a ring, so it is changed in
+// place; its entries are what readers have seen as current and may still look at, so what is dropped from it is retired.
+//
+//	0 u32 room, a power of two | 4 u32 first | 8 u32 count | 12 u32 0 | 16 u32 refs[room]
+type revisions struct{ p unsafe.Pointer }
+
+const (
+	ringHeader = 16
+	leastRing  = 4
+	// dropAtOnce is how many revisions a write drops, at most, besides the one that it adds: so that a ring which is far too long,
+	// since fewer are to be kept than before, shrinks without one write paying for all.
+	dropAtOnce = 4
+)
+
+func (r revisions) room() int      { return int(*u32(r.p, 0)) }
+func (r revisions) first() int     { return int(*u32(r.p, 4)) }
+func (r revisions) count() int     { return int(*u32(r.p, 8)) }
+func (r revisions) setCount(n int) { *u32(r.p, 8) = uint32(n) }
+func (r revisions) size() int      { return ringHeader + 4*r.room() }
+
+// slot returns where the i-th oldest reference is.
+func (r revisions) slot(i int) *uint32 {
+	return u32(r.p, ringHeader+4*((r.first()+i)&(r.room()-1)))
+}
+
+// ringOf returns the ring of an entry, and its reference; 0 if it has none.
+func (t *Table) ringOf(e Entry) (r revisions, ref arena.Ref) {
+	at := e.revisionsAt()
+	if at == 0 || *u32(e.p, at) == 0 {
+		return r, 0
+	}
+	ref = arena.Ref(*u32(e.p, at))
+	return revisions{t.at(ref)}, ref
+}
+
+// newRing makes a ring with room for n, and with what an older one has.
+func (sh *Shard) newRing(n int, old revisions, must bool) (arena.Ref, bool) {
+	room := leastRing
+	for room < n {
+		room *= 2
+	}
+	ref, ok := sh.alloc(ringHeader+4*room, must)
+	if !ok {
+		return 0, false
+	}
+	r := revisions{sh.table.at(ref)}
+	*u32(r.p, 0), *u32(r.p, 4), *u32(r.p, 8), *u32(r.p, 12) = uint32(room), 0, 0, 0
+	if old.p != nil {
+		for i := range old.count() {
+			*r.slot(i) = *old.slot(i)
+		}
+		r.setCount(old.count())
+	}
+	return ref, true
+}
+
+// keepRing sees to it that the ring of the current entry of p has room for one more, and that there is one.
+func (sh *Shard) keepRing(p *Place, must bool) bool {
+	current := Entry{sh.table.at(p.current()), sh.table.arena}
+	old, ref := sh.table.ringOf(current)
+	n := 1
+	if ref != 0 {
+		if n += old.count(); n <= old.room() {
+			return true
+		}
+	}
+	to, ok := sh.newRing(n, old, must)
+	if !ok {
+		return false
+	}
+	// The entry goes on with it, whatever becomes of this write. Readers don't look at this field.
+	*u32(current.p, current.revisionsAt()) = uint32(to)
+	if ref != 0 {
+		sh.heap.Free(ref)
+	}
+	return true
+}
+
+// inherit gives an entry that is not published yet the ring of the one that it will replace.
+func (t *Table) inherit(next, old arena.Ref) {
+	_, ring := t.ringOf(Entry{t.at(old), t.arena})
+	e := Entry{t.at(next), t.arena}
+	*u32(e.p, e.revisionsAt()) = uint32(ring)
+}
+
+// remember makes the entry that next has replaced, whose ring next has inherited, the newest of the ring, and drops the oldest beyond keep.
+func (sh *Shard) remember(next, replaced arena.Ref, keep int) {
+	r, _ := sh.table.ringOf(Entry{sh.table.at(next), sh.table.arena})
+	*r.slot(r.count()) = uint32(replaced)
+	r.setCount(r.count() + 1)
+	for dropped := 0; r.count() > keep && dropped <= dropAtOnce; dropped++ {
+		sh.dropOldest(r)
+	}
+}
+
+func (sh *Shard) dropOldest(r revisions) {
+	sh.retireEntry(arena.Ref(*r.slot(0)))
+	*u32(r.p, 4) = uint32((r.first() + 1) & (r.room() - 1))
+	r.setCount(r.count() - 1)
+}
+
+// Revisions calls f for the earlier versions of the key of p that are kept, newest first, as long as it returns true. The shard is locked.
+func (sh *Shard) Revisions(p *Place, f func(Entry) bool) {
+	if p.entry.p == nil {
+		return
+	}
+	r, ref := sh.table.ringOf(p.entry)
+	if ref == 0 {
+		return
+	}
+	for i := r.count() - 1; i >= 0; i-- {
+		if !f(Entry{sh.table.at(arena.Ref(*r.slot(i))), sh.table.arena}) {
+			return
+		}
+	}
+}
+
+// Forget drops the oldest kept versions of the key of p for as long as drop says so, at most for most of them, and returns how many it
+// dropped. A deletion that has nothing before it any more is dropped as well, if drop says so, and the key is gone. The shard is locked, and
+// p not to be used any more.
+func (sh *Shard) Forget(p *Place, most int, drop func(Entry) bool) (dropped int) {
+	e := p.entry
+	if e.p == nil {
+		return 0
+	}
+	r, ref := sh.table.ringOf(e)
+	for ref != 0 && r.count() > 0 && dropped < most && drop(Entry{sh.table.at(arena.Ref(*r.slot(0))), sh.table.arena}) {
+		sh.dropOldest(r)
+		dropped++
+	}
+	if (ref == 0 || r.count() == 0) && e.Deleted() && dropped < most && drop(e) {
+		raise(p.first, e.Version()) // readers wait for the deletion as before
+		p.in.ref(p.i).Store(0)
+		sh.retireEntry(p.ref)
+		if ref != 0 {
+			sh.heap.Free(ref)
+		}
+		sh.grow(p.hash, -1)
+		dropped++
+	}
+	sh.Reclaim()
+	return dropped
+}
