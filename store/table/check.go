@@ -114,9 +114,6 @@ func (c *checker) segment(sh *Shard, d directory, g segment, h uint64) error {
 func (c *checker) line(sh *Shard, g segment, h uint64, i int, count *int32) error {
 	t := c.t
 	first := g.line(i)
-	if m := first.meta().Load(); m&lowMask != 0 {
-		return fmt.Errorf("its marks are %#x", m&lowMask)
-	}
 	for l, more := first, true; more; {
 		ref := arena.Ref(l.ref(lastPlace).Load())
 		var next line

@@ -26,8 +26,8 @@
 //   - Many keys: each place is given a switch, an object that leads to the old and to the new entry and to the transaction, and
 //     means the old one until the transaction is committed. Then one atomic store commits it, and all of the switches mean the new
 //     ones. Last, the places get the new entries themselves. See [Txn].
-//   - A segment that grows: the new ones are complete before the directory shows them; then each line of the old one is marked as
-//     moved, and only then its references are overwritten with refMoved. So what can be loaded from either is current.
+//   - A segment that grows: the new ones are complete before the directory shows them; then every reference of the old one is overwritten
+//     with refMoved, and only then the lock is let go and the new ones can be written to.
 //
 // # What must hold
 //
@@ -36,12 +36,13 @@
 //     directories, txn.committed and block.holders change, each by one atomic operation.
 //   - I3 A key is in at most one place of its line and the overflow lines behind, and stays there until it is deleted; but for the
 //     last place of a line, whose entry is in the new overflow line before the reference to that takes its place.
-//   - I4 A reader loads tags before references, references before objects, and the line's meta after it has found nothing.
-//   - I5 The version in meta never decreases, and is stored before the removal that it is of: who finds nothing and then loads meta
-//     knows at least that deletion's version.
-//   - I6 The mark in meta is stored before the references of a moved line are overwritten. A reference other than refMoved was
-//     therefore current when it was loaded; and who found nothing and then sees no mark had loaded the tags before anything was
-//     written to the new segment. So the load of the reference, or of the tags, is the instant of the read.
+//   - I4 A reader loads tags before references, and references before objects; the reference in the last place of the last line,
+//     whatever its tag; and after it has found nothing, the version of the line's last deletion.
+//   - I5 That version never decreases, and is stored before the removal that it is of: who finds nothing and then loads it knows at least
+//     that removal's version.
+//   - I6 A reference other than refMoved was current when it was loaded: the new segments could not be written to before. And who found
+//     nothing had loaded the tags before a reference in the last place that was none, so nothing was in the new segments that was not in
+//     the tags. So the load of the reference, or of the tags, is the instant of the read.
 //   - I7 What a place means never returns to an earlier entry while anybody is pinned who saw that: retired objects are not used
 //     again, and a switch that is undone meant the old entry all the while. So reading many keys twice and comparing is right.
 //   - I8 Nobody waits with a shard locked, and nobody blocks while pinned but for a shard's lock. Holders of locks wait for no epoch.

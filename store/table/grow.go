@@ -110,7 +110,7 @@ func (sh *Shard) copy(g segment, of func(h uint64) segment, all ...segment) (ok 
 		first := g.line(i)
 		for _, to := range all {
 			for j := i & (to.lines - 1); j < to.lines; j += g.lines {
-				raise(to.line(j), first.meta().Load()>>versionShift)
+				raise(to.line(j), first.deleted().Load())
 			}
 		}
 		t.each(first, func(_ line, _ int, ref arena.Ref) {
@@ -148,13 +148,9 @@ func (t *Table) each(l line, f func(in line, at int, ref arena.Ref)) {
 	}
 }
 
-// abandon poisons a segment that the directory does not show any more, and retires it with its overflow lines. See I6 for the order.
+// abandon poisons a segment that the directory does not show any more, and retires it with its overflow lines. See I6.
 func (sh *Shard) abandon(g segment) {
 	t := sh.table
-	for i := range g.lines {
-		l := g.line(i)
-		l.meta().Store(l.meta().Load() | metaMoved)
-	}
 	for i := range g.lines {
 		for l, more := g.line(i), true; more; {
 			ref := arena.Ref(l.ref(lastPlace).Load())

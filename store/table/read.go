@@ -121,53 +121,56 @@ func (r *Reader) getBatch(dst []Entry, keys [][]byte) {
 	}
 }
 
-// find is Get, all of it. seen is the version to wait for before telling anybody, and absent, if no entry was found, the word that
-// stays the same for as long as the key stays absent.
+// find is Get, all of it. seen is the version to wait for before telling anybody, and absent, if no entry was found, a number that
+// stays the same only while the key stays absent.
 //
 // It repeats itself only after a segment has grown in between, so a few dozen times in a table's life.
 func (t *Table) find(h uint64, key []byte) (e Entry, seen, absent uint64) {
-again:
-	first := t.line(h)
-	l := first
 	for {
-		last := uint32(0)
+		e, seen, absent, moved := t.findIn(t.line(h), h, key)
+		if !moved {
+			return e, seen, absent
+		}
+	}
+}
+
+// findIn is find in a line that the key's hash led to, maybe a long time ago. moved says that it has to be looked for again from the
+// root.
+func (t *Table) findIn(first line, h uint64, key []byte) (e Entry, seen, absent uint64, moved bool) {
+	for l := first; ; {
+		last := arena.Ref(0)
 		for m := l.matches(tagOf(h)); m != 0; m &= m - 1 {
 			i := bits.TrailingZeros16(m)
 			ref := arena.Ref(l.ref(i).Load())
 			if ref == refMoved {
-				goto again
+				return Entry{}, 0, 0, true
 			}
 			if i == lastPlace {
-				last = uint32(ref)
+				last = ref
 			}
 			if ref == 0 {
 				continue
 			}
 			e, version := t.resolve(ref)
-			if version > seen {
-				seen = version
-			}
+			seen = max(seen, version)
 			if e.p != nil && e.is(key) {
-				return e, max(e.Version(), version), 0
+				return e, max(e.Version(), version), 0, false
 			}
 		}
 		if last == 0 {
-			last = l.ref(lastPlace).Load()
+			last = arena.Ref(l.ref(lastPlace).Load())
 		}
 		if last == refMoved {
-			goto again
+			return Entry{}, 0, 0, true
 		}
-		next, more := t.overflow(arena.Ref(last))
+		next, more := t.overflow(last)
 		if !more {
 			break
 		}
 		l = next
 	}
-	meta := first.meta().Load()
-	if meta&metaMoved != 0 {
-		goto again
-	}
-	return Entry{}, max(seen, meta>>versionShift), meta
+	deleted := first.deleted().Load()
+	return Entry{}, max(seen, deleted), deleted, false
 }
 
 // matches has a bit for each place whose tag is, or may be, this one.

@@ -25,7 +25,7 @@ again:
 	for i := range g.lines {
 		first := g.line(i)
 		at := len(dst)
-		before := first.meta().Load()
+		before := first.deleted().Load()
 		for l, more := first, true; more; {
 			last := arena.Ref(l.ref(lastPlace).Load())
 			var next line
@@ -52,12 +52,9 @@ again:
 			}
 			l = next
 		}
-		meta := first.meta().Load()
-		if meta&metaMoved != 0 {
-			goto again
-		}
-		r.see(meta >> versionShift)
-		if meta != before { // a key may have been deleted, and set again in a place behind
+		after := first.deleted().Load()
+		r.see(after)
+		if after != before { // a key may have been deleted, and set again in a place behind
 			dst = append(dst[:at], distinct(dst[at:])...)
 		}
 	}

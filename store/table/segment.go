@@ -11,7 +11,7 @@ import (
 //
 //	directory  u64 for each index: reference to a segment <<8 | log2 of its lines
 //	segment    0 i32 count | 4 i32 limit | 8 u8 depth | .. 64: its lines
-//	line       0 u64 meta: version<<12 | marks
+//	line       0 u64 version of the last deletion of one of its keys
 //	           8 u8 tags[11] | 19 0
 //	           20 u32 refs[11]
 //	overflow   as a line, but 0 is version<<12 | kindLine<<8, so that it can be told from an entry
@@ -25,8 +25,6 @@ const (
 	lineRefs     = 20
 	places       = 11
 	lastPlace    = places - 1
-
-	metaMoved = 1 // a mark: look again from the root
 
 	// refMoved is what the places of a moved line hold. No object has this reference.
 	refMoved = 1
@@ -84,7 +82,8 @@ func (sh *Shard) newSegment(lines int, depth uint8) (g segment, ok bool) {
 // line is a line, or an overflow line.
 type line struct{ p unsafe.Pointer }
 
-func (l line) meta() *atomic.Uint64 { return (*atomic.Uint64)(l.p) }
+// deleted returns the version of the last deletion of a key of the line, which a reader of an absent key has to know.
+func (l line) deleted() *atomic.Uint64 { return (*atomic.Uint64)(l.p) }
 
 // tags returns the tags of the first eight places.
 func (l line) tags() *atomic.Uint64 { return (*atomic.Uint64)(unsafe.Add(l.p, lineTags)) }

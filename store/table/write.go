@@ -22,7 +22,7 @@ type Place struct {
 func (p *Place) Entry() Entry { return p.entry }
 
 // Version returns the version of the last deletion that may have been the key's, for a key that is absent.
-func (p *Place) Version() uint64 { return p.first.meta().Load() >> versionShift }
+func (p *Place) Version() uint64 { return p.first.deleted().Load() }
 
 // Find returns the place of key, whose hash is h and belongs to the shard, which is locked.
 func (sh *Shard) Find(h uint64, key []byte) Place {
@@ -154,8 +154,8 @@ func (sh *Shard) Delete(p *Place, version uint64) {
 
 // raise notes in the line that something was deleted by the write of this version.
 func raise(first line, version uint64) {
-	if m := first.meta().Load(); m>>versionShift < version {
-		first.meta().Store(version<<versionShift | m&lowMask)
+	if first.deleted().Load() < version {
+		first.deleted().Store(version)
 	}
 }
 
