@@ -52,9 +52,9 @@ func TestAbsentKeyKnowsItsDeletion(t *testing.T) {
 	configs(t, func(t *testing.T, c config) {
 		table := c.open(t, 64<<20)
 		w := newWriter(table)
-		rounds := 100_000
+		rounds := 20_000
 		if race {
-			rounds /= 10
+			rounds /= 4
 		}
 		k := []byte("key")
 		var done atomic.Bool
