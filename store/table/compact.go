@@ -7,8 +7,8 @@ import (
 	"kv/store/arena"
 )
 
-// Compact makes of thinly used memory chunks that hold nothing, which [arena.Arena.Scavenge] then gives back, and gives segments that
-// have become empty fewer lines. most is how many bytes of objects it moves. It locks a shard at a time and works on a segment at a time, so
+// Compact makes of thinly used memory chunks that hold nothing, which [arena.Arena.Scavenge] then gives back; gives segments that hold
+// little fewer lines; merges those that hold next to nothing, one level of the directory at a time. most is how many bytes of objects it moves. It locks a shard at a time and works on a segment at a time, so
 // that no writer waits for long; readers don't wait. It returns how many bytes became empty.
 //
 // A moved entry is a new object with the same content and version: to a reader of many keys it looks like a write, and it reads
@@ -25,6 +25,7 @@ func (t *Table) Compact(most int64) (emptied int64) {
 			sh.mu.Unlock()
 		}
 		sh.mu.Lock()
+		sh.halveDirectory()
 		sh.heap.Flush()
 		sh.Drain()
 		sh.mu.Unlock()
@@ -40,6 +41,9 @@ func (sh *Shard) compactSegment(h uint64, leaving bool) (next uint64, more bool)
 	t := sh.table
 	d := t.directory(sh.root().Load())
 	g := t.segment(d.word(d.index(h)).Load())
+	if merged, ok := sh.merge(d, g, h); ok {
+		g = merged
+	}
 	last := g.last(h)
 	lines := g.lines
 	for lines > 1 && int(*g.count()) < lines*fullAt/4 {
@@ -119,6 +123,55 @@ func (e Entry) size() int {
 		return at + n
 	}
 	return at + n + e.Len()
+}
+
+// merge makes one segment of g, the segment of h, and the one behind it that it was split from, if both hold next to nothing.
+func (sh *Shard) merge(d directory, g segment, h uint64) (merged segment, ok bool) {
+	t := sh.table
+	depth := *g.depth()
+	bit := 64 - shardBits - depth // the hash bit that tells the two apart
+	if depth == 0 || g.lines > 1 || h>>bit&1 != 0 {
+		return g, false
+	}
+	first, n := d.span(g, h)
+	other := t.segment(d.word(first + n).Load())
+	if *other.depth() != depth || other.lines > 1 || *g.count()+*other.count() > fullAt/4 {
+		return g, false
+	}
+	merged, ok = sh.newSegment(1, depth-1)
+	into := func(uint64) segment { return merged }
+	if !ok || !sh.copy(g, into, merged) || !sh.copy(other, into, merged) {
+		sh.freeSegments(merged)
+		return g, false
+	}
+	for i := range 2 * n {
+		d.word(first + i).Store(merged.word())
+	}
+	sh.abandon(g)
+	sh.abandon(other)
+	return merged, true
+}
+
+// halveDirectory makes the directory half as long, if every segment is shown twice.
+func (sh *Shard) halveDirectory() {
+	d := sh.table.directory(sh.root().Load())
+	if d.depth() == 0 {
+		return
+	}
+	for i := 0; i < 1<<d.depth(); i += 2 {
+		if d.word(i).Load() != d.word(i+1).Load() {
+			return
+		}
+	}
+	half, ok := sh.newDirectory(d.depth() - 1)
+	if !ok {
+		return
+	}
+	for i := range 1 << half.depth() {
+		half.word(i).Store(d.word(2 * i).Load())
+	}
+	sh.root().Store(half.root())
+	sh.retire(d.ref, 0)
 }
 
 func (sh *Shard) moveDirectory(d directory) {

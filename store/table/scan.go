@@ -13,8 +13,11 @@ import (
 // last returns the highest hash of g, the segment of h.
 func (g segment) last(h uint64) uint64 { return h | (1<<(64-shardBits-*g.depth()) - 1) }
 
-// Range appends the entries of the segment of hash h to dst, kept deletions too, and returns the segment's last hash. They are not of one
-// instant, but each key that is there throughout is among them once. The reader is pinned.
+// first returns the lowest.
+func (g segment) first(h uint64) uint64 { return h &^ (1<<(64-shardBits-*g.depth()) - 1) }
+
+// Range appends the entries of the segment of hash h to dst, kept deletions too, as far as their hashes are not below h, and returns the
+// segment's last hash. They are not of one instant, but each key that is there throughout is among them once. The reader is pinned.
 func (r *Reader) Range(dst []Entry, h uint64) (entries []Entry, last uint64) {
 	t := r.table
 	begin := len(dst)
@@ -22,6 +25,7 @@ again:
 	dst = dst[:begin]
 	d := t.directory(t.roots[ShardOf(h)].Load())
 	g := t.segment(d.word(d.index(h)).Load())
+	all := g.first(h) == h
 	for i := range g.lines {
 		first := g.line(i)
 		at := len(dst)
@@ -45,7 +49,7 @@ again:
 				}
 				e, version := t.resolve(ref)
 				r.see(version)
-				if e.p != nil {
+				if e.p != nil && (all || t.hash(e.Key()) >= h) {
 					r.see(e.Version())
 					dst = append(dst, e)
 				}

@@ -27,6 +27,8 @@ type Options struct {
 	Hash func(key []byte) uint64
 	// Keeps says that earlier versions of keys are kept, as many as each write says. A deletion is then an entry, too.
 	Keeps bool
+	// Expect is how many keys there will be soon, if that is known: so many fit without growth.
+	Expect int
 	// Arena is the table's alone from then on, and closed with it.
 	Arena *arena.Arena
 }
@@ -67,21 +69,29 @@ func New(o Options) (*Table, error) {
 	for i := range t.shards {
 		sh := &t.shards[i]
 		sh.table, sh.index, sh.heap = t, i, o.Arena.Heap(i)
-		if !sh.start(0) {
+		if !sh.start(o.Expect / shardCount) {
 			return nil, fmt.Errorf("table: no memory for its first segments")
 		}
 	}
 	return t, nil
 }
 
-// start gives the shard a directory of this depth and segments of one line.
-func (sh *Shard) start(depth uint8) bool {
+// start gives the shard segments with room for so many keys.
+func (sh *Shard) start(keys int) bool {
+	depth, lines := uint8(0), 1
+	for keys>>depth > lines*fullAt*3/4 && depth < maxDepth {
+		if lines < maxLines {
+			lines *= 2
+		} else {
+			depth++
+		}
+	}
 	d, ok := sh.newDirectory(depth)
 	if !ok {
 		return false
 	}
 	for i := range 1 << depth {
-		g, ok := sh.newSegment(1, depth)
+		g, ok := sh.newSegment(lines, depth)
 		if !ok {
 			return false
 		}

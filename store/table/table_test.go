@@ -9,6 +9,8 @@ import (
 	"unsafe"
 
 	"github.com/stretchr/testify/require"
+
+	"kv/store/arena"
 )
 
 func TestLayout(t *testing.T) {
@@ -171,13 +173,14 @@ func TestModel(t *testing.T) {
 			require.True(t, w.del([]byte(k)))
 			delete(model, k)
 		}
-		for range lineBits { // segments get fewer lines by half at a time
+		for range 20 { // segments are merged a level at a time
 			table.Compact(1 << 30)
 		}
 		matches(t, table, r, model)
 		drain(table)
 		f := table.Figures()
 		require.Zero(t, f.LimboObjects)
+		require.EqualValues(t, Shards*(2*lineSize+64), f.Used, "an empty directory and segment for each shard")
 	})
 }
 
@@ -339,4 +342,73 @@ func TestFirstHashesOfShards(t *testing.T) {
 	}
 	require.True(t, slices.IsSorted(begins))
 	require.Zero(t, begins[0])
+}
+
+// A cursor in the middle of a segment, since what was two segments has been merged, or the other way round.
+func TestRangeFromTheMiddle(t *testing.T) {
+	table := config{^uint64(0), race}.open(t, 64<<20)
+	w := newWriter(table)
+	r := table.Reader("scan")
+	defer r.Close()
+	const n = 20_000
+	for i := range n {
+		w.set(Spec{Key: key(i)})
+	}
+	r.Pin()
+	half := uint64(0)
+	seen := make(map[string]bool)
+	for ; half < 1<<63-1; half++ {
+		all, last := r.Range(nil, half)
+		for _, e := range all {
+			seen[string(e.Key())] = true
+		}
+		half = last
+	}
+	r.Unpin()
+	for i := range n {
+		if i%40 > 0 && !seen[string(key(i))] {
+			w.del(key(i))
+		}
+	}
+	for range 20 {
+		table.Compact(1 << 30)
+	}
+	r.Pin()
+	defer r.Unpin()
+	for h := half; ; h++ {
+		all, last := r.Range(nil, h)
+		for _, e := range all {
+			require.GreaterOrEqual(t, table.Hash(e.Key()), half)
+			require.False(t, seen[string(e.Key())])
+			seen[string(e.Key())] = true
+		}
+		if h = last; h == ^uint64(0) {
+			break
+		}
+	}
+	require.NoError(t, table.Check(nil, func(e Entry) {
+		require.True(t, seen[string(e.Key())])
+	}))
+}
+
+func TestExpect(t *testing.T) {
+	a, err := arena.New(arena.Options{Range: 64 << 20, GoMemory: race})
+	require.NoError(t, err)
+	c := config{^uint64(0), race}.open(t, 1<<20)
+	table, err := New(Options{Arena: a, Hash: c.hash, Expect: 100_000})
+	require.NoError(t, err)
+	defer table.Close()
+	w := newWriter(table)
+	depths := func() (all []uint8) {
+		for i := range Shards {
+			table.Shard(i).segments(func(g segment, _ uint64) { all = append(all, *g.depth()) })
+		}
+		return all
+	}
+	before := depths()
+	for i := range 100_000 {
+		w.set(Spec{Key: key(i)})
+	}
+	require.NoError(t, table.Check(nil, nil))
+	require.InDelta(t, len(before), len(depths()), float64(len(before))/20, "hardly a segment grew")
 }
