@@ -157,6 +157,12 @@ func (s *session) whyNot(err error, o client.Options) error {
 		hint = "the server asks who you are: give --user NAME (or KV_USER), and the secret in KV_SECRET or a file (--secret-file FILE)"
 	case errors.Is(err, protocol.ErrUnauthenticated) && o.Secret == "":
 		hint = "no secret was given: it is in KV_SECRET or a file (--secret-file FILE)"
+	case errors.Is(err, client.ErrTLS):
+		hint = "--tls asks for it, or an address that begins with kvs://"
+	case errors.Is(err, client.ErrNoTLS):
+		hint = "leave out what asks for TLS: --tls, --tls-ca, kvs://, KV_TLS and the like"
+	case errors.As(err, new(*tls.CertificateVerificationError)) && o.TLS.RootCAs == nil:
+		hint = "--tls-ca FILE names certificates to trust"
 	case errors.Is(err, syscall.ECONNREFUSED) && s.opts.origins["addr"] == byDefault:
 		hint = "no server is there: kvd starts one, and --addr names another"
 	default:

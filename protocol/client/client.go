@@ -38,7 +38,10 @@ type Options struct {
 	User, Secret string      // the credentials that HELLO carries, at most 65535 bytes each; empty: none
 	// Timeout bounds dialling, HELLO included, and each request from its start to its answer, besides their contexts;
 	// 0: no bound. A request that runs into it fails with context.DeadlineExceeded, and the connection stays usable.
+	// TLS and HELLO have no more than five seconds, since what does not speak kv may wait for ever.
 	Timeout time.Duration
+
+	handshake time.Duration // how long TLS and HELLO may take; 0: handshakeTime
 }
 
 // Client is one connection to a server. Its methods may be called by many goroutines at a time.
@@ -49,11 +52,14 @@ type Client struct {
 	addr    string
 	timeout time.Duration
 	hello   protocol.HelloResponse // set by Dial, before anyone else sees the Client
+	first   []byte                 // what came where the first answer was expected, if it is none; readAnswers sets it before pipe.finished
 
 	pipe pipeline
 }
 
-// Dial connects to a server and greets it. The error is a *[protocol.Error] where it was the server that refused.
+// Dial connects to a server and greets it. The error is a *[protocol.Error] where it was the server that refused. Where the
+// server does not answer as one of kv does, the error says what it speaks instead, as far as that can be told; for that Dial
+// may connect to it once or twice more. [ErrTLS] and [ErrNoTLS] tell that only TLS is wrong.
 func Dial(ctx context.Context, addr string, o Options) (*Client, error) {
 	if len(o.User) > math.MaxUint16 || len(o.Secret) > math.MaxUint16 {
 		return nil, fmt.Errorf("a user or secret of more than %d bytes can't be sent", math.MaxUint16)
@@ -63,20 +69,44 @@ func Dial(ctx context.Context, addr string, o Options) (*Client, error) {
 		ctx, cancel = context.WithTimeout(ctx, o.Timeout)
 		defer cancel()
 	}
-	dial := (&net.Dialer{}).DialContext
-	if o.TLS != nil {
-		dial = (&tls.Dialer{Config: o.TLS}).DialContext
-	}
-	conn, err := dial(ctx, "tcp", addr)
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", addr, cause(err))
 	}
-	c := newClient(conn, addr, o.Timeout)
-	if err := c.greet(ctx, o); err != nil {
-		c.Close()
+	c, err := handshake(ctx, conn, addr, o)
+	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", addr, err)
 	}
 	return c, nil
+}
+
+// handshake greets the server at the other end of conn. After an error conn is closed.
+func handshake(ctx context.Context, conn net.Conn, addr string, o Options) (*Client, error) {
+	short, limit, cancel := withHandshakeTime(ctx, o)
+	defer cancel()
+	if o.TLS != nil {
+		secure := tls.Client(conn, configFor(o.TLS, addr))
+		if err := secure.HandshakeContext(short); err != nil {
+			conn.Close()
+			return nil, explain(ctx, addr, o, limit, nil, err)
+		}
+		conn = secure
+	}
+	c := newClient(conn, addr, o.Timeout)
+	if err := c.greet(short, o); err != nil {
+		c.Close()
+		return nil, explain(ctx, addr, o, limit, c.first, err)
+	}
+	return c, nil
+}
+
+// configFor returns config with the server's name taken from the address where it has none.
+func configFor(config *tls.Config, addr string) *tls.Config {
+	if config.ServerName == "" {
+		config = config.Clone()
+		config.ServerName, _, _ = net.SplitHostPort(addr)
+	}
+	return config
 }
 
 // cause is what a failed dial came from, without the address, which is named already.

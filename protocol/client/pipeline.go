@@ -2,6 +2,7 @@ package client
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -299,8 +300,11 @@ func (q *inbox) peek(p *pipeline) *Call {
 // deliver reads answers and gives each to its call, until it can't; it returns why.
 func (c *Client) deliver(q *inbox) error {
 	in := bufio.NewReaderSize(c.conn, readBuffer)
-	for {
+	for answers := 0; ; answers++ {
 		head, err := in.Peek(protocol.HeaderSize)
+		if answers == 0 && !isFrame(head) {
+			c.first = bytes.Clone(head)
+		}
 		if err != nil {
 			if err == io.EOF && len(head) > 0 {
 				err = io.ErrUnexpectedEOF

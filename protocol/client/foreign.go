@@ -1,0 +1,153 @@
+package client
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"kv/protocol"
+)
+
+var (
+	// ErrTLS is the error of Dial without TLS where the server speaks TLS.
+	ErrTLS = errors.New("the server speaks TLS, and none was asked for")
+	// ErrNoTLS is the error of Dial with TLS where the server speaks kv without it.
+	ErrNoTLS = errors.New("the server speaks kv without TLS")
+)
+
+// foreigners are the protocols that a server can be recognised by, with how it begins to answer.
+var foreigners = []struct{ prefix, name string }{
+	{"HTTP/", "HTTP"}, {"<!DOCTYPE", "HTTP"}, {"<html", "HTTP"},
+	{"-", "Redis (RESP)"}, {"+", "Redis (RESP)"}, {"$", "Redis (RESP)"}, {"*", "Redis (RESP)"},
+	{"SSH-", "SSH"}, {"ERROR\r\n", "memcached"}, {"INFO {", "NATS"}, {"AMQP", "AMQP"}, {"RFB ", "VNC"},
+	{"220", "SMTP or FTP"}, {"\x15\x03", "TLS"}, {"\x16\x03", "TLS"},
+}
+
+// speaks names the protocol of which b is the beginning of an answer; "": none that is known.
+func speaks(b []byte) string {
+	for _, f := range foreigners {
+		if bytes.HasPrefix(b, []byte(f.prefix)) {
+			return f.name
+		}
+	}
+	if len(b) > 5 && b[3] == 0 && b[4] == 10 { // the greeting: a length of three bytes, number 0, version 10
+		return "MySQL"
+	}
+	return ""
+}
+
+// dialError is the error of a handshake, in words that say what is at the other end.
+type dialError struct {
+	says string
+	err  error
+}
+
+func (e *dialError) Error() string { return e.says }
+func (e *dialError) Unwrap() error { return e.err }
+
+// Times of looking at what is at the other end.
+const (
+	handshakeTime = 5 * time.Second // that the server may take for its part of TLS and for the answer to HELLO
+	probeTime     = time.Second     // that it may take to answer something else
+)
+
+// withHandshakeTime bounds a handshake, so that there is time left to look at what kept it from its end.
+func withHandshakeTime(ctx context.Context, o Options) (context.Context, time.Duration, context.CancelFunc) {
+	limit := cmp.Or(o.handshake, handshakeTime)
+	if end, ok := ctx.Deadline(); ok {
+		limit = min(limit, time.Until(end)*2/3)
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	return ctx, limit.Round(time.Millisecond), cancel
+}
+
+// explain returns the error of a handshake that failed with err, after the server sent first. It connects again to find out
+// what the server speaks where that is not to be seen. limit is how long the handshake might take.
+func explain(ctx context.Context, addr string, o Options, limit time.Duration, first []byte, err error) error {
+	var header tls.RecordHeaderError
+	switch {
+	case errors.As(err, new(*protocol.Error)), ctx.Err() != nil && context.Cause(ctx) != context.DeadlineExceeded:
+		return err // the server's own words, or we gave up
+	case errors.As(err, &header):
+		first = header.RecordHeader[:]
+	}
+	silent := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded)
+	closed := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	if len(first) == 0 && (silent || closed) {
+		first = probe(ctx, addr, o.TLS != nil, closed)
+	}
+	name := speaks(first)
+	switch {
+	case o.TLS != nil && isFrame(first):
+		return &dialError{ErrNoTLS.Error(), errors.Join(ErrNoTLS, err)}
+	case o.TLS == nil && name == "TLS":
+		return &dialError{ErrTLS.Error(), errors.Join(ErrTLS, err)}
+	case name != "":
+		return &dialError{"the server speaks " + name + ", not kv", err}
+	case len(first) > 0 && !isFrame(first):
+		return &dialError{fmt.Sprintf("the server speaks another protocol than kv: it begins with %q", first[:min(16, len(first))]), err}
+	case silent:
+		return &dialError{fmt.Sprintf("no answer to the greeting within %v: the server is none of kv, or it hangs", limit), err}
+	case closed && len(first) == 0:
+		return &dialError{"the server closed the connection without an answer: it may be none of kv", err}
+	}
+	return err
+}
+
+// probe returns how a server that said nothing begins to answer when it is spoken to in other protocols.
+func probe(ctx context.Context, addr string, overTLS, closed bool) []byte {
+	switch {
+	case overTLS:
+		if first := ask(ctx, addr, protocol.AppendHeader(nil, protocol.OpPing, 0, 1, 0)); len(first) > 0 {
+			return first
+		}
+	case closed:
+		if askTLS(ctx, addr) {
+			return []byte("\x15\x03")
+		}
+		return nil
+	}
+	return ask(ctx, addr, []byte("PING\r\n\r\n")) // a command of Redis and memcached, and a bad request of HTTP
+}
+
+// ask sends a question on a connection of its own and returns how the answer begins.
+func ask(ctx context.Context, addr string, question []byte) []byte {
+	ctx, cancel := context.WithTimeout(ctx, probeTime)
+	defer cancel()
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	conn.Write(question)
+	first := make([]byte, 64)
+	n, _ := io.ReadAtLeast(conn, first, protocol.HeaderSize)
+	return first[:n]
+}
+
+// askTLS reports whether the server speaks TLS.
+func askTLS(ctx context.Context, addr string) bool {
+	ctx, cancel := context.WithTimeout(ctx, probeTime)
+	defer cancel()
+	// Nothing is sent over this connection, so it does not matter who is at its other end.
+	conn, err := (&tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}}).DialContext(ctx, "tcp", addr)
+	if err == nil {
+		conn.Close()
+	}
+	return err == nil || errors.As(err, new(tls.AlertError))
+}
+
+// isFrame reports whether b begins as a frame does.
+func isFrame(b []byte) bool {
+	return len(b) >= protocol.HeaderSize && protocol.CheckLength(protocol.ParseHeader(b).Length) == nil
+}
