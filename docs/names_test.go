@@ -19,7 +19,7 @@ func TestCommandsExist(t *testing.T) {
 	for _, p := range pages(t) {
 		for _, c := range p.commands() {
 			for _, m := range namedCommand.FindAllStringSubmatch(c.text, -1) {
-				if !programHas(t, m[1], m[2]) {
+				if !programHas(m[1], m[2]) {
 					t.Errorf("%s:%d: %s has no command %s", p.path, c.line, m[1], m[2])
 				}
 			}
@@ -30,11 +30,10 @@ func TestCommandsExist(t *testing.T) {
 var known = make(map[string]bool) // what programHas has found out
 
 // programHas reports whether a program has a command, or a topic of its help, of this name.
-func programHas(t *testing.T, program, command string) bool {
+func programHas(program, command string) bool {
 	name := program + " " + command
 	if _, asked := known[name]; !asked {
-		out, err := exec.Command(filepath.Join(bin, program), "help", command).CombinedOutput()
-		known[name] = err == nil && !strings.Contains(string(out), "Unknown help topic")
+		known[name] = exec.Command(filepath.Join(bin, program), "help", command).Run() == nil
 	}
 	return known[name]
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -21,10 +22,16 @@ Every flag is also an environment variable: --max-memory is KVD_MAX_MEMORY. The 
 		Example: `  kvd
   kvd --data /var/lib/kv --sync always --max-memory 4GiB
   kvd --listen :7070 --tls-cert kv.crt --tls-key kv.key --auth-file users`,
-		Version:       version.String(),
-		Args:          cobra.NoArgs,
-		SilenceUsage:  true,
-		SilenceErrors: true,
+		Version: version.String(),
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return unknownCommand(cmd, args[0])
+			}
+			return nil
+		},
+		SuggestionsMinimumDistance: 2,
+		SilenceUsage:               true,
+		SilenceErrors:              true,
 		PreRunE: func(cmd *cobra.Command, _ []string) error {
 			warnings, err := fromEnvironment(cmd.Flags(), os.Environ())
 			if err != nil {
@@ -44,5 +51,34 @@ Every flag is also an environment variable: --max-memory is KVD_MAX_MEMORY. The 
 	o.define(root.Flags())
 	root.AddCommand(tokenCommand(), manCommand())
 	root.AddCommand(dataCommands()...)
+	root.SetHelpCommand(helpCommand())
 	return root
+}
+
+func unknownCommand(root *cobra.Command, name string) error {
+	near := ""
+	if names := root.SuggestionsFor(name); len(names) > 0 {
+		near = "; there is " + strings.Join(names, ", ")
+	}
+	return fmt.Errorf("unknown command %q%s", name, near)
+}
+
+// helpCommand is cobra's, but that a command which is not there is wrong usage, and not a reason to show the help of another.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Help about any command",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			of, rest, err := cmd.Root().Find(args)
+			if err == nil && len(rest) > 0 {
+				err = unknownCommand(cmd.Root(), rest[0])
+			}
+			if err != nil {
+				return err
+			}
+			of.InitDefaultHelpFlag()
+			of.InitDefaultVersionFlag()
+			return of.Help()
+		},
+	}
 }
