@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 )
 
 // Options configure a Store. The zero value is a store in memory, without limits, history or log.
@@ -15,6 +16,10 @@ type Options struct {
 	MaxMemory int64
 	// History is how many earlier versions of each key are kept besides the current one.
 	History int
+	// HistoryAge is how long an earlier version is kept at most once another has taken its place, and a deletion since it was
+	// made; 0: for any time, as far as History says. What is older is not shown any more, and its memory is free within a
+	// second. It is at least a millisecond.
+	HistoryAge time.Duration
 	// Logger gets the store's warnings, which never hold a key or a value; nil: nobody does.
 	Logger *slog.Logger
 }

@@ -5,7 +5,7 @@ import "fmt"
 // Check verifies the whole structure, with all writers held up, and returns the first thing that is wrong. It is for tests
 // and for diagnosis: it takes time that grows with the store.
 func (s *Store) Check() error {
-	s.sweeping.Lock() // in the middle of a sweep, soonest may be too late
+	s.sweeping.Lock() // in the middle of a sweep, notes may be missing
 	defer s.sweeping.Unlock()
 	s.lock(allShards)
 	defer s.unlock(allShards)
@@ -35,12 +35,16 @@ type checker struct {
 	figure effect
 	memory int64
 	past   int64 // the part of memory that history takes
+
+	state *clockState
+	noted map[uint64]uint32 // the first tick at which a hash is noted; nil: notes may be late, since the clock has changed
 }
 
 func (c *checker) check() error {
 	sh := &c.s.shards[c.shard]
 	d := sh.dir.Load()
-	c.memory = directoryMemory(d)
+	c.memory = directoryMemory(d) + sh.due.memory()
+	c.notes(sh.due)
 	for i := 0; i < len(d.segments); {
 		g := d.segments[i].Load()
 		if g.depth > d.depth() {
@@ -61,6 +65,9 @@ func (c *checker) check() error {
 		}
 		i += span
 	}
+	if c.figure.expiring != sh.expiring {
+		return fmt.Errorf("counts %d keys that expire; there are %d", sh.expiring, c.figure.expiring)
+	}
 	if c.figure.keys != sh.keys || c.figure.valueBytes != sh.valueBytes || c.figure.history != sh.history {
 		return fmt.Errorf("counts %d keys, %d value bytes and %d earlier versions; there are %d, %d and %d",
 			sh.keys, sh.valueBytes, sh.history, c.figure.keys, c.figure.valueBytes, c.figure.history)
@@ -71,7 +78,6 @@ func (c *checker) check() error {
 func (c *checker) segment(g *segment) error {
 	c.memory += segmentMemory
 	count := int32(0)
-	soonest, st := uint64(noExpiry), c.s.clock.state.Load()
 	for i := range g.slots {
 		b := g.slots[i].p.Load()
 		if b == nil {
@@ -85,8 +91,9 @@ func (c *checker) segment(g *segment) error {
 		c.past += chainsMemory(b)
 		var err error
 		b.each(func(e *Entry, tag uint8) {
-			if e.Expiry() != 0 {
-				soonest = min(soonest, st.due(e))
+			if err == nil && e.Expiry() != 0 {
+				c.figure.expiring++
+				err = c.due(e, c.state.due(e))
 			}
 			if err == nil {
 				err = c.entry(g, i, b, e, tag)
@@ -102,14 +109,38 @@ func (c *checker) segment(g *segment) error {
 	if count != g.count {
 		return fmt.Errorf("counts %d, there are %d", g.count, count)
 	}
-	if len(st.past) > 0 && st != c.s.swept {
-		return nil // the clock has changed since: the next sweep looks everywhere
+	return nil
+}
+
+// notes takes in what is noted in d.
+func (c *checker) notes(d *calendar) {
+	c.state = c.s.clock.state.Load()
+	if c.s.swept.reach(c.state) {
+		return // the next sweep looks at all that is noted
 	}
-	if s := g.soonest.Load(); s > soonest {
-		return fmt.Errorf("a key expires at %d, before the noted %d", soonest, s)
+	c.noted = map[uint64]uint32{}
+	d.each(func(hash uint64, tick uint32) {
+		if old, ok := c.noted[hash]; !ok || tick < old {
+			c.noted[hash] = tick
+		}
+	})
+}
+
+// due checks that it is noted when something of the key of e is due.
+func (c *checker) due(e *Entry, at uint64) error {
+	if c.noted == nil || at == never {
+		return nil
 	}
-	if s := c.s.shards[c.shard].soonest.Load(); s > soonest {
-		return fmt.Errorf("a key expires at %d, before the shard's %d", soonest, s)
+	tick, ok := c.noted[c.s.hash(e.Key())]
+	if !ok {
+		return fmt.Errorf("something is due at %d, and not noted", at)
+	}
+	late := c.s.shards[c.shard].due.tick(at)
+	if len(c.state.past) > 0 {
+		late++ // what reach lets pass
+	}
+	if tick > late {
+		return fmt.Errorf("something is due at %d, in tick %d, and noted for tick %d", at, late, tick)
 	}
 	return nil
 }
@@ -149,7 +180,13 @@ func (c *checker) chains(g *segment, slot int, b *bucket) error {
 		}
 		most := c.s.keep
 		newer := ^uint64(0)
-		if _, e := b.find(tagOf(c.s.hash(ch[0].Key())), ch[0].Key()); e != nil {
+		_, e := b.find(tagOf(c.s.hash(ch[0].Key())), ch[0].Key())
+		if c.s.age > 0 {
+			if err := c.due(ch[0], c.s.tooOld(c.state, ch, e)); err != nil {
+				return err
+			}
+		}
+		if e != nil {
 			newer = e.version
 		} else if !ch[0].Deleted() {
 			return fmt.Errorf("a deleted key's history does not begin with its deletion")

@@ -43,6 +43,7 @@ type effect struct {
 	keys, valueBytes, history int64
 	memory                    int64
 	past                      int64 // the part of memory that history takes
+	expiring                  int64 // keys that have an expiry
 }
 
 func (a *effect) add(b effect) {
@@ -51,10 +52,11 @@ func (a *effect) add(b effect) {
 	a.history += b.history
 	a.memory += b.memory
 	a.past += b.past
+	a.expiring += b.expiring
 }
 
 func (a *effect) sub(b effect) {
-	a.add(effect{-b.keys, -b.valueBytes, -b.history, -b.memory, -b.past})
+	a.add(effect{-b.keys, -b.valueBytes, -b.history, -b.memory, -b.past, -b.expiring})
 }
 
 // account books the effect, except for memory, which was taken before. sh is locked.
@@ -62,6 +64,7 @@ func (sh *shard) account(e effect) {
 	sh.keys += e.keys
 	sh.valueBytes += e.valueBytes
 	sh.history += e.history
+	sh.expiring += e.expiring
 }
 
 // swap is the effect of cur, nil if there is none, giving way to e, which may be a deletion.
@@ -70,11 +73,13 @@ func swap(cur, e *Entry) (eff effect) {
 		eff.keys--
 		eff.valueBytes -= int64(cur.Len())
 		eff.memory -= entryMemory(cur)
+		eff.expiring -= int64(cur.klen >> 31)
 	}
 	if !e.Deleted() {
 		eff.keys++
 		eff.valueBytes += int64(e.Len())
 		eff.memory += entryMemory(e)
+		eff.expiring += int64(e.klen >> 31)
 	}
 	return eff
 }
@@ -159,7 +164,9 @@ func (s *Store) commitOne(ch *change) (version uint64, err error) {
 		s.expirations.Add(1)
 	}
 	g.count += next.load() - b.load()
-	s.noteExpiry(sh, g, ch.entry.Expiry())
+	if s.notes(b, cur, ch.entry, ch.keep) {
+		s.note(sh, ch.hash)
+	}
 	s.splitWhileFull(sh, ch.hash)
 	return version, nil
 }
@@ -171,6 +178,7 @@ type commit struct {
 	now     moment // the clock, read under the locks
 	pending []*pending
 	made    []*Entry // every entry that the write made, replaced ones too
+	noted   []uint64 // hashes of which something will be due
 	keep    int      // how much history each key may have
 	frees   bool     // only deletions so far: they are never refused memory
 	seen    uint64   // the highest version of a bucket that it read
@@ -214,6 +222,9 @@ func (c *commit) set(h uint64, e *Entry) {
 		at.p.Store(&p.bucket) // resolves to b, as before
 	}
 	p.effect.add(p.draft.set(e, tagOf(h), p.old, c.keep))
+	if _, cur := p.old.find(tagOf(h), e.Key()); c.s.notes(p.old, cur, e, c.keep) {
+		c.noted = append(c.noted, h)
+	}
 	c.made = append(c.made, e)
 	c.frees = c.frees && e.Deleted()
 }
@@ -253,12 +264,8 @@ func (c *commit) finish() (version uint64, err error) {
 		sh.newest = version
 		g.count += p.next.load() - p.old.load()
 	}
-	for _, e := range c.made {
-		if at := e.Expiry(); at != 0 {
-			h := c.s.hash(e.Key())
-			sh := &c.s.shards[shardOf(h)]
-			c.s.noteExpiry(sh, sh.dir.Load().segment(h), at)
-		}
+	for _, h := range c.noted {
+		c.s.note(&c.s.shards[shardOf(h)], h)
 	}
 	for _, p := range c.pending {
 		c.s.splitWhileFull(&c.s.shards[shardOf(p.hash)], p.hash)

@@ -7,15 +7,47 @@ import (
 
 // revisions appends the kept versions of key, newest first.
 func (c *Session) revisions(dst []*Entry, h uint64, key []byte) []*Entry {
-	b := c.store.bucket(h)
+	s := c.store
+	b := s.bucket(h)
 	c.see(b.version())
-	if _, e := b.find(tagOf(h), key); e != nil && (c.store.keep > 0 || !c.store.expired(e)) {
+	_, e := b.find(tagOf(h), key)
+	if e != nil && (s.keep > 0 || !s.expired(e)) {
 		dst = append(dst, e)
 	}
 	if i := chainOf(b.chains(), key); i >= 0 {
-		dst = append(dst, b.chains()[i]...)
+		dst = append(dst, s.young(b.chains()[i], e, s.clock.now())...)
 	}
 	return dst
+}
+
+// young returns the part of a chain that is not too old at this moment; cur is the key's current entry, nil if there is none.
+func (s *Store) young(c chain, cur *Entry, now moment) chain {
+	if s.age > 0 {
+		for i := range c {
+			if v := c.replacedBy(i, cur); int64(v)+s.age <= now.mono+now.state.leadOf(v) {
+				return c[:i]
+			}
+		}
+	}
+	return c
+}
+
+// tooOld returns when the first of a chain is too old, by the time that is furthest ahead, in Unix milliseconds.
+func (s *Store) tooOld(st *clockState, c chain, cur *Entry) uint64 {
+	v := c.replacedBy(len(c)-1, cur)
+	return st.latest((v+uint64(s.age))/1000, v)
+}
+
+// replacedBy returns the version that took the place of c[i], from when on that is history: with one that is kept, versions
+// tell the time. A deletion is history from the start.
+func (c chain) replacedBy(i int, cur *Entry) uint64 {
+	switch {
+	case i > 0:
+		return c[i-1].version
+	case cur != nil:
+		return cur.version
+	}
+	return c[0].version
 }
 
 // revision returns the kept version of key, nil if it is not kept.
@@ -124,7 +156,9 @@ func (s *Store) evict(n int64) bool {
 		for _, g := range s.shards[i].segments() {
 			for j := range g.slots {
 				if b := g.slots[j].p.Load().resolve(); slices.ContainsFunc(b.chains(), func(c chain) bool { return c.since(oldest) < len(c) }) {
-					freed += s.forget(s.hash(b.chains()[0][0].Key()), oldest)
+					gone := s.forget(s.hash(b.chains()[0][0].Key()), func(c chain, _ *Entry) chain { return c[:c.since(oldest)] })
+					freed -= gone.memory
+					s.evicted.Add(uint64(-gone.history))
 				}
 			}
 		}
@@ -175,22 +209,25 @@ func (c chain) worth(exists bool) chain {
 	return c
 }
 
-// forget drops the history that is not newer than oldest from the bucket of h, and returns the memory that this freed.
-func (s *Store) forget(h, oldest uint64) (freed int64) {
+// forget leaves of each chain in the bucket of h what left says, of it and the key's current entry, and returns the
+// effect of that.
+func (s *Store) forget(h uint64, left func(c chain, cur *Entry) chain) (eff effect) {
 	sh := &s.shards[shardOf(h)]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	at := &s.slotOf(h).p
 	b := at.Load()
+	if len(b.chains()) == 0 {
+		return effect{}
+	}
 	d := draftOf(b)
-	var eff effect
 	var history []chain
 	for _, c := range d.history {
 		_, cur := d.find(tagOf(s.hash(c[0].Key())), c[0].Key())
-		left := c[:c.since(oldest)].worth(cur != nil)
-		eff.add(kept(c[len(left):], -1))
-		if len(left) > 0 {
-			history = append(history, slices.Clone(left))
+		now := left(c, cur).worth(cur != nil)
+		eff.add(kept(c[len(now):], -1))
+		if len(now) > 0 {
+			history = append(history, slices.Clone(now))
 		}
 	}
 	d.history = history
@@ -198,10 +235,9 @@ func (s *Store) forget(h, oldest uint64) (freed int64) {
 	eff.add(replaced(b, next))
 	at.Store(next)
 	sh.account(eff)
-	s.evicted.Add(uint64(-eff.history))
 	sh.dir.Load().segment(h).count += next.load() - b.load()
 	s.book(eff)
-	return -eff.memory
+	return eff
 }
 
 // kept is the effect of entries becoming history, sign 1, or going from it, sign -1.

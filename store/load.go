@@ -35,7 +35,6 @@ type loadedShard struct {
 	figures   effect // what the entries amount to if each is the only one of its key
 	deletions bool   // there may be some among the entries
 	newest    uint64 // the highest version, of what was built before too
-	soonest   uint64 // the first expiry, of what was built before too
 
 	built int64 // the memory of what was built, about
 }
@@ -54,7 +53,6 @@ func newLoader(s *Store, expect int64) *loader {
 	share += share / 32 // chance gives some shards more
 	for i := range l.shards {
 		l.shards[i].entries = make([]loaded, 0, share)
-		l.shards[i].soonest = noExpiry
 	}
 	return l
 }
@@ -144,9 +142,6 @@ func (p *loadedShard) add(h uint64, e *Entry) {
 	p.figures.add(swap(nil, e))
 	p.deletions = p.deletions || e.Deleted()
 	p.newest = max(p.newest, e.version)
-	if at := e.Expiry(); at != 0 {
-		p.soonest = min(p.soonest, at)
-	}
 }
 
 // room is how much memory the writes that p collects may take: no more than what is built takes, since all may have been
@@ -184,13 +179,14 @@ func (l *loader) settle(i int) {
 // builder builds shards, one after the other; it keeps its memory for the next.
 type builder struct {
 	s      *Store
+	sh     *shard // that is being built
 	sorted []loaded
 	end    []uint32 // where the entries of each bucket end in sorted
 }
 
 // takeBack makes what is built in sh a part of p. The shard counts nothing then, and is to be built anew.
 func (b *builder) takeBack(sh *shard, p *loadedShard) {
-	gone := effect{memory: directoryMemory(sh.dir.Load())}
+	gone := effect{memory: directoryMemory(sh.dir.Load()) + sh.due.memory()}
 	for _, g := range sh.segments() {
 		gone.memory += segmentMemory
 		for i := range g.slots {
@@ -217,8 +213,8 @@ func (b *builder) takeBack(sh *shard, p *loadedShard) {
 // build makes shard i, which is locked and counts nothing, what p says.
 func (b *builder) build(i int, p *loadedShard) {
 	sh := &b.s.shards[i]
+	b.sh = sh
 	d := sh.init(depthFor(len(p.entries)))
-	sh.soonest.Store(p.soonest)
 	figures := p.figures
 	figures.memory += directoryMemory(d) + int64(len(d.segments))*segmentMemory
 
@@ -226,7 +222,6 @@ func (b *builder) build(i int, p *loadedShard) {
 	begin := uint32(0)
 	for i := range d.segments {
 		g := d.segments[i].Load()
-		g.soonest.Store(p.soonest)
 		for j := range g.slots {
 			end := b.end[i<<slotBits|j]
 			if begin == end {
@@ -274,11 +269,16 @@ func (b *builder) sort(entries []loaded, d *directory) {
 // entry counts as if it were the only one of its key.
 func (b *builder) bucket(entries []loaded, p *loadedShard) (*bucket, effect) {
 	if b.s.keep > 0 {
-		return b.s.fold(entries)
+		return b.fold(entries)
 	}
 	kept, eff := newest(entries)
 	if p.deletions {
 		kept = slices.DeleteFunc(kept, func(x loaded) bool { return x.entry.Deleted() })
+	}
+	if p.figures.expiring > 0 {
+		for _, x := range kept {
+			b.note(x.hash, x.entry.Expiry())
+		}
 	}
 	return bucketWith(kept, p.newest), eff
 }
@@ -323,7 +323,7 @@ func bucketWith(entries []loaded, version uint64) *bucket {
 }
 
 // fold is builder.bucket where history is kept.
-func (s *Store) fold(entries []loaded) (b *bucket, eff effect) {
+func (b *builder) fold(entries []loaded) (made *bucket, eff effect) {
 	slices.SortFunc(entries, func(x, y loaded) int {
 		return cmp.Or(cmp.Compare(x.hash, y.hash), bytes.Compare(x.entry.Key(), y.entry.Key()),
 			cmp.Compare(x.entry.version, y.entry.version))
@@ -335,7 +335,7 @@ func (s *Store) fold(entries []loaded) (b *bucket, eff effect) {
 		for n < len(entries) && entries[n].hash == first.hash && entries[n].entry.is(first.entry.Key()) {
 			n++
 		}
-		eff.add(s.foldKey(&d, entries[:n]))
+		eff.add(b.foldKey(&d, entries[:n]))
 		entries = entries[n:]
 	}
 	if d.version == 0 {
@@ -344,8 +344,15 @@ func (s *Store) fold(entries []loaded) (b *bucket, eff effect) {
 	return d.build(), eff
 }
 
+// note notes that something of this hash is due at this time, in milliseconds; 0: nothing is.
+func (b *builder) note(hash, at uint64) {
+	if at != 0 && at != never {
+		b.s.noteAt(b.sh, hash, at)
+	}
+}
+
 // foldKey adds to d what is left of one key, whose entries come oldest first.
-func (s *Store) foldKey(d *draft, entries []loaded) (eff effect) {
+func (b *builder) foldKey(d *draft, entries []loaded) (eff effect) {
 	all := make(chain, 0, len(entries)) // newest first
 	for _, x := range slices.Backward(entries) {
 		eff.sub(swap(nil, x.entry))
@@ -353,17 +360,24 @@ func (s *Store) foldKey(d *draft, entries []loaded) (eff effect) {
 			all = append(all, x.entry)
 		}
 	}
-	all = all[:min(len(all), s.keep+1)]
+	all = all[:min(len(all), b.s.keep+1)]
 	exists := !all[0].Deleted()
-	past := all
+	past, hash := all, entries[0].hash
+	var cur *Entry
 	if exists {
-		d.add(all[0], tagOf(entries[0].hash))
-		eff.add(swap(nil, all[0]))
+		cur = all[0]
+		d.add(cur, tagOf(hash))
+		eff.add(swap(nil, cur))
+		b.note(hash, cur.Expiry())
 		past = all[1:]
 	}
-	if past = slices.Clone(past.worth(exists)); len(past) > 0 {
+	now := b.s.clock.now()
+	if past = slices.Clone(b.s.young(past, cur, now).worth(exists)); len(past) > 0 {
 		d.history = append(d.history, past)
 		eff.add(kept(past, 1))
+		if b.s.age > 0 {
+			b.note(hash, b.s.tooOld(now.state, past, cur))
+		}
 	}
 	d.version = max(d.version, entries[len(entries)-1].entry.version)
 	return eff
@@ -383,7 +397,9 @@ func (s *Store) replay(sh *shard, h uint64, e *Entry) {
 	at.Store(next)
 	sh.account(eff)
 	g.count += next.load() - b.load()
-	s.noteExpiry(sh, g, e.Expiry())
+	if _, cur := b.find(tagOf(h), e.Key()); s.notes(b, cur, e, s.keep) {
+		s.note(sh, h)
+	}
 	s.splitWhileFull(sh, h)
 }
 

@@ -28,10 +28,10 @@ func (c *Session) Get(key []byte) *Entry {
 	c.gets++
 	s := c.store
 	h := s.hash(key)
-	// Nearly always the bucket is a plain one, the first entry with the key's tag is the key's, and it does not expire.
+	// Nearly always the bucket is a plain one, the first entry with the key's tag is the key's, and it has not expired: see look.
 	b := s.shards[shardOf(h)].dir.Load().segment(h).slots[slotOf(h)].p.Load()
 	if b != nil && b.meta&(kindPending|kindMoved) == 0 {
-		if e := b.likely(tagOf(h)); e != nil && e.klen == uint32(len(key)) && e.is(key) {
+		if e := b.likely(tagOf(h)); e != nil && e.is(key) && (e.klen&flagBit == 0 || !e.expiredAt(s.clock.now())) {
 			c.see(b.version())
 			return e
 		}
@@ -51,15 +51,13 @@ func (c *Session) look(h uint64, key []byte) *Entry {
 	s := c.store
 	b := s.bucket(h)
 	_, e := b.find(tagOf(h), key)
-	for e != nil && e.Expiry() != 0 {
-		// The clock first and the bucket after it: what has expired by then was still current, so the key was absent.
-		now := s.clock.now()
+	// The clock is read after the entry was found. So one that has not expired had not when it was found; one that has is looked
+	// for again: if it is still there, the key was absent when the clock was read. If another is there, it begins anew, which
+	// takes a writer each time, and an expiry within this loop.
+	for e != nil && s.expired(e) {
+		was := e
 		b = s.bucket(h)
-		_, e = b.find(tagOf(h), key)
-		if e == nil || !e.expiredAt(now) {
-			break
-		}
-		if s.clock.state.Load() == now.state { // else e may be of an era that now does not know
+		if _, e = b.find(tagOf(h), key); e == was {
 			e = nil
 		}
 	}

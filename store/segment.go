@@ -13,19 +13,10 @@ type segment struct {
 	depth uint8 // fixed
 	count int32 // keys and kept histories in it; guarded by the shard's lock
 	limit int32 // it is split when count passes this; guarded by the shard's lock
-	// soonest is a time, in Unix milliseconds, before which no key in the segment expires; noExpiry: none does. Stored
-	// under the shard's lock; the sweeper loads it without, and at worst comes a little later.
-	soonest atomic.Uint64
-	slots   [slotCount]slot
+	slots [slotCount]slot
 }
 
-const noExpiry = 1<<64 - 1
-
-func newSegment(depth uint8) *segment {
-	g := &segment{depth: depth, limit: splitAt}
-	g.soonest.Store(noExpiry)
-	return g
-}
+func newSegment(depth uint8) *segment { return &segment{depth: depth, limit: splitAt} }
 
 // depthFor returns the depth of the segments of a shard that has so many keys: so that a segment has room for a while, and
 // chance fills hardly one.
@@ -88,9 +79,6 @@ func (s *Store) split(sh *shard, h uint64) (grown effect) {
 		d.segments[first+i].Store(halves[i*2/span])
 	}
 	sh.dir.Store(d)
-	for _, half := range halves { // a sweep may be looking at g, and find nothing there
-		lower(&sh.soonest, half.soonest.Load())
-	}
 	grown.memory += segmentMemory
 	for i := range g.slots {
 		grown.add(replaced(g.slots[i].p.Swap(moved), halves[0].slots[i].p.Load()))
@@ -112,9 +100,6 @@ func (s *Store) divide(g *segment, bit uint8, halves [2]*segment) bool {
 			side := s.hash(e.Key()) >> bit & 1
 			parts[side].add(e, tag)
 			halves[side].count++
-			if at := e.Expiry(); at != 0 {
-				lower(&halves[side].soonest, at)
-			}
 		})
 		for _, c := range b.chains() {
 			side := s.hash(c[0].Key()) >> bit & 1

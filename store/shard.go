@@ -10,9 +10,7 @@ import (
 type shard struct {
 	// dir publishes a directory whose pointers are in place. Stored under mu.
 	dir atomic.Pointer[directory]
-	// soonest is as segment.soonest, for the whole shard.
-	soonest atomic.Uint64
-	_       [48]byte
+	_   [56]byte
 
 	// mu orders the writes to the shard's keys. Whoever needs several shards locks them in rising order.
 	mu sync.Mutex
@@ -20,9 +18,10 @@ type shard struct {
 	keys       int64
 	valueBytes int64
 	history    int64     // earlier versions and deletions that are kept
+	expiring   int64     // keys that have an expiry
+	due        *calendar // of what expires and grows too old; nil: nothing was ever noted
 	newest     uint64    // the last version that was given to a write of its keys since the store was opened
 	one        [1]*Entry // what a write of one key gives the journal; nil outside of one
-	_          [16]byte
 }
 
 // init gives the shard, which must not be in use, a directory of 1 << depth empty segments, and returns it.
@@ -32,7 +31,7 @@ func (sh *shard) init(depth uint8) *directory {
 		d.segments[i].Store(newSegment(depth))
 	}
 	sh.dir.Store(d)
-	sh.soonest.Store(noExpiry)
+	sh.due = nil
 	return d
 }
 

@@ -33,7 +33,8 @@ type Store struct {
 	seed      maphash.Seed
 	hashMask  uint64 // all ones; tests clear bits to make hashes collide
 	journal   Journal
-	keep      int // versions kept besides the current one
+	keep      int   // versions kept besides the current one
+	age       int64 // for how long at most, once something has taken their place, in microseconds; 0: for any time
 	instance  uint64
 	logger    *slog.Logger
 	recovered uint64 // the highest version in the journal when it was opened
@@ -53,7 +54,8 @@ type Store struct {
 
 	evicting sync.Mutex  // held by the one that gives up history
 	sweeping sync.Mutex  // held by the one that sweeps, and taken before any shard's; see Check
-	swept    *clockState // as the last sweep found it; guarded by sweeping
+	swept    *clockState // as it was when the sweeper last looked at all that is noted; guarded by sweeping
+	due      []uint64    // what a sweep has taken; guarded by sweeping
 
 	sessionsMu sync.Mutex
 	sessions   map[*Session]struct{} // the open ones; guarded by sessionsMu
@@ -73,6 +75,7 @@ func Open(o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.clock.mono = systemMono
 	s.sweeperUp.Add(1)
 	go func() {
 		defer s.sweeperUp.Done()
@@ -95,6 +98,9 @@ func open(o Options, hashMask uint64, read func() (wall, mono int64)) (*Store, e
 	if o.History < 0 {
 		return nil, fmt.Errorf("history of %d versions: it must be 0 or more", o.History)
 	}
+	if o.HistoryAge < 0 || o.HistoryAge > 0 && o.HistoryAge < time.Millisecond {
+		return nil, fmt.Errorf("history of %v: it must be a millisecond or more, or 0 for any time", o.HistoryAge)
+	}
 	if o.MaxMemory < 0 {
 		return nil, fmt.Errorf("memory limit of %d bytes: it must be above 0, or 0 for none", o.MaxMemory)
 	}
@@ -103,6 +109,7 @@ func open(o Options, hashMask uint64, read func() (wall, mono int64)) (*Store, e
 		hashMask: hashMask,
 		journal:  o.Journal,
 		keep:     o.History,
+		age:      o.HistoryAge.Microseconds(),
 		instance: rand.Uint64() | 1,
 		logger:   o.Logger,
 		sessions: make(map[*Session]struct{}),
@@ -112,6 +119,7 @@ func open(o Options, hashMask uint64, read func() (wall, mono int64)) (*Store, e
 		s.logger = slog.New(slog.DiscardHandler)
 	}
 	s.clock.start(read)
+	s.swept = s.clock.state.Load()
 	s.budget.limit = o.MaxMemory
 	for i := range s.shards {
 		s.budget.used.Add(segmentMemory + directoryMemory(s.shards[i].init(0)))

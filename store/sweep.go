@@ -2,32 +2,24 @@ package store
 
 import (
 	"errors"
-	"sync/atomic"
+	"math"
+	"slices"
 )
 
-// Expired keys are absent for readers at once; the sweeper removes them within a second, as deletions like any other.
+// Expired keys are absent for readers at once; the sweeper removes them within a second, as deletions like any other. It also
+// gives up the history that has grown too old.
 //
-// It finds them through soonest, of the shard and of the segment, which is never later than the first expiry below it. It
-// resets soonest, then looks, then lowers it again to what it saw; a writer publishes its entry first and lowers soonest
-// after. So an entry that the sweeper does not see is one whose writer lowers soonest after the reset.
+// What is due it finds in each shard's calendar. For every hash of which something will be due there is a note there that is
+// not later, or the sweeper has just taken it. A writer that puts off what is due, as by setting a key with a time to live
+// anew, leaves the note as it is; when its time comes, the sweeper finds nothing due and notes the hash again. So there is
+// about one note for each key that expires, however often it is written. Notes that nothing stands behind any more, of keys
+// that were deleted, are dropped when there are as many of them as there are others.
 
-// lower sets a to at, if that is less.
-func lower(a *atomic.Uint64, at uint64) {
-	for {
-		old := a.Load()
-		if at >= old || a.CompareAndSwap(old, at) {
-			return
-		}
-	}
-}
+// spareNotes is how many notes without use a shard may have, besides as many as those in use.
+const spareNotes = 1024
 
-// noteExpiry notes that a key of g, in sh, expires at this time; 0: it does not.
-func (s *Store) noteExpiry(sh *shard, g *segment, at uint64) {
-	if at != 0 {
-		lower(&g.soonest, at)
-		lower(&sh.soonest, at)
-	}
-}
+// sweepSteps bounds how long a sweep holds a shard's lock at a time.
+const sweepSteps = 256
 
 // sweep removes what has expired by now.
 func (s *Store) sweep() {
@@ -35,53 +27,159 @@ func (s *Store) sweep() {
 	defer s.sweeping.Unlock()
 	s.followClock()
 	now := s.clock.now()
-	latest := now.latest()
-	if st := now.state; st != s.swept {
-		if s.swept != nil && len(s.swept.past) > 0 {
-			latest = noExpiry // what was noted may be too late: see clockState.due
-		}
-		s.swept = st
+	again := s.swept != nil && s.swept.reach(now.state)
+	if again || s.swept == nil {
+		s.swept = now.state
 	}
 	for i := range s.shards {
-		sh := &s.shards[i]
-		if sh.soonest.Load() > latest {
-			continue
-		}
-		sh.soonest.Store(noExpiry)
-		for _, g := range sh.segments() {
-			if g.soonest.Load() <= latest && s.sweepSegment(g, now) != nil {
-				lower(&sh.soonest, 0) // come again
-				return
-			}
-			lower(&sh.soonest, g.soonest.Load())
+		if s.sweepShard(&s.shards[i], now, again) != nil {
+			return // the store takes no writes now
 		}
 	}
 }
 
-// sweepSegment removes the keys of g that have expired. The error is that of a store that takes no writes.
-func (s *Store) sweepSegment(g *segment, now moment) error {
-	g.soonest.Store(noExpiry)
-	next := uint64(noExpiry)
-	var gone []*Entry
-	for i := range g.slots {
-		b := g.slots[i].p.Load().resolve()
-		b.each(func(e *Entry, _ uint8) {
-			if e.expiredAt(now) {
-				gone = append(gone, e)
-			} else if e.Expiry() != 0 {
-				next = min(next, now.state.due(e))
-			}
-		})
-	}
-	lower(&g.soonest, next)
-	for _, e := range gone {
-		_, err := s.commitOne(&change{hash: s.hash(e.Key()), entry: newTombstone(e.Key()), only: e, keep: s.keep})
-		if err != nil && !errors.Is(err, errNothing) {
-			lower(&g.soonest, 0) // come again
+// sweepShard is sweep for one shard. With again all that is noted is looked at.
+func (s *Store) sweepShard(sh *shard, now moment, again bool) error {
+	if sh.crowded(s) || again {
+		if err := s.sweepAll(sh, now); err != nil {
 			return err
 		}
 	}
+	s.due = s.takeDue(s.due[:0], sh, now)
+	err := s.settleDue(sh, s.due, now)
+	if cap(s.due) > keepDue {
+		s.due = nil
+	}
+	return err
+}
+
+// keepDue is how many hashes the sweeper keeps room for.
+const keepDue = 1 << 16
+
+// takeDue appends the hashes that are noted in sh for now or earlier, and forgets the notes.
+func (s *Store) takeDue(due []uint64, sh *shard, now moment) []uint64 {
+	for more := true; more; {
+		sh.mu.Lock()
+		was := sh.due.memory()
+		due, more = sh.due.take(due, now.latest(), sweepSteps)
+		s.book(effect{memory: sh.due.memory() - was})
+		sh.mu.Unlock()
+	}
+	return due
+}
+
+// crowded reports whether sh has many more notes than it needs, or a calendar that comes to its end.
+func (sh *shard) crowded(s *Store) bool {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if sh.due == nil {
+		return false
+	}
+	need := sh.expiring
+	if s.age > 0 {
+		need += sh.history
+	}
+	return int64(sh.due.n) > 2*need+spareNotes || sh.due.base > math.MaxUint32/2
+}
+
+// sweepAll looks at all that is noted in sh, and notes it anew as far as it has a use.
+func (s *Store) sweepAll(sh *shard, now moment) error {
+	sh.mu.Lock()
+	old := sh.due
+	sh.due = nil
+	s.book(effect{memory: -old.memory()})
+	sh.mu.Unlock()
+	var all []uint64
+	old.each(func(hash uint64, _ uint32) { all = append(all, hash) })
+	return s.settleDue(sh, all, now)
+}
+
+// settleDue removes what is due of the keys with these hashes, which were noted in sh, and notes what of them will be. The
+// error is that of a store that takes no writes.
+func (s *Store) settleDue(sh *shard, hashes []uint64, now moment) (err error) {
+	slices.Sort(hashes)
+	hashes = slices.Compact(hashes)
+	for _, h := range hashes {
+		if err == nil {
+			err = s.expire(h, now)
+		}
+		sh.mu.Lock()
+		if err != nil {
+			s.noteAt(sh, h, 0) // come again
+		} else {
+			s.note(sh, h)
+		}
+		sh.mu.Unlock()
+	}
+	return err
+}
+
+// expire removes what has expired of the keys with this hash, and what of their history is too old.
+func (s *Store) expire(h uint64, now moment) error {
+	b := s.bucket(h)
+	var gone []*Entry
+	b.each(func(e *Entry, tag uint8) {
+		if tag == tagOf(h) && e.expiredAt(now) && s.hash(e.Key()) == h {
+			gone = append(gone, e)
+		}
+	})
+	for _, e := range gone {
+		_, err := s.commitOne(&change{hash: h, entry: newTombstone(e.Key()), only: e, keep: s.keep})
+		if err != nil && !errors.Is(err, errNothing) {
+			return err
+		}
+	}
+	if s.age > 0 && b.ext() != nil {
+		s.forget(h, func(c chain, cur *Entry) chain { return s.young(c, cur, now) })
+	}
 	return nil
+}
+
+// notes reports whether something of the key of e will be due earlier than is noted, once e has replaced cur, nil if there
+// is none, in b. keep is how much history the key may have.
+func (s *Store) notes(b *bucket, cur, e *Entry, keep int) bool {
+	if e.Expiry() != 0 {
+		st := s.clock.state.Load()
+		if cur == nil || cur.Expiry() == 0 || st.due(cur) > st.due(e) {
+			return true
+		}
+	}
+	return s.age > 0 && keep > 0 && cur != nil && chainOf(b.chains(), e.Key()) < 0
+}
+
+// note notes when something of the keys with this hash will be due; sh, theirs, is locked.
+func (s *Store) note(sh *shard, h uint64) {
+	st, at := s.clock.state.Load(), uint64(never)
+	b := sh.dir.Load().segment(h).slots[slotOf(h)].p.Load()
+	b.each(func(e *Entry, tag uint8) {
+		if tag == tagOf(h) && e.Expiry() != 0 && s.hash(e.Key()) == h {
+			at = min(at, st.due(e))
+		}
+	})
+	if s.age > 0 {
+		for _, c := range b.chains() {
+			if s.hash(c[0].Key()) == h {
+				_, cur := b.find(tagOf(h), c[0].Key())
+				at = min(at, s.tooOld(st, c, cur))
+			}
+		}
+	}
+	if at != never {
+		s.noteAt(sh, h, at)
+	}
+}
+
+// never is later than any time.
+const never = 1<<64 - 1
+
+// noteAt notes that something of the keys with this hash is due at this time; sh, theirs, is locked.
+func (s *Store) noteAt(sh *shard, h, at uint64) {
+	was := sh.due.memory()
+	if sh.due == nil {
+		sh.due = newCalendar(s.clock.now().latest())
+	}
+	sh.due.add(h, at)
+	s.book(effect{memory: sh.due.memory() - was})
 }
 
 // segments returns the shard's segments, each once. Those that are split meanwhile are returned as they were.

@@ -26,24 +26,129 @@ func TestSweepGoesOnAfterARefusal(t *testing.T) {
 	require.Zero(t, s.Stats().Keys)
 }
 
-// A split that comes between a sweep's look at the directory and its look at the segment must not lose the expiry.
-func TestSweepFindsWhatASplitMoved(t *testing.T) {
+// What is noted has nothing to do with where a key is: a split, or a write that puts off what is due while the sweeper is about
+// to look at it, loses nothing.
+func TestSweepFindsWhatWasMovedAndPutOff(t *testing.T) {
 	s := openTest(t, Options{}, fullHash>>shardBits)
+	var keys []string
 	for i := range splitAt {
-		_, err := s.Set(fmt.Append(nil, "key", i), nil, SetOptions{TTL: 1})
-		require.NoError(t, err)
+		keys = append(keys, fmt.Sprint("key", i))
+		s.setFor(t, keys[i], 1)
 	}
-	s.clock.pass(10)
+	s.clock.pass(1000)
+	// What sweepShard does, with writes in the middle of it.
 	sh := &s.shards[0]
+	now := s.Store.clock.now()
+	due := s.takeDue(nil, sh, now)
+	require.Len(t, due, splitAt)
 	old := sh.dir.Load().segment(0)
-	// What sweep does, with the split in the middle of it.
-	sh.soonest.Store(noExpiry)
+	for _, k := range keys[:50] {
+		s.setFor(t, k, 5000)
+	}
 	s.put(t, "one more", "")
 	require.NotSame(t, old, sh.dir.Load().segment(0))
-	require.NoError(t, s.sweepSegment(old, s.Store.clock.now()))
-	lower(&sh.soonest, old.soonest.Load())
+	require.NoError(t, s.settleDue(sh, due, now))
+	require.EqualValues(t, 51, s.Stats().Keys)
+	require.Equal(t, 50, sh.due.n)
+	require.NoError(t, s.Check())
+	s.clock.pass(5999)
 	s.sweep()
 	require.EqualValues(t, 1, s.Stats().Keys)
+}
+
+// There is about one note for each key that expires, however often its expiry is set, put off, brought forward or taken away.
+func TestNotesAreBounded(t *testing.T) {
+	rounds := 8 * spareNotes
+	tests := []struct {
+		name  string
+		write func(s opened, key string, i int)
+	}{
+		{"put off", func(s opened, key string, i int) { s.setFor(t, key, uint64(3600_000+i)) }},
+		{"brought forward", func(s opened, key string, i int) { s.setFor(t, key, uint64(1000*(rounds+1-i))) }},
+		{"taken away", func(s opened, key string, i int) { s.setFor(t, key, uint64(1+i%2)/2*3600_000) }},
+		{"deleted", func(s opened, key string, i int) {
+			s.setFor(t, key, 3600_000)
+			s.del(t, key)
+		}},
+		{"in a transaction", func(s opened, key string, i int) {
+			_, _, err := s.Txn(nil, nil, []Op{
+				{Kind: OpSet, Key: []byte(key), TTL: uint64(1000 * (rounds + 1 - i))},
+				{Kind: OpSet, Key: []byte("other"), TTL: 3600_000},
+			})
+			require.NoError(t, err)
+		}},
+	}
+	for _, m := range masks {
+		for _, test := range tests {
+			t.Run(m.name+"/"+test.name, func(t *testing.T) {
+				s := openTest(t, Options{}, m.mask)
+				used := s.budget.used.Load()
+				for i := range rounds {
+					test.write(s, fmt.Sprint("key", i%2), i)
+					if i%500 == 0 {
+						s.sweep()
+					}
+				}
+				s.sweep()
+				notes := 0
+				for i := range s.shards {
+					if s.shards[i].due != nil {
+						notes += s.shards[i].due.n
+					}
+				}
+				require.LessOrEqual(t, notes, 3*(spareNotes+500))
+				require.Less(t, s.budget.used.Load()-used, int64(3*(calendarMemory+64*(spareNotes+500))))
+			})
+		}
+	}
+}
+
+// Notes cost memory that is counted, and is given back when there are none left.
+func TestNotesAreAccountedFor(t *testing.T) {
+	s := openTest(t, Options{}, fullHash)
+	used := s.budget.used.Load()
+	const n = 10_000
+	for i := range n {
+		s.setFor(t, fmt.Sprint("key", i), uint64(1000+i))
+	}
+	with := s.budget.used.Load()
+	for i := range n {
+		s.put(t, fmt.Sprint("plain", i), "value")
+	}
+	require.Greater(t, 2*with-used, s.budget.used.Load(), "a key that expires costs more than one that does not")
+	s.clock.pass(20_000)
+	s.sweep()
+	for i := range s.shards {
+		require.Zero(t, s.shards[i].due.n)
+		require.Equal(t, calendarMemory, s.shards[i].due.memory())
+	}
+}
+
+// A sweep looks at what is due and at nothing else.
+func TestSweepTouchesOnlyWhatIsDue(t *testing.T) {
+	s := openTest(t, Options{}, fullHash)
+	for i := range 20_000 {
+		s.setFor(t, fmt.Sprint("key", i), uint64(1000*(1+i%20)))
+	}
+	looked := func() (n int) {
+		for i := range s.shards {
+			sh := &s.shards[i]
+			was := map[uint64]int{}
+			sh.due.each(func(h uint64, _ uint32) { was[h]++ })
+			now := s.Store.clock.now()
+			due := s.takeDue(nil, sh, now)
+			n += len(due)
+			require.NoError(t, s.settleDue(sh, due, now))
+		}
+		return n
+	}
+	for second := range 20 {
+		s.clock.pass(500)
+		require.Zero(t, looked())
+		s.clock.pass(500)
+		require.Equal(t, 1000, looked())
+		require.EqualValues(t, 20_000-1000*(second+1), s.Stats().Keys)
+	}
 }
 
 // Check holds up a sweep too: in the middle of one, what is noted of expiries is not yet right.

@@ -1,0 +1,159 @@
+package store
+
+import (
+	"math"
+	"math/bits"
+	"unsafe"
+)
+
+// calendar says which hashes have something due, and when: a key that expires, or history that grows too old. It knows
+// nothing of the map: what is due of a hash is looked up when its time comes, and so may have been put off or be gone by then.
+//
+// Notes are in slots by when they are due, a tick to a slot for the next 64, 64 ticks for the 63 slots behind these, and so on;
+// when the time comes to a slot of many ticks, its notes are parted among the finer ones, each of them once a level. See
+// Varghese and Lauck, "Hashed and hierarchical timing wheels", SOSP 1987. A note's level is where its tick first differs from
+// base, as in a radix heap (Ahuja et al., "Faster algorithms for the shortest path problem", JACM 1990), so nothing has to be
+// turned while time passes.
+//
+// The notes have no pointers, and are taken from pages by number, so that no step copies or scans many of them.
+type calendar struct {
+	origin   uint64 // tick 0
+	base     uint32 // no note is due in an earlier tick, but for those that were late when they were added
+	occupied [calendarLevels]uint64
+	slots    [calendarLevels][calendarSlots]uint32 // the first note of each, counted from 1; 0: there is none. occupied has its bit
+
+	pages []*calendarPage
+	fresh uint32 // how many notes have ever been used
+	free  uint32 // the first of those that are not used any more, counted from 1
+	n     int    // how many are in use
+}
+
+const (
+	tickBits       = 6 // a tick is 64 ms
+	slotDigits     = 6
+	calendarSlots  = 1 << slotDigits
+	calendarLevels = 6 // of 6 bits each: all of a uint32
+	pageNotes      = 128
+)
+
+type calendarPage [pageNotes]note
+
+type note struct {
+	hash uint64
+	tick uint32 // at most the largest, which is 8 years from origin
+	next uint32 // the next in its slot, or of the free ones, counted from 1; 0: it is the last
+}
+
+// newCalendar makes one at this time, in milliseconds.
+func newCalendar(now uint64) *calendar { return &calendar{origin: now >> tickBits} }
+
+var calendarMemory = scanned(int(unsafe.Sizeof(calendar{})))
+
+// memory is what c takes.
+func (c *calendar) memory() int64 {
+	if c == nil {
+		return 0
+	}
+	return calendarMemory + scanned(cap(c.pages)*pointerSize) + int64(len(c.pages))*allocated(int(unsafe.Sizeof(calendarPage{})))
+}
+
+// tick returns the tick of a time in milliseconds.
+func (c *calendar) tick(at uint64) uint32 {
+	t := at >> tickBits
+	return uint32(min(t-min(t, c.origin), math.MaxUint32))
+}
+
+func (c *calendar) at(i uint32) *note { return &c.pages[(i-1)/pageNotes][(i-1)%pageNotes] }
+
+// add notes that hash has something due at this time, in milliseconds.
+func (c *calendar) add(hash, at uint64) {
+	i := c.free
+	switch {
+	case i != 0:
+		c.free = c.at(i).next
+	case int(c.fresh) == len(c.pages)*pageNotes:
+		c.pages = append(c.pages, new(calendarPage))
+		fallthrough
+	default:
+		c.fresh++
+		i = c.fresh
+	}
+	c.n++
+	*c.at(i) = note{hash: hash, tick: c.tick(at)}
+	c.link(i)
+}
+
+// link puts note i into its slot.
+func (c *calendar) link(i uint32) {
+	x := c.at(i)
+	t := max(x.tick, c.base)
+	level := max(bits.Len32(t^c.base)-1, 0) / slotDigits
+	slot := t >> (level * slotDigits) % calendarSlots
+	x.next = c.slots[level][slot]
+	c.slots[level][slot] = i
+	c.occupied[level] |= 1 << slot
+}
+
+// first returns the slot with the notes that are due first, and its first tick; ok is false if there are none.
+func (c *calendar) first() (level int, slot, start uint32, ok bool) {
+	// One that holds base is being parted.
+	for level = calendarLevels - 1; level > 0; level-- {
+		if slot = c.base >> (level * slotDigits) % calendarSlots; c.occupied[level]>>slot&1 != 0 {
+			return level, slot, c.base, true
+		}
+	}
+	for level = range c.occupied {
+		if c.occupied[level] != 0 {
+			slot = uint32(bits.TrailingZeros64(c.occupied[level]))
+			above := (level + 1) * slotDigits
+			return level, slot, c.base>>above<<above | slot<<(level*slotDigits), true
+		}
+	}
+	return 0, 0, 0, false
+}
+
+// take appends the hashes of which something is due by this time, in milliseconds, or later in the same tick, and forgets them.
+// It takes at most so many steps; more is true if there may be more.
+func (c *calendar) take(dst []uint64, now uint64, steps int) (due []uint64, more bool) {
+	if c == nil {
+		return dst, false
+	}
+	last := c.tick(now)
+	for range steps {
+		level, slot, start, ok := c.first()
+		if !ok || start > last {
+			return dst, false
+		}
+		c.base = start
+		i := c.slots[level][slot]
+		x := c.at(i)
+		if c.slots[level][slot] = x.next; x.next == 0 {
+			c.occupied[level] &^= 1 << slot
+		}
+		if level > 0 {
+			c.link(i)
+			continue
+		}
+		dst = append(dst, x.hash)
+		*x = note{next: c.free}
+		c.free = i
+		if c.n--; c.n == 0 {
+			c.pages, c.fresh, c.free = nil, 0, 0
+		}
+	}
+	return dst, true
+}
+
+// each calls f for every note, in any order.
+func (c *calendar) each(f func(hash uint64, tick uint32)) {
+	if c == nil {
+		return
+	}
+	for level := range c.slots {
+		for _, i := range c.slots[level] {
+			for ; i != 0; i = c.at(i).next {
+				f(c.at(i).hash, c.at(i).tick)
+			}
+		}
+	}
+}
