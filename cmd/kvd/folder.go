@@ -18,8 +18,8 @@ func dataCommands() []*cobra.Command {
 // stand for the current folder.
 func places(n int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		if err := cobra.ExactArgs(n)(cmd, args); err != nil {
-			return err
+		if len(args) != n {
+			return fmt.Errorf("%d arguments were given; it is kvd %s", len(args), cmd.Use)
 		}
 		for i, arg := range args {
 			if arg == "" {
