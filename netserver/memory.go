@@ -62,7 +62,7 @@ func itemMemory(op protocol.Opcode) int {
 	case protocol.OpMGet:
 		return 24 + 32 // the key, and where it is found
 	case protocol.OpDel:
-		return 24 + 72 // the key, and what stands for its deletion
+		return 24 + 96 // the key, what stands for its deletion, and its bucket without it
 	}
 	return 160
 }

@@ -62,12 +62,11 @@ type pending struct {
 	bucket
 	txn  *txn
 	old  *bucket // nil: the slot was empty
-	next *bucket // written only before txn.committed is set, read only after
+	next *bucket // what the write makes of old so far; readers look only once txn.committed is set, and it is written only before
 
 	// The rest is the writer's alone.
 	hash   uint64 // of one key of the bucket
 	slot   *slot
-	draft  *draft // what next is built from
 	effect effect
 }
 

@@ -23,7 +23,7 @@ import (
 // store is the instant.
 //
 // Several keys: lock their shards in rising order and check the conditions. In the slot of each bucket that changes put a
-// pending, which resolves to the old bucket. Take memory and the version, build the new buckets. Then set
+// pending, which resolves to the old bucket, and build the new one beside it. Take memory and the version. Then set
 // txn.committed: with this one store all of the pendings resolve to the new buckets. Last, replace each pending by the
 // bucket that it resolves to, and unlock. If memory or the journal refuses, or a caller's code panics, the old buckets are
 // stored back, which no reader can tell, since the pendings resolved to them all the while.
@@ -179,6 +179,7 @@ type commit struct {
 	pending []*pending
 	made    []*Entry // every entry that the write made, replaced ones too
 	noted   []uint64 // hashes of which something will be due
+	singly  bool     // each key is in made only once
 	keep    int      // how much history each key may have
 	frees   bool     // only deletions so far: they are never refused memory
 	seen    uint64   // the highest version of a bucket that it read
@@ -191,7 +192,7 @@ func (c *commit) current(h uint64, key []byte) *Entry {
 	b := c.s.slotOf(h).p.Load()
 	var e *Entry
 	if p := c.own(b); p != nil {
-		_, e = p.draft.find(tagOf(h), key)
+		_, e = p.next.find(tagOf(h), key)
 	} else {
 		c.seen = max(c.seen, b.version())
 		_, e = b.find(tagOf(h), key)
@@ -216,12 +217,14 @@ func (c *commit) set(h uint64, e *Entry) {
 	b := at.p.Load()
 	p := c.own(b)
 	if p == nil {
-		p = &pending{txn: &c.txn, old: b, hash: h, slot: at, draft: draftOf(b)}
+		p = &pending{txn: &c.txn, old: b, next: b, hash: h, slot: at}
 		p.meta = kindPending | b.version()<<versionShift
 		c.pending = append(c.pending, p)
 		at.p.Store(&p.bucket) // resolves to b, as before
 	}
-	p.effect.add(p.draft.set(e, tagOf(h), p.old, c.keep))
+	d := draftOf(p.next) // not kept: of many keys, most are alone in their buckets
+	p.effect.add(d.set(e, tagOf(h), p.old, c.keep))
+	p.next = d.build()
 	if _, cur := p.old.find(tagOf(h), e.Key()); c.s.notes(p.old, cur, e, c.keep) {
 		c.noted = append(c.noted, h)
 	}
@@ -236,7 +239,6 @@ func (c *commit) finish() (version uint64, err error) {
 	}
 	var all effect
 	for _, p := range c.pending {
-		p.next = p.draft.build()
 		p.effect.add(replaced(p.old, p.next))
 		all.add(p.effect)
 	}
@@ -278,6 +280,9 @@ func (c *commit) finish() (version uint64, err error) {
 func (c *commit) left() []*Entry {
 	if c.s.journal == nil {
 		return nil
+	}
+	if c.singly {
+		return c.made
 	}
 	last := make(map[string]int, len(c.made))
 	for i, e := range c.made {

@@ -129,6 +129,7 @@ func (c *Session) Del(keys [][]byte) (existed int, version uint64, err error) {
 		}
 	} else {
 		version, err = c.atomically(len(keys) > 0, func(w *commit) {
+			w.singly = true // only what is still there is deleted
 			for _, k := range keys {
 				if w.del(k) {
 					existed++
