@@ -158,8 +158,6 @@ func (c *conn) readable(fd uintptr) bool {
 		c.sent = false
 		n, drained, err := readFD(c.fd, p, &w.receipt)
 		switch {
-		case n > 0 && c.lapsed():
-			c.stop(errLapsed)
 		case n > 0:
 			c.arrived(w, n)
 			switch {
@@ -218,10 +216,6 @@ func (c *conn) runStream() {
 			return
 		}
 		n, err := c.nc.Read(p)
-		if c.lapsed() {
-			c.stop(errLapsed)
-			return
-		}
 		w := takeWorkspace()
 		c.unpark(w)
 		copy(c.space(w), p[:n])
@@ -232,7 +226,7 @@ func (c *conn) runStream() {
 				break
 			}
 			c.await()
-			if c.server.draining.Load() && !c.final { // as above
+			if c.server.draining.Load() && !c.final || c.lapsed() { // as above
 				break
 			}
 			p = c.space(w)

@@ -105,6 +105,10 @@ func (c *conn) space(w *workspace) []byte {
 // arrived takes n bytes that were read to where space said, and answers every frame that is whole now.
 func (c *conn) arrived(w *workspace, n int) {
 	c.bytesIn.Store(c.bytesIn.Load() + uint64(n))
+	if c.lapsed() {
+		c.stop(errLapsed)
+		return
+	}
 	in := c.inbox
 	if in.large > 0 {
 		in.rest = in.rest[:len(in.rest)+n]

@@ -81,7 +81,7 @@ func (s *Server) delay() bool {
 }
 
 // lapsed reports whether the user that the connection acts for is not what he was when he logged in. It is asked before
-// what has come is looked at, and before each wait.
+// what has come is looked at, and before each wait, after its deadline is set: see Server.draining.
 func (c *conn) lapsed() bool {
 	l := c.login
 	if l == nil {

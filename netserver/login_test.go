@@ -3,6 +3,7 @@ package netserver_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -67,7 +68,8 @@ func TestGuessing(t *testing.T) {
 // TestLogInInTime: where there are users, a connection that nobody has logged in on ends after FrameTimeout, whatever it
 // does. One that somebody has may then stay as long as it likes.
 func TestLogInInTime(t *testing.T) {
-	o := nettest.Options{Config: netserver.Config{FrameTimeout: soon, MaxConnections: 5, Accounts: accounts(t, "anna", "rw", "s3cret")}}
+	// Long enough for those who are meant to log in, on a crowded machine too.
+	o := nettest.Options{Config: netserver.Config{FrameTimeout: 2 * time.Second, MaxConnections: 5, Accounts: accounts(t, "anna", "rw", "s3cret")}}
 	nettest.Each(t, o, func(t *testing.T, s *nettest.Server) {
 		anna := s.Dial(t)
 		require.Equal(t, protocol.StatusOK, anna.Do(hello("anna", "s3cret")).Status())
@@ -101,7 +103,7 @@ func TestLogInInTime(t *testing.T) {
 		require.Equal(t, protocol.StatusOK, anna.Do(ping(1, "")).Status())
 	})
 
-	o.Config.Accounts = nil
+	o.Config.Accounts, o.Config.FrameTimeout = nil, soon
 	nettest.Each(t, o, func(t *testing.T, s *nettest.Server) {
 		silent, other := s.Dial(t), s.Dial(t)
 		other.Send(ping(1, "x")[:5])
@@ -178,19 +180,21 @@ func TestUsersReplaced(t *testing.T) {
 			return c
 		}
 		dora := login("dora", "four")
-		idle, within, busy := login("anna", "one"), login("anna", "one"), login("anna", "one")
+		idle, within, further, busy := login("anna", "one"), login("anna", "one"), login("anna", "one"), login("anna", "one")
 		role, secret := login("bob", "two"), login("carl", "three")
 		set := protocol.Set{Key: []byte("k")}.AppendTo(nil, 1)
 		before := s.Stat("bytes_in")
 		within.Send(set[:5])
+		further.Send(set[:15])
 		release := j.hold()
 		busy.Send(set)
-		s.Await("bytes_in", before+5+uint64(len(set)))
+		s.Await("bytes_in", before+5+15+uint64(len(set)))
 
 		require.NoError(t, a.Load(strings.NewReader(lines("bob", "ro", "two", "carl", "rw", "other", "dora", "ro", "four", "eve", "rw", "five"))))
 		busy.Send(set)
 		release()
-		for _, c := range []*nettest.Conn{idle, within, role, secret} {
+		further.Write(set[15:]) // it may be closed already
+		for _, c := range []*nettest.Conn{idle, within, further, role, secret} {
 			c.ExpectClosed()
 		}
 		busy.Expect(protocol.OpSet, protocol.StatusOK, 1) // of before

@@ -42,7 +42,7 @@ func (p *patient) writeBuffers(list *net.Buffers) error {
 }
 
 // looks is how often, in a timeout, a write that waits looks how much was taken: what is owed is as exact as that.
-const looks = 8
+const looks = 32
 
 // insist calls write, which sends what it can before the deadline and remembers how far it came, until all is sent or the
 // other side owes too much.
