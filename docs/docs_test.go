@@ -71,6 +71,25 @@ func TestLinksLeadSomewhere(t *testing.T) {
 	}
 }
 
+// TestEveryPageIsReachable: README.md links to each page, so that none is written for nobody.
+func TestEveryPageIsReachable(t *testing.T) {
+	all := pages(t)
+	linked := make(map[string]bool)
+	for _, p := range all {
+		if p.path == "README.md" {
+			for _, m := range link.FindAllStringSubmatch(p.prose, -1) {
+				target, _, _ := strings.Cut(m[1], "#")
+				linked[target] = true
+			}
+		}
+	}
+	for _, p := range all {
+		if p.path != "README.md" && !linked[p.path] {
+			t.Errorf("README.md does not link to %s", p.path)
+		}
+	}
+}
+
 var (
 	makeTarget  = regexp.MustCompile(`(?m)^([a-z][a-z-]*):`)
 	makeCommand = regexp.MustCompile(`^(?:\$ )?(?:[A-Z_]+=\S+ )*make((?: [a-z-]+)+)`)
