@@ -184,6 +184,39 @@ func TestEndOnADiskThatDoesNotAnswer(t *testing.T) {
 	require.Equal(t, exitEnded, exitCode(err))
 }
 
+// TestFiguresOnADiskThatDoesNotAnswer: they are given, over the wire and as metrics, while writes and a snapshot wait, and
+// while the end does.
+func TestFiguresOnADiskThatDoesNotAnswer(t *testing.T) {
+	fs := &stuck{vfs.OS, make(chan struct{})}
+	log := new(lines)
+	ctx, end := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() {
+		o := options{listen: "127.0.0.1:0", http: "127.0.0.1:0", data: place(t.TempDir()), sync: "always", fs: fs, maxMemory: 64 << 20,
+			maxFrame: 1 << 20, maxConnections: 10, frameTimeout: 10e9, writeTimeout: 10e9, drain: 2e9}
+		served <- serve(ctx, o, newLineQueue(log), slog.New(slog.NewJSONHandler(log, nil)))
+	}()
+	p := &process{t: t, http: "http://" + strings.TrimSuffix(log.after(t, "metrics on http://"), "/metrics")}
+	p.addr = log.after(t, "listening on ")
+	writer, snapshots, reader := p.mustDial(client.Options{}), p.mustDial(client.Options{}), p.mustDial(client.Options{})
+	_, err := writer.Set(t.Context(), protocol.Set{Key: []byte("a")})
+	require.NoError(t, err)
+	close(fs.now)
+	go writer.Set(t.Context(), protocol.Set{Key: []byte("b")})
+	go snapshots.Snapshot(t.Context())
+	require.Eventually(t, func() bool { return stat(t, reader, "keys") == 2 }, 20*time.Second, time.Millisecond)
+	figures := func() {
+		status, body := p.get("/metrics")
+		require.Equal(t, http.StatusOK, status)
+		require.Contains(t, body, "kv_keys 2\n")
+	}
+	figures()
+	end()
+	log.after(t, "shutting down")
+	figures()
+	require.Error(t, <-served)
+}
+
 // TestPortBeforeData: that a port is taken is found before the data are looked at.
 func TestPortBeforeData(t *testing.T) {
 	p := start(t)
