@@ -199,8 +199,10 @@ func parseTime(s string) (uint64, error) {
 		switch {
 		case ms == 0:
 			return 0, fmt.Errorf("%s, above 0", wants)
-		case len(s) == 10: // until 1970-04-26 if taken by the word; seconds of 2001 and later look like this
+		case len(s) == 10: // a day of 1970 if taken by the word; seconds look like this from 2001 on
 			return 0, fmt.Errorf("%s: this looks like seconds, so write %s000, or the time as text", wants, s)
+		case len(s) == 16 || len(s) == 19: // after the year 30000
+			return 0, fmt.Errorf("%s: this looks like micro- or nanoseconds, so write %s, or the time as text", wants, s[:13])
 		}
 		return ms, nil
 	}

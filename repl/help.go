@@ -33,7 +33,7 @@ Keys and values are bytes. ` + "`get`" + ` writes them to a pipe or a file exact
     \xHH          the byte with these two hexadecimal digits
     \N            as a whole value: there is none
 
-Valid, printable UTF-8 stays as it is; all else is \xHH. So any bytes come through: what ` + "`mget`, `scan --values` and `export`" + ` print, ` + "`mset -` and `import`" + ` read. A third column is the expiry in Unix milliseconds. Lists of keys on stdin (` + "`mget -`, `del -`" + `) are in the text form too. Text is UTF-8 without a byte order mark, be it records, keys, JSON or commands; anything else is refused. ` + "`-0`" + ` makes lines end with NUL; nothing else changes.
+Valid, printable UTF-8 stays as it is; all else is \xHH. So any bytes come through: what ` + "`mget`, `scan --values` and `export`" + ` print, ` + "`mset -` and `import`" + ` read. A third column is the expiry in Unix milliseconds. Lists of keys on stdin (` + "`mget -`, `del -`" + `) are in the text form too. Whatever is read as text, be it records, keys, JSON or commands, is UTF-8 without a byte order mark: one that begins with a mark, or is UTF-16, is refused. (In the text form a byte that is not UTF-8 stands for itself.) ` + "`-0`" + ` makes lines end with NUL; nothing else changes.
 
 With ` + "`--json`" + ` a key or value that is UTF-8 is a string, any other is {"base64": "…"}.
 
