@@ -2,13 +2,14 @@ package repl
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
 	"strings"
 	"time"
 
-	"kv/protocol/client"
+	"kv/protocol"
 	"kv/repl/load"
 )
 
@@ -19,7 +20,7 @@ func benchCommand() *command {
 	return &command{
 		name:  "bench",
 		short: "Measure the server under load.",
-		long: "It touches only keys that begin with `" + benchPrefix + "`: it stores them first, where the mix reads, and deletes them in the end, unless `--keep` is given. " +
+		long: "It touches only keys that begin with `" + benchPrefix + "`: it stores them first, where the mix reads, and deletes them in the end, whatever that is, unless `--keep` is given; a second Ctrl-C leaves them. " +
 			"Without `--rate` the loop is closed: each connection keeps `--pipeline` requests under way and waits for their answers. " +
 			"With `--rate` it is open: requests are sent by the clock, whatever the answers do, and a latency begins when the request was due, so that it is free of coordinated omission. " +
 			"The report is on stderr; with `--json` a document is on stdout too.",
@@ -87,13 +88,13 @@ func parseDistribution(s string) (zipf bool, err error) {
 
 func parseRate(s string) (float64, error) {
 	r, err := strconv.ParseFloat(s, 64)
-	if err != nil || !(r > 0) || r > 1e9 {
+	if err != nil || !(r > 0) || r > 1e9 { // NaN is not above 0
 		return 0, fmt.Errorf("operations a second, above 0")
 	}
 	return r, nil
 }
 
-func (c *call) bench(o load.BenchOptions, keep bool) error {
+func (c *call) bench(o load.BenchOptions, keep bool) (err error) {
 	kv, err := c.client()
 	if err != nil {
 		return err
@@ -101,13 +102,16 @@ func (c *call) bench(o load.BenchOptions, keep bool) error {
 	if o.Addr, o.Client, err = c.server(); err != nil {
 		return err
 	}
+	if err := benchFits(o, kv.Hello().Limit); err != nil {
+		return err
+	}
+	if !keep {
+		defer func() { c.clearBench(o, err) }()
+	}
 	if o.Get > 0 {
 		if err := load.Fill(c.ctx, kv, o); err != nil {
 			return fmt.Errorf("store the keys: %w", err)
 		}
-	}
-	if !keep {
-		defer c.clearBench(kv, o)
 	}
 	bar := c.newProgress(0)
 	r, err := load.Bench(c.ctx, o, func(ops int64) {
@@ -124,16 +128,50 @@ func (c *call) bench(o load.BenchOptions, keep bool) error {
 	return r.Err
 }
 
-// clearBench deletes what the load left, also after Ctrl-C.
-func (c *call) clearBench(kv *client.Client, o load.BenchOptions) {
-	ctx := c.ctx
-	if ctx.Err() != nil {
-		var cancel func()
-		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
-		defer cancel()
+// Bounds of a bench: more would be too much for this machine, not for the server.
+const (
+	benchConnections = 20_000
+	benchMemory      = 1 << 30 // bytes of requests under way
+	benchRequest     = 64      // bytes of a request besides its value, at most
+)
+
+// benchFits refuses what the server, or this machine, can't do. limit is the server's for the length of a frame.
+func benchFits(o load.BenchOptions, limit uint32) error {
+	if limit == 0 {
+		limit = protocol.MaxLimit
 	}
-	if err := load.Clear(ctx, kv, o); err != nil {
-		c.complain(fmt.Errorf("delete the keys %s…: %w", o.Prefix, err))
+	if most := int(limit) - benchRequest; o.ValueSize > most {
+		return usagef("--value-size: a value of %s is more than the server takes, %s", size(o.ValueSize), size(most))
+	}
+	if o.Connections > benchConnections {
+		return usagef("--connections: no more than %d", benchConnections)
+	}
+	if under := float64(o.Connections) * float64(o.Pipeline) * float64(o.ValueSize+benchRequest); under > benchMemory {
+		return usagef("the requests under way would be %s at a time, and no more than %s are possible: smaller values, fewer connections or a shorter pipeline",
+			size(int(min(under, 1<<60))), size(benchMemory))
+	}
+	return nil
+}
+
+// clearBench deletes what the load left, whatever became of it: err is what ended it, nil where nothing did. After Ctrl-C,
+// or where the server did not answer, it does not wait long for an answer; a second Ctrl-C ends kvc at once.
+func (c *call) clearBench(o load.BenchOptions, err error) {
+	if part := (*load.FillError)(nil); errors.As(err, &part) {
+		o.Keys = part.Keys
+	}
+	if o.Keys == 0 || errors.Is(err, protocol.ErrForbidden) {
+		return
+	}
+	if err != nil || c.ctx.Err() != nil {
+		o.Patience = 3 * time.Second
+	}
+	ctx := context.WithoutCancel(c.ctx)
+	kv, err := c.session.client(ctx) // another, where the one before broke
+	if err == nil {
+		err = load.Clear(ctx, kv, o)
+	}
+	if err != nil {
+		c.complain(fmt.Errorf("not all keys %s… could be deleted: %w", o.Prefix, err))
 	}
 }
 

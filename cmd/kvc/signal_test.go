@@ -6,9 +6,12 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"kv/protocol/client"
 )
 
 // A command that is interrupted says what came of it, and ends by the signal, as a script around it has to see.
@@ -41,4 +44,33 @@ func TestInterrupted(t *testing.T) {
 		assert.True(t, status.Signaled() && status.Signal() == syscall.SIGINT, "%s: %v", command, cmd.ProcessState)
 		assert.Contains(t, stderr.String(), says, command)
 	}
+}
+
+// A bench that is interrupted, while it stores its keys or later, takes them away before it ends.
+func TestAnInterruptedBenchCleansUp(t *testing.T) {
+	for _, args := range []string{"bench --keys 5000000", "bench --keys 1000 --duration 1h", "bench --mix set=1 --duration 1h", "bench --rate 1000 --duration 1h"} {
+		s := testServer(t)
+		c := connect(t, s)
+		cmd := s.kvc(t, strings.Fields(args)...)
+		var stderr bytes.Buffer
+		cmd.Stderr = &stderr
+		require.NoError(t, cmd.Start())
+		require.Eventually(t, func() bool { return keys(t, c) > 0 }, patience, time.Millisecond)
+		require.NoError(t, cmd.Process.Signal(os.Interrupt))
+		cmd.Wait()
+		assert.True(t, cmd.ProcessState.Sys().(syscall.WaitStatus).Signaled(), "%s: %v", args, cmd.ProcessState)
+		assert.Zero(t, keys(t, c), "%s: %s", args, &stderr)
+	}
+}
+
+// keys is how many there are.
+func keys(t *testing.T, c *client.Client) uint64 {
+	stats, err := c.Stats(t.Context())
+	require.NoError(t, err)
+	for _, s := range stats {
+		if s.Name == "keys" {
+			return s.Value
+		}
+	}
+	return 0
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"sync"
@@ -29,6 +30,7 @@ type BenchOptions struct {
 	Zipf        bool          // some keys are used much more than others; else all alike
 	Rate        float64       // open loop: operations a second, of all connections together; 0: closed loop
 	Duration    time.Duration // how long to measure
+	Patience    time.Duration // how long an answer may take when the keys are deleted; 0: as long as the client waits
 }
 
 // BenchResult is what was measured. A latency is in nanoseconds. In a closed loop it begins when a batch is written; in an
@@ -55,25 +57,29 @@ const maxLatency = int64(10 * time.Minute)
 
 func newHistogram() *hdrhistogram.Histogram { return hdrhistogram.New(1, maxLatency, 3) }
 
+// lastAnswers is how long the answers to what is under way are waited for when ctx is done: what is stored then is known,
+// and can be deleted.
+const lastAnswers = time.Second
+
 // Bench makes load until the time is over or ctx is done. progress is told now and then how many operations were
 // answered so far; it may be nil.
 func Bench(ctx context.Context, o BenchOptions, progress func(ops int64)) (*BenchResult, error) {
-	workers := make([]*worker, o.Connections)
-	for i := range workers {
+	var workers []*worker
+	for i := range o.Connections {
 		w, err := newWorker(ctx, o, i)
 		if err != nil {
-			for _, w := range workers[:i] {
+			for _, w := range workers {
 				w.conn.Close()
 			}
 			return nil, err
 		}
-		workers[i] = w
+		workers = append(workers, w)
 	}
 	start := time.Now()
 	var done sync.WaitGroup
 	for _, w := range workers {
 		w.start, w.end = start, start.Add(o.Duration)
-		stop := context.AfterFunc(ctx, func() { w.conn.SetDeadline(time.Unix(1, 0)) })
+		stop := context.AfterFunc(ctx, func() { w.conn.SetDeadline(time.Now().Add(lastAnswers)) })
 		done.Go(func() {
 			defer w.conn.Close()
 			defer stop()
@@ -131,48 +137,70 @@ func answered(workers []*worker) (n int64) {
 	return n
 }
 
-// Fill stores every key that the load reads.
+// FillError is the error of a Fill that stopped half-way.
+type FillError struct {
+	Keys int // only keys with smaller numbers were stored, or may have been
+	Err  error
+}
+
+func (e *FillError) Error() string { return e.Err.Error() }
+func (e *FillError) Unwrap() error { return e.Err }
+
+// Fill stores every key that the load reads. Its error is a *[FillError].
 func Fill(ctx context.Context, c *client.Client, o BenchOptions) error {
 	value := make([]byte, o.ValueSize)
-	return each(ctx, c, o, max(1, min(batchRecords, batchBytes/(o.ValueSize+1))), func(dst []byte, id uint32, keys [][]byte) []byte {
+	batch := max(1, min(batchRecords, batchBytes/(o.ValueSize+1)))
+	sent, err := each(ctx, c, o, batch, 0, func(dst []byte, id uint32, keys [][]byte) []byte {
 		pairs := make([]protocol.Pair, len(keys))
 		for i, key := range keys {
 			pairs[i] = protocol.Pair{Key: key, Value: value}
 		}
 		return protocol.AppendMSet(dst, id, pairs...)
 	})
+	if err != nil {
+		return &FillError{sent, err}
+	}
+	return nil
 }
 
 // Clear deletes every key that the load used.
 func Clear(ctx context.Context, c *client.Client, o BenchOptions) error {
-	return each(ctx, c, o, batchRecords, func(dst []byte, id uint32, keys [][]byte) []byte {
+	_, err := each(ctx, c, o, batchRecords, o.Patience, func(dst []byte, id uint32, keys [][]byte) []byte {
 		return protocol.AppendKeys(dst, protocol.OpDel, 0, id, keys...)
 	})
+	return err
 }
 
-// each sends frames that cover all keys, so many in each.
-func each(ctx context.Context, c *client.Client, o BenchOptions, batch int, frame func([]byte, uint32, [][]byte) []byte) error {
+// each sends frames that cover all keys, so many in each, and returns how many keys were in those that it sent.
+func each(ctx context.Context, c *client.Client, o BenchOptions, batch int, patience time.Duration, frame func([]byte, uint32, [][]byte) []byte) (sent int, err error) {
 	var underWay []*client.Call
 	wait := func(n int) error {
 		for len(underWay) > n {
-			if _, _, err := underWay[0].Wait(ctx); err != nil {
+			ctx, cancel := ctx, func() {}
+			if patience > 0 {
+				ctx, cancel = context.WithTimeout(ctx, patience)
+			}
+			_, _, err := underWay[0].Wait(ctx)
+			cancel()
+			if err != nil {
 				return err
 			}
 			underWay = underWay[1:]
 		}
 		return nil
 	}
-	for first := 0; first < o.Keys; first += batch {
-		var keys [][]byte
-		for i := first; i < min(first+batch, o.Keys); i++ {
-			keys = append(keys, o.appendKey(nil, uint64(i)))
-		}
+	for sent < o.Keys {
 		if err := wait(window - 1); err != nil {
-			return err
+			return sent, err
+		}
+		var keys [][]byte
+		for len(keys) < batch && sent < o.Keys {
+			keys = append(keys, o.appendKey(nil, uint64(sent)))
+			sent++
 		}
 		underWay = append(underWay, c.Start(ctx, func(dst []byte, id uint32) []byte { return frame(dst, id, keys) }))
 	}
-	return wait(0)
+	return sent, wait(0)
 }
 
 // appendKey appends key number i: the prefix and twelve digits.
@@ -189,9 +217,16 @@ func (o *BenchOptions) appendKey(dst []byte, i uint64) []byte {
 var errUnexpected = errors.New("unexpected answer")
 
 func (w *worker) fail(err error) {
-	if w.result.Err == nil && !(errors.Is(err, os.ErrDeadlineExceeded) && w.ctx.Err() != nil) {
-		w.result.Err = err
+	if w.result.Err != nil {
+		return
 	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		if w.ctx.Err() != nil {
+			return
+		}
+		err = fmt.Errorf("no answer within %v: %w", w.o.Client.Timeout, err)
+	}
+	w.result.Err = err
 }
 
 func newWorker(ctx context.Context, o BenchOptions, number int) (*worker, error) {

@@ -231,3 +231,42 @@ func fakeServer(t *testing.T, script func(in *bufio.Reader, out net.Conn)) strin
 	})
 	return l.Addr().String()
 }
+
+// A server that takes nothing, or answers nothing, ends an open loop when its last request is late.
+func TestAnOpenLoopEndsAtAStoppedServer(t *testing.T) {
+	done := make(chan struct{})
+	defer close(done)
+	for name, script := range map[string]func(*bufio.Reader, net.Conn){
+		"it reads nothing":   func(*bufio.Reader, net.Conn) { <-done },
+		"it answers nothing": func(in *bufio.Reader, _ net.Conn) { io.Copy(io.Discard, in) },
+		"it stops in between": func(in *bufio.Reader, out net.Conn) {
+			h := readFrame(in)
+			out.Write(protocol.AppendVersion(nil, h.Opcode, h.ID, 1))
+			<-done
+		},
+	} {
+		r, err := Bench(context.Background(), BenchOptions{
+			Addr: fakeServer(t, script), Client: client.Options{Timeout: 20 * time.Millisecond},
+			Connections: 1, Pipeline: 1, Keys: 1, Set: 1, ValueSize: 1 << 10, Rate: 1e6, Duration: 20 * time.Millisecond,
+		}, nil)
+		require.NoError(t, err)
+		assert.ErrorContains(t, r.Err, "no answer within 20ms", name)
+		assert.Positive(t, r.Unanswered, name)
+	}
+}
+
+// An answer to a request that was under way when ctx ended is still waited for: what it stored is known then.
+func TestWhatIsUnderWayIsWaitedFor(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	addr := fakeServer(t, func(in *bufio.Reader, out net.Conn) {
+		h := readFrame(in)
+		cancel()
+		out.Write(protocol.AppendVersion(nil, h.Opcode, h.ID, 1))
+		io.Copy(io.Discard, in)
+	})
+	r, err := Bench(ctx, BenchOptions{Addr: addr, Connections: 1, Pipeline: 1, Keys: 1, Set: 1, Duration: time.Minute}, nil)
+	require.NoError(t, err)
+	require.NoError(t, r.Err)
+	assert.EqualValues(t, 1, r.Sets)
+	assert.Zero(t, r.Unanswered)
+}

@@ -64,7 +64,7 @@ func (w *worker) closedLoop(ctx context.Context) {
 			w.out = w.appendRequest(w.out)
 		}
 		sent := time.Now()
-		w.conn.SetDeadline(w.limit(sent))
+		w.arm(sent)
 		if _, err := w.conn.Write(w.out); err != nil {
 			w.result.Unanswered += int64(w.o.Pipeline)
 			w.fail(err)
@@ -81,22 +81,26 @@ func (w *worker) closedLoop(ctx context.Context) {
 	}
 }
 
-// limit is when to give up on what is sent now; ctx may have ended meanwhile.
-func (w *worker) limit(now time.Time) time.Time {
-	if w.ctx.Err() != nil || w.o.Client.Timeout == 0 {
-		return time.Time{}
+// arm bounds what is sent now and its answers; less is left of it once ctx is done.
+func (w *worker) arm(now time.Time) {
+	limit := time.Time{}
+	if w.o.Client.Timeout > 0 {
+		limit = now.Add(w.o.Client.Timeout)
 	}
-	return now.Add(w.o.Client.Timeout)
+	w.conn.SetDeadline(limit)
+	if w.ctx.Err() != nil { // it may have ended before the deadline was set
+		w.conn.SetDeadline(time.Now().Add(lastAnswers))
+	}
 }
 
 // openLoop sends by the clock, whatever the answers do, and another goroutine takes the answers. A PING ends them.
 func (w *worker) openLoop(ctx context.Context) {
-	interval := time.Duration(float64(time.Second) * float64(w.o.Connections) / w.o.Rate)
+	interval := time.Duration(min(maxInterval, float64(time.Second)*float64(w.o.Connections)/w.o.Rate))
 	// The connections take turns.
-	first := w.start.Add(interval * time.Duration(w.number) / time.Duration(w.o.Connections))
+	first := w.start.Add(time.Duration(float64(interval) * float64(w.number) / float64(w.o.Connections)))
 	due := func(n int64) time.Time { return first.Add(time.Duration(n) * interval) }
 	received := make(chan int64)
-	w.conn.SetReadDeadline(w.limit(w.end))
+	w.arm(w.end)
 	go func() {
 		var n int64
 		defer func() { received <- n }()
@@ -123,7 +127,7 @@ func (w *worker) openLoop(ctx context.Context) {
 			continue
 		}
 		w.out = w.out[:0]
-		for n := 0; n < maxBurst && !due(sent).After(now) && due(sent).Before(w.end); n++ {
+		for n := 0; n < maxBurst && len(w.out) < maxBurstBytes && !due(sent).After(now) && due(sent).Before(w.end); n++ {
 			w.out = w.appendRequest(w.out)
 			sent++
 		}
@@ -131,7 +135,7 @@ func (w *worker) openLoop(ctx context.Context) {
 			break
 		}
 		if _, err := w.conn.Write(w.out); err != nil {
-			w.conn.SetReadDeadline(time.Unix(1, 0))
+			w.conn.SetReadDeadline(time.Now().Add(lastAnswers))
 			break
 		}
 	}
@@ -139,7 +143,12 @@ func (w *worker) openLoop(ctx context.Context) {
 	w.result.Unanswered = sent - <-received
 }
 
-const maxBurst = 512 // requests that an open loop that is late sends at once
+// Bounds of an open loop.
+const (
+	maxBurst      = 512     // requests that one which is late sends at once
+	maxBurstBytes = 1 << 20 // bytes of them after which no more is added
+	maxInterval   = 1 << 60 // nanoseconds from one request of a connection to the next
+)
 
 func sleep(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(d)
