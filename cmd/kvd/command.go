@@ -49,10 +49,19 @@ Every flag is also an environment variable: --max-memory is KVD_MAX_MEMORY. The 
 	}
 	root.SetVersionTemplate("kvd {{.Version}}\n")
 	o.define(root.Flags())
+	complete(root, "sync", "always", "interval", "never")
+	root.MarkFlagDirname("data")
 	root.AddCommand(tokenCommand(), manCommand())
 	root.AddCommand(dataCommands()...)
 	root.SetHelpCommand(helpCommand())
 	return root
+}
+
+// complete has shells complete an option's values.
+func complete(cmd *cobra.Command, option string, values ...cobra.Completion) {
+	if err := cmd.RegisterFlagCompletionFunc(option, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+		panic(err) // there is no such option
+	}
 }
 
 func unknownCommand(root *cobra.Command, name string) error {

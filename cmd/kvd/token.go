@@ -49,6 +49,7 @@ where it is missing. A server that runs reads the file again on SIGHUP.`,
 		},
 	}
 	cmd.Flags().StringVar(&role, "role", role, "what the user may do: rw, or ro to read only")
+	complete(cmd, "role", "rw", "ro")
 	cmd.Flags().Var(&file, "auth-file", "file to add the line to")
 	return cmd
 }
