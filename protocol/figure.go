@@ -46,12 +46,15 @@ var figures = []Figure{
 	{"uptime_seconds", false, "Seconds since the server began to serve"},
 	{"goroutines", false, "Goroutines of the process"},
 	{"sync_policy", false, "When a write is safe from a crash of the machine: 0 there is no data folder, 1 never, 2 interval, 3 always"},
-	{"read_only", false, "1 while writes are refused because the data folder failed, else 0"},
+	{"read_only", false, "1 while writes are refused because the data folder failed or its disk is full, else 0"},
 	{"log_files", false, "Log files in the data folder"},
-	{"log_bytes", false, "Bytes in the logs that no snapshot covers"},
+	{"log_bytes", false, "Bytes of records in the logs that no snapshot covers"},
 	{"log_queued_bytes", false, "Bytes of writes that are not in the log file yet"},
-	{"log_syncs", true, "Syncs of the log"},
+	{"log_syncs", true, "Syncs of the log that made writes durable"},
+	{"log_begin_failures", true, "Log files that could not be begun: the log went on in the one before"},
+	{"log_torn_bytes", false, "Bytes of a torn tail that the start cut off the log and saved beside it"},
 	{"snapshot_bytes", false, "Bytes of the newest snapshot; 0: there is none"},
+	{"snapshot_failures", true, "Snapshots that failed"},
 	{"log_lines_dropped", true, "Lines of the server's own log that could not be written"},
 }
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -89,48 +88,6 @@ func TestKill(t *testing.T) {
 	}
 	p := start(t, "--data", dir, "--sync", "always")
 	verify(p)
-	p.stop(os.Interrupt)
-}
-
-// TestFileCantGrow: the disk refuses to let a file grow, as one that is full does. Writes are refused, reads and the pages go
-// on, and after a restart all that was acknowledged is there.
-func TestFileCantGrow(t *testing.T) {
-	dir := t.TempDir()
-	kvd, err := exec.LookPath("kvd")
-	require.NoError(t, err)
-	limited := filepath.Join(t.TempDir(), "kvd")
-	require.NoError(t, os.WriteFile(limited, fmt.Appendf(nil, "#!/bin/sh\nulimit -f 200\nexec %s \"$@\"\n", kvd), 0o755))
-	p := startBinary(t, limited, "--data", dir, "--sync", "always", "--http", "127.0.0.1:0")
-	c := p.mustDial(client.Options{})
-	acked := 0
-	for {
-		_, err = c.Set(t.Context(), protocol.Set{Key: []byte(fmt.Sprint(acked)), Value: make([]byte, 10_000)})
-		if err != nil {
-			break
-		}
-		acked++
-	}
-	require.ErrorIs(t, err, protocol.ErrUnavailable)
-	require.ErrorContains(t, err, "file too large")
-	require.Greater(t, acked, 5)
-	p.await("the data folder failed")
-	_, err = c.Set(t.Context(), protocol.Set{Key: []byte("k")})
-	require.ErrorIs(t, err, protocol.ErrUnavailable)
-	_, err = c.Get(t.Context(), []byte("0"))
-	require.NoError(t, err)
-	status, body := p.get("/readyz")
-	require.Equal(t, http.StatusServiceUnavailable, status, body)
-	require.EqualValues(t, 1, stat(t, c, "read_only"))
-	require.EqualValues(t, 2, stat(t, c, "refusals_unavailable"))
-	p.cmd.Process.Kill()
-	p.cmd.Wait()
-
-	p = start(t, "--data", dir)
-	c = p.mustDial(client.Options{})
-	for i := range acked {
-		_, err := c.Get(t.Context(), []byte(fmt.Sprint(i)))
-		require.NoError(t, err, "key %d of %d", i, acked)
-	}
 	p.stop(os.Interrupt)
 }
 

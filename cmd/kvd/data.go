@@ -133,7 +133,7 @@ func (d *data) failed() error {
 	if d.log == nil {
 		return nil
 	}
-	return d.log.Failed()
+	return d.log.Refusing()
 }
 
 // snapshots is what SNAPSHOT is done with; nil: there is no folder.
@@ -154,7 +154,7 @@ func (d *data) figures() []protocol.Stat {
 	}
 	st := d.log.Stats()
 	readOnly := uint64(0)
-	if d.failed() != nil {
+	if st.Refusing {
 		readOnly = 1
 	}
 	return []protocol.Stat{
@@ -164,7 +164,10 @@ func (d *data) figures() []protocol.Stat {
 		{Name: "log_bytes", Value: uint64(st.SinceSnapshot)},
 		{Name: "log_queued_bytes", Value: uint64(st.Queued)},
 		{Name: "log_syncs", Value: uint64(st.Syncs)},
+		{Name: "log_begin_failures", Value: uint64(st.RotationsFailed)},
+		{Name: "log_torn_bytes", Value: uint64(st.TornBytes)},
 		{Name: "snapshot_bytes", Value: uint64(st.SnapshotBytes)},
+		{Name: "snapshot_failures", Value: uint64(st.SnapshotsFailed)},
 	}
 }
 

@@ -49,7 +49,7 @@ func failed(code int, err error) error {
 func dataFailed(err error) error {
 	var damage *wal.DamageError
 	switch {
-	case errors.As(err, &damage):
+	case errors.As(err, &damage), errors.Is(err, wal.ErrNotWhole):
 		return failed(exitDamaged, err)
 	case errors.Is(err, vfs.ErrLocked):
 		return failed(exitInUse, err)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -84,16 +85,26 @@ func restoreCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "restore FILE DIR",
 		Short: "Make a data folder of a backup",
-		Long: `restore verifies all of FILE, which kvc backup has made, and then makes the data folder DIR of it, which must be empty or
-missing.`,
+		Long: `restore reads and verifies all of FILE, which kvc backup has made, and makes the data folder DIR of it, which must be empty
+or missing. FILE may be a pipe; - is stdin. Where the backup is not whole, DIR is left as it was.`,
 		Example: `  kvc backup kv.backup
   kvd restore kv.backup /var/lib/kv
+  zcat kv.backup.gz | kvd restore - /var/lib/kv
   kvd --data /var/lib/kv`,
 		Args: places(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			report, err := wal.Restore(vfs.OS, args[0], args[1])
+			from, name := cmd.InOrStdin(), "stdin"
+			if args[0] != "-" {
+				f, err := os.Open(args[0])
+				if err != nil {
+					return failed(exitFiles, err)
+				}
+				defer f.Close()
+				from, name = f, args[0]
+			}
+			report, err := wal.RestoreFrom(vfs.OS, from, args[1])
 			if err != nil {
-				return dataFailed(err)
+				return dataFailed(fmt.Errorf("restore %s: %w", name, err))
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "restored %d entries up to version %d to %s\n", report.Entries(), report.Version, args[1])
 			return err

@@ -26,12 +26,38 @@ func (osFS) Create(name string) (File, error) {
 func (osFS) Open(name string) (File, error) { return open(name, os.O_RDONLY) }
 
 func open(name string, flags int) (File, error) {
-	f, err := os.OpenFile(name, flags, 0o600)
+	f, err := openRegular(name, flags)
 	if err != nil {
 		return nil, err
 	}
 	return osFile{f}, nil
 }
+
+// openRegular opens a regular file and nothing else. A FIFO would make it wait for whoever opens the other end, had the
+// flag O_NONBLOCK not been given; to a regular file that means nothing.
+func openRegular(name string, flags int) (*os.File, error) {
+	f, err := os.OpenFile(name, flags|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
+	if errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.EMLINK) { // BSD has the second for the first
+		return nil, &os.PathError{Op: "open", Path: name, Err: errSymlink}
+	}
+	if err != nil {
+		return nil, err
+	}
+	st, err := f.Stat()
+	if err == nil && !st.Mode().IsRegular() {
+		err = &os.PathError{Op: "open", Path: name, Err: errIrregular}
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+var (
+	errSymlink   = errors.New("it is a symbolic link, which is not followed")
+	errIrregular = errors.New("it is not a regular file")
+)
 
 func (osFS) Rename(from, to string) error { return os.Rename(from, to) }
 
@@ -79,11 +105,19 @@ func (osFS) SyncDir(dir string) error {
 }
 
 func (osFS) Lock(name string) (io.Closer, error) {
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	return lock(name, os.O_RDWR|os.O_CREATE, syscall.LOCK_EX)
+}
+
+func (osFS) LockShared(name string) (io.Closer, error) {
+	return lock(name, os.O_RDONLY, syscall.LOCK_SH)
+}
+
+func lock(name string, flags, how int) (io.Closer, error) {
+	f, err := openRegular(name, flags)
 	if err != nil {
 		return nil, err
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB); err != nil {
 		f.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
 			return nil, fmt.Errorf("%s: %w", name, ErrLocked)

@@ -1,6 +1,7 @@
 package vfs
 
 import (
+	"errors"
 	"os"
 	"runtime"
 	"syscall"
@@ -23,6 +24,19 @@ func (f osFile) Sync() error {
 	for {
 		if err := syscall.Fdatasync(fd); err != syscall.EINTR {
 			return pathError("fdatasync", f.Name(), err)
+		}
+	}
+}
+
+// Allocate is fallocate(2): blocks are taken at once, where a write to some file systems finds out later that there are none.
+func (f osFile) Allocate(from, to int64) error {
+	for {
+		switch err := syscall.Fallocate(int(f.Fd()), 0, from, to-from); err {
+		case syscall.EINTR:
+		case syscall.EOPNOTSUPP, syscall.ENOSYS:
+			return pathError("fallocate", f.Name(), errors.ErrUnsupported)
+		default:
+			return pathError("fallocate", f.Name(), err)
 		}
 	}
 }

@@ -2,6 +2,11 @@
 
 package vfs
 
-import "runtime"
+import (
+	"errors"
+	"runtime"
+)
 
 func (osFS) SyncsAside() bool { return runtime.GOMAXPROCS(0) > 1 }
+
+func (osFile) Allocate(_, _ int64) error { return errors.ErrUnsupported }

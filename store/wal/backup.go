@@ -8,11 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 	"slices"
 
 	"kv/store"
-	"kv/store/vfs"
 )
 
 // A backup is the state of a store at one instant, in a snapshot's format. A walk alone would not do: it takes its time, and
@@ -184,94 +182,4 @@ func (t *tap) take(version uint64) ([]write, uint64, error) {
 	writes := t.writes
 	t.writes, t.bytes = nil, 0
 	return writes, version, nil
-}
-
-// VerifyBackup reads all of a backup and says what is in it. The error says what is wrong with it.
-func VerifyBackup(fs vfs.FS, file string) (Report, error) {
-	dir, name := filepath.Split(file)
-	x := &inspection{fs: fs, dir: filepath.Clean(dir), report: Report{Dir: filepath.Clean(dir)}}
-	g, err := x.head(name, magicSnapshot, 1, nil)
-	if err != nil {
-		return Report{}, err
-	}
-	if err := x.snapshotFrames(g); err != nil {
-		return Report{}, err
-	}
-	if len(x.report.Problems) > 0 {
-		p := x.report.Problems[0]
-		return x.report, fmt.Errorf("%s is not a whole backup: offset %d: %s", file, p.Offset, p.Detail)
-	}
-	return x.report, nil
-}
-
-// Restore makes a data folder of a backup, once all of that was verified. The folder must be empty, or missing.
-func Restore(fs vfs.FS, file, dir string) (Report, error) {
-	report, err := VerifyBackup(fs, file)
-	if err != nil {
-		return report, err
-	}
-	lock, err := lockFolder(fs, dir, true)
-	if err != nil {
-		return report, err
-	}
-	defer lock.Close()
-	d, err := readFolder(fs, dir)
-	if err != nil {
-		return report, err
-	}
-	if len(d.logs)+len(d.snapshots)+len(d.kept) > 0 {
-		return report, fmt.Errorf("data folder %s holds a store already; give an empty folder, or a new one", dir)
-	}
-	// The log gets its name last: a snapshot without one is refused, a log without one would be an empty store.
-	id := newID()
-	name := filepath.Join(dir, snapshotName(1))
-	if err := recode(fs, file, name+tmpSuffix, header{magicSnapshot, id, 1, 0}); err != nil {
-		return report, fmt.Errorf("restore %s: %w", file, err)
-	}
-	if err := fs.Rename(name+tmpSuffix, name); err != nil {
-		return report, err
-	}
-	if err := fs.SyncDir(dir); err != nil {
-		return report, err
-	}
-	l := &Log{o: Options{Dir: dir, FS: fs}.withDefaults()}
-	l.f.id = id
-	if err := l.begin(1, 0, nil); err != nil {
-		return report, err
-	}
-	return report, l.f.file.Close()
-}
-
-// recode copies a snapshot's frames to a file with another header, so that they are that file's.
-func recode(fs vfs.FS, from, to string, h header) (err error) {
-	in, err := fs.Open(from)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	fr, _, err := openFrames(in, magicSnapshot)
-	if err != nil {
-		return err
-	}
-	out, err := fs.Create(to)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, out.Close()) }()
-	enc := encoder{seed: h.seed()}
-	enc.buf = h.append(nil)
-	for {
-		body, err := fr.next()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return err
-		}
-		enc.frame(body)
-		if err := enc.writeTo(out); err != nil {
-			return err
-		}
-	}
-	return out.Sync()
 }

@@ -29,7 +29,7 @@ type source interface {
 func TestBackup(t *testing.T) {
 	sources := map[string]func() source{
 		"log": func() source {
-			l, err := wal.Open(wal.Options{FS: vfstest.NewMem(), Dir: "/data", Logger: quiet, RotateBytes: 2000})
+			l, err := wal.Open(wal.Options{FS: vfstest.NewMem(), Dir: "/data", Logger: quiet, RotateBytes: 2000, ReserveBytes: 5000})
 			require.NoError(t, err)
 			t.Cleanup(func() { require.NoError(t, l.Close()) })
 			return l
@@ -109,12 +109,13 @@ func TestRestoreRefuses(t *testing.T) {
 	require.NoError(t, restore(b.Bytes(), "/data"))
 	require.ErrorContains(t, restore(b.Bytes(), "/used"), "holds a store already")
 	for i := range b.Len() {
-		require.Error(t, restore(b.Bytes()[:i], "/data"), "cut to %d bytes", i)
+		require.ErrorIs(t, restore(b.Bytes()[:i], "/data"), wal.ErrNotWhole, "cut to %d bytes", i)
 		bad := bytes.Clone(b.Bytes())
 		bad[i] ^= 0x10
 		require.Error(t, restore(bad, "/data"), "byte %d", i)
 	}
 	require.ErrorContains(t, restore(append(b.Bytes(), 0), "/data"), "not a whole backup")
+	require.ErrorIs(t, restore(nil, "/data"), wal.ErrNotWhole)
 }
 
 func TestBackupChunks(t *testing.T) {
@@ -143,9 +144,9 @@ func TestBackupChunks(t *testing.T) {
 	}
 	m := vfstest.NewMem()
 	m.WriteFile("/backup", all)
-	report, err := wal.VerifyBackup(m, "/backup")
+	report, err := wal.Restore(m, "/backup", "/data")
 	require.NoError(t, err)
-	require.EqualValues(t, 1000, report.Files[0].Entries)
+	require.EqualValues(t, 1000, report.Entries())
 }
 
 // What one owner does with his backups does not keep the others out.

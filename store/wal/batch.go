@@ -9,13 +9,15 @@ import (
 )
 
 // batch is what the flusher writes, and syncs, at a time. While it is open the log's mutex guards it; then the flusher owns
-// it, but for last and done, which do not change any more.
+// it, but for last, done and err; last changes under the mutex.
 type batch struct {
 	pieces []piece
 	writes int
 	bytes  int64         // of the records
 	last   uint64        // the newest version in it
-	done   chan struct{} // closed when its fate is known: it is durable or the log has failed
+	done   chan struct{} // closed when there is something to tell those who wait for it
+	err    error         // what is told them; set before done is closed, and not changed
+	told   bool          // done is closed; the flusher's
 }
 
 // piece is a stretch of a batch: the records of small writes, encoded but not sealed, or one large write.
@@ -66,6 +68,21 @@ func takeChunk(spare *[][]byte) []byte {
 	c := (*spare)[last]
 	*spare = (*spare)[:last]
 	return c
+}
+
+// resolve lets those go on who wait for b: nil, it is as durable as the policy promises. After the first call it does nothing.
+func (b *batch) resolve(err error) {
+	if !b.told {
+		b.err, b.told = err, true
+		close(b.done)
+	}
+}
+
+// join adds the writes of next, which follow those of b.
+func (b *batch) join(next *batch) {
+	if next.writes > 0 {
+		b.pieces, b.writes, b.bytes, b.last = append(b.pieces, next.pieces...), b.writes+next.writes, b.bytes+next.bytes, next.last
+	}
 }
 
 // release gives the chunks of b, which was written, to spare.

@@ -81,10 +81,10 @@ func (r Report) WriteTo(w io.Writer) (int64, error) {
 	return n, err
 }
 
-// Check reads all of a data folder that no process uses, verifies it and says what it found. The error is for what keeps it
+// Check reads all of a data folder that no process uses, verifies it and says what it found. It writes nothing. The error is for what keeps it
 // from looking; what is wrong with the bytes is in the report.
 func Check(fs vfs.FS, dir string) (Report, error) {
-	lock, err := lockFolder(fs, dir, false)
+	lock, err := lockToRead(fs, dir)
 	if err != nil {
 		return Report{}, err
 	}

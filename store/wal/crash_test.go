@@ -34,6 +34,9 @@ type ledger struct {
 	keys  int // how many keys are worked on
 	large int // one in so many values is a large one; 0: none
 
+	// refused reports whether a session goes on after its write, or what it waited for, has failed; nil: it does not.
+	refused func(err error) bool
+
 	mu     sync.Mutex
 	writes map[uint64]map[string]string // a key's value, or deleted
 	proven uint64                       // the newest version that was acknowledged, or seen by a read that was
@@ -109,20 +112,19 @@ func (l *ledger) work(st *store.Store, id, steps int, rng *rand.Rand) error {
 				v = e.Version()
 			}
 		}
-		if err != nil {
-			return err
-		}
-		if left != nil && v != 0 {
+		if err == nil && left != nil && v != 0 {
 			l.wrote(v, left)
 		}
-		if rng.IntN(3) > 0 {
-			if err := s.Flush(); err != nil {
-				return err
+		if err == nil && rng.IntN(3) > 0 {
+			if err = s.Flush(); err == nil {
+				l.prove(v)
 			}
-			l.prove(v)
+		}
+		if err != nil && (l.refused == nil || !l.refused(err)) {
+			return err
 		}
 	}
-	if err := s.Flush(); err != nil {
+	if err := s.Flush(); err != nil && (l.refused == nil || !l.refused(err)) {
 		return err
 	}
 	return nil
@@ -201,7 +203,7 @@ func crashRun(t *testing.T, seed uint64) int {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	policy := wal.Policy(rng.IntN(4) % 3) // half of them Always
 	o := wal.Options{Sync: policy, RotateBytes: 800 + rng.Int64N(3000), SnapshotBytes: 1000 + rng.Int64N(6000), Interval: time.Millisecond,
-		ReserveBytes: []int64{-1, 1000, 3000}[rng.IntN(3)]}
+		ReserveBytes: []int64{-1, 4000, 20_000}[rng.IntN(3)]}
 
 	l := newLedger(8)
 	l.large = 12

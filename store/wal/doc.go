@@ -17,7 +17,8 @@
 //	*.torn-<offset>            the torn tail that a start cut off a log, kept for inspection
 //	*.damaged-<number>         what a file was before Repair; kept for inspection
 //
-// Where to begin: writer.go has the write path, and begins with how it works; batch.go what it collects, flusher.go what
-// becomes of that; frame.go and record.go have the bytes on disk; recovery.go the way back; snapshot.go, load.go and backup.go
-// the snapshots; check.go, inspect.go and repair.go what an operator calls.
+// Where to begin: writer.go has the write path, and begins with how it works; batch.go what it collects, queue.go what the
+// writers and the flusher share, flusher.go what becomes of that, logfile.go the file; frame.go and record.go have the bytes on
+// disk; recovery.go the way back; snapshot.go, load.go and backup.go the snapshots; check.go, inspect.go, repair.go and
+// restore.go what an operator calls.
 package wal

@@ -1,6 +1,7 @@
 package wal_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -21,13 +23,14 @@ import (
 )
 
 // TestEveryCallFails lets the N-th call that changes the disk fail, for every N, once (the disk then works again) or for good,
-// while sessions write, files rotate and snapshots are taken. Whatever fails, nothing acknowledged is lost; and once the log has
-// failed nothing is written to it again, since a later sync that succeeds proves nothing.
+// while sessions write, files rotate and snapshots are taken. Whatever fails, nothing acknowledged is lost. Once a sync, or
+// for another reason than want of room a write, has failed nothing is written to the log again, since a later sync that
+// succeeds proves nothing; after any other failure the log goes on.
 func TestEveryCallFails(t *testing.T) {
-	for _, cause := range []error{syscall.EIO, syscall.ENOSPC} {
+	for _, cause := range []error{syscall.EIO, syscall.EMFILE, syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG} {
 		for _, once := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%v, once %t", cause, once), func(t *testing.T) {
-				for seed := range seeds(2, 500) {
+				for seed := range seeds(1, 300) {
 					for n := int64(1); failCall(t, n, cause, once, uint64(seed)); n++ {
 					}
 				}
@@ -36,28 +39,39 @@ func TestEveryCallFails(t *testing.T) {
 	}
 }
 
+func wantOfRoom(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG)
+}
+
 // failCall runs a store whose n-th call fails, and reports whether there were so many.
 func failCall(t *testing.T, n int64, cause error, once bool, seed uint64) bool {
 	what := fmt.Sprintf("seed %d, call %d", seed, n)
-	o := wal.Options{Sync: wal.Always, RotateBytes: 1000, SnapshotBytes: -1, ReserveBytes: 1000}
+	o := wal.Options{Sync: wal.Always, RotateBytes: 1000, SnapshotBytes: -1, ReserveBytes: 4000, Retry: 10 * time.Microsecond}
 	failed := make(chan error, 2)
 	o.Failed = func(err error) { failed <- err }
 	mem := vfstest.NewMem()
 	var mu sync.Mutex
-	var failure string // the call that failed
-	var logDead bool   // it was one of the log's
+	var failure string           // the call that failed first
+	var dead bool                // the log must be written to no more
+	written := map[string]bool{} // the logs that have their names
 	inject := &vfstest.Inject{FS: mem, Before: func(k int64, op, name string) error {
 		mu.Lock()
 		defer mu.Unlock()
-		isLog := strings.HasPrefix(filepath.Base(name), "log-") && op != "remove"
-		if logDead && isLog {
+		isLog := strings.HasPrefix(filepath.Base(name), "log-")
+		if dead && isLog && op != "remove" {
 			t.Errorf("%s: %s %s after %s had failed", what, op, name, failure)
 		}
-		if k == n || k > n && !once {
-			if failure == "" {
-				failure = op + " " + name
-			}
-			logDead = logDead || isLog && op != "zero" // the log does without the room
+		fails := k == n || k > n && !once
+		if fails && failure == "" {
+			failure = op + " " + name
+		}
+		switch {
+		case op == "create" || op == "rename":
+			written[name] = op == "rename" && !fails
+		case fails && written[name]:
+			dead = dead || op == "sync" || op == "write" && !wantOfRoom(cause)
+		}
+		if fails {
 			return cause
 		}
 		return nil
@@ -70,14 +84,17 @@ func failCall(t *testing.T, n int64, cause error, once bool, seed uint64) bool {
 		require.NoError(t, err, what)
 		return true
 	}
+	l.refused = func(err error) bool {
+		if !errors.Is(err, store.ErrReadOnly) || !errors.Is(err, cause) {
+			t.Errorf("%s, %s: a write fails with %v", what, failure, err)
+		}
+		return node.log.Failed() == nil
+	}
 	var wg sync.WaitGroup
 	for id := range 2 {
 		wg.Go(func() {
 			for round := range 2 {
-				err := l.work(node.st, id, 25, rand.New(rand.NewPCG(seed, uint64(2*id+round))))
-				if err != nil && (!errors.Is(err, store.ErrReadOnly) || !errors.Is(err, cause)) {
-					t.Errorf("%s, %s: a write fails with %v", what, failure, err)
-				}
+				l.work(node.st, id, 25, rand.New(rand.NewPCG(seed, uint64(2*id+round))))
 				if id == 0 && round == 0 {
 					if _, _, err := node.log.Snapshot(context.Background()); err != nil && !errors.Is(err, cause) {
 						t.Errorf("%s, %s: the snapshot fails with %v", what, failure, err)
@@ -87,7 +104,31 @@ func failCall(t *testing.T, n int64, cause error, once bool, seed uint64) bool {
 		})
 	}
 	wg.Wait()
+	mu.Lock()
+	isDead := dead
+	mu.Unlock()
+	s := node.st.Session()
+	defer s.Close()
+	if once && !isDead {
+		// It goes on by itself.
+		require.Eventually(t, func() bool {
+			v, err := s.Set([]byte("last"), nil, store.SetOptions{})
+			if err == nil {
+				l.wrote(v, map[string]string{"last": ""})
+				err = s.Flush()
+			}
+			return err == nil || node.log.Failed() != nil
+		}, time.Minute, 100*time.Microsecond, "%s, %s", what, failure)
+		if node.log.Failed() == nil {
+			require.Eventually(t, func() bool { return node.log.Refusing() == nil }, time.Minute, 100*time.Microsecond, "%s, %s", what, failure)
+			l.prove(l.newest())
+		}
+	}
 	err = node.log.Failed()
+	mu.Lock()
+	isDead = dead // this write may have done it
+	mu.Unlock()
+	require.Equal(t, isDead, err != nil, "%s, %s: %v", what, failure, err)
 	if err != nil {
 		require.ErrorIs(t, err, store.ErrReadOnly, what)
 		require.ErrorIs(t, err, cause, what)
@@ -101,17 +142,23 @@ func failCall(t *testing.T, n int64, cause error, once bool, seed uint64) bool {
 			}
 			return nil
 		}))
-		s := node.st.Session()
 		_, err := s.Set([]byte("k"), nil, store.SetOptions{})
 		require.ErrorIs(t, err, store.ErrReadOnly, what)
-		s.Close()
 	}
 	err = node.stop()
 	require.Equal(t, node.log.Failed(), err, what)
 	if err != nil {
+		require.ErrorIs(t, err, cause, what)
+	}
+	if isDead {
 		require.Equal(t, err, <-failed, what)
 	}
-	require.Empty(t, failed, "%s: told once", what)
+	mu.Lock()
+	died := dead // the close may have done it
+	mu.Unlock()
+	if !died {
+		require.Empty(t, failed, "%s: nothing that is final", what)
+	}
 	state, newest, err := recovered(mem.Crash(0, nil), o)
 	require.NoError(t, err, "%s: %s", what, failure)
 	// What was in flight when the log failed may be there, and has no version in the ledger.
@@ -128,24 +175,171 @@ func (l *ledger) newest() (v uint64) {
 	return v
 }
 
-// A disk that fills up makes the store read-only; what was acknowledged is there after a start with room again.
+// While the disk is full writes are refused, change nothing, and all that was there is read; with room they go on by themselves, again
+// and again, and nothing that was acknowledged is lost.
 func TestDiskFull(t *testing.T) {
-	for room := int64(0); room < 3000; room += 61 {
+	for _, policy := range []wal.Policy{wal.Always, wal.Interval, wal.Never} {
+		for _, size := range []int{10, 300, 3000} {
+			t.Run(fmt.Sprintf("%v, %d bytes", policy, size), func(t *testing.T) {
+				mem := vfstest.NewMem()
+				o := wal.Options{Sync: policy, RotateBytes: 70_000, SnapshotBytes: -1, ReserveBytes: 50_000, Retry: time.Microsecond}
+				n := mustStart(t, mem, o, store.Options{})
+				want := map[string]string{}
+				rng := rand.New(rand.NewPCG(uint64(size), 0))
+				for round := range 5 {
+					mem.SetRoom(rng.Int64N(150_000))
+					for i := 0; ; i++ {
+						key := fmt.Sprint(rng.IntN(10))
+						value := fmt.Sprintf("%d.%0*d", round, size, i)
+						_, err := n.s.Set([]byte(key), []byte(value), store.SetOptions{})
+						if err == nil {
+							require.NoError(t, n.s.Flush(), "it was taken, so there was room for it")
+							want[key] = value
+							continue
+						}
+						require.ErrorIs(t, err, store.ErrReadOnly)
+						require.ErrorIs(t, err, syscall.ENOSPC)
+						break
+					}
+					require.ErrorIs(t, n.log.Refusing(), syscall.ENOSPC)
+					require.NoError(t, n.log.Failed())
+					_, err := n.s.Set([]byte("small"), nil, store.SetOptions{})
+					require.ErrorIs(t, err, syscall.ENOSPC, "a small one too, though there may be room for that")
+					require.ErrorIs(t, n.log.Admit(), syscall.ENOSPC)
+					require.True(t, n.log.Stats().Refusing)
+					for key, value := range want {
+						require.Equal(t, value, string(n.s.Get([]byte(key)).Value()))
+						require.NoError(t, n.s.Flush())
+					}
+					require.NoError(t, n.log.Sync(), "what was taken can be made durable")
+					state, _, err := recovered(mem.Crash(0, nil), o)
+					require.NoError(t, err)
+					require.Equal(t, want, state)
+
+					mem.SetRoom(-1)
+					require.Eventually(t, func() bool { return n.log.Refusing() == nil }, time.Minute, time.Microsecond)
+					n.set(t, "between", fmt.Sprint(round))
+					require.NoError(t, n.s.Flush())
+					want["between"] = fmt.Sprint(round)
+				}
+				require.NoError(t, n.stop())
+				state, _, err := recovered(mem.Crash(0, nil), o)
+				require.NoError(t, err)
+				require.Equal(t, want, state)
+			})
+		}
+	}
+}
+
+// A write larger than what the log has room for in advance is found out to have none when it is too late to refuse it. It waits in
+// memory: who wrote it, and under policy Always who reads it, is told so; with room it is durable, in its place.
+func TestDiskFullForLargeWrite(t *testing.T) {
+	for _, reserve := range []int64{0, -1} {
 		mem := vfstest.NewMem()
-		o := wal.Options{Sync: wal.Always, RotateBytes: 1000, ReserveBytes: 1000}
+		o := wal.Options{Sync: wal.Always, SnapshotBytes: -1, ReserveBytes: reserve, Retry: time.Microsecond}
 		n := mustStart(t, mem, o, store.Options{})
-		mem.SetRoom(room)
-		l := newLedger(8)
-		err := l.work(n.st, 0, 200, rand.New(rand.NewPCG(uint64(room), 0)))
+		n.set(t, "k", "before")
+		n.set(t, "other", "value")
+		require.NoError(t, n.s.Flush())
+		mem.SetRoom(1000)
+		large := strings.Repeat("x", 5<<20)
+		n.set(t, "k", large)
+		err := n.s.Flush()
 		require.ErrorIs(t, err, syscall.ENOSPC)
 		require.ErrorIs(t, err, store.ErrReadOnly)
-		n.s.Get([]byte("k1"))
-		require.Error(t, n.stop())
-		mem.SetRoom(-1)
-		state, newest, err := recovered(mem, o)
+		require.ErrorContains(t, err, "this write takes effect once there is")
+		require.NoError(t, n.log.Failed())
+		_, err = n.s.Set([]byte("k"), nil, store.SetOptions{})
+		require.ErrorIs(t, err, syscall.ENOSPC)
+		n.s.Get([]byte("other"))
+		require.NoError(t, n.s.Flush())
+		n.s.Get([]byte("k"))
+		require.ErrorIs(t, n.s.Flush(), syscall.ENOSPC)
+		require.ErrorIs(t, n.log.Sync(), syscall.ENOSPC)
+		_, _, err = n.log.Snapshot(context.Background())
+		require.ErrorIs(t, err, syscall.ENOSPC)
+		state, _, err := recovered(mem.Crash(50, rand.New(rand.NewPCG(1, 1))), o)
 		require.NoError(t, err)
-		if newest <= l.newest() {
-			l.check(t, state, l.proven, fmt.Sprint("room for ", room))
+		require.Equal(t, "before", state["k"])
+
+		mem.SetRoom(-1)
+		require.Eventually(t, func() bool { return n.log.Refusing() == nil }, time.Minute, time.Microsecond)
+		require.Equal(t, large, string(n.s.Get([]byte("k")).Value()))
+		require.NoError(t, n.s.Flush())
+		n.set(t, "other", "after")
+		require.NoError(t, n.s.Flush())
+		state, _, err = recovered(mem.Crash(0, nil), o)
+		require.NoError(t, err)
+		require.Equal(t, map[string]string{"k": large, "other": "after"}, state)
+		require.NoError(t, n.stop())
+	}
+}
+
+// A log that ends while a write still waits for room says so.
+func TestCloseWithoutRoom(t *testing.T) {
+	mem := vfstest.NewMem()
+	n := mustStart(t, mem, wal.Options{Sync: wal.Interval, ReserveBytes: -1}, store.Options{})
+	n.set(t, "a", "1")
+	require.NoError(t, n.log.Sync())
+	mem.SetRoom(10)
+	n.set(t, "b", "2")
+	require.NoError(t, n.s.Flush(), "of policy Interval")
+	err := n.stop()
+	require.ErrorIs(t, err, syscall.ENOSPC)
+	state, _, err := recovered(mem, wal.Options{})
+	require.NoError(t, err)
+	require.Equal(t, map[string]string{"a": "1"}, state)
+}
+
+// A start on a full disk shows all that is there, and takes writes once there is room: for the copy of a torn tail, too.
+func TestStartOnFullDisk(t *testing.T) {
+	for _, torn := range []bool{false, true} {
+		for room := int64(0); room < 400; room += 9 {
+			what := fmt.Sprintf("torn %t, room for %d", torn, room)
+			o := wal.Options{Sync: wal.Always, SnapshotBytes: -1, ReserveBytes: 1000, Retry: time.Microsecond}
+			f := makeFolder(t, 8, o, false, 30)
+			data := bytes.TrimRight(f.files[f.last()], "\x00")
+			if torn {
+				data = data[:len(data)-5]
+			}
+			mem := f.with(f.last(), data)
+			mem.WriteFile("/data/LOCK", nil)
+			mem.SetRoom(room)
+			n := mustStart(t, mem, o, store.Options{})
+			got := map[string]string{}
+			require.NoError(t, n.st.Walk(func(e *store.Entry) error {
+				got[string(e.Key())] = string(e.Value())
+				return nil
+			}))
+			if !torn {
+				require.Equal(t, f.at(f.newest()), got, what)
+			}
+			for key, value := range got {
+				require.Equal(t, value, string(n.s.Get([]byte(key)).Value()), what)
+				require.NoError(t, n.s.Flush(), what)
+			}
+			if n.log.Refusing() != nil {
+				_, err := n.s.Set([]byte("new"), nil, store.SetOptions{})
+				require.ErrorIs(t, err, syscall.ENOSPC, what)
+				for name, b := range mem.Snapshot() {
+					require.False(t, strings.Contains(name, ".torn-") && len(b) == 0, "%s: %s is empty", what, name)
+				}
+			}
+			// The next start is no worse off, whether this one ends in order or not.
+			again, _, err := recovered(mem.Crash(100, nil), o)
+			require.NoError(t, err, what)
+			require.Equal(t, got, again, what)
+
+			mem.SetRoom(-1)
+			require.Eventually(t, func() bool { return n.log.Refusing() == nil }, time.Minute, time.Microsecond, what)
+			n.set(t, "new", "one")
+			require.NoError(t, n.s.Flush(), what)
+			require.Equal(t, torn, n.log.Stats().TornBytes > 0, what)
+			require.NoError(t, n.stop(), what)
+			got["new"] = "one"
+			state, _, err := recovered(mem.Crash(0, nil), o)
+			require.NoError(t, err, what)
+			require.Equal(t, got, state, what)
 		}
 	}
 }
@@ -422,7 +616,8 @@ func TestSnapshotBoundsTheLog(t *testing.T) {
 	require.Len(t, names, 3, "%v", names)
 	require.Equal(t, "LOCK", names[0])
 	require.Equal(t, strings.TrimPrefix(names[1], "log-"), strings.TrimPrefix(names[2], "snapshot-"))
-	require.Len(t, mem.Snapshot()["/data/"+names[1]], 36, "a header, and no record from before")
+	log := mem.Snapshot()["/data/"+names[1]]
+	require.Empty(t, bytes.TrimRight(log[36:], "\x00"), "a header, and no record from before")
 	stats := n.log.Stats()
 	require.EqualValues(t, 1, stats.LogFiles)
 	require.Equal(t, size, stats.SnapshotBytes)

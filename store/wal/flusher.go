@@ -3,392 +3,312 @@ package wal
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
-	"runtime"
 	"time"
 
 	"kv/store"
-	"kv/store/vfs"
 )
 
-// flusher is the state of the goroutine that writes.
+// flusher is the goroutine that writes. It owns all that is here; with the writers it shares the queue alone, and what it
+// knows of a piece of work goes back through the queue's finish, hold and fail.
+//
+// Three kinds of errors. One of a write of records, or of a sync, is final: W6. Where there is no room, the flusher holds what it has,
+// and tries again. And a file that can't be begun is done without: see rotate.
 type flusher struct {
-	id     uint64 // of the store
-	seq    uint64 // of the file
-	base   int64  // the position of its first byte
-	size   int64  // the bytes that were written to it
-	room   int64  // up to where zeros were put behind those; size or less: nowhere
-	synced int64  // the position up to which the log is on disk
-	name   string
-	file   vfs.File
-	enc    encoder
+	o     Options
+	q     *queue
+	stat  *counters
+	after func()                   // called after each piece of work that was done
+	ended chan struct{}            // closed when it has returned
+	begin func() (*logFile, error) // makes the first file, while that could not be made for want of room
 
-	dirty  bool      // there are writes behind the last sync
-	marked bool      // the file says how far it was synced: nothing was synced since the last mark
-	since  time.Time // when it became dirty, or was synced
+	file  *logFile      // nil: see begin
+	began int64         // counters.logged, when file was begun
+	dirty bool          // there are writes behind the last sync
+	since time.Time     // when it became dirty, or was synced
+	took  time.Duration // how long the last sync took
 
-	took time.Duration // how long the last sync took
+	held     error     // why the batch in hand could not be written; nil: it could
+	room     backoff   // when to look for room again
+	rotation backoff   // when to try again to begin a file
+	toldFull time.Time // when it was told that writes are refused; zero: they are not
+}
+
+func newFlusher(o Options, q *queue, stat *counters, after func()) *flusher {
+	return &flusher{
+		o: o, q: q, stat: stat, after: after, ended: make(chan struct{}),
+		room: backoff{first: o.Retry, longest: 20 * o.Retry}, rotation: backoff{first: 20 * o.Retry, longest: 1200 * o.Retry},
+	}
 }
 
 // run is the flusher's goroutine.
-func (l *Log) run() {
-	defer close(l.ended)
-	f := &l.f
-	defer func() {
-		if f.file != nil {
-			f.file.Close()
-		}
-	}()
+func (f *flusher) run() {
+	defer close(f.ended)
 	for {
-		b, requests, closing := l.take()
-		err := l.flush(b, len(requests) > 0 || closing)
-		if err == nil {
-			l.finish(b)
+		w := f.q.take(f.pace())
+		if err := f.do(&w); err != nil {
+			f.fail(w, err)
+			break
 		}
-		for _, r := range requests {
-			if err == nil && r.rotate {
-				err = l.rotate()
-			}
-			if err == nil {
-				r.seq, r.base = f.seq, f.base
-			}
-			close(r.done)
+		f.tell()
+		if w.closing {
+			f.close(w)
+			break
 		}
-		if err == nil && f.size >= l.o.RotateBytes {
-			err = l.rotate()
-		}
-		if err == nil && closing {
-			err = l.end()
-		}
-		if err != nil {
-			l.fail(err)
-			return
-		}
-		if closing {
-			l.refuse(fmt.Errorf("%w: the log is closed", store.ErrReadOnly))
-			return
-		}
-		l.snap.consider(l)
+		f.after()
+	}
+	if f.file != nil {
+		f.file.f.Close()
 	}
 }
 
-// take waits until there is something to do, and returns the batch to write, which may be empty.
-func (l *Log) take() (b *batch, requests []*request, closing bool) {
-	var until time.Time // how long what waits may wait for more; zero: nothing did so far
-	for {
-		own, hasOwn := l.f.next(l.o)
-		if l.o.Sync == Always && !l.o.FS.SyncsAside() {
-			l.yield()
-		}
-		l.mu.Lock()
-		waiting := l.open.writes > 0
-		pause := linger
-		if l.o.Sync == Always {
-			pause = l.gather()
-		}
-		if waiting && until.IsZero() {
-			until = time.Now().Add(pause)
-		}
-		if waiting && (pause == 0 || !time.Now().Before(until)) || l.open.bytes >= writeChunk || len(l.requests) > 0 || l.closing ||
-			hasOwn && !time.Now().Before(own) {
-			b, requests, closing = l.open, l.requests, l.closing
-			l.busy, l.open, l.requests = b, newBatch(), nil
-			l.mu.Unlock()
-			return b, requests, closing
-		}
-		l.mu.Unlock()
-
-		var timeout <-chan time.Time
-		switch {
-		case waiting:
-			timeout = time.After(time.Until(until))
-		case hasOwn:
-			timeout = time.After(time.Until(own))
-		}
-		select {
-		case <-l.wake:
-		case <-timeout:
-		}
-	}
+func (f *flusher) pace() pace {
+	always := f.o.Sync == Always
+	return pace{due: f.due(), always: always, yield: always && !f.o.FS.SyncsAside(), took: f.took}
 }
 
-// yield lets all writers that can run go first, until none of them appends any more. The first to append wakes the flusher,
-// which Go's scheduler runs next; where a sync keeps the others from running, it would sync for that one alone.
-func (l *Log) yield() {
-	for before := -1; ; {
-		l.mu.Lock()
-		n, full := l.open.writes, l.open.bytes >= writeChunk
-		l.mu.Unlock()
-		if n == 0 || n == before || full {
-			return
+// due returns when the flusher has something to do that nobody asks for; zero: it has not.
+func (f *flusher) due() time.Time {
+	at := f.restAt()
+	if f.file == nil || f.held != nil || f.file.short != nil {
+		if at.IsZero() || f.room.at.Before(at) {
+			at = f.room.at
 		}
-		before = n
-		runtime.Gosched()
 	}
+	return at
 }
 
-// gather returns how long to wait, under policy Always, for a fuller batch than the open one. Those that the last sync
-// answered will soon write again, and without a pause they would miss the next one: the writers would part into two halves,
-// each waiting for the other's sync and for its own. A lone writer never waits. Called with mu held.
-func (l *Log) gather() time.Duration {
-	if l.open.writes >= l.expected {
-		return 0
-	}
-	return min(l.f.took/4, maxGather)
-}
-
-// next returns when the flusher has something to do that nobody asks for.
-func (f *flusher) next(o Options) (time.Time, bool) {
+// restAt returns when what was written is to be synced, or marked, without being asked for; zero: it is not.
+func (f *flusher) restAt() time.Time {
 	switch {
-	case o.Sync == Interval && f.dirty:
-		return f.since.Add(o.Interval), true
-	case o.Sync != Never && !f.dirty && !f.marked:
-		return f.since.Add(restAfter), true
+	case f.file == nil:
+	case f.o.Sync == Interval && f.dirty:
+		return f.since.Add(f.o.Interval)
+	case f.o.Sync != Never && !f.dirty && !f.file.marked:
+		return f.since.Add(restAfter)
 	}
-	return time.Time{}, false
+	return time.Time{}
 }
 
-// flush writes b, and syncs if sync or the policy says so.
-func (l *Log) flush(b *batch, sync bool) error {
-	f := &l.f
-	own, hasOwn := f.next(l.o)
-	overdue := hasOwn && !time.Now().Before(own)
+// do does a piece of work, and answers the requests in it: those that are left in it had no answer yet when an error, which
+// is final, came between.
+func (f *flusher) do(w *work) error {
+	if f.first() {
+		if err := f.flush(w.batch, len(w.requests) > 0 || w.closing); err != nil {
+			return err
+		}
+	}
+	var full error
+	if f.held != nil {
+		f.room.failed()
+		full = f.q.hold(w.batch, f.held)
+	} else {
+		f.q.finish(w.batch, f.o.Sync == Always, f.file.short, f.file.grant())
+	}
+	for len(w.requests) > 0 {
+		r, err := w.requests[0], full
+		if r.rotate && f.file != nil { // what is held goes to the next file
+			var fatal error
+			if err, fatal = f.rotate(); fatal != nil {
+				return fatal
+			}
+			r.head, r.logged = f.file.h, f.began
+			f.reserve(0)
+		}
+		w.requests = w.requests[1:]
+		r.resolve(err)
+	}
+	if f.file != nil && f.file.size >= f.o.RotateBytes && f.rotation.due() && !w.closing {
+		if _, fatal := f.rotate(); fatal != nil {
+			return fatal
+		}
+		f.reserve(0)
+	}
+	return nil
+}
+
+// first makes the first file, if there is none yet, and reports whether there is one.
+func (f *flusher) first() bool {
+	if f.file == nil {
+		if f.file, f.held = f.begin(); f.file != nil {
+			f.use(f.file)
+			f.reserve(0)
+		}
+	}
+	return f.file != nil
+}
+
+// flush writes b, or sets held, and syncs if sync or the policy says so.
+func (f *flusher) flush(b *batch, sync bool) error {
+	rest := f.restAt()
+	overdue := !rest.IsZero() && !time.Now().Before(rest)
+	f.held = nil
+	if b.writes > 0 || f.file.short != nil {
+		f.reserve(b.bytes)
+	}
 	if b.writes > 0 {
-		if err := l.write(b); err != nil {
+		before := f.file.size
+		if err := f.file.write(b); noRoom(err) {
+			f.held = err
+		} else if err != nil {
 			return err
 		}
+		if f.held == nil && !f.dirty {
+			f.dirty, f.since = true, time.Now()
+		}
+		f.count(f.file.size - before)
 	}
 	switch {
-	case sync || l.o.Sync == Always && b.writes > 0 || overdue && f.dirty:
-		return l.sync()
+	case sync || f.o.Sync == Always && b.writes > 0 || overdue && f.dirty:
+		return f.sync()
 	case overdue:
-		return l.mark()
+		return f.mark()
 	}
 	return nil
 }
 
-// write encodes and writes b.
-func (l *Log) write(b *batch) error {
-	f := &l.f
-	if !f.dirty {
-		f.dirty, f.since = true, time.Now()
+// reserve makes room for n bytes and for what comes behind them, and lets the queue know where there is less than enough.
+func (f *flusher) reserve(n int64) {
+	again := f.room.due()
+	f.file.reserve(n, again)
+	switch {
+	case f.file.short == nil && f.held == nil:
+		f.room.succeeded()
+	case again && f.held == nil:
+		f.room.failed()
 	}
-	f.marked = false
-	l.reserve(b.bytes)
-	for _, p := range b.pieces {
-		if p.records != nil {
-			seal(p.records, f.synced, f.enc.seed)
-			if err := l.wrote(len(p.records), writeAll(f.file, p.records)); err != nil {
-				return err
-			}
-			continue
-		}
-		f.enc.record(p.large.version, f.synced, p.large.entries)
-		if err := l.writeOut(); err != nil {
-			return err
-		}
-	}
-	return nil
+	f.q.setRoom(f.file.short, f.file.grant())
 }
 
-// reserve sees to it that the next n bytes are written over zeros, under policy Always: a sync that has no new length to make
-// durable takes little more than half the time. A large batch is not worth it, since its bytes would be written twice. Where it
-// can't be done, the disk being nearly full, the log does without: an error that matters is one of the write or the sync too.
-func (l *Log) reserve(n int64) {
-	f := &l.f
-	if l.o.Sync != Always || n > l.o.ReserveBytes/8 || f.size+n <= f.room {
-		return
-	}
-	to := f.size + l.o.ReserveBytes
-	if err := f.file.Zero(max(f.size, f.room), to); err != nil {
-		l.o.Logger.Debug("no room reserved in the log", "dir", l.o.Dir, "log", f.name, "err", err)
-		return
-	}
-	f.room = to
-}
-
-// trim takes back what reserve has put behind the log's end. Should a crash undo that, the zeros are no harm.
-func (l *Log) trim() error {
-	f := &l.f
-	if f.room <= f.size {
-		return nil
-	}
-	if err := f.file.Truncate(f.size); err != nil {
-		return l.logError(err)
-	}
-	f.room = 0
-	return nil
-}
-
-// writeOut writes what was encoded.
-func (l *Log) writeOut() error {
-	n := l.f.enc.n
-	return l.wrote(n, l.f.enc.writeTo(l.f.file))
-}
-
-// wrote books that n bytes were written, unless err says that they were not.
-func (l *Log) wrote(n int, err error) error {
-	f := &l.f
-	if err != nil {
-		return l.logError(err)
-	}
-	f.size += int64(n)
-	l.stat.bytes.Add(int64(n))
-	l.stat.sinceSnapshot.Add(int64(n))
-	return nil
+// count books n bytes that were written.
+func (f *flusher) count(n int64) {
+	f.stat.bytes.Add(n)
+	f.stat.logged.Add(n)
 }
 
 // sync makes durable what was written.
-func (l *Log) sync() error {
-	f := &l.f
-	if f.synced == f.base+f.size {
+func (f *flusher) sync() error {
+	if f.file.synced == f.file.end() {
 		return nil
 	}
 	start := time.Now()
-	if err := f.file.Sync(); err != nil {
-		return l.logError(err)
+	if err := f.file.sync(); err != nil {
+		return err
 	}
 	f.took = time.Since(start)
-	l.stat.syncs.Add(1)
-	f.synced = f.base + f.size
+	f.stat.syncs.Add(1)
 	f.dirty, f.since = false, time.Now()
 	return nil
 }
 
-// logError says which log err is about. The file system knows it by the name that it was made with.
-func (l *Log) logError(err error) error {
-	var p *fs.PathError
-	if errors.As(err, &p) {
-		err = fmt.Errorf("%s: %w", p.Op, p.Err)
-	}
-	return fmt.Errorf("log %s: %w", filepath.Join(l.o.Dir, l.f.name), err)
-}
-
 // mark writes down how far the log is synced.
-func (l *Log) mark() error {
-	l.f.enc.record(0, l.f.synced, nil)
-	l.f.marked = true
-	return l.writeOut()
+func (f *flusher) mark() error {
+	err := f.file.mark()
+	if noRoom(err) {
+		f.since = time.Now() // it is tried again after as long
+		return nil
+	}
+	if err == nil {
+		f.count(markSize)
+	}
+	return err
 }
 
-// end leaves the file complete.
-func (l *Log) end() error {
-	if err := l.trim(); err != nil {
-		return err
+// rotate begins the next file. Where that can't be done, the log goes on in the one it has, and err says why: until the next
+// file has a record in it, that is where a start would go on, too, whatever names the folder has. Only a sync of what was
+// written is final if it fails.
+func (f *flusher) rotate() (err, fatal error) {
+	if fatal := f.sync(); fatal != nil {
+		return nil, fatal
 	}
-	if err := l.sync(); err != nil || l.f.marked {
-		return err
+	old := f.file
+	next, err := createLog(f.o, header{magicLog, old.h.id, old.h.seq + 1, old.end()}, nil)
+	if err != nil {
+		f.o.FS.Remove(filepath.Join(f.o.Dir, logName(old.h.seq+1))) // that it may stay is no harm, see above
+		f.rotation.failed()
+		f.stat.rotationsFailed.Add(1)
+		f.o.Logger.Error("the next log file can't be begun: the log goes on in this one", "dir", f.o.Dir, "log", old.name, "err", err,
+			"again", f.rotation.pause.String())
+		return err, nil
 	}
-	if err := l.mark(); err != nil {
-		return err
+	f.rotation.succeeded()
+	f.use(next)
+	// The old file is complete and on the disk: what is done to it now is for order's sake.
+	if err := errors.Join(old.trim(), old.f.Close()); err != nil {
+		f.o.Logger.Warn("a log file that is complete can't be cut to its length and closed", "dir", f.o.Dir, "log", old.name, "err", err)
 	}
-	return l.sync()
+	return nil, nil
 }
 
-// rotate begins the next file.
-func (l *Log) rotate() error {
-	f := &l.f
-	if err := l.trim(); err != nil {
-		return err
-	}
-	if err := l.sync(); err != nil {
-		return err
-	}
-	if err := f.file.Close(); err != nil {
-		return l.logError(err)
-	}
-	return l.begin(f.seq+1, f.base+f.size, nil)
+// use goes on in a file that was begun; reserve is to be called before the next write.
+func (f *flusher) use(file *logFile) {
+	f.file, f.began, f.since = file, f.stat.logged.Load(), time.Now()
+	f.stat.countLogs(f.o)
+	f.room.at = time.Now() // there may be room for what is held
 }
 
-// begin makes the file of this sequence, with these records in it, and makes it the one that is written.
-func (l *Log) begin(seq uint64, base int64, records func() error) error {
-	f := &l.f
-	files := l.o.FS
-	f.seq, f.base, f.name = seq, base, logName(seq)
-	name := filepath.Join(l.o.Dir, f.name)
-	h := header{magicLog, f.id, seq, base}
-	f.enc.reset()
-	f.enc.seed = h.seed()
-	f.enc.buf = h.append(f.enc.buf)
-	f.enc.n = headerSize
-	f.size, f.room, f.synced = 0, 0, base
-	err := func() (err error) {
-		if f.file, err = files.Create(name + tmpSuffix); err != nil {
-			return err
+// end leaves the log complete: an empty file follows the last one, and says where that ends.
+func (f *flusher) end() error {
+	if err := f.sync(); err != nil {
+		return err
+	}
+	if f.file.size > headerSize {
+		err, fatal := f.rotate()
+		if err == nil || fatal != nil {
+			return fatal
 		}
-		if records != nil {
-			if err := records(); err != nil {
+		if !f.file.marked {
+			if err := f.mark(); err != nil {
 				return err
 			}
 		}
-		if err := l.writeOut(); err != nil {
+		if err := f.sync(); err != nil {
 			return err
 		}
-		if err := l.sync(); err != nil {
-			return err
-		}
-		if err := files.Rename(name+tmpSuffix, name); err != nil {
-			return err
-		}
-		return files.SyncDir(l.o.Dir)
-	}()
-	if err != nil {
-		return fmt.Errorf("begin log %s: %w", f.name, err)
 	}
-	f.marked = records == nil
-	l.stat.files.Add(1)
+	if err := f.file.trim(); err != nil {
+		f.o.Logger.Warn("the log can't be cut to its length", "dir", f.o.Dir, "log", f.file.name, "err", err)
+	}
 	return nil
 }
 
-// finish lets go on what waits for b.
-func (l *Log) finish(b *batch) {
-	if l.o.Sync == Always && b.writes > 0 {
-		// All of b is on disk (W3): whoever reads this value, here or in Wait, may let out what is of this version or older.
-		l.durable.Store(b.last)
+// close ends the log in order, as far as it can.
+func (f *flusher) close(w work) {
+	_, full := f.q.state()
+	switch {
+	case f.held != nil && w.batch.writes > 0:
+		f.q.fail(w, full, true)
+	case f.file != nil:
+		if err := f.end(); err != nil {
+			f.fail(w, err)
+			return
+		}
+		fallthrough
+	default:
+		f.q.fail(w, fmt.Errorf("%w: the log is closed", store.ErrReadOnly), false)
 	}
-	l.mu.Lock()
-	l.expected = (b.writes + l.open.writes) * 3 / 4 // not all of them, or each would wait for the slowest
-	l.busy = nil
-	l.queued -= b.bytes
-	b.release(&l.spare)
-	l.settle()
-	l.room.Broadcast()
-	l.mu.Unlock()
-	close(b.done)
 }
 
 // fail ends all writing: W6.
-func (l *Log) fail(cause error) {
+func (f *flusher) fail(w work, cause error) {
 	err := fmt.Errorf("%w: %w", store.ErrReadOnly, cause)
-	l.mu.Lock()
-	l.failed = err
-	l.mu.Unlock()
-	l.refuse(err)
-	if l.o.Failed != nil {
-		l.o.Failed(err)
+	f.q.fail(w, err, true)
+	if f.o.Failed != nil {
+		f.o.Failed(err)
 	} else {
-		l.o.Logger.Error("the log failed: no more writes until a restart", "dir", l.o.Dir, "err", cause)
+		f.o.Logger.Error("the log failed: no more writes until a restart", "dir", f.o.Dir, "err", cause)
 	}
 }
 
-// refuse makes all that waits, and all that comes, fail with err.
-func (l *Log) refuse(err error) {
-	l.mu.Lock()
-	l.err = err
-	l.settle()
-	batches := []*batch{l.open}
-	if l.busy != nil {
-		batches = append(batches, l.busy)
-	}
-	requests := l.requests
-	l.open, l.busy, l.requests, l.queued = newBatch(), nil, nil, 0
-	l.room.Broadcast()
-	l.mu.Unlock()
-	for _, b := range batches {
-		close(b.done)
-	}
-	for _, r := range requests {
-		close(r.done)
+// tell logs that writes are refused for want of room, and that they are not any more.
+func (f *flusher) tell() {
+	_, full := f.q.state()
+	switch {
+	case full != nil && f.toldFull.IsZero():
+		f.toldFull = time.Now()
+		f.o.Logger.Error("writes are refused until there is room on the disk", "dir", f.o.Dir, "err", full)
+	case full == nil && !f.toldFull.IsZero():
+		f.o.Logger.Info("there is room on the disk again: writes go on", "dir", f.o.Dir, "after", time.Since(f.toldFull).Round(time.Millisecond).String())
+		f.toldFull = time.Time{}
 	}
 }

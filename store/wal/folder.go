@@ -3,6 +3,8 @@ package wal
 import (
 	"errors"
 	"fmt"
+	"io"
+	iofs "io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -57,6 +59,47 @@ func readFolder(fs vfs.FS, dir string) (folder, error) {
 		return d, fmt.Errorf("data folder %s is not one: it holds %s, and nothing of a store; give an empty folder, or a new one", dir, d.foreign[0])
 	}
 	return d, nil
+}
+
+// lockFolder takes the lock of a folder that is there, and returns what it holds. One that is not a data folder is refused before
+// anything is written to it.
+func lockFolder(fs vfs.FS, dir string) (io.Closer, folder, error) {
+	if _, err := readFolder(fs, dir); err != nil {
+		return nil, folder{}, err
+	}
+	lock, err := fs.Lock(filepath.Join(dir, lockName))
+	if err != nil {
+		return nil, folder{}, lockError(dir, err)
+	}
+	d, err := readFolder(fs, dir) // again, since only now nobody else changes it
+	if err != nil {
+		lock.Close()
+		return nil, folder{}, err
+	}
+	return lock, d, nil
+}
+
+// lockToRead keeps others from writing to the folder until the Closer is closed, and writes nothing. A folder without a lock
+// file is in nobody's use.
+func lockToRead(fs vfs.FS, dir string) (io.Closer, error) {
+	if _, err := readFolder(fs, dir); err != nil {
+		return nil, err
+	}
+	lock, err := fs.LockShared(filepath.Join(dir, lockName))
+	if errors.Is(err, iofs.ErrNotExist) {
+		return io.NopCloser(nil), nil
+	}
+	if err != nil {
+		return nil, lockError(dir, err)
+	}
+	return lock, nil
+}
+
+func lockError(dir string, err error) error {
+	if errors.Is(err, vfs.ErrLocked) {
+		return fmt.Errorf("data folder %s is in use by another process: %w", dir, err)
+	}
+	return fmt.Errorf("data folder %s: %w", dir, err)
 }
 
 // parseName takes the name of a store's file apart: its kind is logPrefix or snapshotPrefix, or empty for any other file.

@@ -25,6 +25,7 @@ type inspected struct {
 	missing bool
 	h       header // of the file, or what it must have been
 	badHead bool   // the file has another, or none
+	empty   bool   // of a log: it has nothing behind its header
 	size    int64
 	end     int64 // how many bytes the file should have; a log may have more, which are ignored
 	good    []span
@@ -115,7 +116,9 @@ func (x *inspection) head(name, magic string, seq uint64, missing map[string]boo
 	case err == nil:
 		g.h, g.badHead, g.size = h, false, fr.end
 		x.id = h.id
-		return g, nil
+		used, err := fr.used(headerSize)
+		g.empty = used == headerSize
+		return g, err
 	case isFinal(err):
 		return nil, fmt.Errorf("%s: %w", filepath.Join(x.dir, name), err)
 	}
@@ -242,7 +245,9 @@ func (x *inspection) logFrames(i int, g *inspected) error {
 	case x.snapshot != nil && !x.snapshot.badHead:
 		bases = []int64{x.snapshot.h.base}
 	}
+	// The last log, or the one before an empty one: that only says where this one was once to end.
 	last := i+1 == len(x.logs)
+	beforeEmpty := i+2 == len(x.logs) && !x.logs[i+1].badHead && x.logs[i+1].empty
 	if g.badHead {
 		g.h.id, g.h.base = x.id, bases[0]
 		if !g.missing {
@@ -265,9 +270,14 @@ func (x *inspection) logFrames(i int, g *inspected) error {
 		if g.end < headerSize { // of two headers that contradict each other the later one gives way
 			x.logs[i+1].badHead = true
 			g.end = g.size
+			beforeEmpty = false
 		}
 	}
 	g.end = max(g.end, headerSize)
+	if beforeEmpty {
+		last, g.proven = true, g.end
+		g.end = max(g.end, g.size)
+	}
 	if !g.missing {
 		fr, err := x.reader(g)
 		if err != nil {
@@ -340,8 +350,9 @@ func (g *inspected) trim(fr *frames) error {
 	if err != nil {
 		return err
 	}
+	used = max(used, g.proven) // up to there they are no room
 	g.end, g.bad[n].to = used, used
-	if g.bad[n].from == used {
+	if g.bad[n].from >= used {
 		g.bad = g.bad[:n]
 	}
 	return nil

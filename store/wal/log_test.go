@@ -36,6 +36,9 @@ func start(fs vfs.FS, o wal.Options, so store.Options) (*node, error) {
 	if o.Logger == nil {
 		o.Logger = quiet
 	}
+	if o.ReserveBytes == 0 {
+		o.ReserveBytes = 50_000 // a file system in memory is slow to copy
+	}
 	log, err := wal.Open(o)
 	if err != nil {
 		return nil, err

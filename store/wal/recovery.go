@@ -18,7 +18,9 @@ import (
 //
 // Of a log that another one follows, each byte up to where that one's base says it ended was on disk before the other
 // one got its name (W5). Of the last one, all is proven up to the largest synced position that any record in it, before or
-// behind the bad one, states (W4). A bad record at a proven place is damage: the start is refused, nothing is changed.
+// behind the bad one, states (W4). But where the last one is empty, it only says where the one before it was once to end: that
+// one is proven up to there, and is otherwise judged as the last. It is so after an orderly end, where nothing is behind that place, and
+// where the next file was given up while it was begun, and the log went on. A bad record at a proven place is damage: the start is refused, nothing is changed.
 // At an unproven place it is where a crash tore the log: nothing from there on was ever promised to anyone, even if whole
 // records follow, since a disk may write a later page before an earlier one. It is saved beside the log and given up.
 // But where nothing follows but zeros, that is room that was reserved, and the log ends there.
@@ -45,10 +47,25 @@ func (l *Log) Replay(load, apply func(entries []*store.Entry)) (uint64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("recovery: %w", err)
 	}
-	if err := l.resume(r, p); err != nil {
+	l.clear(append(p.stale, d.tmp...)) // before room is needed
+	l.stat.logged.Store(r.logBytes)
+	l.stat.snapshot.Store(r.snapshotBytes)
+	l.flusher.begin = func() (*logFile, error) { return l.resume(r, p) }
+	switch file, err := l.flusher.begin(); {
+	case err == nil:
+		l.flusher.use(file)
+		l.flusher.reserve(0)
+	case noRoom(err):
+		// What was read can be shown. The flusher goes on trying, and writes are refused until it has begun the log.
+		l.flusher.room.failed()
+		l.mu.Lock()
+		l.held = err
+		l.refuse(err, 0)
+		l.mu.Unlock()
+		l.stat.countLogs(l.o)
+	default:
 		return 0, fmt.Errorf("recovery: %w", err)
 	}
-	l.clear(append(p.stale, d.tmp...))
 	l.o.Logger.Info("data folder loaded", "dir", l.o.Dir, "snapshot_entries", r.entries.Load(), "log_records", r.count,
 		"log_bytes", r.logBytes, "version", r.last, "took", time.Since(start).Round(time.Millisecond))
 
@@ -66,49 +83,47 @@ func (l *Log) Replay(load, apply func(entries []*store.Entry)) (uint64, error) {
 	l.running = true
 	l.settle()
 	l.mu.Unlock()
-	go l.run()
+	go l.flusher.run()
 	return l.last, nil
 }
 
 // lostVersions is more versions than a crash can lose: under policy Interval, those of a few seconds.
 const lostVersions = 1 << 24
 
-// resume begins the log behind what was recovered.
-func (l *Log) resume(r *recovery, p plan) error {
-	if r.torn > 0 {
+// resume begins the log behind what was recovered. Where there is no room for that, nothing has changed, and it can be tried again.
+func (l *Log) resume(r *recovery, p plan) (*logFile, error) {
+	if r.torn > 0 && l.stat.torn.Load() == 0 {
 		name, err := r.saveTorn()
 		if err != nil {
-			return err
+			return nil, err
 		}
 		l.o.Logger.Warn("a crash left the log with a torn tail, which nobody was promised: it was saved and cut off",
 			"dir", l.o.Dir, "log", r.name, "offset", r.end, "bytes", r.torn, "saved", name)
-		l.stat.torn.Add(r.torn)
+		l.stat.torn.Store(r.torn)
 	}
-	if l.f.id = r.id; l.f.id == 0 {
-		l.f.id = newID()
-	}
-	l.stat.sinceSnapshot.Store(r.logBytes)
-	l.stat.files.Store(int64(len(p.logs)))
-	l.snap.size.Store(r.snapshotBytes)
+	h := header{magicLog, r.id, r.seq + 1, r.base + r.proven}
 	switch {
 	case len(p.logs) == 0:
-		return l.begin(1, 0, nil)
+		return createLog(l.o, header{magicLog, newID(), 1, 0}, nil)
 	case r.end == headerSize && r.torn == 0:
-		return l.begin(r.seq, r.base, nil) // the last one is empty: in its place
-	}
-	if r.proven == r.end {
-		return l.begin(r.seq+1, r.base+r.end, nil)
+		h.seq, h.base = r.seq, r.base // the last one is empty: in its place
+		return createLog(l.o, h, nil)
 	}
 	g, err := r.openLog(r.seq)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer g.f.Close()
 	g.fr.off, g.fr.end = r.proven, r.end
-	if _, err := g.fr.next(); err != nil {
-		r.proven = headerSize // no record begins there; this log did not write it so
+	if _, err := g.fr.next(); err != nil && err != io.EOF {
+		h.base = r.base + headerSize // no record begins there; this log did not write it so
 	}
-	return l.begin(r.seq+1, r.base+r.proven, func() error { return r.unproven(g.fr, &l.f.enc, l.writeOut) })
+	return createLog(l.o, h, func(f *logFile) error {
+		if r.torn > 0 { // an empty file would leave it to the next start to judge the tail again
+			f.enc.record(0, h.base, nil)
+		}
+		return r.unproven(g.fr, h.base-r.base, &f.enc, f.writeOut)
+	})
 }
 
 // clear removes files that are no longer needed. That one stays is no harm: the next start tries again.
@@ -127,7 +142,7 @@ type recovery struct {
 	load  func(entries []*store.Entry) // see store.Journal
 	apply func(entries []*store.Entry)
 
-	id    uint64 // of the store; 0: no file was read yet
+	id    uint64 // of the store, where a file was read
 	last  uint64 // the newest version that any file knows of
 	order uint64 // the newest version of a record, of those read so far
 	count int64  // records in logs
@@ -175,12 +190,20 @@ func (r *recovery) run(p plan) error {
 				return r.damage(cur.name, 0, fmt.Sprintf("it begins at position %d, not at %d", cur.h.base, base))
 			}
 		}
-		if i+1 < len(p.logs) {
-			if next, err = r.openLog(p.logs[i+1]); err == nil {
-				err = r.readSealed(cur, next.h.base, router)
+		proven := int64(headerSize)
+		last := i+1 == len(p.logs)
+		if !last {
+			if next, err = r.openLog(p.logs[i+1]); err == nil && i+2 == len(p.logs) {
+				last, err = next.empty()
+				proven = next.h.base - cur.h.base
 			}
-		} else {
-			err = r.readLast(cur, router)
+		}
+		switch {
+		case err != nil:
+		case !last:
+			err = r.readSealed(cur, next.h.base, router)
+		default:
+			err = r.readLast(cur, proven, router)
 		}
 		cur.f.Close()
 		if err != nil {
@@ -188,6 +211,12 @@ func (r *recovery) run(p plan) error {
 				next.f.Close()
 			}
 			return err
+		}
+		if last {
+			if next != nil {
+				next.f.Close()
+			}
+			break
 		}
 	}
 	return nil
@@ -199,6 +228,12 @@ type openLog struct {
 	f    vfs.File
 	fr   *frames
 	h    header
+}
+
+// empty reports whether g has nothing behind its header, but for room that was reserved.
+func (g *openLog) empty() (bool, error) {
+	used, err := g.fr.used(headerSize)
+	return used == headerSize, err
 }
 
 func (r *recovery) openLog(seq uint64) (*openLog, error) {
@@ -238,26 +273,33 @@ func (r *recovery) open(name, magic string, seq uint64) (vfs.File, *frames, head
 func (r *recovery) readSealed(g *openLog, next int64, router *router) error {
 	end := next - g.h.base
 	if end < headerSize || end > g.fr.end {
-		return r.damage(g.name, g.fr.end, fmt.Sprintf("it has %d bytes, and had %d when the next one was begun", g.fr.end, end))
+		return r.short(g, end)
 	}
 	g.fr.end = end
 	err := r.records(g, router)
 	if err == errBadFrame {
 		return r.damage(g.name, g.fr.off, "no valid record, before the end of a log that was complete")
 	}
-	r.logBytes += end
+	r.logBytes += end - headerSize
 	return err
 }
 
-// readLast reads the log that was being written, and judges what follows a bad record.
-func (r *recovery) readLast(g *openLog, router *router) error {
-	r.name, r.seq, r.base, r.proven = g.name, g.h.seq, g.h.base, headerSize
+// readLast reads the log that was being written, of which proven bytes are known to have been on disk, and judges what follows
+// a bad record.
+func (r *recovery) readLast(g *openLog, proven int64, router *router) error {
+	if proven < headerSize || proven > g.fr.end {
+		return r.short(g, proven)
+	}
+	r.name, r.seq, r.base, r.proven = g.name, g.h.seq, g.h.base, proven
 	err := r.records(g, router)
 	if err != nil && err != errBadFrame {
 		return err
 	}
 	r.end = g.fr.off
-	r.logBytes += r.end
+	r.logBytes += r.end - headerSize
+	if r.end < proven {
+		return r.damage(r.name, r.end, fmt.Sprintf("no valid record, though the next log says that this one was on disk up to offset %d", proven))
+	}
 	if err == nil {
 		return nil
 	}
@@ -267,6 +309,11 @@ func (r *recovery) readLast(g *openLog, router *router) error {
 	}
 	r.torn = used - r.end
 	return r.judge(g)
+}
+
+// short is the error of a log that has not the n bytes that the next one says it had.
+func (r *recovery) short(g *openLog, n int64) error {
+	return r.damage(g.name, g.fr.end, fmt.Sprintf("it has %d bytes, and had %d when the next one was begun", g.fr.end, n))
 }
 
 // judge decides whether the bad record at r.end is a torn tail, and returns an error if it is not.
@@ -347,21 +394,26 @@ func (r *recovery) saveTorn() (string, error) {
 	return name, copyRange(r.fs, filepath.Join(r.dir, r.name), filepath.Join(r.dir, name), r.end, r.end+r.torn)
 }
 
-// copyRange makes a file of the bytes from..to of another, durably.
+// copyRange makes a file of the bytes from..to of another, durably: whole, or not at all.
 func copyRange(fs vfs.FS, src, dst string, from, to int64) error {
 	in, err := fs.Open(src)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
-	out, err := fs.Create(dst)
+	tmp := src + tmpSuffix
+	out, err := fs.Create(tmp)
 	if err != nil {
 		return err
 	}
-	if err = copyInto(out, in, from, to); err == nil {
+	if err = copyInto(io.NewOffsetWriter(out, 0), in, from, to); err == nil {
 		err = out.Sync()
 	}
-	if err := errors.Join(err, out.Close()); err != nil {
+	if err = errors.Join(err, out.Close()); err == nil {
+		err = fs.Rename(tmp, dst)
+	}
+	if err != nil {
+		fs.Remove(tmp) // the next start removes it, if this does not
 		return fmt.Errorf("copy %s to %s: %w", src, dst, err)
 	}
 	return fs.SyncDir(filepath.Dir(dst))
@@ -375,9 +427,9 @@ func copyInto(w io.Writer, r io.ReaderAt, from, to int64) error {
 	return err
 }
 
-// unproven adds the records that are valid but not proven to be on disk to the log that is being begun.
-func (r *recovery) unproven(fr *frames, enc *encoder, out func() error) error {
-	fr.off = r.proven
+// unproven adds the records that are valid but not proven to be on disk, those behind the offset from, to the log that is being begun.
+func (r *recovery) unproven(fr *frames, from int64, enc *encoder, out func() error) error {
+	fr.off = from
 	for {
 		body, err := fr.next()
 		if err == io.EOF {

@@ -3,6 +3,7 @@ package wal
 import (
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 
 	"kv/store/vfs"
@@ -12,7 +13,7 @@ import (
 // replaces is kept as <name>.damaged-<number>. Writes in the stretches that can't be read are lost; those behind them are not,
 // and each that is there is there whole. The report says what was wrong. A torn tail is left to the next start.
 func Repair(fs vfs.FS, dir string) (Report, error) {
-	lock, err := lockFolder(fs, dir, false)
+	lock, _, err := lockFolder(fs, dir)
 	if err != nil {
 		return Report{}, err
 	}
@@ -41,7 +42,7 @@ func Repair(fs vfs.FS, dir string) (Report, error) {
 }
 
 // rewrite keeps a copy of g, writes what is to be in its place, and puts it there.
-func (x *inspection) rewrite(g *inspected, write func(*inspected, *frames, vfs.File) error) error {
+func (x *inspection) rewrite(g *inspected, write func(*inspected, *frames, io.Writer) error) error {
 	path := filepath.Join(x.dir, g.name)
 	kept := ""
 	var fr *frames
@@ -59,11 +60,11 @@ func (x *inspection) rewrite(g *inspected, write func(*inspected, *frames, vfs.F
 	if err != nil {
 		return err
 	}
-	if err = write(g, fr, f); err == nil {
+	if err = write(g, fr, io.NewOffsetWriter(f, 0)); err == nil {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("repair %s: %w", path, err)
+		return errors.Join(fmt.Errorf("repair %s: %w", path, err), x.fs.Remove(path+tmpSuffix))
 	}
 	if err := x.fs.Rename(path+tmpSuffix, path); err != nil {
 		return err
@@ -94,7 +95,7 @@ func (x *inspection) keep(g *inspected) (string, error) {
 }
 
 // repairLog writes the log with a mark, which is no write, in the place of each bad stretch: so that positions stay.
-func (x *inspection) repairLog(g *inspected, fr *frames, f vfs.File) error {
+func (x *inspection) repairLog(g *inspected, fr *frames, f io.Writer) error {
 	enc := encoder{seed: g.h.seed()}
 	enc.buf = g.h.append(nil)
 	enc.n = headerSize
@@ -133,7 +134,7 @@ func (x *inspection) repairLog(g *inspected, fr *frames, f vfs.File) error {
 }
 
 // repairSnapshot writes the snapshot without what is bad.
-func (x *inspection) repairSnapshot(g *inspected, fr *frames, f vfs.File) error {
+func (x *inspection) repairSnapshot(g *inspected, fr *frames, f io.Writer) error {
 	w := newSnapshotWriter(f, g.h)
 	for _, s := range g.good {
 		for fr.off = s.from; fr.off < s.to; {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -147,7 +148,6 @@ func (s *snapshotWriter) finish(version uint64) error {
 
 // snapshots is what a Log knows of its snapshots.
 type snapshots struct {
-	size   atomic.Int64           // of the newest; 0: there is none
 	due    chan struct{}          // of capacity 1: one should be taken
 	source atomic.Pointer[Walker] // nil: Attach was not called
 	mu     sync.Mutex             // held while one is taken
@@ -173,7 +173,7 @@ func (s *snapshots) stop() {
 
 // consider asks for a snapshot if the logs have grown enough. Called by the flusher.
 func (s *snapshots) consider(l *Log) {
-	if l.o.SnapshotBytes < 0 || l.stat.sinceSnapshot.Load() < max(l.o.SnapshotBytes, s.size.Load()) {
+	if !s.isDue(l) {
 		return
 	}
 	select {
@@ -182,22 +182,36 @@ func (s *snapshots) consider(l *Log) {
 	}
 }
 
+func (s *snapshots) isDue(l *Log) bool {
+	return l.o.SnapshotBytes >= 0 && l.stat.sinceSnapshot() >= max(l.o.SnapshotBytes, l.stat.snapshot.Load())
+}
+
 // Attach says whose state snapshots are taken of, and begins to take them by itself. st is the store whose journal l is.
 func (l *Log) Attach(st Walker) {
 	s := &l.snap
 	s.source.Store(&st)
 	s.wg.Go(func() {
+		again := backoff{first: 20 * l.o.Retry, longest: 6000 * l.o.Retry}
 		for {
 			select {
 			case <-s.ctx.Done():
 				return
 			case <-s.due:
 			}
-			if l.o.SnapshotBytes < 0 || l.stat.sinceSnapshot.Load() < max(l.o.SnapshotBytes, s.size.Load()) {
+			if !s.isDue(l) {
 				continue
 			}
-			if _, _, err := l.Snapshot(s.ctx); err != nil && s.ctx.Err() == nil {
-				l.o.Logger.Error("a snapshot failed; the log grows until one succeeds", "dir", l.o.Dir, "err", err)
+			_, _, err := l.Snapshot(s.ctx)
+			if err == nil || s.ctx.Err() != nil {
+				again.succeeded()
+				continue
+			}
+			again.failed()
+			l.o.Logger.Error("a snapshot failed; the log grows until one succeeds", "dir", l.o.Dir, "err", err, "again", again.pause.String())
+			select {
+			case <-s.ctx.Done():
+				return
+			case <-time.After(time.Until(again.at)):
 			}
 		}
 	})
@@ -213,41 +227,49 @@ func (l *Log) Snapshot(ctx context.Context) (version uint64, size int64, err err
 	if st == nil {
 		return 0, 0, errors.New("snapshot: no store is attached")
 	}
+	defer func() {
+		if err != nil && ctx.Err() == nil && s.ctx.Err() == nil {
+			l.stat.snapshotsFailed.Add(1)
+		}
+	}()
 	start := time.Now()
 	// What was written up to here, and nothing else, is in the logs before this one. Walk shows all of it.
 	r := &request{rotate: true}
 	if err := l.ask(r); err != nil {
 		return 0, 0, fmt.Errorf("snapshot: %w", err)
 	}
-	l.stat.sinceSnapshot.Store(0)
-	name := snapshotName(r.seq)
+	h := r.head
+	h.magic = magicSnapshot
+	name := snapshotName(h.seq)
 	path := filepath.Join(l.o.Dir, name)
-	version, size, err = l.writeSnapshot(ctx, *st, path+tmpSuffix, header{magicSnapshot, l.f.id, r.seq, r.base})
+	version, size, err = l.writeSnapshot(ctx, *st, path+tmpSuffix, h)
+	if err == nil {
+		err = l.o.FS.Rename(path+tmpSuffix, path)
+	}
 	if err != nil {
-		if err := l.o.FS.Remove(path + tmpSuffix); err != nil {
+		if err := l.o.FS.Remove(path + tmpSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			l.o.Logger.Warn("an unfinished snapshot can't be removed", "file", path+tmpSuffix, "err", err)
 		}
-		return 0, 0, fmt.Errorf("snapshot %s: %w", name, err)
-	}
-	if err := l.o.FS.Rename(path+tmpSuffix, path); err != nil {
 		return 0, 0, fmt.Errorf("snapshot %s: %w", name, err)
 	}
 	if err := l.o.FS.SyncDir(l.o.Dir); err != nil {
 		return 0, 0, fmt.Errorf("snapshot %s: %w", name, err)
 	}
-	s.size.Store(size)
 	// From here on the folder is sure to hold the snapshot.
-	d, err := readFolder(l.o.FS, l.o.Dir)
-	if err != nil {
-		return 0, 0, err
-	}
-	p, err := d.plan(func(string, int64, string) error { return nil })
-	if err != nil {
-		return 0, 0, err
-	}
-	l.clear(p.stale)
-	l.stat.files.Add(int64(-len(p.stale)))
+	l.stat.snapshot.Store(size)
+	l.stat.covered.Store(r.logged)
 	l.o.Logger.Info("snapshot taken", "dir", l.o.Dir, "file", name, "bytes", size, "version", version, "took", time.Since(start).Round(time.Millisecond))
+	d, err := readFolder(l.o.FS, l.o.Dir)
+	if err == nil {
+		var p plan
+		if p, err = d.plan(func(string, int64, string) error { return nil }); err == nil {
+			l.clear(p.stale)
+		}
+	}
+	if err != nil { // the next one tries again, or the next start
+		l.o.Logger.Warn("files that a snapshot makes needless can't be removed", "dir", l.o.Dir, "err", err)
+	}
+	l.stat.countLogs(l.o)
 	return version, size, nil
 }
 
@@ -258,7 +280,7 @@ func (l *Log) writeSnapshot(ctx context.Context, st Walker, path string, h heade
 		return 0, 0, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	w := newSnapshotWriter(f, h)
+	w := newSnapshotWriter(io.NewOffsetWriter(f, 0), h)
 	synced, written := int64(0), int64(-1) // asked at the first entry, and after each block
 	err = st.Walk(func(e *store.Entry) error {
 		if w.bytes != written {

@@ -1,39 +1,66 @@
 package wal
 
-import "sync/atomic"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // Stats are a log's figures.
 type Stats struct {
-	LogFiles      int64 // in the folder
-	LogBytes      int64 // written since the start
-	SinceSnapshot int64 // bytes in logs that no snapshot covers
-	SnapshotBytes int64 // of the newest snapshot; 0: there is none
-	Queued        int64 // bytes of writes that are not in the log file yet
-	Syncs         int64 // since the start
-	TornBytes     int64 // cut off by the start
+	LogFiles        int64 // in the folder, by their names
+	LogBytes        int64 // written to logs since the start, but for files' headers
+	SinceSnapshot   int64 // bytes in logs that no snapshot covers, but for files' headers
+	SnapshotBytes   int64 // of the newest snapshot; 0: there is none
+	Queued          int64 // bytes of writes that are not in the log file yet
+	Syncs           int64 // that have made writes durable, since the start
+	TornBytes       int64 // cut off by the start
+	Refusing        bool  // writes are refused: the log has failed, or there is no room
+	RotationsFailed int64 // log files that could not be begun, since the start
+	SnapshotsFailed int64 // since the start
 }
 
-// counters are what Stats reads, each by itself. The flusher adds to them, and the start.
+// counters are what Stats reads, each by itself.
 type counters struct {
-	files         atomic.Int64
-	bytes         atomic.Int64
-	sinceSnapshot atomic.Int64
-	syncs         atomic.Int64
-	torn          atomic.Int64
+	bytes           atomic.Int64 // the flusher adds to it
+	logged          atomic.Int64 // bytes of records in all logs that there were, as far as is known; the start sets it, the flusher adds to it
+	covered         atomic.Int64 // of those, the bytes that the newest snapshot covers; set by each that is taken
+	snapshot        atomic.Int64 // the size of the newest; set by the start and by each that is taken
+	syncs           atomic.Int64 // the flusher adds to it
+	torn            atomic.Int64 // the start sets it
+	rotationsFailed atomic.Int64 // the flusher adds to it
+	snapshotsFailed atomic.Int64 // each that fails adds to it
+
+	counting sync.Mutex // held while logs are counted, so that a later count is not overwritten by an earlier one
+	files    atomic.Int64
+}
+
+// sinceSnapshot returns how many bytes of the logs no snapshot covers.
+func (c *counters) sinceSnapshot() int64 { return c.logged.Load() - c.covered.Load() }
+
+// countLogs counts the logs in the folder. Called by whoever has made or removed one. If it can't look, the figure stays.
+func (c *counters) countLogs(o Options) {
+	c.counting.Lock()
+	defer c.counting.Unlock()
+	if d, err := readFolder(o.FS, o.Dir); err == nil {
+		c.files.Store(int64(len(d.logs)))
+	}
 }
 
 // Stats returns the log's figures.
 func (l *Log) Stats() Stats {
 	l.mu.Lock()
-	queued := l.queued
+	queued, refusing := l.queued, l.failed != nil || l.full != nil
 	l.mu.Unlock()
 	return Stats{
-		LogFiles:      l.stat.files.Load(),
-		LogBytes:      l.stat.bytes.Load(),
-		SinceSnapshot: l.stat.sinceSnapshot.Load(),
-		SnapshotBytes: l.snap.size.Load(),
-		Queued:        queued,
-		Syncs:         l.stat.syncs.Load(),
-		TornBytes:     l.stat.torn.Load(),
+		LogFiles:        l.stat.files.Load(),
+		LogBytes:        l.stat.bytes.Load(),
+		SinceSnapshot:   l.stat.sinceSnapshot(),
+		SnapshotBytes:   l.stat.snapshot.Load(),
+		Queued:          queued,
+		Syncs:           l.stat.syncs.Load(),
+		TornBytes:       l.stat.torn.Load(),
+		Refusing:        refusing,
+		RotationsFailed: l.stat.rotationsFailed.Load(),
+		SnapshotsFailed: l.stat.snapshotsFailed.Load(),
 	}
 }

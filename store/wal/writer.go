@@ -22,27 +22,30 @@ import (
 //	W3  durable never passes a version whose record, and all before it, a sync that succeeded has covered.
 //	W4  The synced position in a record was true when the record was written: no byte before it can be missing later,
 //	    unless the disk has lost it.
-//	W5  A file is complete, and on disk, before the next one gets its name. A file has its name only once its header is on
-//	    disk.
-//	W6  After the first error of a write, sync, create or rename, nothing is written to the log again: what the disk holds
-//	    behind the last sync that succeeded is unknown, and a later sync that "succeeds" would prove nothing.
+//	W5  A file has its name only once its header is on disk, and a record only once its name is. By then the file before is
+//	    complete, and on disk. Before that the log may still go on in that one.
+//	W6  After the first error of a sync, or of a write for another reason than want of room, nothing is written to the log
+//	    again: what the disk holds behind the last sync that succeeded is unknown, and a later sync that "succeeds" would
+//	    prove nothing.
+//	W7  A write that found no room changes neither the end of the log nor what is durable: it is written again there.
 //
 // The steps:
 //
-//  1. Append: lock; version = last + 1; add the record to the open batch, but for what is not known yet; unlock. The keys'
+//  1. Append: lock; refuse what the file may have no room for; version = last + 1; add the record to the open batch, but for what is not known yet; unlock. The keys'
 //     locks are held, so what this may take is bounded: a small write is encoded, which is less work than to remember it,
 //     of a large one only the entries are noted, which are immutable.
 //  2. The flusher, one goroutine, takes the whole batch. What is appended from now on goes to the next one.
-//  3. It seals the records, with the position of the last sync and a checksum, encodes the large ones, and writes them in
+//  3. It sees to it that the file has room for the batch and for those that come next. It seals the records, with the position of the last sync and a checksum, encodes the large ones, and writes them in
 //     chunks, large values straight from their entries.
 //  4. It syncs, as the policy says, and stores durable.
 //  5. It closes the batch's channel: all that wait for any version in it go on at once. Those that appended meanwhile wait
 //     for the next batch's channel, so nobody is woken in vain.
-//  6. Where the file has grown enough, or a snapshot asks for it, it syncs and begins the next one.
+//  6. Where the file has grown enough, or a snapshot asks for it, it syncs and begins the next one. Where that fails, it goes
+//     on in this one.
 //
 // Rejected: noting the entries of small writes too and encoding them in the flusher. By then they are no longer in the
-// processor's caches, and the notes are garbage with pointers in it: a SET took half as much again. Rejected, too: letting each waiter sync for itself and the others (leader election, as
-// in many databases). It saves a wake-up when one connection writes, and needs the waiters to hand the lead over when many
+// processor's caches, and the notes are garbage with pointers in it: a SET took half as much again. Rejected, too: letting
+// each waiter sync for itself and the others (leader election, as in many databases). It saves a wake-up when one connection writes, and needs the waiters to hand the lead over when many
 // do; a flusher of its own is simpler, and also has the interval's timer and the rotation to care for.
 const (
 	writeChunk = 1 << 20              // how much is encoded before it is written
@@ -59,12 +62,17 @@ func (l *Log) Append(floor uint64, entries []*store.Entry) (uint64, error) {
 		l.mu.Unlock()
 		return 0, err
 	}
+	if l.short != nil && l.queued+int64(n) > l.grant {
+		err := l.refuse(l.short, int64(n))
+		l.mu.Unlock()
+		return 0, err
+	}
 	version := max(l.last, floor) + 1
 	l.last = version
 	l.open.add(version, entries, n, &l.spare)
 	before := l.queued
 	l.queued += int64(n)
-	if l.queued >= l.o.QueueBytes {
+	if l.isFull() {
 		l.settle()
 	}
 	l.taps.add(version, entries)
@@ -84,10 +92,12 @@ func (l *Log) Admit() error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for l.queued >= l.o.QueueBytes && l.err == nil {
-		l.room.Wait()
+	for {
+		if err := l.refusal(); err != nil || !l.isFull() {
+			return err
+		}
+		l.changed.Wait()
 	}
-	return l.refusal()
 }
 
 // Durable is part of store.Journal.
@@ -113,13 +123,12 @@ func (l *Log) Wait(version uint64) error {
 	}
 	err := l.err
 	l.mu.Unlock()
-	if err == nil {
-		<-b.done
+	if err != nil {
+		return err
 	}
+	<-b.done
 	if l.durable.Load() >= version {
 		return nil
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.err
+	return b.err
 }

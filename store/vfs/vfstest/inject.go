@@ -14,8 +14,8 @@ const errNoSpace = syscall.ENOSPC
 // is used.
 type Inject struct {
 	FS vfs.FS
-	// Before is called before each such call, with its number, counted from 1, what it does ("write", "zero", "sync", "create",
-	// "rename", "remove", "syncdir", "truncate", "mkdir") and to what. If it returns an error, that is the call's, and
+	// Before is called before each such call, with its number, counted from 1, what it does ("write", "zero", "allocate", "sync", "create",
+	// "rename", "remove", "syncdir", "truncate", "mkdir") and to what. A file has the name that it was made with. If it returns an error, that is the call's, and
 	// nothing is done; but a write does half of its work first. It may be called by several goroutines at a time.
 	Before func(n int64, op, name string) error
 
@@ -94,18 +94,28 @@ func (i *Inject) SyncsAside() bool { return i.FS.SyncsAside() }
 // Lock is part of vfs.FS.
 func (i *Inject) Lock(name string) (io.Closer, error) { return i.FS.Lock(name) }
 
+// LockShared is part of vfs.FS.
+func (i *Inject) LockShared(name string) (io.Closer, error) { return i.FS.LockShared(name) }
+
 type injectFile struct {
 	vfs.File
 	i    *Inject
 	name string
 }
 
-func (f *injectFile) Write(b []byte) (int, error) {
+func (f *injectFile) WriteAt(b []byte, off int64) (int, error) {
 	if err := f.i.before("write", f.name); err != nil {
-		n, _ := f.File.Write(b[:len(b)/2])
+		n, _ := f.File.WriteAt(b[:len(b)/2], off)
 		return n, err
 	}
-	return f.File.Write(b)
+	return f.File.WriteAt(b, off)
+}
+
+func (f *injectFile) Allocate(from, to int64) error {
+	if err := f.i.before("allocate", f.name); err != nil {
+		return err
+	}
+	return f.File.Allocate(from, to)
 }
 
 func (f *injectFile) Zero(from, to int64) error {

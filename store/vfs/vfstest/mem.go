@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"syscall"
 
 	"kv/store/vfs"
 )
@@ -22,14 +23,15 @@ type Mem struct {
 	files map[string]*inode // by path
 	names map[string]*inode // what a crash is sure to find: the files as of their folder's last SyncDir
 	dirs  map[string]bool
-	locks map[string]bool
-	room  int64 // bytes that files may still grow by; below 0: no limit
+	locks map[string]int // how many hold a shared lock; -1: one holds the lock alone
+	room  int64          // bytes that files may still grow by; below 0: no limit
 }
 
-// inode is a file's content, whatever its name. Bytes that are there are never changed: data and synced may share memory.
+// inode is a file's content, whatever its name.
 type inode struct {
 	data   []byte
 	synced []byte   // as of the last Sync
+	shared bool     // data may share memory with synced, or with another file system
 	ghosts [][2]int // stretches of data that no Sync will make durable: see FailSync
 }
 
@@ -37,7 +39,7 @@ type inode struct {
 func NewMem() *Mem {
 	return &Mem{
 		files: map[string]*inode{}, names: map[string]*inode{}, dirs: map[string]bool{"/": true, ".": true},
-		locks: map[string]bool{}, room: -1,
+		locks: map[string]int{}, room: -1,
 	}
 }
 
@@ -80,18 +82,25 @@ func (m *Mem) Crash(percent int, rng *rand.Rand) *Mem {
 		}
 		if crashed[node] == nil {
 			data := node.crash(percent, rng, keep)
-			crashed[node] = &inode{data: data, synced: data}
+			crashed[node] = &inode{data: data, synced: data, shared: true}
 		}
 		c.files[name], c.names[name] = crashed[node], crashed[node]
 	}
 	return c
 }
 
+// own makes it safe to change data: what was synced keeps its bytes.
+func (n *inode) own() {
+	if n.shared {
+		n.data, n.shared = slices.Clone(n.data), false
+	}
+}
+
 func (n *inode) crash(percent int, rng *rand.Rand, keep func() bool) []byte {
 	old, now := n.synced, n.data
 	if len(now) < len(old) { // it was cut
 		if keep() {
-			return slices.Clip(now)
+			return slices.Clone(now)
 		}
 		return slices.Clip(old)
 	}
@@ -136,7 +145,7 @@ func (m *Mem) WriteFile(name string, data []byte) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	data = slices.Clone(data)
-	n := &inode{data: data, synced: data}
+	n := &inode{data: data, synced: data, shared: true}
 	m.files[name], m.names[name] = n, n
 	m.dirs[filepath.Dir(name)] = true
 }
@@ -168,8 +177,8 @@ func (m *Mem) Create(name string) (vfs.File, error) {
 		n = &inode{}
 		m.files[name] = n
 	}
-	n.data, n.ghosts = nil, nil
-	return &memFile{m: m, n: n, name: name}, nil
+	n.data, n.ghosts, n.shared = nil, nil, false
+	return &memFile{m, n, name}, nil
 }
 
 // Open is part of vfs.FS.
@@ -180,7 +189,7 @@ func (m *Mem) Open(name string) (vfs.File, error) {
 	if n == nil {
 		return nil, pathError("open", name, fs.ErrNotExist)
 	}
-	return &memFile{m: m, n: n, name: name, at: len(n.data)}, nil
+	return &memFile{m, n, name}, nil
 }
 
 // Rename is part of vfs.FS.
@@ -203,6 +212,15 @@ func (m *Mem) Rename(from, to string) error {
 func (m *Mem) Remove(name string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.dirs[name] {
+		for other := range m.files {
+			if filepath.Dir(other) == name {
+				return pathError("remove", name, syscall.ENOTEMPTY)
+			}
+		}
+		delete(m.dirs, name)
+		return nil
+	}
 	if m.files[name] == nil {
 		return pathError("remove", name, fs.ErrNotExist)
 	}
@@ -263,13 +281,27 @@ func (m *Mem) SyncsAside() bool { return false }
 func (m *Mem) Lock(name string) (io.Closer, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.locks[name] {
+	if m.locks[name] != 0 {
 		return nil, pathError("lock", name, vfs.ErrLocked)
 	}
-	m.locks[name] = true
+	m.locks[name] = -1
 	if m.files[name] == nil {
 		m.files[name] = &inode{}
 	}
+	return unlocker{m, name}, nil
+}
+
+// LockShared is part of vfs.FS.
+func (m *Mem) LockShared(name string) (io.Closer, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case m.files[name] == nil:
+		return nil, pathError("lock", name, fs.ErrNotExist)
+	case m.locks[name] < 0:
+		return nil, pathError("lock", name, vfs.ErrLocked)
+	}
+	m.locks[name]++
 	return unlocker{m, name}, nil
 }
 
@@ -281,7 +313,7 @@ type unlocker struct {
 func (u unlocker) Close() error {
 	u.m.mu.Lock()
 	defer u.m.mu.Unlock()
-	delete(u.m.locks, u.name)
+	u.m.locks[u.name] = max(u.m.locks[u.name], 1) - 1
 	return nil
 }
 
@@ -289,40 +321,50 @@ type memFile struct {
 	m    *Mem
 	n    *inode
 	name string
-	at   int // where Write goes on
 }
 
-func (f *memFile) Write(b []byte) (int, error) {
+func (f *memFile) WriteAt(b []byte, off int64) (n int, err error) {
 	f.m.mu.Lock()
 	defer f.m.mu.Unlock()
-	n, err := f.write(b, f.at)
-	f.at += n
-	return n, err
-}
-
-func (f *memFile) Zero(from, to int64) error {
-	f.m.mu.Lock()
-	defer f.m.mu.Unlock()
-	_, err := f.write(make([]byte, to-from), int(from))
-	return err
-}
-
-// write puts as much of b as there is room for at this offset.
-func (f *memFile) write(b []byte, at int) (n int, err error) {
+	at := int(off)
 	n = len(b)
 	if grows := int64(at + n - len(f.n.data)); f.m.room >= 0 && grows > 0 {
 		if grows > f.m.room {
-			n, err = n-int(grows-f.m.room), pathError("write", f.name, errNoSpace)
+			n, err = max(0, n-int(grows-f.m.room)), pathError("write", f.name, errNoSpace)
 			grows = f.m.room
 		}
 		f.m.room -= grows
 	}
 	if at < len(f.n.data) {
-		f.n.data = slices.Clone(f.n.data) // what was synced keeps its bytes
+		f.n.own()
+	} else if n > 0 {
+		f.n.data = append(f.n.data, make([]byte, at-len(f.n.data))...)
 	}
-	over := copy(f.n.data[at:], b[:n])
-	f.n.data = append(f.n.data, b[over:n]...)
+	if n > 0 {
+		over := copy(f.n.data[at:], b[:n])
+		f.n.data = append(f.n.data, b[over:n]...)
+	}
 	return n, err
+}
+
+func (f *memFile) Zero(from, to int64) error {
+	_, err := f.WriteAt(make([]byte, to-from), from)
+	return err
+}
+
+// Allocate takes all of the room that is needed, or none.
+func (f *memFile) Allocate(from, to int64) error {
+	f.m.mu.Lock()
+	size := int64(len(f.n.data))
+	short := f.m.room >= 0 && to-size > f.m.room
+	f.m.mu.Unlock()
+	switch {
+	case short:
+		return pathError("allocate", f.name, errNoSpace)
+	case to <= size:
+		return nil
+	}
+	return f.Zero(max(from, size), to)
 }
 
 func (f *memFile) ReadAt(b []byte, off int64) (int, error) {
@@ -347,14 +389,18 @@ func (f *memFile) Size() (int64, error) {
 func (f *memFile) Truncate(size int64) error {
 	f.m.mu.Lock()
 	defer f.m.mu.Unlock()
-	f.n.data = slices.Clone(f.n.data[:size]) // what was synced keeps its bytes
+	if f.m.room >= 0 {
+		f.m.room += int64(len(f.n.data)) - size
+	}
+	f.n.own()
+	f.n.data = f.n.data[:size]
 	return nil
 }
 
 func (f *memFile) Sync() error {
 	f.m.mu.Lock()
 	defer f.m.mu.Unlock()
-	f.n.synced = slices.Clip(f.n.data)
+	f.n.synced, f.n.shared = slices.Clip(f.n.data), true
 	if len(f.n.ghosts) > 0 {
 		f.n.synced = slices.Clone(f.n.synced)
 		for _, g := range f.n.ghosts {

@@ -1,0 +1,297 @@
+package wal
+
+import (
+	"fmt"
+	"math"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"kv/store"
+)
+
+// queue is what the writers and the flusher share: the writes between Append and the disk, and who waits for them. The
+// flusher takes work from it and says of all of that how it ended, with finish, hold or fail; nothing else wakes a waiter,
+// and none is woken without its outcome.
+type queue struct {
+	limit int64 // of queued, for Admit; fixed
+	ahead int64 // how much room there is to be; fixed
+
+	// mu orders the writes: it guards what follows, and is never held while the disk is waited for.
+	mu       sync.Mutex
+	last     uint64     // the newest version that was given out
+	open     *batch     // collects writes for the flusher; never nil
+	busy     *batch     // what the flusher has in hand, or what found no room; nil: nothing
+	queued   int64      // bytes in open and busy
+	spare    [][]byte   // chunks for the records of batches, empty
+	expected int        // how many writes a batch should have: most of those that waited for the last one, or came meanwhile
+	changed  sync.Cond  // what Admit waits for may have come: queued fell, or writes are refused
+	requests []*request // for the flusher
+	running  bool       // the flusher runs: Replay has returned
+	closing  bool       // Close was called
+	err      error      // why nothing can be written any more; once set, never changed
+	failed   error      // err, if it is a failure
+	taps     taps       // of the backups that run
+
+	// Room on the disk.
+	grant int64 // bytes, queued ones included, that the file has room for for certain; MaxInt64: nobody can tell
+	short error // why that is less than there is to be: no more may be queued; nil: it is enough
+	held  error // why the log can't go on: no more may be queued; nil: it can
+	full  error // what writes are refused with, for want of room; nil: they are not
+	need  int64 // how much room there must be, beyond what is queued, for writes to go on
+	news  bool  // the flusher has not seen yet that full was set
+
+	// admits says that a write need neither wait nor be refused. Stored with mu held, by settle, whenever that changes; Admit
+	// loads it without, and a write that it lets pass then may be one of a few too many, or is refused by Append.
+	admits atomic.Bool
+	// durable is the version up to which Wait returns at once, MaxUint64 where the policy promises nothing. Only the
+	// flusher stores it, after the sync that makes it true.
+	durable atomic.Uint64
+	wake    chan struct{} // of capacity 1: there is something for the flusher
+}
+
+func (q *queue) init(o Options) {
+	q.limit, q.ahead, q.open, q.wake, q.grant = o.QueueBytes, o.ReserveBytes, newBatch(), make(chan struct{}, 1), math.MaxInt64
+	q.changed.L = &q.mu
+	if o.Sync != Always {
+		q.durable.Store(math.MaxUint64)
+	}
+}
+
+// request asks the flusher for more than the next batch: to sync all that was appended before.
+type request struct {
+	rotate bool // and then to begin a new file
+	done   chan struct{}
+	// Set before done is closed, and not changed.
+	err    error
+	head   header // of the file that is written now
+	logged int64  // counters.logged, at its beginning
+}
+
+// resolve lets the request's owner go on. Called once.
+func (r *request) resolve(err error) {
+	r.err = err
+	close(r.done)
+}
+
+// refusal returns why nothing can be appended. Called with mu held.
+func (q *queue) refusal() error {
+	switch {
+	case q.err != nil:
+		return q.err
+	case !q.running || q.closing:
+		return errNotOpen
+	}
+	return q.full
+}
+
+var errNotOpen = fmt.Errorf("%w: the log is not open", store.ErrReadOnly)
+
+// refuse makes writes fail, for want of room, until there is room for need bytes. Called with mu held.
+func (q *queue) refuse(cause error, need int64) error {
+	q.need = max(q.need, min(need, q.ahead))
+	if q.full == nil {
+		q.full = fmt.Errorf("%w: no room on the disk, writes go on once there is: %w", store.ErrReadOnly, cause)
+		q.news = true
+		q.settle()
+		q.changed.Broadcast()
+		q.poke()
+	}
+	return q.full
+}
+
+// room notes how much of it there is. Called with mu held.
+func (q *queue) room(short error, grant int64) {
+	q.short, q.grant = short, grant
+	if q.held == nil && (short == nil || grant-q.queued >= q.need) {
+		q.full, q.need = nil, 0
+	}
+	q.settle()
+	q.changed.Broadcast()
+}
+
+// isFull reports whether Admit is to wait. Half of the room that is granted is left to those who did not have to. Called with
+// mu held.
+func (q *queue) isFull() bool {
+	return q.queued >= q.limit || q.short == nil && q.queued > q.grant/2
+}
+
+// settle brings admits up to date. Called with mu held.
+func (q *queue) settle() {
+	q.admits.Store(!q.isFull() && q.refusal() == nil)
+}
+
+// poke wakes the flusher.
+func (q *queue) poke() {
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+// ask has the flusher do what r says.
+func (q *queue) ask(r *request) error {
+	r.done = make(chan struct{})
+	q.mu.Lock()
+	if err := q.err; err != nil || !q.running || q.closing {
+		q.mu.Unlock()
+		if err == nil {
+			err = errNotOpen
+		}
+		return err
+	}
+	q.requests = append(q.requests, r)
+	q.mu.Unlock()
+	q.poke()
+	<-r.done
+	return r.err
+}
+
+// work is what the flusher takes at a time.
+type work struct {
+	batch    *batch // to be written; it may be empty
+	requests []*request
+	closing  bool
+}
+
+// pace says how the flusher waits for work.
+type pace struct {
+	due    time.Time     // when it has something to do that nobody asks for; zero: it has not
+	always bool          // policy Always: see gather
+	yield  bool          // let all writers that can run go first: see letWrite
+	took   time.Duration // how long the last sync took
+}
+
+// take waits until there is something to do, and returns it.
+func (q *queue) take(p pace) work {
+	var until time.Time // how long what waits may wait for more; zero: nothing did so far
+	for {
+		if p.yield {
+			q.letWrite()
+		}
+		q.mu.Lock()
+		waiting := q.open.writes > 0 && q.held == nil
+		pause := linger
+		if p.always {
+			pause = q.gather(p.took)
+		}
+		if waiting && until.IsZero() {
+			until = time.Now().Add(pause)
+		}
+		if waiting && (pause == 0 || !time.Now().Before(until) || q.open.bytes >= writeChunk) || len(q.requests) > 0 || q.closing || q.news ||
+			!p.due.IsZero() && !time.Now().Before(p.due) {
+			if q.busy == nil {
+				q.busy, q.open = q.open, newBatch()
+			}
+			w := work{q.busy, q.requests, q.closing}
+			q.requests, q.news = nil, false
+			q.mu.Unlock()
+			return w
+		}
+		q.mu.Unlock()
+
+		var timeout <-chan time.Time
+		switch {
+		case waiting:
+			timeout = time.After(time.Until(until))
+		case !p.due.IsZero():
+			timeout = time.After(time.Until(p.due))
+		}
+		select {
+		case <-q.wake:
+		case <-timeout:
+		}
+	}
+}
+
+// letWrite lets all writers that can run go first, until none of them appends any more. The first to append wakes the flusher,
+// which Go's scheduler runs next; where a sync keeps the others from running, it would sync for that one alone.
+func (q *queue) letWrite() {
+	for before := -1; ; {
+		q.mu.Lock()
+		n, full := q.open.writes, q.open.bytes >= writeChunk
+		q.mu.Unlock()
+		if n == 0 || n == before || full {
+			return
+		}
+		before = n
+		runtime.Gosched()
+	}
+}
+
+// gather returns how long to wait, under policy Always, for a fuller batch than the open one. Those that the last sync
+// answered will soon write again, and without a pause they would miss the next one: the writers would part into two halves,
+// each waiting for the other's sync and for its own. A lone writer never waits. Called with mu held.
+func (q *queue) gather(took time.Duration) time.Duration {
+	if q.open.writes >= q.expected {
+		return 0
+	}
+	return min(took/4, maxGather)
+}
+
+// setRoom publishes that grant more bytes, those of the batch in hand included, have room for certain; short is why not more, nil:
+// there is enough.
+func (q *queue) setRoom(short error, grant int64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.room(short, grant)
+}
+
+// finish lets go on what waits for b, all of which was written. Under policy Always it is on the disk.
+func (q *queue) finish(b *batch, always bool, short error, grant int64) {
+	if always && b.writes > 0 {
+		// All of b is on disk (W3): whoever reads this value, here or in Wait, may let out what is of this version or older.
+		q.durable.Store(b.last)
+	}
+	q.mu.Lock()
+	q.expected = (b.writes + q.open.writes) * 3 / 4 // not all of them, or each would wait for the slowest
+	q.busy, q.held = nil, nil
+	q.queued -= b.bytes
+	b.release(&q.spare)
+	q.room(short, grant)
+	q.mu.Unlock()
+	b.resolve(nil)
+}
+
+// hold keeps b, which found no room, to be written once there is, and with it all that was appended since. Nothing more is appended
+// meanwhile, and whoever waits for these writes is told so.
+func (q *queue) hold(b *batch, cause error) error {
+	q.mu.Lock()
+	q.held = cause
+	err := q.refuse(cause, 0)
+	waits := fmt.Errorf("%w; this write takes effect once there is", err)
+	open := q.open
+	b.join(open)
+	q.open = newBatch()
+	q.mu.Unlock()
+	b.resolve(waits)
+	open.resolve(waits)
+	return err
+}
+
+// fail makes all that waits, and all that comes, fail with err. failed says that it is a failure, and not the end.
+func (q *queue) fail(w work, err error, failed bool) {
+	q.mu.Lock()
+	q.err = err
+	if failed {
+		q.failed = err
+	}
+	q.settle()
+	open, requests := q.open, q.requests
+	q.open, q.busy, q.requests, q.queued = newBatch(), nil, nil, 0
+	q.changed.Broadcast()
+	q.mu.Unlock()
+	w.batch.resolve(err)
+	open.resolve(err)
+	for _, r := range append(w.requests, requests...) {
+		r.resolve(err)
+	}
+}
+
+// state returns why nothing is written any more, and why writes are refused for now; nil: they are not.
+func (q *queue) state() (failed, full error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.failed, q.full
+}
