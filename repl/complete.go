@@ -1,16 +1,13 @@
 package repl
 
 import (
-	"bytes"
 	"context"
-	_ "embed"
-	"fmt"
-	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"kv/protocol"
@@ -18,40 +15,55 @@ import (
 	"kv/repl/words"
 )
 
-// Bounds of completing a stored key: what comes later, or beyond, is not offered.
+// Bounds of what completion asks the server for.
 const (
-	completeTime = 100 * time.Millisecond
-	completeKeys = 200
+	completeTime     = 300 * time.Millisecond // at a shell's prompt, which waits for it
+	completeKeys     = 200
+	completeVersions = 10
 )
 
 // candidate is what a word may become, and what that is.
-type candidate struct{ word, says string }
+type candidate struct {
+	word string // any bytes
+	says string
+	// lead is how much of word stands before what may have to be quoted: all of an option, the "--file=" of its value.
+	lead int
+	open bool // the word may go on: a folder
+}
+
+// fixed is a candidate that is never quoted.
+func fixed(word, says string) candidate { return candidate{word: word, says: says, lead: len(word)} }
 
 // completion is a command line that is to be completed.
 type completion struct {
-	words []words.Word // before the one under the cursor
-	last  string       // the one under the cursor, unquoted
-	mode  mode
-	keys  func(prefix string) []string
+	words    []words.Word // before the one under the cursor
+	last     string       // the one under the cursor, unquoted
+	quoted   bool         // last was begun in quotes, so it is no option
+	mode     mode
+	offered  func(*command) bool                 // nil: all commands are
+	keys     func(prefix string) []string        // keys that are stored
+	versions func(key string, n int) []candidate // versions of a key, newest first
+	addrs    func() []string                     // addresses of servers that are known
+	contexts func() []string                     // names of contexts
 }
 
 // candidates returns what the last word may become, and whether it may also be the name of a file.
-func (c completion) candidates() (all []candidate, files bool) {
-	cmd, rest, files := c.command()
-	if files {
-		return nil, true
+func (c *completion) candidates() (all []candidate, files bool) {
+	cmd, rest, value := c.command()
+	if value != nil {
+		return c.values(value, "", c.last, nil), isFile(value.Value.Type())
 	}
-	option := strings.HasPrefix(c.last, "-")
+	option := strings.HasPrefix(c.last, "-") && !c.quoted
 	if cmd == nil {
 		if len(rest) > 0 {
 			return nil, false
 		}
 		if option && c.mode == oneShot {
-			return c.options(globalFlags()), false
+			return c.option(globalFlags(), nil)
 		}
 		for _, cmd := range commands() {
-			if cmd.usable(c.mode) && strings.HasPrefix(cmd.name, c.last) {
-				all = append(all, candidate{cmd.name, cmd.short})
+			if cmd.usable(c.mode) && strings.HasPrefix(cmd.name, strings.ToLower(c.last)) && (c.offered == nil || c.offered(cmd)) {
+				all = append(all, fixed(cmd.name, cmd.short))
 			}
 		}
 		return all, false
@@ -63,57 +75,145 @@ func (c completion) candidates() (all []candidate, files bool) {
 	} else {
 		o.bindEach(f)
 	}
-	position, literal := 0, false
+	var args []string
+	literal := false
 	for i := 0; i < len(rest); i++ {
 		w := rest[i]
 		switch {
 		case literal || w.Quoted || !strings.HasPrefix(w.Text, "-") || w.Text == "-":
-			position++
+			args = append(args, w.Text)
 		case w.Text == "--":
 			literal = true
 		default:
 			if g := valueFlag(f, w.Text); g != nil {
 				if i++; i == len(rest) {
-					return nil, isFile(g.Value.Type())
+					return c.values(g, "", c.last, args), isFile(g.Value.Type())
 				}
 			}
 		}
 	}
 	if option && !literal {
-		return c.options(f), false
+		return c.option(f, args)
 	}
-	for _, choice := range cmd.choices() {
-		if position == 0 && strings.HasPrefix(choice, c.last) {
-			all = append(all, candidate{choice, ""})
-		}
-	}
-	if cmd.keyAt(position) {
-		for _, key := range c.keys(c.last) {
-			all = append(all, candidate{key, ""})
-		}
-	}
-	return all, position == 0 && strings.Contains(cmd.args, "FILE")
+	return c.argument(cmd, args, literal || c.quoted)
 }
 
-// command finds the command among the words; rest is what follows it. files: the last word is the file of a global option.
-func (c completion) command() (cmd *command, rest []words.Word, files bool) {
+// argument completes the argument that follows args.
+func (c *completion) argument(cmd *command, args []string, literal bool) (all []candidate, files bool) {
+	position := len(args)
+	if position == 0 {
+		for _, choice := range cmd.choices() {
+			if strings.HasPrefix(choice, c.last) {
+				all = append(all, fixed(choice, ""))
+			}
+		}
+	}
+	switch {
+	case cmd.keyAt(position):
+		for _, key := range c.keys(c.last) {
+			if c.mode == oneShot && !literal && strings.HasPrefix(key, "-") {
+				continue // no quotes would tell it from an option
+			}
+			all = append(all, candidate{word: key})
+		}
+	case cmd.name == "rollback" && position == 1:
+		for _, v := range c.version(args, completeVersions) {
+			if strings.HasPrefix(v.word, c.last) {
+				all = append(all, v)
+			}
+		}
+	case cmd.name == "connect" && position == 0:
+		all = append(all, named(c.addrs, "", c.last)...)
+	case cmd.name == "context" && position == 1 && slices.Contains([]string{"show", "use", "rm"}, args[0]):
+		all = append(all, named(c.contexts, "", c.last)...)
+	}
+	files = position == 0 && (strings.Contains(cmd.args, "FILE") || strings.Contains(cmd.args, "FOLDER"))
+	return all, files
+}
+
+// option completes the name of an option, or in --name=value its value.
+func (c *completion) option(f flags, args []string) (all []candidate, files bool) {
+	if name, value, ok := strings.Cut(c.last, "="); ok {
+		if g := valueFlag(f, name); g != nil {
+			return c.values(g, name+"=", value, args), isFile(g.Value.Type())
+		}
+		return nil, false
+	}
+	f.VisitAll(func(g *pflag.Flag) {
+		if name := "--" + g.Name; strings.HasPrefix(name, c.last) {
+			all = append(all, fixed(name, g.Usage))
+		}
+	})
+	return all, false
+}
+
+// values are what an option may be set to. Where it is written as --name=value, lead is all up to the equals sign.
+func (c *completion) values(g *pflag.Flag, lead, prefix string, args []string) (all []candidate) {
+	switch {
+	case strings.Contains(g.Value.Type(), "|"):
+		for choice := range strings.SplitSeq(g.Value.Type(), "|") {
+			if strings.HasPrefix(choice, prefix) {
+				all = append(all, fixed(lead+choice, ""))
+			}
+		}
+	case g.Name == "addr":
+		return named(c.addrs, lead, prefix)
+	case g.Name == "context":
+		return named(c.contexts, lead, prefix)
+	case g.Name == "version" || g.Name == "if-version":
+		n := completeVersions
+		if g.Name == "if-version" {
+			n = 1 // only the newest can be right
+		}
+		for _, v := range c.version(args, n) {
+			if strings.HasPrefix(v.word, prefix) {
+				all = append(all, fixed(lead+v.word, v.says))
+			}
+		}
+	}
+	return all
+}
+
+// version returns versions of the key that is the first argument.
+func (c *completion) version(args []string, n int) []candidate {
+	if len(args) == 0 || c.versions == nil {
+		return nil
+	}
+	return c.versions(args[0], n)
+}
+
+// named returns those of names that begin with prefix.
+func named(names func() []string, lead, prefix string) (all []candidate) {
+	if names == nil {
+		return nil
+	}
+	for _, name := range names() {
+		if strings.HasPrefix(name, prefix) {
+			all = append(all, candidate{word: lead + name, lead: len(lead)})
+		}
+	}
+	return all
+}
+
+// command finds the command among the words; rest is what follows it. value: the last word is that of a global option.
+func (c *completion) command() (cmd *command, rest []words.Word, value *pflag.Flag) {
 	global := globalFlags()
 	for i := 0; i < len(c.words); i++ {
 		w := c.words[i].Text
 		if c.mode == oneShot && strings.HasPrefix(w, "-") {
 			if g := valueFlag(global, w); g != nil {
 				if i++; i == len(c.words) {
-					return nil, c.words, isFile(g.Value.Type())
+					return nil, nil, g
 				}
 			}
 			continue
 		}
 		if cmd := findCommand(w); cmd != nil && cmd.usable(c.mode) {
-			return cmd, c.words[i+1:], false
+			return cmd, c.words[i+1:], nil
 		}
-		return nil, c.words[i:], false
+		return nil, c.words[i:], nil
 	}
-	return nil, nil, false
+	return nil, nil, nil
 }
 
 func isFile(placeholder string) bool { return placeholder == "FILE" || placeholder == "F" }
@@ -125,15 +225,6 @@ func valueFlag(f flags, word string) *pflag.Flag {
 		return nil
 	}
 	return g
-}
-
-func (c completion) options(f flags) (all []candidate) {
-	f.VisitAll(func(g *pflag.Flag) {
-		if name := "--" + g.Name; strings.HasPrefix(name, c.last) {
-			all = append(all, candidate{name, g.Usage})
-		}
-	})
-	return all
 }
 
 // choices are the words that the first argument may be.
@@ -164,152 +255,100 @@ func (c *command) keyAt(position int) bool {
 	return c.keys == allKeys
 }
 
-// storedKeys returns some keys that begin with prefix, if the server tells them in time.
-func storedKeys(ctx context.Context, c *client.Client, prefix string) []string {
-	ctx, cancel := context.WithTimeout(ctx, completeTime)
-	defer cancel()
-	q := protocol.Scan{Limit: completeKeys, Prefix: []byte(prefix)}
-	var keys []string
-	for len(keys) < completeKeys {
+// coverage says how much of what there is was found.
+type coverage uint8
+
+const (
+	foundAll  coverage = iota
+	foundMany          // there are more than completion lists
+	foundSlow          // the time was over before all was looked at
+)
+
+// storedKeys returns keys that begin with prefix, in order: all there are, or some.
+func storedKeys(ctx context.Context, c *client.Client, prefix string) (keys []string, found coverage) {
+	q := protocol.Scan{Prefix: []byte(prefix)}
+	for {
+		q.Limit = uint32(completeKeys + 1 - len(keys))
 		page, err := c.Scan(ctx, q)
 		if err != nil {
+			found = foundSlow
 			break
 		}
 		for _, it := range page.Items {
 			keys = append(keys, string(it.Key))
+		}
+		if len(keys) > completeKeys {
+			keys, found = keys[:completeKeys], foundMany
+			break
 		}
 		if q.Cursor = page.Cursor; len(q.Cursor) == 0 {
 			break
 		}
 	}
 	slices.Sort(keys)
-	if len(q.Cursor) > 0 {
-		// Not all were looked at. Another word keeps what these happen to have in common from being taken for all.
-		keys = append(keys, prefix+"…")
-	}
-	return keys
+	return keys, found
 }
 
-// completeLine is what Tab asks in the shell. It never makes a connection, and it changes nothing of the session: it runs
-// beside it, while that waits for the line.
-func (s *session) completeLine(ctx context.Context, before string) (all []string, word string) {
-	start := len(before) // of the last word
-	quoted := false
-	c := completion{mode: s.mode}
-	ws, err := words.Split(before)
+// keptVersions returns the n newest versions of a key.
+func keptVersions(ctx context.Context, c *client.Client, key string, n int) (all []candidate) {
+	revisions, err := c.History(ctx, []byte(key), uint32(n))
 	if err != nil {
-		// An open quote: what it is closed with makes it a word.
-		if ws, err = words.Split(before + `"`); err != nil {
-			return nil, ""
-		}
-		quoted = true
+		return nil
 	}
-	if quoted || strings.TrimRight(before, " \t\r\n") == before && len(ws) > 0 {
-		w := ws[len(ws)-1]
-		if w.Quoted != quoted {
-			return nil, "" // the word is closed already, or it is open in its midst
-		}
-		start, c.last, ws = w.Start, w.Text, ws[:len(ws)-1]
+	for _, r := range revisions {
+		all = append(all, fixed(decimal(r.Version), revisionTime(r)))
 	}
-	word, c.words = before[start:], ws
-	c.keys = func(prefix string) (keys []string) {
-		if !s.connected() {
-			return nil
-		}
-		for _, key := range storedKeys(ctx, s.conn, prefix) {
-			switch {
-			case quoted:
-				keys = append(keys, words.Quote([]byte(key)))
-			case words.Bare(key) == key || word == "":
-				keys = append(keys, words.Bare(key))
-			}
-		}
-		return keys
-	}
-	found, _ := c.candidates()
-	for _, f := range found {
-		if strings.HasPrefix(f.word, word) {
-			all = append(all, f.word)
-		}
-	}
-	return all, word
+	return all
 }
 
-// completeRequest is the hidden command that the scripts for bash, zsh and fish call. Its answer is a candidate a line, its
-// description after a TAB, and at last a colon and what else the shell may do.
-const completeRequest = "__complete"
-
-const (
-	directiveFiles   = 0 // complete the names of files
-	directiveNoFiles = 4
-)
-
-func (s *session) complete(ctx context.Context, args []string) error {
-	c := completion{mode: oneShot}
-	for i, a := range args {
-		if i == len(args)-1 {
-			c.last = a
-		} else {
-			c.words = append(c.words, words.Word{Text: a})
-		}
-	}
-	c.keys = func(prefix string) (keys []string) {
-		// The server is the one that the line itself names.
-		f := newFlags()
-		f.ParseErrorsAllowlist.UnknownFlags = true
-		s.opts.bind(f)
-		f.Parse(args)
-		s.opts.given(f)
-		ctx, cancel := context.WithTimeout(ctx, completeTime)
-		defer cancel()
-		kv, err := s.client(ctx)
-		if err != nil {
-			return nil
-		}
-		for _, key := range storedKeys(ctx, kv, prefix) {
-			if !strings.ContainsFunc(key, special) && words.Bare(key) == key {
-				keys = append(keys, key)
-			}
-		}
-		return keys
-	}
-	found, files := c.candidates()
-	for _, f := range found {
-		fmt.Fprintf(s.out, "%s\t%s\n", f.word, f.says)
-	}
-	if files {
-		fmt.Fprintf(s.out, ":%d\n", directiveFiles)
-	} else {
-		fmt.Fprintf(s.out, ":%d\n", directiveNoFiles)
-	}
-	return nil
-}
-
-// special reports whether a shell would do something with r. Keys with such runes are not offered: each shell would need
-// them written in another way.
-func special(r rune) bool { return strings.ContainsRune(" \t\\\"'`$&|;<>(){}[]*?!#~^", r) }
-
-//go:embed completion.bash
-var bashCompletion string
-
-// completion prints the script for a shell.
-func (c *call) completion() error {
-	root := &cobra.Command{Use: "kvc"}
-	var b bytes.Buffer
-	var err error
-	switch shell := string(c.key(0)); shell {
-	case "bash":
-		b.WriteString(bashCompletion) // cobra's does not work without the bash-completion package
-	case "zsh":
-		err = root.GenZshCompletion(&b)
-	case "fish":
-		err = root.GenFishCompletion(&b, true)
-	default:
-		return usagef("there is completion for bash, zsh and fish")
-	}
+// fileNames returns the files that a name may become. Folders end with a slash, and go on.
+func fileNames(lead, prefix string) (all []candidate) {
+	dir, base := filepath.Split(prefix)
+	entries, err := os.ReadDir(filepath.Clean(dir + "."))
 	if err != nil {
-		return err
+		return nil
 	}
-	_, err = io.Copy(c.out, &b)
-	return err
+	for _, e := range entries {
+		name := e.Name()
+		if !strings.HasPrefix(name, base) || base == "" && name[0] == '.' {
+			continue
+		}
+		c := candidate{word: lead + dir + name, lead: len(lead)}
+		if info, err := os.Stat(filepath.Join(dir, name)); err == nil && info.IsDir() {
+			c.word, c.open = c.word+"/", true
+		}
+		all = append(all, c)
+	}
+	return all
+}
+
+// knownAddresses are those of servers that were spoken to or have a name, as far as anything here tells.
+func (s *session) knownAddresses() []string {
+	all := []string{s.opts.addr.String(), defaultAddr}
+	history, _ := os.ReadFile(s.historyFile()) // where it can't be read, it knows no more
+	for line := range strings.Lines(string(history)) {
+		ws, err := words.Split(line)
+		if err != nil || len(ws) != 2 || !strings.EqualFold(ws[0].Text, "connect") {
+			continue
+		}
+		if addr, err := parseAddr(ws[1].Text); err == nil {
+			all = append(all, addr.String())
+		}
+	}
+	if known, err := readContexts(s.contextsFile()); err == nil {
+		for _, settings := range known.all {
+			all = append(all, settings["addr"])
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// contextNames are the names of the contexts.
+func (s *session) contextNames() []string {
+	known, err := readContexts(s.contextsFile())
+	if err != nil {
+		return nil
+	}
+	return known.names()
 }

@@ -28,7 +28,7 @@ func (s *session) main(ctx context.Context, args []string) error {
 	if err := s.opts.fromEnv(f, s.env.Getenv); err != nil {
 		return err
 	}
-	if len(args) == 0 || args[0] != completeRequest {
+	if len(args) == 0 || args[0] != completeRequest && args[0] != completeBashRequest {
 		s.unknownVariables(f)
 	}
 	keepGoing, version := false, false
@@ -59,8 +59,11 @@ func (s *session) main(ctx context.Context, args []string) error {
 
 // oneShot runs the command that args are.
 func (s *session) oneShot(ctx context.Context, args []string) error {
-	if args[0] == completeRequest {
+	switch {
+	case args[0] == completeRequest:
 		return s.output(s.complete(ctx, args[1:]))
+	case args[0] == completeBashRequest && len(args) == 3:
+		return s.output(s.completeBash(ctx, args[1], args[2]))
 	}
 	ws := make([]words.Word, len(args))
 	for i, a := range args {

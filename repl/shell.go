@@ -20,9 +20,12 @@ func (s *session) shell(ctx context.Context) error {
 	if !ok1 || !ok2 {
 		return usagef("the shell needs a terminal")
 	}
+	sh := &shell{session: s}
 	t, err := terminal.Open(terminal.Config{
 		In: in, Out: out, HistoryFile: s.historyFile(), Secret: secret,
-		Complete: func(before string) ([]string, string) { return s.completeLine(ctx, before) },
+		Complete: func(before string, typed <-chan struct{}) terminal.Completion {
+			return s.completeLine(ctx, sh.pending, before, typed)
+		},
 	})
 	if err != nil {
 		return err
@@ -33,7 +36,7 @@ func (s *session) shell(ctx context.Context) error {
 	if s.env.OnInterrupt != nil {
 		s.env.OnInterrupt(t.Interrupt)
 	}
-	sh := &shell{session: s, t: t}
+	sh.t = t
 	sh.interruptible(ctx, func(ctx context.Context) error {
 		_, err := s.client(ctx)
 		return err

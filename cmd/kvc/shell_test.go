@@ -472,8 +472,10 @@ func TestCompletion(t *testing.T) {
 	k.expect("\"1\"\n")
 	k.send("get u\tf\t\r") // what both begin with, then one of them
 	k.expect("\"2\"\n")
-	k.send("get \"wi\t\r")
-	k.expect("\"3\"\n")
+	for _, typed := range []string{"\"wi", "wi", "'with sp", "\"with\\x20"} {
+		k.send("get " + typed + "\t\r")
+		k.expect("\"3\"\n")
+	}
 	k.send("get кл\t\r")
 	k.expect("\"4\"\n")
 	k.send("set x 1 --if-a\t\r")
@@ -486,6 +488,50 @@ func TestCompletion(t *testing.T) {
 	k.send("\x03\x03")
 	k.expect("kv> ")
 	k.run("get x", `"1"`)
+	k.send("set x --if-ab 1\x1b[D\x1b[D\t\r") // in the midst of the line
+	k.expect("conflict")
+	k.expect("kv> ")
+	k.run(`set x 2`, "OK")
+	k.send("rollback x \t")
+	k.expect("2")
+	k.send("\x03")
+	k.expect("kv> ")
+	k.send("get x --version \t\t")
+	k.expect("get x --version ")
+	k.send("\x03")
+	k.expect("kv> ")
+	k.send("connect " + s.addr[:len(s.addr)-1] + "\t\r")
+	k.expect("connected to " + s.addr)
+	k.expect("kv> ")
+}
+
+// What is no key is never put into the line, and what some of many keys begin with is not taken for what all do.
+func TestCompletionOfManyKeys(t *testing.T) {
+	s := testServer(t)
+	c := connect(t, s)
+	for i := range 300 {
+		for _, key := range []string{"many:", "few:"} {
+			if key == "few:" && i >= 195 {
+				continue
+			}
+			_, err := c.Set(context.Background(), protocol.Set{Key: fmt.Appendf(nil, "%s%03d", key, i), Value: []byte("v")})
+			require.NoError(t, err)
+		}
+	}
+	k := startShell(t, s)
+	k.send("get many:\t")
+	k.expect(" of more than 200 are shown)\n")
+	k.send("x\r")
+	k.expect("(nil)\n")
+	k.expect("kv> ")
+	k.send("get m\t")
+	k.expect(" of more than 200 are shown)\n")
+	k.send("\x15get few:\t")
+	k.expect("few:000")
+	k.expect("(189 of 195 are shown)\n")
+	k.send("x\r")
+	k.expect("(nil)\n")
+	assert.NotContains(t, k.all(), "…")
 }
 
 func TestCompletionWaitsForNobody(t *testing.T) {

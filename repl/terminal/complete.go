@@ -1,58 +1,109 @@
 package terminal
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
-// completer is what readline asks at Tab.
+// Completion is what Tab may do.
+type Completion struct {
+	Start int    // where in the line, in bytes, the word begins that is completed
+	Text  string // what it becomes, a space behind it included where the word is whole; "": nothing is known for sure
+	List  []string
+	More  bool   // there are more than List has
+	Note  string // what is to be said of the list; may be empty
+}
+
+// completer is what readline asks at Tab. readline can only append, and lists what fits on the screen below a line of one
+// row or nothing at all; so this gives it nothing, but replaces the word through the editor, and lists above the line.
 type completer struct{ t *Terminal }
 
-// Do returns what may be appended at the cursor, and how many runes of it are there already.
+// Do answers readline that there are no candidates, always.
 func (c *completer) Do(line []rune, pos int) (suffixes [][]rune, length int) {
-	if c.t.c.Complete == nil {
+	t := c.t
+	if t.c.Complete == nil {
 		return nil, 0
 	}
 	before, err := unpadded(string(line[:pos]))
-	if err != nil {
+	after, err2 := unpadded(string(line[pos:]))
+	if err != nil || err2 != nil {
 		return nil, 0
 	}
-	candidates, word := c.t.c.Complete(before)
-	for _, s := range candidates {
-		if rest, ok := strings.CutPrefix(s, word); ok {
-			suffixes = append(suffixes, padded([]rune(rest)))
+	typed, forget := t.keys.typed()
+	found := t.c.Complete(before, typed)
+	forget()
+	if found.Text != "" && before[found.Start:] != found.Text {
+		whole := before[:found.Start] + found.Text
+		if strings.HasSuffix(found.Text, " ") && strings.HasPrefix(after, " ") {
+			after = after[1:]
 		}
-	}
-	if len(suffixes) == 1 {
-		return [][]rune{append(suffixes[0], ' ')}, len([]rune(word))
-	}
-	if !c.fits(candidates, len(line)) {
-		if common := commonPrefix(suffixes); len(common) > 0 {
-			return [][]rune{common}, len([]rune(word))
-		}
+		left := padded([]rune(whole))
+		t.edit.replacement = append(left, padded([]rune(after))...)
+		t.edit.replacedPos = len(left)
 		return nil, 0
 	}
-	return suffixes, len(padded([]rune(word)))
+	if list := t.list(found); list != "" {
+		t.rl.Write([]byte(list))
+	}
+	return nil, 0
 }
 
-// fits reports whether readline can list the candidates: each in one row, all on the screen, below a line of one row.
-func (c *completer) fits(candidates []string, lineLength int) bool {
-	width, widest := c.t.width(), 0
-	for _, s := range candidates {
-		widest = max(widest, len(padded([]rune(s))))
+// list is the candidates in columns: the first of them, where there is no room for all.
+func (t *Terminal) list(c Completion) string {
+	width := t.width() - 1
+	widest := 0
+	for _, s := range c.List {
+		widest = max(widest, columns(s))
 	}
-	columns := (width - 1) / (widest + 1)
-	return columns > 0 && lineLength+20 < width && (len(candidates)+columns-1)/columns < c.t.height()-2
+	perRow := max(1, (width+2)/(widest+2))
+	rows := max(1, t.height()-3)
+	shown := c.List[:min(len(c.List), perRow*rows)]
+	rows = (len(shown) + perRow - 1) / perRow
+	var b strings.Builder
+	for r := range rows {
+		for i := r; i < len(shown); i += rows { // down, then across
+			s := shown[i]
+			if i+rows < len(shown) {
+				s += strings.Repeat(" ", widest+2-columns(s))
+			}
+			b.WriteString(cut(s, width))
+		}
+		b.WriteString("\n")
+	}
+	note := c.Note
+	switch {
+	case note != "":
+	case c.More:
+		note = fmt.Sprintf("%d of more than %d are shown", len(shown), len(c.List))
+	case len(shown) < len(c.List):
+		note = fmt.Sprintf("%d of %d are shown", len(shown), len(c.List))
+	}
+	if note != "" {
+		b.WriteString(cut("("+note+")", width) + "\n")
+	}
+	return b.String()
 }
 
-func commonPrefix(all [][]rune) []rune {
-	if len(all) == 0 {
-		return nil
-	}
-	common := all[0]
-	for _, s := range all[1:] {
-		n := 0
-		for n < len(common) && n < len(s) && common[n] == s[n] {
+// columns is how wide text is drawn.
+func columns(text string) (n int) {
+	for _, r := range text {
+		n++
+		if filler(r) != 0 {
 			n++
 		}
-		common = common[:n]
 	}
-	return common
+	return n
+}
+
+// cut shortens text to a width.
+func cut(text string, width int) string {
+	n := 0
+	for i, r := range text {
+		w := columns(string(r))
+		if n+w > width {
+			return text[:i]
+		}
+		n += w
+	}
+	return text
 }

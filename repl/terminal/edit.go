@@ -14,19 +14,15 @@ type editor struct {
 	rl         atomic.Pointer[readline.Instance] // set once, before the first key
 	searchable atomic.Bool                       // there is a history to search
 	length     int                               // of the line, after the last key
+
+	replacement []rune // what Tab made of the line; nil: nothing
+	replacedPos int    // where the cursor stands in it
 }
 
 // filter sees each key before readline does.
 func (e *editor) filter(r rune) (rune, bool) {
 	op := e.rl.Load().Operation
 	searching := op.IsSearchMode()
-	if op.IsInCompleteMode() {
-		if r == keyInterrupt {
-			e.keys.open() // it closes the list, and the line goes on
-		} else {
-			op.ExitCompleteMode(true) // readline would complete again at each key, or move through the list
-		}
-	}
 	switch {
 	case r == keyInterrupt && searching:
 		e.keys.open() // it ends the search, and the line goes on
@@ -45,6 +41,11 @@ func (e *editor) filter(r rune) (rune, bool) {
 
 // OnChange sees the line after each key, and may change it.
 func (e *editor) OnChange(line []rune, pos int, key rune) ([]rune, int, bool) {
+	if e.replacement != nil {
+		line, pos, e.replacement = e.replacement, e.replacedPos, nil
+		e.length = len(line)
+		return line, pos, true
+	}
 	e.length = len(line)
 	if len(line) == 0 || e.rl.Load().Operation.IsSearchMode() {
 		return nil, 0, false

@@ -53,10 +53,11 @@ type keys struct {
 	mu     sync.Mutex // guards all below
 	change sync.Cond  // signalled when any of it changes
 	queue  []event
-	ready  bool   // a line is being asked for: readline may read
-	pasted []rune // what the paste stand-in that was read stands for; nothing more is read before that is taken
-	cancel func() // not nil: a command runs, and this is how to stop it
-	closed bool   // the terminal went away, or Close was called
+	ready  bool          // a line is being asked for: readline may read
+	pasted []rune        // what the paste stand-in that was read stands for; nothing more is read before that is taken
+	cancel func()        // not nil: a command runs, and this is how to stop it
+	closed bool          // the terminal went away, or Close was called
+	next   chan struct{} // not nil: closed at the next key
 
 	decoder decoder
 }
@@ -102,6 +103,26 @@ func (k *keys) take(e event) {
 		}
 	}
 	k.queue = append(k.queue, e)
+	if k.next != nil {
+		close(k.next)
+		k.next = nil
+	}
+}
+
+// typed returns a channel that is closed when a key comes, or waits already. Nobody waits for it after forget.
+func (k *keys) typed() (_ <-chan struct{}, forget func()) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	next := make(chan struct{})
+	if k.next = next; len(k.queue) > 0 {
+		close(next)
+		k.next = nil
+	}
+	return next, func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.next = nil
+	}
 }
 
 // Read gives readline one key, or the stand-in for all the text that waits. It waits until a line is asked for.

@@ -40,8 +40,8 @@ type Config struct {
 	HistoryFile string
 	// Secret reports whether a line is better not written to HistoryFile.
 	Secret func(line string) bool
-	// Complete returns the words that the last word of before may become, and that last word as it stands in before.
-	Complete func(before string) (candidates []string, word string)
+	// Complete says what Tab does to a line of which this stands before the cursor. typed is closed when a key is pressed.
+	Complete func(before string, typed <-chan struct{}) Completion
 }
 
 // Terminal is a terminal in raw mode. Its methods are for one goroutine, but for SetPrompt and HangUp.
