@@ -133,7 +133,7 @@ func (c *call) deleteAtOnce(o deleteOptions) error {
 	}
 	existed, version, err := kv.Del(c.ctx, keys...)
 	if err != nil {
-		return err
+		return tooMuch(err, "--batch N deletes any number of keys, though not at one instant")
 	}
 	c.deleted(existed, version)
 	return nil

@@ -70,6 +70,14 @@ type conflictError struct{ what string }
 func (e conflictError) Error() string        { return e.what }
 func (e conflictError) Is(target error) bool { return target == error(protocol.ErrConflict) }
 
+// tooMuch adds to the error of a request what else there is, if the request was too large.
+func tooMuch(err error, instead string) error {
+	if errors.Is(err, protocol.ErrTooLarge) || errors.Is(err, protocol.ErrOutOfMemory) {
+		return fmt.Errorf("%w (%s)", err, instead)
+	}
+	return err
+}
+
 // lineError is an error at a line of a script.
 type lineError struct {
 	line int

@@ -185,7 +185,7 @@ func (c *call) mget(end byte) error {
 		values, err = kv.MGet(c.ctx, keys...)
 	}
 	if err != nil {
-		return err
+		return tooMuch(err, "scan PREFIX --values prints any number of values, though not of one instant")
 	}
 	c.printValues(keys, values, end)
 	return nil

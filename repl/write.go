@@ -188,7 +188,7 @@ func (c *call) mset(printVersion bool, end byte) error {
 	}
 	version, err := load.Write(c.ctx, kv, records)
 	if err != nil {
-		return err
+		return tooMuch(err, "import stores any number of records, though not at one instant")
 	}
 	c.wrote(version, printVersion)
 	return nil

@@ -217,30 +217,40 @@ func jsonBytes(src json.RawMessage) ([]byte, error) {
 		if m["base64"] == nil || m["base64"][0] != '"' || json.Unmarshal(m["base64"], &s) != nil {
 			return nil, errNotBytes
 		}
-		b, err := base64.StdEncoding.Strict().DecodeString(s)
-		if err != nil || strings.ContainsAny(s, "\r\n") {
-			return nil, errors.New("not base64")
-		}
-		return b, nil
+		return decodeBase64([]byte(s))
 	}
 	return nil, errNotBytes
 }
 
+func decodeBase64(s []byte) ([]byte, error) {
+	b, err := base64.StdEncoding.Strict().AppendDecode([]byte{}, s)
+	if err != nil || bytes.ContainsAny(s, "\r\n") { // the decoder passes line breaks over
+		return nil, errors.New("not base64")
+	}
+	return b, nil
+}
+
 var errNotBytes = errors.New(`neither a string nor {"base64": "…"}`)
 
-// parseOwnJSON reads a line as AppendJSONTo writes it, where the strings need no decoding: what most of an export is. It
-// takes a tenth of the time; anything else is for the real decoder.
+// parseOwnJSON reads a line exactly as AppendJSONTo writes it. It takes a fraction of the time; anything else is for the real
+// decoder.
 func parseOwnJSON(line []byte) (rec Record, ok bool) {
-	rest, ok := bytes.CutPrefix(line, []byte(`{"key":"`))
+	rest, ok := bytes.CutPrefix(line, []byte(`{"key":`))
 	if !ok {
 		return rec, false
 	}
-	key, rest, ok := bytes.Cut(rest, []byte(`","value":"`))
-	if !ok || !verbatim(key) {
+	key, rest, ok := cutBytes(rest)
+	if !ok {
 		return rec, false
 	}
-	value, rest, ok := bytes.Cut(rest, []byte(`","version":`))
-	if !ok || !verbatim(value) {
+	if rest, ok = bytes.CutPrefix(rest, []byte(`,"value":`)); !ok {
+		return rec, false
+	}
+	value, rest, ok := cutBytes(rest)
+	if !ok {
+		return rec, false
+	}
+	if rest, ok = bytes.CutPrefix(rest, []byte(`,"version":`)); !ok {
 		return rec, false
 	}
 	version, rest, ok := bytes.Cut(rest, []byte(`,"expiry":`))
@@ -262,14 +272,41 @@ func parseOwnJSON(line []byte) (rec Record, ok bool) {
 	return rec, true
 }
 
-// verbatim reports whether b, between quotes, is a JSON string that stands for itself.
-func verbatim(b []byte) bool {
-	for _, c := range b {
-		if c < ' ' || c == '"' || c == '\\' {
-			return false
+// cutBytes takes what AppendJSON wrote at the start of b off and returns what it stands for, which may be a part of b.
+func cutBytes(b []byte) (content, rest []byte, ok bool) {
+	encoded, ok := bytes.CutPrefix(b, []byte(`{"base64":"`))
+	if !ok {
+		return cutString(b)
+	}
+	end := bytes.Index(encoded, []byte(`"}`))
+	if end < 0 {
+		return nil, nil, false
+	}
+	content, err := decodeBase64(encoded[:end])
+	return content, encoded[end+2:], err == nil
+}
+
+// cutString takes the JSON string at the start of b off and returns what it stands for, which may be a part of b.
+func cutString(b []byte) (content, rest []byte, ok bool) {
+	if len(b) == 0 || b[0] != '"' {
+		return nil, nil, false
+	}
+	escaped := false
+	for i := 1; i < len(b); i++ {
+		switch c := b[i]; {
+		case c == '"' && escaped:
+			content, err := jsonBytes(b[:i+1])
+			return content, b[i+1:], err == nil
+		case c == '"':
+			return b[1:i], b[i+1:], utf8.Valid(b[1:i])
+		case c == '\\':
+			escaped = true
+			i++
+		case c < ' ':
+			return nil, nil, false
 		}
 	}
-	return utf8.Valid(b)
+	return nil, nil, false
 }
 
 // JSONRecord reads the next line as ParseJSONRecord does. After a *SyntaxError the next call goes on with the next line.
