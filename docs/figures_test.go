@@ -31,7 +31,8 @@ func TestFigures(t *testing.T) {
 // TestMetrics: whatever metric a page names, /metrics has it.
 func TestMetrics(t *testing.T) {
 	known := map[string]bool{
-		"kv_request_seconds": true, "kv_request_seconds_bucket": true, "kv_build_info": true, "kv_refusals_total": true,
+		"kv_request_seconds": true, "kv_request_seconds_bucket": true, "kv_sync_seconds": true, "kv_sync_seconds_bucket": true,
+		"kv_build_info": true, "kv_refusals_total": true,
 	}
 	for _, f := range protocol.Figures() {
 		name := "kv_" + f.Name

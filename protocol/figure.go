@@ -54,6 +54,7 @@ var figures = []Figure{
 	{"log_begin_failures", true, "Log files that could not be begun: the log went on in the one before"},
 	{"log_torn_bytes", false, "Bytes of a torn tail that the start cut off the log and saved beside it"},
 	{"snapshot_bytes", false, "Bytes of the newest snapshot; 0: there is none"},
+	{"snapshot_age_seconds", false, "Seconds since the newest snapshot was taken, or since the start if none was since"},
 	{"snapshot_failures", true, "Snapshots that failed"},
 	{"log_lines_dropped", true, "Lines of the server's own log that could not be written"},
 }

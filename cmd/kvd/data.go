@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"kv/netserver"
 	"kv/protocol"
 	"kv/store"
@@ -48,8 +50,9 @@ type data struct {
 	store   *store.Store // nil until load has returned
 	dir     string
 	sync    wal.Policy
-	log     *wal.Log // nil: all is in memory only
-	taps    backed   // what backups are taken of
+	log     *wal.Log             // nil: all is in memory only
+	taps    backed               // what backups are taken of
+	syncs   prometheus.Histogram // how long the log's take; nil: there is no log
 }
 
 // takeData takes the data folder, if there is one. What it holds is read by load.
@@ -64,12 +67,18 @@ func takeData(o options, log *slog.Logger) (*data, error) {
 	if d.sync, err = wal.ParsePolicy(o.sync); err != nil {
 		return nil, err
 	}
+	d.syncs = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name:    "kv_sync_seconds",
+		Help:    "How long syncs of the log took that made writes durable, in seconds",
+		Buckets: prometheus.ExponentialBuckets(50e-6, 2, 18), // to 6.5 seconds
+	})
 	d.log, err = wal.Open(wal.Options{
 		Dir:        d.dir,
 		FS:         o.fs,
 		Sync:       d.sync,
 		Logger:     log,
 		QueueBytes: min(wal.DefaultQueueBytes, int64(o.maxMemory)/8),
+		Synced:     func(took time.Duration) { d.syncs.Observe(took.Seconds()) },
 		Failed: func(err error) {
 			log.Error("the data folder failed: from now on only reads are answered", "data", d.dir, "error", err)
 		},
@@ -147,6 +156,14 @@ func (d *data) snapshots() netserver.Snapshots {
 // policies are the values of the figure sync_policy; that of a store in memory is 0.
 var policies = map[wal.Policy]uint64{wal.Never: 1, wal.Interval: 2, wal.Always: 3}
 
+// metrics are what /metrics has of the data folder besides the figures.
+func (d *data) metrics() []prometheus.Collector {
+	if d.syncs == nil {
+		return nil
+	}
+	return []prometheus.Collector{d.syncs}
+}
+
 // figures are those of the data folder, for STATS.
 func (d *data) figures() []protocol.Stat {
 	if d.log == nil {
@@ -167,6 +184,7 @@ func (d *data) figures() []protocol.Stat {
 		{Name: "log_begin_failures", Value: uint64(st.RotationsFailed)},
 		{Name: "log_torn_bytes", Value: uint64(st.TornBytes)},
 		{Name: "snapshot_bytes", Value: uint64(st.SnapshotBytes)},
+		{Name: "snapshot_age_seconds", Value: uint64(st.SnapshotAge.Seconds())},
 		{Name: "snapshot_failures", Value: uint64(st.SnapshotsFailed)},
 	}
 }

@@ -12,6 +12,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -162,6 +164,12 @@ func TestData(t *testing.T) {
 		_, body := p.get("/metrics")
 		require.Regexp(t, `(?m)^kv_log_syncs_total [1-9]`, body)
 		require.Contains(t, body, "kv_log_files 1\n")
+		require.Eventually(t, func() bool { // one may come in between
+			_, body := p.get("/metrics")
+			return number(t, body, "kv_sync_seconds_count") == number(t, body, "kv_log_syncs_total")
+		}, 20*time.Second, time.Millisecond)
+		require.Contains(t, body, "kv_snapshot_failures_total 0\n")
+		require.LessOrEqual(t, number(t, body, "kv_snapshot_age_seconds"), number(t, body, "kv_uptime_seconds")+1)
 
 		second := exec.Command("kvd", "--listen", "127.0.0.1:0", "--data", dir)
 		out, err := second.CombinedOutput()
@@ -198,6 +206,15 @@ func TestDrain(t *testing.T) {
 	require.Eventually(t, func() bool { return stat(t, c, "bytes_in") > 1<<20 }, 20*time.Second, time.Millisecond)
 	p.stop(syscall.SIGTERM)
 	require.Positive(t, <-written)
+}
+
+// number is the value of a metric in a page.
+func number(t *testing.T, page, name string) int {
+	m := regexp.MustCompile(`(?m)^` + name + ` (\d+)$`).FindStringSubmatch(page)
+	require.NotNil(t, m, "no %s in %s", name, page)
+	n, err := strconv.Atoi(m[1])
+	require.NoError(t, err)
+	return n
 }
 
 func stat(t *testing.T, c *client.Client, name string) uint64 {

@@ -64,7 +64,7 @@ func serve(ctx context.Context, o options, messages *lineQueue, log *slog.Logger
 			}
 			return data.failed()
 		}
-		pages := &http.Server{Handler: ops.Handler(ops.Config{Server: srv.Load, Ready: ready, Version: version.String()}), ReadHeaderTimeout: 10 * time.Second}
+		pages := &http.Server{Handler: ops.Handler(ops.Config{Server: srv.Load, Ready: ready, Version: version.String(), Metrics: data.metrics()}), ReadHeaderTimeout: 10 * time.Second}
 		go func() {
 			if err := pages.Serve(web); !errors.Is(err, http.ErrServerClosed) {
 				log.Error("the pages of --http are not served any more", "error", err)

@@ -197,6 +197,9 @@ func (f *flusher) sync() error {
 	}
 	f.took = time.Since(start)
 	f.stat.syncs.Add(1)
+	if f.o.Synced != nil {
+		f.o.Synced(f.took)
+	}
 	f.dirty, f.since = false, time.Now()
 	return nil
 }

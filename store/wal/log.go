@@ -47,6 +47,8 @@ type Options struct {
 	Sync   Policy       //
 	Logger *slog.Logger // nil: slog.Default
 
+	// Synced is called after each sync that made writes durable, with how long that took. Writes wait for it. Nil: nothing is.
+	Synced func(took time.Duration)
 	// Failed is called once, if the log fails, with what Log.Failed returns from then on.
 	Failed func(error)
 
@@ -109,6 +111,7 @@ func Open(o Options) (*Log, error) {
 		return nil, err
 	}
 	l := &Log{o: o, lock: lock}
+	l.stat.opened = time.Now()
 	l.queue.init(o)
 	l.snap.init()
 	l.flusher = newFlusher(o, &l.queue, &l.stat, func() { l.snap.consider(l) })

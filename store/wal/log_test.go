@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -160,5 +161,28 @@ func TestWritesOfAllSizes(t *testing.T) {
 	require.NoError(t, n.stop())
 	n = mustStart(t, mem, wal.Options{}, store.Options{})
 	require.Equal(t, want, state(t, n.st))
+	require.NoError(t, n.stop())
+}
+
+// Each sync that made writes durable is told; the age of the newest snapshot counts from when it was taken, and from the
+// start before that.
+func TestSyncsAndSnapshotAge(t *testing.T) {
+	syncs := make(chan time.Duration, 1000)
+	before := time.Now()
+	n := mustStart(t, vfstest.NewMem(), wal.Options{Sync: wal.Always, SnapshotBytes: -1, Synced: func(took time.Duration) { syncs <- took }}, store.Options{})
+	for i := range 10 {
+		n.set(t, fmt.Sprint(i), "value")
+		require.NoError(t, n.s.Flush())
+	}
+	require.EqualValues(t, n.log.Stats().Syncs, len(syncs))
+	require.GreaterOrEqual(t, len(syncs), 10)
+	age := n.log.Stats().SnapshotAge
+	require.Positive(t, age)
+	require.LessOrEqual(t, age, time.Since(before))
+
+	before = time.Now()
+	_, _, err := n.log.Snapshot(t.Context())
+	require.NoError(t, err)
+	require.LessOrEqual(t, n.log.Stats().SnapshotAge, time.Since(before))
 	require.NoError(t, n.stop())
 }

@@ -258,6 +258,7 @@ func (l *Log) Snapshot(ctx context.Context) (version uint64, size int64, err err
 	// From here on the folder is sure to hold the snapshot.
 	l.stat.snapshot.Store(size)
 	l.stat.covered.Store(r.logged)
+	l.stat.snapshotAt.Store(int64(time.Since(l.stat.opened)))
 	l.o.Logger.Info("snapshot taken", "dir", l.o.Dir, "file", name, "bytes", size, "version", version, "took", time.Since(start).Round(time.Millisecond))
 	d, err := readFolder(l.o.FS, l.o.Dir)
 	if err == nil {

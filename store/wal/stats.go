@@ -3,6 +3,7 @@ package wal
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Stats are a log's figures.
@@ -17,6 +18,8 @@ type Stats struct {
 	Refusing        bool  // writes are refused: the log has failed, or there is no room
 	RotationsFailed int64 // log files that could not be begun, since the start
 	SnapshotsFailed int64 // since the start
+
+	SnapshotAge time.Duration // since the newest snapshot was taken, or since Open if none was since
 }
 
 // counters are what Stats reads, each by itself.
@@ -29,6 +32,8 @@ type counters struct {
 	torn            atomic.Int64 // the start sets it
 	rotationsFailed atomic.Int64 // the flusher adds to it
 	snapshotsFailed atomic.Int64 // each that fails adds to it
+	snapshotAt      atomic.Int64 // when the last was taken, in nanoseconds since opened; each that is taken sets it
+	opened          time.Time    // fixed
 
 	counting sync.Mutex // held while logs are counted, so that a later count is not overwritten by an earlier one
 	files    atomic.Int64
@@ -62,5 +67,6 @@ func (l *Log) Stats() Stats {
 		Refusing:        refusing,
 		RotationsFailed: l.stat.rotationsFailed.Load(),
 		SnapshotsFailed: l.stat.snapshotsFailed.Load(),
+		SnapshotAge:     time.Since(l.stat.opened) - time.Duration(l.stat.snapshotAt.Load()),
 	}
 }
