@@ -2,10 +2,13 @@ package store
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -159,4 +162,55 @@ func TestClockJumpsAreLogged(t *testing.T) {
 		require.Contains(t, log.String(), test.wants, i)
 		require.Equal(t, 1, bytes.Count(log.Bytes(), []byte("level=WARN")), i)
 	}
+}
+
+// While the wall clock jumps, what was just set is there, whatever else reads, and what has expired stays away.
+func TestClockJumpsBesideReadersAndWriters(t *testing.T) {
+	s := openTest(t, Options{History: 1}, fullHash)
+	s.setFor(t, "dead", 1)
+	s.clock.pass(1)
+	stop := make(chan struct{})
+	var all sync.WaitGroup
+	each := func(f func(c *Session, i int)) {
+		all.Go(func() {
+			c := s.Store.Session()
+			defer c.Close()
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+					f(c, i)
+				}
+			}
+		})
+	}
+	for _, name := range []string{"a", "b"} {
+		each(func(c *Session, i int) {
+			key := fmt.Append(nil, name, i%50)
+			version, err := c.Set(key, nil, SetOptions{TTL: 10 * uint64(day) / 1000})
+			assert.NoError(t, err)
+			e := c.Get(key)
+			if assert.NotNil(t, e) {
+				assert.Equal(t, version, e.Version())
+			}
+			results, _, err := c.Txn(nil, nil, []Op{{Kind: OpSet, Key: key, TTL: 10 * uint64(day) / 1000}, {Kind: OpGet, Key: key}})
+			assert.NoError(t, err)
+			assert.NotNil(t, results[1].Entry)
+		})
+	}
+	each(func(c *Session, i int) {
+		assert.Nil(t, c.Get([]byte("dead")))
+		assert.Nil(t, c.MGet(nil, keysOf("dead"))[0])
+		for _, e := range c.MGet(nil, keysOf("a1", "b1")) {
+			assert.True(t, e == nil || !e.Deleted())
+		}
+	})
+	for i := range soak(300, 30_000) {
+		s.clock.wall.Add([]int64{day, -day, -2 * day, 2 * day}[i%4])
+		s.clock.pass(1)
+		s.sweep()
+	}
+	close(stop)
+	all.Wait()
 }
