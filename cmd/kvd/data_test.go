@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -111,6 +112,8 @@ func TestWhileDataAreLoaded(t *testing.T) {
 		require.ErrorIs(t, err, protocol.ErrUnavailable)
 		require.ErrorContains(t, err, "loading ")
 	}
+	require.NoError(t, syscall.Kill(os.Getpid(), syscall.SIGHUP)) // it would end a process that does not expect it
+	log.after(t, "SIGHUP: users and certificates were read again")
 
 	close(g.open)
 	log.after(t, "listening on ")
