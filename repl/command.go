@@ -185,6 +185,21 @@ func (s *session) runCommand(ctx context.Context, cmd *command, ws []words.Word)
 	return s.output(run(c))
 }
 
+// misplaced adds to the error of an option before the command that it stands after one; err is pflag's.
+func misplaced(usage, err error) error {
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) || unknown.GetSpecifiedShortnames() != "" {
+		return usage
+	}
+	name := unknown.GetSpecifiedName()
+	for _, c := range commands() {
+		if c.flags().Lookup(name) != nil {
+			return usagef("--%s is an option of %s, and stands after the command", name, c.name)
+		}
+	}
+	return usage
+}
+
 // flagError words an error of pflag as this tool does.
 func flagError(err error) error {
 	msg := strings.ReplaceAll(err.Error(), `\x00`, "")

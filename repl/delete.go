@@ -88,7 +88,7 @@ func (c *call) del(o deleteOptions) error {
 	case o.byPrefix:
 		err = d.prefix([]byte(o.prefix), o.batch)
 	case c.keysFromStdin():
-		in := text.NewReader(c.env.In, o.end)
+		in := text.NewReader(c.stdin(), o.end)
 		err = d.all(in.Key, o.batch)
 	default:
 		var keys [][]byte

@@ -3,7 +3,6 @@ package repl
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"syscall"
 
@@ -34,17 +33,6 @@ type fileError struct{ err error }
 
 func (e fileError) Error() string { return e.err.Error() }
 func (e fileError) Unwrap() error { return e.err }
-
-// input marks the errors of what it reads as those of a local file.
-type input struct{ r io.Reader }
-
-func (i input) Read(b []byte) (int, error) {
-	n, err := i.r.Read(b)
-	if err != nil && err != io.EOF {
-		err = fileError{err}
-	}
-	return n, err
-}
 
 // outputError is the error of writing to stdout.
 type outputError struct{ err error }

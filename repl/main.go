@@ -38,7 +38,7 @@ func (s *session) main(ctx context.Context, args []string) error {
 		if errors.Is(err, pflag.ErrHelp) {
 			return s.output(s.printOverview())
 		}
-		return flagError(err)
+		return misplaced(flagError(err), err)
 	}
 	s.opts.given(f)
 	if version {

@@ -3,7 +3,6 @@ package repl
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"time"
 
@@ -53,7 +52,7 @@ func moveCommands() []*command {
 }
 
 func (c *call) importRecords(keepGoing bool, end byte) error {
-	var in io.Reader = c.env.In
+	in := c.env.In
 	total := int64(0)
 	if c.args[0].stdin() {
 		if err := c.mayReadStdin(); err != nil {
@@ -77,7 +76,7 @@ func (c *call) importRecords(keepGoing bool, end byte) error {
 	}
 	bar := c.newProgress(total)
 	start := time.Now()
-	r, err := load.Import(c.ctx, kv, input{in}, load.ImportOptions{
+	r, err := load.Import(c.ctx, kv, newInput(c.ctx, in), load.ImportOptions{
 		JSON: c.opts.json, End: end, KeepGoing: keepGoing,
 		Wrong: func(err error) {
 			bar.clear()

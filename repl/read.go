@@ -221,7 +221,7 @@ func (c *call) keys(end byte) ([][]byte, error) {
 		if err := c.mayReadStdin(); err != nil {
 			return nil, err
 		}
-		in := text.NewReader(c.env.In, end)
+		in := text.NewReader(c.stdin(), end)
 		for {
 			key, err := in.Key()
 			if err == io.EOF {

@@ -17,7 +17,7 @@ var errExit = errors.New("exit")
 // too, and returns the first error.
 func (s *session) runScript(ctx context.Context, keepGoing bool) error {
 	s.mode = script
-	in := newLines(bufio.NewReaderSize(s.env.In, 64<<10))
+	in := newLines(bufio.NewReaderSize(newInput(ctx, s.env.In), 64<<10))
 	var first error
 	for {
 		l, err := in.next()

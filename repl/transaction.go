@@ -273,7 +273,7 @@ func (c *call) txnFromStdin() error {
 	t.oneRequest = true
 	inner := *c.session
 	inner.mode, inner.txn = script, t
-	in := newLines(bufio.NewReader(c.env.In))
+	in := newLines(bufio.NewReader(c.stdin()))
 	for {
 		line, err := in.next()
 		if err == io.EOF {

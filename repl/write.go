@@ -143,14 +143,14 @@ func (c *call) setValue(o setOptions) ([]byte, error) {
 			return nil, err
 		}
 		defer file.Close()
-		return readValue(file)
+		return readValue(newInput(c.ctx, file))
 	case !c.args[1].stdin():
 		return c.args[1].b, nil
 	}
 	if err := c.mayReadStdin(); err != nil {
 		return nil, err
 	}
-	return readValue(c.env.In)
+	return readValue(c.stdin())
 }
 
 // readValue reads a whole value. It does not read more than any server would take.
@@ -201,7 +201,7 @@ func (c *call) records(end byte) ([]text.Record, error) {
 		if err := c.mayReadStdin(); err != nil {
 			return nil, err
 		}
-		in := text.NewReader(c.env.In, end)
+		in := text.NewReader(c.stdin(), end)
 		for {
 			r, err := in.Record()
 			if err == io.EOF {

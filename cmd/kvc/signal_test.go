@@ -46,6 +46,27 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
+// One Ctrl-C ends what waits for its input, which never comes.
+func TestInterruptedWhileReading(t *testing.T) {
+	s := testServer(t)
+	for command, line := range map[string]string{"set a -": "x\n", "mset -": "k\tv\n", "mget -": "k\n", "del -": "k\n", "txn": "# x\n", "": "# x\n", "import -": "k\tv\n"} {
+		cmd := s.kvc(t, strings.Fields(command)...)
+		var stderr bytes.Buffer
+		cmd.Stderr = &stderr
+		stdin, err := cmd.StdinPipe()
+		require.NoError(t, err)
+		require.NoError(t, cmd.Start())
+		_, err = stdin.Write([]byte(strings.Repeat(line, 1<<20/len(line)))) // more than a pipe holds: so kvc reads
+		require.NoError(t, err)
+		require.NoError(t, cmd.Process.Signal(os.Interrupt))
+		cmd.Wait()
+		status := cmd.ProcessState.Sys().(syscall.WaitStatus)
+		assert.True(t, status.Signaled() && status.Signal() == syscall.SIGINT, "%s: %v", command, cmd.ProcessState)
+		assert.Contains(t, stderr.String(), "cancelled", command)
+		stdin.Close()
+	}
+}
+
 // A bench that is interrupted, while it stores its keys or later, takes them away before it ends.
 func TestAnInterruptedBenchCleansUp(t *testing.T) {
 	for _, args := range []string{"bench --keys 5000000", "bench --keys 1000 --duration 1h", "bench --mix set=1 --duration 1h", "bench --rate 1000 --duration 1h"} {
