@@ -40,7 +40,7 @@ run: build ## an empty store on a free port, and the shell on it; it ends with t
 	@.ci/play
 
 test: build lint realinput ## all that must hold before a change goes in
-	@FAULTS=if-possible .ci/faults
+	@FAULTS=if-possible timeout 300 .ci/faults
 	@go test -race -timeout 12m -json ./... | bin/testsum
 
 lint: tools # what needs no run: format, tidy modules, vet, staticcheck

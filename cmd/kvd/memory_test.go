@@ -71,23 +71,6 @@ func TestGrantedMemory(t *testing.T) {
 	require.Positive(t, grantedMemory())
 }
 
-func TestSize(t *testing.T) {
-	for text, want := range map[string]size{
-		"0": 0, "500": 500, "500B": 500, "64KiB": 64 << 10, "128MiB": 128 << 20, "2GB": 2e9, "2 GB": 2e9, "3TiB": 3 << 40, "1kB": 1000,
-	} {
-		var s size
-		require.NoError(t, s.Set(text), text)
-		require.Equal(t, want, s, text)
-		var again size
-		require.NoError(t, again.Set(s.String()))
-		require.Equal(t, s, again)
-	}
-	for _, text := range []string{"", "KiB", "-1", "1.5GiB", "1 k", "9223372036854775808", "9007199254740992KiB", "one"} {
-		var s size
-		require.Error(t, s.Set(text), text)
-	}
-}
-
 // TestLimitHeap: GOMEMLIMIT is above the store's limit, and is what it was afterwards.
 func TestLimitHeap(t *testing.T) {
 	before := debug.SetMemoryLimit(-1)
