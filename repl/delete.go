@@ -96,6 +96,9 @@ func (c *call) del(o deleteOptions) error {
 			err = d.all(listed(keys), o.batch)
 		}
 	}
+	if err == nil {
+		c.foundUnder([]byte(o.prefix), d.keys)
+	}
 	return d.report(err)
 }
 

@@ -367,6 +367,7 @@ func (c *call) count() error {
 	} else {
 		fmt.Fprintln(c.out, n)
 	}
+	c.foundUnder(q.Prefix, n)
 	return nil
 }
 
