@@ -134,6 +134,27 @@ func (c *conn) rollback(w *workspace, h protocol.Header, body []byte) error {
 	return nil
 }
 
+func (c *conn) purge(w *workspace, h protocol.Header, body []byte) error {
+	q, err := protocol.ParsePurge(w.keys[:0], h.Flags, body)
+	if err != nil {
+		return err
+	}
+	var p protocol.PurgeResponse
+	var erased int
+	if q.ByPrefix {
+		erased, p.Version, p.Cursor, err = c.session.PurgePrefix(q.Cursor, q.Prefix)
+	} else {
+		w.keys = q.Keys
+		erased, p.Version, err = c.session.Purge(q.Keys)
+	}
+	if err != nil {
+		return err
+	}
+	p.Erased = uint64(erased)
+	w.out.buf = p.AppendTo(w.out.buf, h.ID)
+	return nil
+}
+
 func (c *conn) snapshot(w *workspace, h protocol.Header, body []byte) error {
 	if len(body) != 0 {
 		return refusalf(protocol.StatusBadRequest, "SNAPSHOT has no body, this one has %d bytes", len(body))

@@ -32,10 +32,10 @@ func accessNeeded(op protocol.Opcode) access {
 	switch op {
 	case protocol.OpHello:
 		return accessNone
-	case protocol.OpSet, protocol.OpDel, protocol.OpMSet, protocol.OpRollback, protocol.OpSnapshot:
-		return accessWrite
+	case protocol.OpGet, protocol.OpMGet, protocol.OpTxn, protocol.OpStats, protocol.OpPing, protocol.OpScan, protocol.OpHistory, protocol.OpBackup:
+		return accessRead
 	}
-	return accessRead
+	return accessWrite
 }
 
 // denied is the answer to a request that the connection may not make.

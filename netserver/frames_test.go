@@ -35,6 +35,7 @@ func every() [][]byte {
 		protocol.Scan{Prefix: a, WithValues: true}.AppendTo(nil, next()),
 		protocol.History{Key: a}.AppendTo(nil, next()),
 		protocol.Rollback{Version: 1, Key: a}.AppendTo(nil, next()),
+		protocol.Purge{Keys: [][]byte{a}}.AppendTo(nil, next()),
 		protocol.AppendHeader(nil, protocol.OpStats, 0, next(), 0),
 		append(protocol.AppendHeader(nil, protocol.OpPing, 0, next(), 2), "hi"...),
 		protocol.AppendKeys(nil, protocol.OpDel, 0, next(), a, b),

@@ -93,7 +93,7 @@ func (s *Server) claimItems(op protocol.Opcode, body []byte) (claim, error) {
 // items returns how many keys the body of a request has, as far as it can be one.
 func items(op protocol.Opcode, body []byte) int {
 	switch op {
-	case protocol.OpDel, protocol.OpMGet:
+	case protocol.OpDel, protocol.OpMGet, protocol.OpPurge:
 		return count(body, 4)
 	case protocol.OpMSet:
 		return count(body, 8)

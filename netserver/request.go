@@ -269,6 +269,8 @@ func (c *conn) execute(w *workspace, h protocol.Header, body []byte) error {
 		return c.history(w, h, body)
 	case protocol.OpRollback:
 		return c.rollback(w, h, body)
+	case protocol.OpPurge:
+		return c.purge(w, h, body)
 	case protocol.OpSnapshot:
 		return c.snapshot(w, h, body)
 	case protocol.OpBackup:

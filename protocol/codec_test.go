@@ -40,6 +40,9 @@ func reencodeRequest(h protocol.Header, body []byte) ([]byte, error) {
 	case protocol.OpRollback:
 		q, err := protocol.ParseRollback(body)
 		return q.AppendTo(nil, h.ID), err
+	case protocol.OpPurge:
+		q, err := protocol.ParsePurge(nil, h.Flags, body)
+		return q.AppendTo(nil, h.ID), err
 	case protocol.OpBackup:
 		q, err := protocol.ParseBackup(body)
 		return q.AppendTo(nil, h.ID), err
@@ -93,6 +96,9 @@ func reencodeResponse(flags uint8, h protocol.Header, body []byte) ([]byte, erro
 	case protocol.OpHistory:
 		revisions, err := protocol.ParseHistoryResponse(body)
 		return protocol.AppendHistory(nil, h.ID, revisions), err
+	case protocol.OpPurge:
+		p, err := protocol.ParsePurgeResponse(body)
+		return p.AppendTo(nil, h.ID), err
 	case protocol.OpSnapshot:
 		p, err := protocol.ParseSnapshotResponse(body)
 		return p.AppendTo(nil, h.ID), err

@@ -25,6 +25,8 @@ const (
 	opWatch    Opcode = 0x0d // reserved; answered UNKNOWN_OPCODE
 	OpSnapshot Opcode = 0x0e
 	OpBackup   Opcode = 0x0f
+	// 0x10 to 0x12 are reserved for clusters.
+	OpPurge Opcode = 0x13
 )
 
 // Request flags. A flag that its opcode does not know is BAD_REQUEST.
@@ -37,6 +39,8 @@ const (
 	FlagExpireAt  uint8 = 0x04 // SET: expire at this time
 
 	FlagWithValues uint8 = 0x02 // SCAN: values too, not keys alone
+
+	FlagByPrefix uint8 = 0x01 // PURGE: keys that begin with a prefix, not keys that are named
 )
 
 var opcodes = [...]struct {
@@ -57,6 +61,7 @@ var opcodes = [...]struct {
 	OpRollback: {"ROLLBACK", 0},
 	OpSnapshot: {"SNAPSHOT", 0},
 	OpBackup:   {"BACKUP", 0},
+	OpPurge:    {"PURGE", FlagByPrefix},
 }
 
 // Known reports whether o is an opcode of version 1 that a request may carry.

@@ -388,6 +388,42 @@ func ParseRollback(body []byte) (Rollback, error) {
 	return q, nil
 }
 
+// Purge erases the past of keys: of those that are named, or of a page of those that begin with a prefix.
+type Purge struct {
+	Keys [][]byte
+
+	ByPrefix bool   // the rest says which keys, and there are no Keys
+	Cursor   []byte // empty: the first page; else as the page before gave it; at most 65535 bytes
+	Prefix   []byte
+}
+
+// AppendTo appends the whole frame of r.
+func (r Purge) AppendTo(dst []byte, id uint32) []byte {
+	if !r.ByPrefix {
+		return AppendKeys(dst, OpPurge, 0, id, r.Keys...)
+	}
+	dst = AppendHeader(dst, OpPurge, FlagByPrefix, id, 2+len(r.Cursor)+len(r.Prefix))
+	dst = binary.BigEndian.AppendUint16(dst, uint16(len(r.Cursor)))
+	dst = append(dst, r.Cursor...)
+	return append(dst, r.Prefix...)
+}
+
+// ParsePurge reads the body of a PURGE, and appends the keys that it names to keys.
+func ParsePurge(keys [][]byte, flags uint8, body []byte) (q Purge, err error) {
+	if flags&FlagByPrefix == 0 {
+		q.Keys, err = ParseKeys(keys, body)
+		return q, err
+	}
+	r := reader{b: body}
+	q.ByPrefix = true
+	q.Cursor = r.bytes(uint64(r.u16()))
+	q.Prefix = r.rest()
+	if r.bad {
+		return q, badf("PURGE: the body of %d bytes is shorter than its cursor says", len(body))
+	}
+	return q, nil
+}
+
 // Backup asks for the next chunk of a backup.
 type Backup struct {
 	Handle uint64 // 0: begin one; else as the answer before gave it

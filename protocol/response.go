@@ -261,6 +261,31 @@ func ParseScanPage(withMeta, withValues bool, body []byte) (ScanPage, error) {
 	return p, nil
 }
 
+// PurgeResponse is the answer to a PURGE.
+type PurgeResponse struct {
+	Erased  uint64 // how many versions went, deletions included
+	Version uint64 // of the erasure; 0: there was nothing to erase, nor anybody to be told
+	Cursor  []byte // by prefix: of the next page; empty: this was the last
+}
+
+// AppendTo appends the whole response frame of p.
+func (p PurgeResponse) AppendTo(dst []byte, id uint32) []byte {
+	dst = AppendHeader(dst, OpPurge, uint8(StatusOK), id, 16+len(p.Cursor))
+	dst = binary.BigEndian.AppendUint64(dst, p.Erased)
+	dst = binary.BigEndian.AppendUint64(dst, p.Version)
+	return append(dst, p.Cursor...)
+}
+
+// ParsePurgeResponse reads the OK body of a PURGE.
+func ParsePurgeResponse(body []byte) (PurgeResponse, error) {
+	r := reader{b: body}
+	p := PurgeResponse{Erased: r.u64(), Version: r.u64(), Cursor: r.rest()}
+	if r.bad {
+		return p, malformedf("PURGE: an answer of %d bytes, fewer than 16", len(body))
+	}
+	return p, nil
+}
+
 // Revision is one kept version of a key: a value, or its deletion.
 type Revision struct {
 	Version uint64

@@ -149,6 +149,16 @@ func TestRequestsRoundTrip(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, q, got)
 	})
+	check("PURGE", func(t *rapid.T, id uint32) {
+		q := protocol.Purge{Keys: draw(t, rapid.SliceOfN(anyBytes, 1, 5), "keys")}
+		if draw(t, rapid.Bool(), "by prefix") {
+			q = protocol.Purge{ByPrefix: true, Cursor: draw(t, anyBytes, "cursor"), Prefix: draw(t, anyBytes, "prefix")}
+		}
+		flags, body := sent(t, q.AppendTo(nil, id), protocol.OpPurge, id)
+		got, err := protocol.ParsePurge(nil, flags, body)
+		require.NoError(t, err)
+		assert.Equal(t, q, got)
+	})
 	check("BACKUP", func(t *rapid.T, id uint32) {
 		q := protocol.Backup{Handle: draw(t, anyU64, "handle")}
 		_, body := sent(t, q.AppendTo(nil, id), protocol.OpBackup, id)
@@ -176,6 +186,13 @@ func TestResponsesRoundTrip(t *testing.T) {
 		got, err := protocol.ParseValue(withMeta, body)
 		require.NoError(t, err)
 		assert.Equal(t, v, got)
+	})
+	check("PURGE", func(t *rapid.T, id uint32) {
+		p := protocol.PurgeResponse{Erased: draw(t, anyU64, "erased"), Version: draw(t, anyU64, "version"), Cursor: draw(t, anyBytes, "cursor")}
+		_, body := sent(t, p.AppendTo(nil, id), protocol.OpPurge, id)
+		got, err := protocol.ParsePurgeResponse(body)
+		require.NoError(t, err)
+		assert.Equal(t, p, got)
 	})
 	check("SET, MSET, ROLLBACK", func(t *rapid.T, id uint32) {
 		op := draw(t, rapid.SampledFrom([]protocol.Opcode{protocol.OpSet, protocol.OpMSet, protocol.OpRollback}), "opcode")

@@ -71,6 +71,7 @@ func writeCommands() []*command {
 			},
 			build: func(flags) func(*call) error { return (*call).rollback },
 		},
+		purgeCommand(),
 	}
 }
 

@@ -182,6 +182,7 @@ type commit struct {
 	singly  bool     // each key is in made only once
 	keep    int      // how much history each key may have
 	frees   bool     // only deletions so far: they are never refused memory
+	purges  bool     // it erases the past of keys, and does nothing else
 	seen    uint64   // the highest version of a bucket that it read
 	wanted  effect   // what it was refused memory for
 	refused error    // why it is to be undone, though it could be finished; nil: it is not
@@ -211,8 +212,8 @@ func (c *commit) own(b *bucket) *pending {
 	return b.pending()
 }
 
-// set stages e, which may be a deletion.
-func (c *commit) set(h uint64, e *Entry) {
+// stage returns the pending of the bucket of h.
+func (c *commit) stage(h uint64) *pending {
 	at := c.s.slotOf(h)
 	b := at.p.Load()
 	p := c.own(b)
@@ -222,6 +223,12 @@ func (c *commit) set(h uint64, e *Entry) {
 		c.pending = append(c.pending, p)
 		at.p.Store(&p.bucket) // resolves to b, as before
 	}
+	return p
+}
+
+// set stages e, which may be a deletion.
+func (c *commit) set(h uint64, e *Entry) {
+	p := c.stage(h)
 	d := draftOf(p.next) // not kept: of many keys, most are alone in their buckets
 	p.effect.add(d.set(e, tagOf(h), p.old, c.keep))
 	p.next = d.build()
@@ -290,7 +297,7 @@ func (c *commit) left() []*Entry {
 	}
 	left := make([]*Entry, 0, len(last))
 	for i, e := range c.made {
-		if last[string(e.Key())] == i && (!e.Deleted() || c.had(e.Key())) {
+		if last[string(e.Key())] == i && (!e.Deleted() || c.purges || c.had(e.Key())) {
 			left = append(left, e)
 		}
 	}

@@ -79,6 +79,21 @@ func (d *draft) set(e *Entry, tag uint8, was *bucket, keep int) effect {
 	return eff
 }
 
+// purge erases the past of key, or with all what it is now too, and returns how many versions went.
+func (d *draft) purge(key []byte, tag uint8, all bool) (erased int, eff effect) {
+	if at := chainOf(d.history, key); at >= 0 {
+		erased = len(d.history[at])
+		eff.add(kept(d.history[at], -1))
+		d.replaceChain(at, nil)
+	}
+	if i, cur := d.find(tag, key); i >= 0 && all {
+		erased++
+		eff.sub(swap(nil, cur))
+		d.remove(i)
+	}
+	return erased, eff
+}
+
 // remember gives the key of e the history that it has once e has replaced what was there before the write, with keep
 // entries besides the current one. What the same write had put there in between leaves no trace.
 func (d *draft) remember(e *Entry, tag uint8, was *bucket, keep int) (eff effect) {

@@ -43,6 +43,16 @@ func newTombstone(key []byte) *Entry {
 	return buildEntry(key, nil, 0, flagBit)
 }
 
+// newPurge makes the entry that tells a journal that a key's past was erased, or with all that nothing is left of it: a
+// deletion with a value of one byte, which no other has.
+func newPurge(key []byte, all bool) *Entry {
+	value := []byte{0}
+	if all {
+		value[0] = 1
+	}
+	return buildEntry(key, value, 0, flagBit)
+}
+
 func buildEntry(key, value []byte, expiry uint64, deleted uint32) *Entry {
 	at := entryHeader
 	if expiry != 0 {
@@ -92,6 +102,15 @@ func (e *Entry) Len() int { return int(e.vlen &^ flagBit) }
 
 // Version returns the version of the write that made the entry.
 func (e *Entry) Version() uint64 { return e.version }
+
+// Purge reports whether the entry is no version of its key, but says that those before its own were erased: all but the
+// current one, or all of them. Only a [Journal] sees such.
+func (e *Entry) Purge() (purge, all bool) {
+	if e.vlen != 1|flagBit {
+		return false, false
+	}
+	return true, e.bytes(e.keyAt()+e.keyLen(), 1)[0] == 1
+}
 
 // Deleted reports whether the entry stands for a deletion: only [Store.Walk], a [Journal] and a key's history show such.
 func (e *Entry) Deleted() bool { return e.vlen&flagBit != 0 }

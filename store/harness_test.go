@@ -182,6 +182,10 @@ func (j *fakeJournal) Replay(load, apply func([]*Entry)) (uint64, error) {
 func (r record) copies() []*Entry {
 	var all []*Entry
 	for _, e := range r.entries {
+		if purge, of := e.Purge(); purge {
+			all = append(all, NewPurge(r.version, e.Key(), of))
+			continue
+		}
 		all = append(all, NewEntry(r.version, e.Key(), e.Value(), e.Expiry(), e.Deleted()))
 	}
 	return all

@@ -114,6 +114,9 @@ func (l *loader) part(entries []*Entry, since bool) {
 			p.mu.Lock()
 			// They are looked at here, while they are in the processor's caches.
 			for _, j := range order[begin:end[i]] {
+				if purge, all := entries[j].Purge(); purge && !all && l.s.keep == 0 {
+					continue // there is no past; one of all is as a deletion
+				}
 				p.add(hashes[j], entries[j])
 			}
 			if since && p.size > l.room(p) {
@@ -354,13 +357,25 @@ func (b *builder) note(hash, at uint64) {
 // foldKey adds to d what is left of one key, whose entries come oldest first.
 func (b *builder) foldKey(d *draft, entries []loaded) (eff effect) {
 	all := make(chain, 0, len(entries)) // newest first
+	var purged, nothing bool            // what is older was erased, but for the current version of then, or with it
 	for _, x := range slices.Backward(entries) {
 		eff.sub(swap(nil, x.entry))
-		if n := len(all); n == 0 || all[n-1].version != x.entry.version {
-			all = append(all, x.entry)
+		if purge, of := x.entry.Purge(); purge {
+			purged, nothing = true, nothing || of
+			continue
+		}
+		if n := len(all); nothing || n > 0 && all[n-1].version == x.entry.version {
+			continue
+		}
+		if all = append(all, x.entry); purged {
+			nothing = true
 		}
 	}
+	d.version = max(d.version, entries[len(entries)-1].entry.version)
 	all = all[:min(len(all), b.s.keep+1)]
+	if len(all) == 0 {
+		return eff
+	}
 	exists := !all[0].Deleted()
 	past, hash := all, entries[0].hash
 	var cur *Entry
@@ -379,7 +394,6 @@ func (b *builder) foldKey(d *draft, entries []loaded) (eff effect) {
 			b.note(hash, b.s.tooOld(now.state, past, cur))
 		}
 	}
-	d.version = max(d.version, entries[len(entries)-1].entry.version)
 	return eff
 }
 
@@ -413,10 +427,15 @@ func (s *Store) replayed(b *bucket, tag uint8, e *Entry) (next *bucket, eff effe
 			newest = max(newest, chains[i][0].version)
 		}
 	}
-	if e.version <= newest || cur == nil && e.Deleted() {
+	purge, all := e.Purge()
+	if e.version <= newest || !purge && cur == nil && e.Deleted() {
 		return b, effect{}
 	}
 	switch {
+	case purge:
+		d := draftOf(b)
+		_, eff = d.purge(e.Key(), tag, all)
+		next = d.build()
 	case s.keep > 0 || b.ext() != nil:
 		d := draftOf(b)
 		eff = d.set(e, tag, b, s.keep)

@@ -49,6 +49,7 @@ func runModel(t *rapid.T, mask uint64) {
 		"History":    m.history,
 		"GetVersion": m.getVersion,
 		"Rollback":   m.rollback,
+		"Purge":      m.purge,
 		"Time":       m.time,
 		"Sweep":      m.sweepAll,
 		"Fill":       m.fill,
@@ -58,6 +59,9 @@ func runModel(t *rapid.T, mask uint64) {
 	}
 	for range 3 {
 		t.Repeat(actions)
+	}
+	if m.age > 0 {
+		m.sweepAll(t) // a walk shows what is too old until it is swept
 	}
 	want := m.dump()
 	require.Equal(t, want, dumpOf(t, m.Store))
@@ -567,6 +571,54 @@ func (m *model) rollback(t *rapid.T) {
 		}
 		m.push(key, revision{version: version, value: old.value, deleted: old.deleted})
 	}
+}
+
+// purge erases the past of some keys, or of all with a prefix.
+func (m *model) purge(t *rapid.T) {
+	keys := rapid.SliceOfN(keyGen, 0, 5).Draw(t, "keys")
+	if rapid.Bool().Draw(t, "by prefix") {
+		keys = keys[:0]
+		prefix := rapid.SampledFrom([]string{"", "k", "k1", "fill2", "none"}).Draw(t, "prefix")
+		for k := range m.keys {
+			if strings.HasPrefix(k, prefix) {
+				keys = append(keys, k)
+			}
+		}
+		want, got := m.forget(keys), 0
+		for cursor, more := []byte(nil), true; more; more = cursor != nil {
+			erased, version, next, err := m.PurgePrefix(cursor, []byte(prefix))
+			require.NoError(t, err)
+			m.last = max(m.last, version)
+			got, cursor = got+erased, next
+		}
+		require.Equal(t, want, got)
+		return
+	}
+	want := m.forget(keys)
+	erased, version, err := m.Purge(keysOf(keys...))
+	require.NoError(t, err)
+	require.Equal(t, want, erased)
+	if version != 0 {
+		require.Greater(t, version, m.last)
+		m.last = version
+	} else if len(keys) > 0 {
+		require.Zero(t, want)
+		require.Nil(t, m.journal)
+	}
+}
+
+// forget leaves of keys what is current, and returns how many versions that erases.
+func (m *model) forget(keys []string) (erased int) {
+	for _, k := range keys {
+		erased += len(m.keys[k])
+		if r := m.live(k); r != nil {
+			erased--
+			m.keys[k] = []revision{*r}
+		} else {
+			delete(m.keys, k)
+		}
+	}
+	return erased
 }
 
 // time passes, or the wall clock is set forward or back.

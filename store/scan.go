@@ -32,12 +32,9 @@ type ScanOptions struct {
 // Next. The error is ErrStaleCursor for a cursor that this store did not give.
 func (c *Session) Scan(cursor []byte, o ScanOptions) (Page, error) {
 	s := c.store
-	var from uint64
-	if len(cursor) > 0 {
-		if len(cursor) != cursorSize || binary.BigEndian.Uint64(cursor) != s.instance {
-			return Page{}, ErrStaleCursor
-		}
-		from = binary.BigEndian.Uint64(cursor[8:])
+	from, err := s.fromCursor(cursor)
+	if err != nil {
+		return Page{}, err
 	}
 	limit := o.Limit
 	if limit <= 0 {
@@ -72,6 +69,17 @@ func (c *Session) Scan(cursor []byte, o ScanOptions) (Page, error) {
 	}
 	page.Next = s.cursor(from)
 	return page, nil
+}
+
+// fromCursor returns the first hash that is behind a cursor; nil stands for the beginning.
+func (s *Store) fromCursor(cursor []byte) (from uint64, err error) {
+	switch {
+	case len(cursor) == 0:
+		return 0, nil
+	case len(cursor) != cursorSize || binary.BigEndian.Uint64(cursor) != s.instance:
+		return 0, ErrStaleCursor
+	}
+	return binary.BigEndian.Uint64(cursor[8:]), nil
 }
 
 func (s *Store) cursor(hash uint64) []byte {

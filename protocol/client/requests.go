@@ -163,6 +163,23 @@ func (c *Client) History(ctx context.Context, key []byte, limit uint32) ([]proto
 	return revisions, nil
 }
 
+// Purge erases the past of keys, those of q or a page of those with its prefix, and returns how many versions went. By prefix,
+// continue with the answer's Cursor until that is empty.
+func (c *Client) Purge(ctx context.Context, q protocol.Purge) (protocol.PurgeResponse, error) {
+	if len(q.Cursor) > math.MaxUint16 {
+		return protocol.PurgeResponse{}, &protocol.Error{Status: protocol.StatusBadRequest, Message: "PURGE: no cursor is that long"}
+	}
+	body, err := c.do(ctx, q.AppendTo)
+	if err != nil {
+		return protocol.PurgeResponse{}, err
+	}
+	p, err := protocol.ParsePurgeResponse(body)
+	if err != nil {
+		return protocol.PurgeResponse{}, c.malformed(protocol.OpPurge, err)
+	}
+	return p, nil
+}
+
 // Stats returns the server's figures.
 func (c *Client) Stats(ctx context.Context) ([]protocol.Stat, error) {
 	body, err := c.do(ctx, bare(protocol.OpStats))

@@ -99,7 +99,7 @@ func (b *batch) release(spare *[][]byte) {
 func recordSize(entries []*store.Entry) int {
 	n := frameHeader + recordHeader
 	for _, e := range entries {
-		n += entryHeader + len(e.Key()) + e.Len()
+		n += entryHeader + len(e.Key()) + len(e.Value())
 		if e.Expiry() != 0 {
 			n += 8
 		}

@@ -28,13 +28,15 @@ import (
 //	| u8    | u32        | u32          | [u64]    |     |       |
 //	+-------+------------+--------------+----------+-----+-------+
 //
-// Flags: 1 = the key was deleted, 2 = there is an expiry, in Unix milliseconds. The numbers are frozen: they are in files.
+// Flags: 1 = the key was deleted, 2 = there is an expiry, in Unix milliseconds, 4 = no version, but the erasure of those before
+// this one: with 1 of all, else of all but the one that was current. The numbers are frozen: they are in files.
 const (
 	recordHeader = 16
 	entryHeader  = 9
 
 	flagDeleted = 1
 	flagExpires = 2
+	flagPurge   = 4
 )
 
 // encoder collects encoded frames for few and large writes. A value of largeValue bytes and more is not copied.
@@ -103,6 +105,12 @@ func appendEntryKey(b []byte, x *store.Entry) []byte {
 	if x.Deleted() {
 		flags |= flagDeleted
 	}
+	length := x.Len()
+	if purge, all := x.Purge(); purge {
+		if flags, length = flagPurge, 0; all {
+			flags |= flagDeleted
+		}
+	}
 	expiry := x.Expiry()
 	if expiry != 0 {
 		flags |= flagExpires
@@ -110,7 +118,7 @@ func appendEntryKey(b []byte, x *store.Entry) []byte {
 	key := x.Key()
 	b = append(b, flags)
 	b = binary.BigEndian.AppendUint32(b, uint32(len(key)))
-	b = binary.BigEndian.AppendUint32(b, uint32(x.Len()))
+	b = binary.BigEndian.AppendUint32(b, uint32(length))
 	if expiry != 0 {
 		b = binary.BigEndian.AppendUint64(b, expiry)
 	}
@@ -192,6 +200,7 @@ type rawEntry struct {
 	key, value []byte
 	expiry     uint64
 	deleted    bool
+	purge      bool // deleted then says whether it is of all
 }
 
 // parseEntry reads the entry at the start of b and returns what is behind it.
@@ -202,21 +211,21 @@ func parseEntry(b []byte) (e rawEntry, rest []byte, ok bool) {
 	flags := b[0]
 	klen, vlen := uint64(binary.BigEndian.Uint32(b[1:])), uint64(binary.BigEndian.Uint32(b[5:]))
 	b = b[entryHeader:]
-	if flags&^(flagDeleted|flagExpires) != 0 || klen > store.MaxLen || vlen > store.MaxLen {
+	if flags&^(flagDeleted|flagExpires|flagPurge) != 0 || klen > store.MaxLen || vlen > store.MaxLen {
 		return e, nil, false
 	}
-	e.deleted = flags&flagDeleted != 0
+	e.deleted, e.purge = flags&flagDeleted != 0, flags&flagPurge != 0
 	if flags&flagExpires != 0 {
 		if len(b) < 8 {
 			return e, nil, false
 		}
 		e.expiry = binary.BigEndian.Uint64(b)
 		b = b[8:]
-		if e.expiry == 0 || e.deleted {
+		if e.expiry == 0 || e.deleted || e.purge {
 			return e, nil, false
 		}
 	}
-	if klen+vlen > uint64(len(b)) || e.deleted && vlen != 0 {
+	if klen+vlen > uint64(len(b)) || (e.deleted || e.purge) && vlen != 0 {
 		return e, nil, false
 	}
 	e.key, e.value = b[:klen:klen], b[klen:klen+vlen:klen+vlen]
@@ -225,5 +234,8 @@ func parseEntry(b []byte) (e rawEntry, rest []byte, ok bool) {
 
 // entry makes the store's entry.
 func (e rawEntry) entry(version uint64) *store.Entry {
+	if e.purge {
+		return store.NewPurge(version, e.key, e.deleted)
+	}
 	return store.NewEntry(version, e.key, e.value, e.expiry, e.deleted)
 }
