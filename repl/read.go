@@ -89,7 +89,7 @@ func readCommands() []*command {
 		{
 			name: "history", args: "KEY", min: 1, max: 1, keys: firstKey,
 			short: "Print the versions of a key that the server keeps, newest first.",
-			long:  "One line a version: version, TAB, time, TAB, value in the text form, `\\N` for a deletion. How many are kept is the server's option `--history`.",
+			long:  "One line a version: version, TAB, time, TAB, value in the text form, `\\N` for a deletion. How many are kept is the server's option `--history`, and for how long `--history-age`.",
 			examples: []example{
 				{"history config", "all that are kept"},
 				{"history config --limit 2", "the two newest"},

@@ -57,7 +57,7 @@ type data struct {
 
 // takeData takes the data folder, if there is one. What it holds is read by load.
 func takeData(o options, log *slog.Logger) (*data, error) {
-	d := &data{dir: string(o.data), options: store.Options{MaxMemory: int64(o.maxMemory), History: o.history, Logger: log}}
+	d := &data{dir: string(o.data), options: store.Options{MaxMemory: int64(o.maxMemory), History: o.history, HistoryAge: time.Duration(o.historyAge), Logger: log}}
 	if d.dir == "" {
 		m := wal.NewMemory()
 		d.options.Journal, d.taps = m, m

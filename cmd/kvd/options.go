@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -23,6 +24,7 @@ type options struct {
 	maxFrame       size
 	maxConnections int
 	history        int
+	historyAge     duration
 	frameTimeout   duration
 	writeTimeout   duration
 	http           place
@@ -71,6 +73,7 @@ func (o *options) define(f *pflag.FlagSet) {
 	f.Var(&o.maxFrame, "max-frame", "the longest request")
 	f.IntVar(&o.maxConnections, "max-connections", netserver.DefaultMaxConnections, "connections at a time")
 	f.IntVar(&o.history, "history", 0, "earlier versions to keep of each key, besides the current one")
+	f.Var(&o.historyAge, "history-age", "how long to keep an earlier version once another has taken its place, or the key was deleted or has expired; 0: as long as --history says")
 	o.frameTimeout, o.writeTimeout = duration(netserver.DefaultFrameTimeout), duration(netserver.DefaultWriteTimeout)
 	f.Var(&o.frameTimeout, "frame-timeout", "how long a request may take to arrive; large ones get a second more for each 64 KiB")
 	f.Var(&o.writeTimeout, "write-timeout", "how long a client may take nothing of its answers; each 64 KiB that it takes count as a second")
@@ -123,6 +126,10 @@ func (o *options) check() error {
 		return fmt.Errorf("--max-connections %d: at least 1 is needed", o.maxConnections)
 	case o.history < 0:
 		return fmt.Errorf("--history %d: it is 0, for none, or more", o.history)
+	case o.historyAge != 0 && o.historyAge < duration(time.Millisecond):
+		return fmt.Errorf("--history-age %v: it is 1ms or more, or 0", time.Duration(o.historyAge))
+	case o.historyAge != 0 && o.history == 0:
+		return errors.New("--history-age needs --history: without it no earlier versions are kept")
 	case o.frameTimeout == 0 || o.writeTimeout == 0:
 		return errors.New("--frame-timeout and --write-timeout must be above 0")
 	case (o.tlsCert == "") != (o.tlsKey == ""):

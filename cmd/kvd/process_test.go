@@ -186,6 +186,29 @@ func TestData(t *testing.T) {
 	}
 }
 
+// TestHistory: earlier versions are kept, for as long as --history-age says; those of keys that expired by themselves too.
+func TestHistory(t *testing.T) {
+	p := start(t, "--history", "5", "--history-age", "50ms")
+	c := p.mustDial(client.Options{})
+	kept := p.mustDial(client.Options{})
+	for _, q := range []protocol.Set{
+		{Key: []byte("a"), Value: []byte("1")}, {Key: []byte("a"), Value: []byte("2")},
+		{Key: []byte("b"), Value: []byte("1"), TTL: 50},
+	} {
+		_, err := c.Set(t.Context(), q)
+		require.NoError(t, err)
+	}
+	for stat(t, c, "history_versions") > 0 || stat(t, c, "keys") > 1 {
+		require.NoError(t, t.Context().Err())
+	}
+	revisions, err := kept.History(t.Context(), []byte("a"), 0)
+	require.NoError(t, err)
+	require.Len(t, revisions, 1)
+	_, err = kept.History(t.Context(), []byte("b"), 0)
+	require.ErrorIs(t, err, protocol.ErrNotFound)
+	p.stop(syscall.SIGTERM)
+}
+
 // TestDrain: a client that does not go away does not hold up the end for longer than --drain.
 func TestDrain(t *testing.T) {
 	p := start(t, "--drain", "100ms")

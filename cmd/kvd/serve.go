@@ -108,7 +108,7 @@ func serve(ctx context.Context, o options, messages *lineQueue, log *slog.Logger
 	go func() { served <- s.Serve(l) }()
 	log.Info("listening on "+l.Addr().String(),
 		"version", version.String(), "data", data.name(), "sync", data.policy(), "max_memory", o.maxMemory.String(),
-		"max_frame", size(s.Limit()).String(), "max_connections", o.maxConnections, "history", o.history,
+		"max_frame", size(s.Limit()).String(), "max_connections", o.maxConnections, "history", o.history, "history_age", o.historyAge.String(),
 		"tls", sec.tls != nil, "users", sec.accounts != nil)
 
 	select {
