@@ -103,7 +103,7 @@ func TestLogInInTime(t *testing.T) {
 		require.Equal(t, protocol.StatusOK, anna.Do(ping(1, "")).Status())
 	})
 
-	o.Config.Accounts, o.Config.FrameTimeout = nil, soon
+	o.Config.Accounts, o.Config.FrameTimeout = nil, time.Second
 	nettest.Each(t, o, func(t *testing.T, s *nettest.Server) {
 		silent, other := s.Dial(t), s.Dial(t)
 		other.Send(ping(1, "x")[:5])
