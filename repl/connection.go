@@ -102,7 +102,9 @@ func (o *options) login(getenv func(string) string) (user, secretFile string) {
 func (o *options) clientOptions(getenv func(string) string) (client.Options, error) {
 	user, secretFile := o.login(getenv)
 	c := client.Options{User: user, Secret: getenv(secretVariable), Timeout: o.timeout}
-	if secretFile != "" {
+	if o.typedSecret != "" {
+		c.Secret = o.typedSecret
+	} else if secretFile != "" {
 		b, err := os.ReadFile(secretFile)
 		if err != nil {
 			return c, fileError{err}
@@ -155,6 +157,9 @@ func (s *session) whyNot(err error, o client.Options) error {
 	switch {
 	case errors.Is(err, protocol.ErrUnauthenticated) && o.User == "":
 		hint = "the server asks who you are: give --user NAME (or KV_USER), and the secret in KV_SECRET or a file (--secret-file FILE)"
+		if s.mode == interactive {
+			hint = "the server asks who you are: login NAME"
+		}
 	case errors.Is(err, protocol.ErrUnauthenticated) && o.Secret == "":
 		hint = "no secret was given: it is in KV_SECRET or a file (--secret-file FILE)"
 	case errors.Is(err, client.ErrTLS):

@@ -37,7 +37,8 @@ type options struct {
 	tlsCert    string
 	tlsKey     string
 
-	origins map[string]origin // of each option by its name
+	typedSecret string            // what login was told; "": nothing. It comes before all others, for this server alone
+	origins     map[string]origin // of each option by its name
 }
 
 // origin says who gave an option its value. The greatest wins.

@@ -22,8 +22,12 @@ type session struct {
 
 	contexts *contexts      // nil: not read yet
 	conn     *client.Client // nil: not connected
+	user     string         // who conn was made as; "": nobody
 	txn      *transaction   // nil: none is open
 	timing   bool           // show the time of every command
+
+	// ask asks the person at the terminal for a line that the history never sees; nil: there is nobody.
+	ask func(ctx context.Context, prompt string, echo bool) (string, error)
 }
 
 func newSession(env Env) *session {
@@ -57,7 +61,7 @@ func (s *session) client(ctx context.Context) (*client.Client, error) {
 	if err != nil {
 		return nil, s.whyNot(err, o)
 	}
-	s.conn = c
+	s.conn, s.user = c, o.User
 	return c, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -36,9 +37,17 @@ func (s *session) shell(ctx context.Context) error {
 	if s.env.OnInterrupt != nil {
 		s.env.OnInterrupt(t.Interrupt)
 	}
-	sh.t = t
+	sh.t, s.ask = t, t.Ask
 	sh.interruptible(ctx, func(ctx context.Context) error {
-		_, err := s.client(ctx)
+		kv, err := s.client(ctx)
+		if err == nil {
+			as := ""
+			if s.user != "" {
+				as = " as " + s.user
+			}
+			s.notef("connected to %s%s", kv.Addr(), as)
+			s.greet(ctx)
+		}
 		return err
 	})
 	for {
@@ -89,7 +98,9 @@ func (sh *shell) next(ctx context.Context) error {
 	if trimmed == "" || trimmed[0] == '#' {
 		return nil
 	}
-	sh.t.Remember(oneLine(whole, ws))
+	if !loginWithSecret(ws) {
+		sh.t.Remember(oneLine(whole, ws))
+	}
 	if err != nil {
 		sh.failed(usageError{err.Error()})
 		return nil
@@ -138,13 +149,34 @@ func (sh *shell) prompt() string {
 	case sh.pending != "":
 		return "...> "
 	case sh.txn != nil && sh.txn.failed:
-		return "kv!> "
+		return sh.where() + "!> "
 	case !sh.connected():
 		return notConnected
 	case sh.txn != nil:
-		return "kv*> "
+		return sh.where() + "*> "
 	}
-	return "kv> "
+	return sh.where() + "> "
+}
+
+// where is the prompt's name of the server: beyond this machine with its address, and with the user.
+func (s *session) where() string {
+	if s.conn == nil || loopback(s.conn.Addr()) {
+		return "kv"
+	}
+	if s.user != "" {
+		return "kv " + printable(s.user) + "@" + printable(s.conn.Addr())
+	}
+	return "kv " + printable(s.conn.Addr())
+}
+
+// loopback reports whether an address is this machine's own.
+func loopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return true // a socket in the file system
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // interruptible runs f so that Ctrl-C cancels it, and says what went wrong.

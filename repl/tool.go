@@ -21,6 +21,7 @@ func toolCommands() []*command {
 			examples: []example{{"connect 10.0.0.7:7070", "from now on"}},
 			build:    func(flags) func(*call) error { return (*call).connect },
 		},
+		loginCommand(),
 		contextCommand(),
 		{
 			name: "timing", args: "on | off", min: 1, max: 1, where: shellOnly, inTxn: true, outsideTxn: true,
@@ -82,11 +83,15 @@ func (c *call) connect() error {
 	o := &c.session.opts
 	o.addr, o.origins["addr"] = addr, byFlag
 	o.context, o.origins["context"] = "", byDefault // what it says is of the server before
+	if o.typedSecret != "" {                        // and so is this
+		o.typedSecret, o.user, o.origins["user"] = "", "", byDefault
+	}
 	if _, err = c.client(); err != nil {
 		return err
 	}
 	if c.mode == interactive {
 		fmt.Fprintf(c.out, "connected to %s\n", words.Bare(addr.String()))
+		c.greet(c.ctx)
 	}
 	return nil
 }

@@ -41,7 +41,7 @@ var elsewhere = []struct{ names, command, says string }{
 	{"undo revert", "rollback", "rollback KEY VERSION takes an earlier value back; history KEY prints the versions"},
 	{"open", "connect", "connect HOST:PORT is for the shell, and --addr HOST:PORT for a single command"},
 	{"select use db swapdb", "", "there is one store: let the keys of each part begin alike, as in app:key"},
-	{"auth login logon", "", "give --user NAME, and the secret in KV_SECRET or in a file with --secret-file FILE"},
+	{"auth logon signin", "", "give --user NAME, and the secret in KV_SECRET or in a file with --secret-file FILE; at the shell's prompt, login NAME asks for it"},
 	{"config", "", "the server's options are those of kvd: kvd --help"},
 	{"shutdown stop", "", "a server is stopped where it runs, with SIGTERM"},
 	{"subscribe unsubscribe psubscribe publish", "", "there are no channels, and no way to watch keys"},

@@ -119,7 +119,9 @@ func silentShell(t *testing.T) (*tty, *silent) {
 	l, err := startSilent()
 	require.NoError(t, err)
 	t.Cleanup(func() { l.Close() })
-	return startShell(t, &server{addr: l.Addr().String()}), l
+	k := startShell(t, &server{addr: l.Addr().String()})
+	<-l.asked // for its figures
+	return k, l
 }
 
 func TestCtrlCCancelsTheCommand(t *testing.T) {
@@ -492,8 +494,8 @@ func TestCompletion(t *testing.T) {
 	k.expect("conflict")
 	k.expect("kv> ")
 	k.run(`set x 2`, "OK")
-	k.send("rollback x \t")
-	k.expect("2")
+	k.send("rollback x \t\t")
+	k.expect("rollback x 1") // what both versions begin with
 	k.send("\x03")
 	k.expect("kv> ")
 	k.send("get x --version \t\t")

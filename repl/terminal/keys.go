@@ -1,6 +1,7 @@
 package terminal
 
 import (
+	"context"
 	"io"
 	"os"
 	"sync"
@@ -18,6 +19,7 @@ const (
 	keyEnter      = 13
 	keySearchBack = 18
 	keySearchFwd  = 19
+	keyKillFront  = 21
 	keyEscape     = 27
 	keyBackspace  = 127
 	keyForward    = 6
@@ -181,6 +183,31 @@ func (k *keys) gone() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.closed
+}
+
+// next1 takes the next key away from readline, which reads none while no line is asked for. It waits for one until ctx ends
+// and wake is called.
+func (k *keys) next1(ctx context.Context) (event, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for !k.closed && ctx.Err() == nil && len(k.queue) == 0 {
+		k.change.Wait()
+	}
+	switch {
+	case k.closed:
+		return event{}, io.EOF
+	case ctx.Err() != nil:
+		return event{}, ErrInterrupt
+	}
+	e := k.queue[0]
+	k.queue = k.queue[1:]
+	return e, nil
+}
+
+func (k *keys) wake() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.change.Broadcast()
 }
 
 // open lets readline read.
