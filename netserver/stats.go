@@ -36,6 +36,7 @@ func (s *Server) figures(st store.Stats) []protocol.Stat {
 		{Name: "history_depth", Value: uint64(s.config.Store.HistoryDepth())},
 		{Name: "history_versions", Value: st.History},
 		{Name: "history_evicted", Value: st.Evicted},
+		{Name: "request_limit_bytes", Value: uint64(s.config.Limit)},
 		{Name: "request_memory_bytes", Value: uint64(s.requestMemory.Load())},
 		{Name: "connections", Value: uint64(open)},
 		{Name: "connections_total", Value: accepted},

@@ -88,7 +88,7 @@ func TestFigures(t *testing.T) {
 			}
 			return got
 		}
-		want := figures{"memory_limit_bytes": 600_000, "history_depth": 2}
+		want := figures{"memory_limit_bytes": 600_000, "history_depth": 2, "request_limit_bytes": uint64(s.Server.Limit())}
 		for name := range all() {
 			want[name] += 0
 		}

@@ -26,6 +26,7 @@ var figures = []Figure{
 	{"history_depth", false, "Earlier versions that are kept of a key at most"},
 	{"history_versions", false, "Earlier versions that are kept of all keys together"},
 	{"history_evicted", true, "Earlier versions that were given up to make room for writes"},
+	{"request_limit_bytes", false, "The longest request that is taken, in bytes of its length field, as HELLO tells it; the largest value is a little less"},
 	{"request_memory_bytes", false, "Bytes that large requests hold while they arrive and are answered"},
 	{"connections", false, "Connections that are open"},
 	{"connections_total", true, "Connections that were accepted and served"},
