@@ -45,7 +45,13 @@ test: build lint realinput ## all that must hold before a change goes in
 
 lint: tools # what needs no run: format, tidy modules, vet, staticcheck
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not gofmt-ed:" $$unformatted >&2; exit 1; fi
-	@for m in . $(NESTED); do go -C $$m mod tidy -diff; go -C $$m vet ./...; (cd $$m && $(CURDIR)/bin/staticcheck ./...); done
+	@for m in . $(NESTED); do \
+		if ! diff=$$(go -C $$m mod tidy -diff 2>bin/tidy.log); then \
+			if [ -n "$$diff" ]; then echo "$$m: go mod tidy would change this:" >&2; echo "$$diff" >&2; exit 1; fi; \
+			echo "$$m: can't tell whether it is tidy: $$(tail -n 1 bin/tidy.log)" >&2; \
+		fi; \
+		go -C $$m vet ./...; (cd $$m && $(CURDIR)/bin/staticcheck ./...); \
+	done
 
 realinput: build tools # the Go distribution's own sources through kvc and back
 	@.ci/realinput
