@@ -90,6 +90,7 @@ func (c *conn) serve() {
 	if t, ok := c.nc.(*tls.Conn); ok {
 		if err := c.handshake(t); err != nil {
 			if !c.server.draining.Load() {
+				c.server.handshakeFailures.Add(1)
 				c.server.complain(&c.server.complaints.handshake, c.nc, "TLS handshake failed", "error", err)
 			}
 			c.patient.Conn.Close()

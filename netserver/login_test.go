@@ -1,6 +1,8 @@
 package netserver_test
 
 import (
+	"io"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -63,6 +65,25 @@ func TestGuessing(t *testing.T) {
 		require.Equal(t, protocol.StatusOK, nobody.Do(hello("anna", "s3cret")).Status())
 		anna.Do(ping(1, "still here"))
 	})
+}
+
+// TestHandshakeFails: who does not speak TLS where it is spoken is closed, counted and logged; others go on.
+func TestHandshakeFails(t *testing.T) {
+	s := nettest.Start(t, nettest.Options{TLS: true})
+	c := s.Dial(t)
+	for i, sent := range [][]byte{ping(1, "plain"), []byte("GET / HTTP/1.1\r\n\r\n"), nil} {
+		nc, err := net.Dial("tcp", s.Addr)
+		require.NoError(t, err)
+		_, err = nc.Write(sent)
+		require.NoError(t, err)
+		require.NoError(t, nc.(*net.TCPConn).CloseWrite())
+		io.Copy(io.Discard, nc) // to the end, or a reset: what it sent was not read
+		require.NoError(t, nc.Close())
+		s.Await("handshake_failures", uint64(i+1))
+	}
+	s.AwaitLog("level=WARN", "TLS handshake failed")
+	require.EqualValues(t, 3, s.Stat("handshake_failures"))
+	c.Do(ping(1, "still here"))
 }
 
 // TestLogInInTime: where there are users, a connection that nobody has logged in on ends after FrameTimeout, whatever it

@@ -27,12 +27,12 @@ type Server struct {
 	drain    context.CancelFunc
 	cut      atomic.Bool // draining has taken too long; set before the connections are closed
 
-	requestMemory atomic.Int64  // what all connections have claimed; see claim
-	complaints    complaints    // about clients
-	delayed       chan struct{} // as many as answers to failed logins are delayed
-	loginFailures atomic.Uint64
-	answered      [256]atomic.Uint64 // requests, by status; those that are OK, and most that are NOT_FOUND, are not counted
-	latencies     latencies
+	requestMemory                    atomic.Int64  // what all connections have claimed; see claim
+	complaints                       complaints    // about clients
+	delayed                          chan struct{} // as many as answers to failed logins are delayed
+	loginFailures, handshakeFailures atomic.Uint64
+	answered                         [256]atomic.Uint64 // requests, by status; those that are OK, and most that are NOT_FOUND, are not counted
+	latencies                        latencies
 
 	mu        sync.Mutex                 // guards what follows
 	listeners map[*net.Listener]struct{} // by a pointer, since a listener need not be comparable

@@ -46,6 +46,7 @@ func (s *Server) figures(st store.Stats) []protocol.Stat {
 		{Name: "requests", Value: s.latencies.sum().Count},
 		{Name: "conflicts", Value: answered(protocol.StatusConflict)},
 		{Name: "login_failures", Value: s.loginFailures.Load()},
+		{Name: "handshake_failures", Value: s.handshakeFailures.Load()},
 		{Name: "refusals_bad_request", Value: answered(protocol.StatusBadRequest)},
 		{Name: "refusals_too_large", Value: answered(protocol.StatusTooLarge)},
 		{Name: "refusals_out_of_memory", Value: answered(protocol.StatusOutOfMemory)},

@@ -36,6 +36,7 @@ var figures = []Figure{
 	{"requests", true, "Requests that were answered"},
 	{"conflicts", true, "Writes that were not applied because a condition did not hold"},
 	{"login_failures", true, "Logins with a wrong user or secret"},
+	{"handshake_failures", true, "TLS handshakes that failed: no TLS, or no certificate that is wanted"},
 	{"refusals_bad_request", true, "Requests that were answered BAD_REQUEST: malformed"},
 	{"refusals_too_large", true, "Requests that were answered TOO_LARGE: they, or what they asked for, are longer than a frame may be"},
 	{"refusals_out_of_memory", true, "Requests that were answered OUT_OF_MEMORY: they would have passed a memory limit"},

@@ -93,7 +93,7 @@ func TestTLS(t *testing.T) {
 	p = start(t, "--tls-cert", cert, "--tls-key", key, "--tls-client-ca", cert)
 	_, err = p.dial(client.Options{TLS: trusting})
 	require.Error(t, err)
-	p.mustDial(client.Options{TLS: known})
+	require.EqualValues(t, 1, stat(t, p.mustDial(client.Options{TLS: known}), "handshake_failures"))
 	p.stop(syscall.SIGTERM)
 }
 
