@@ -1,7 +1,6 @@
 package repl
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -61,31 +60,82 @@ func readContexts(file string) (*contexts, error) {
 		return nil, fileError{err}
 	}
 	if err := c.parse(b); err != nil {
-		return nil, fileError{fmt.Errorf("%s: %s", file, strings.ReplaceAll(strings.TrimPrefix(err.Error(), "yaml: "), "\n", ""))}
+		return nil, fileError{fmt.Errorf("%s: %w", file, err)}
 	}
 	return c, nil
 }
 
 func (c *contexts) parse(b []byte) error {
 	if err := yaml.Unmarshal(b, &c.doc); err != nil {
-		return err
+		return errors.New(strings.TrimPrefix(err.Error(), "yaml: "))
 	}
-	var content struct {
-		Current  string
-		Contexts map[string]map[string]string
+	if len(c.doc.Content) == 0 { // comments at most
+		c.doc = yaml.Node{Kind: yaml.DocumentNode, Content: []*yaml.Node{{Kind: yaml.MappingNode}}, HeadComment: strings.TrimSpace(string(b))}
 	}
-	d := yaml.NewDecoder(bytes.NewReader(b))
-	d.KnownFields(true)
-	if err := d.Decode(&content); err != nil && err != io.EOF {
-		return err
-	}
-	for name, settings := range content.Contexts {
-		if err := checkContext(settings); err != nil {
-			return fmt.Errorf("context %s: %w", shown([]byte(name)), err)
+	return eachPair(c.doc.Content[0], func(name string, value *yaml.Node) error {
+		switch name {
+		case "current":
+			return scalarText(value, &c.current)
+		case "contexts":
+			return eachPair(value, c.parseContext)
 		}
-		c.all[name] = settings
+		return fmt.Errorf("%s is neither current nor contexts", shown([]byte(name)))
+	})
+}
+
+func (c *contexts) parseContext(name string, node *yaml.Node) error {
+	settings := map[string]string{}
+	err := eachPair(node, func(option string, value *yaml.Node) error {
+		var s string
+		err := scalarText(value, &s)
+		settings[option] = s
+		return err
+	})
+	if err == nil {
+		err = checkContext(settings)
 	}
-	c.current = content.Current
+	if err != nil {
+		return fmt.Errorf("context %s: %w", shown([]byte(name)), err)
+	}
+	c.all[name] = settings
+	return nil
+}
+
+// eachPair calls f for each key of a mapping, and names the line of its error.
+func eachPair(mapping *yaml.Node, f func(name string, value *yaml.Node) error) error {
+	if mapping.Kind == yaml.ScalarNode && mapping.Tag == "!!null" {
+		return nil // nothing stands there
+	}
+	if mapping.Kind != yaml.MappingNode {
+		return fmt.Errorf("line %d: names with something behind a colon are expected here", mapping.Line)
+	}
+	seen := map[string]bool{}
+	for i := 0; i+1 < len(mapping.Content); i += 2 {
+		name, value := mapping.Content[i], mapping.Content[i+1]
+		if value.Kind == yaml.AliasNode {
+			value = value.Alias
+		}
+		err := f(name.Value, value)
+		if seen[name.Value] {
+			err = fmt.Errorf("%s is there twice", shown([]byte(name.Value)))
+		}
+		if err != nil {
+			if !strings.HasPrefix(err.Error(), "line ") {
+				err = fmt.Errorf("line %d: %w", name.Line, err)
+			}
+			return err
+		}
+		seen[name.Value] = true
+	}
+	return nil
+}
+
+// scalarText sets s to what a scalar is as text.
+func scalarText(node *yaml.Node, s *string) error {
+	if node.Kind != yaml.ScalarNode || node.Tag == "!!null" {
+		return fmt.Errorf("line %d: a text is expected here", node.Line)
+	}
+	*s = node.Value
 	return nil
 }
 
@@ -217,8 +267,11 @@ func (c *contexts) write(ctx context.Context) error {
 
 // root is the mapping that the whole file is.
 func (c *contexts) root() *yaml.Node {
-	if len(c.doc.Content) == 0 || c.doc.Content[0].Kind != yaml.MappingNode {
+	if len(c.doc.Content) == 0 {
 		c.doc = yaml.Node{Kind: yaml.DocumentNode, Content: []*yaml.Node{{Kind: yaml.MappingNode}}}
+	}
+	if root := c.doc.Content[0]; root.Kind != yaml.MappingNode { // null, which stands for one without keys
+		*root = yaml.Node{Kind: yaml.MappingNode, HeadComment: root.HeadComment, FootComment: root.FootComment}
 	}
 	return c.doc.Content[0]
 }
@@ -229,9 +282,8 @@ func (c *contexts) section() *yaml.Node {
 		node.Style &^= yaml.FlowStyle // {} is how an empty one is written
 		return node
 	}
-	node := &yaml.Node{Kind: yaml.MappingNode}
-	setKey(c.root(), "contexts", node)
-	return node
+	setKey(c.root(), "contexts", &yaml.Node{Kind: yaml.MappingNode})
+	return key(c.root(), "contexts")
 }
 
 func scalar(s string) *yaml.Node {
@@ -252,7 +304,7 @@ func key(mapping *yaml.Node, name string) *yaml.Node {
 
 func setKey(mapping *yaml.Node, name string, value *yaml.Node) {
 	if old := key(mapping, name); old != nil {
-		value.LineComment = old.LineComment
+		value.HeadComment, value.LineComment, value.FootComment = old.HeadComment, old.LineComment, old.FootComment
 		*old = *value
 		return
 	}

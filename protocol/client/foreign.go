@@ -28,7 +28,7 @@ var foreigners = []struct{ prefix, name string }{
 	{"HTTP/", "HTTP"}, {"<!DOCTYPE", "HTTP"}, {"<html", "HTTP"},
 	{"-", "Redis (RESP)"}, {"+", "Redis (RESP)"}, {"$", "Redis (RESP)"}, {"*", "Redis (RESP)"},
 	{"SSH-", "SSH"}, {"ERROR\r\n", "memcached"}, {"INFO {", "NATS"}, {"AMQP", "AMQP"}, {"RFB ", "VNC"},
-	{"220", "SMTP or FTP"}, {"\x15\x03", "TLS"}, {"\x16\x03", "TLS"},
+	{"220", "SMTP or FTP"}, {"E\x00\x00\x00", "PostgreSQL"}, {"\x15\x03", "TLS"}, {"\x16\x03", "TLS"},
 }
 
 // speaks names the protocol of which b is the beginning of an answer; "": none that is known.
@@ -38,8 +38,12 @@ func speaks(b []byte) string {
 			return f.name
 		}
 	}
-	if len(b) > 5 && b[3] == 0 && b[4] == 10 { // the greeting: a length of three bytes, number 0, version 10
+	switch {
+	case len(b) < 9: // too short for the head of a frame of what follows
+	case b[3] == 0 && b[4] == 10: // the greeting: a length of three bytes, number 0, version 10
 		return "MySQL"
+	case b[0] == 0 && bytes.Equal(b[3:9], []byte{4, 0, 0, 0, 0, 0}): // SETTINGS of stream 0 behind a length of three bytes
+		return "HTTP/2"
 	}
 	return ""
 }
@@ -86,13 +90,13 @@ func explain(ctx context.Context, addr string, o Options, limit time.Duration, f
 	}
 	name := speaks(first)
 	switch {
-	case o.TLS != nil && isFrame(first):
+	case o.TLS != nil && answers(first, protocol.OpPing):
 		return &dialError{ErrNoTLS.Error(), errors.Join(ErrNoTLS, err)}
 	case o.TLS == nil && name == "TLS":
 		return &dialError{ErrTLS.Error(), errors.Join(ErrTLS, err)}
 	case name != "":
 		return &dialError{"the server speaks " + name + ", not kv", err}
-	case len(first) > 0 && !isFrame(first):
+	case len(first) > 0:
 		return &dialError{fmt.Sprintf("the server speaks another protocol than kv: it begins with %q", first[:min(16, len(first))]), err}
 	case silent:
 		return &dialError{fmt.Sprintf("no answer to the greeting within %v: the server is none of kv, or it hangs", limit), err}
@@ -147,7 +151,12 @@ func askTLS(ctx context.Context, addr string) bool {
 	return err == nil || errors.As(err, new(tls.AlertError))
 }
 
-// isFrame reports whether b begins as a frame does.
-func isFrame(b []byte) bool {
-	return len(b) >= protocol.HeaderSize && protocol.CheckLength(protocol.ParseHeader(b).Length) == nil
+// answers reports whether b begins as the answer to a request does that is the first of a connection, or as the frame with
+// which a server refuses that.
+func answers(b []byte, op protocol.Opcode) bool {
+	if len(b) < protocol.HeaderSize {
+		return false
+	}
+	h := protocol.ParseHeader(b)
+	return protocol.CheckLength(h.Length) == nil && (h.Opcode == op || h.Opcode == 0 && h.ID == 0 && h.Status() != protocol.StatusOK)
 }

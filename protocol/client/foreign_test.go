@@ -73,6 +73,8 @@ func TestWhatElseIsThere(t *testing.T) {
 		"SMTP":              {fakeServer(t, saying("220 a\r\n")), false, "the server speaks SMTP or FTP, not kv"},
 		"MySQL":             {fakeServer(t, saying("J\x00\x00\x00\n8.0.36\x00")), false, "the server speaks MySQL, not kv"},
 		"NATS":              {fakeServer(t, saying("INFO {\"server_id\":1}\r\n")), false, "the server speaks NATS, not kv"},
+		"PostgreSQL":        {fakeServer(t, saying("E\x00\x00\x00\x8bSFATAL\x00")), false, "the server speaks PostgreSQL, not kv"},
+		"HTTP/2":            {fakeServer(t, saying("\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x05\x00\x00\x40\x00")), false, "the server speaks HTTP/2, not kv"},
 		"a TLS alert":       {fakeServer(t, saying("\x15\x03\x01\x00\x02\x02\x46")), false, "the server speaks TLS, and none was asked for"},
 		"something":         {fakeServer(t, saying("welcome, stranger\x1b[2J")), false, `the server speaks another protocol than kv: it begins with "welcome, str`},
 		"closed":            {fakeServer(t, func(net.Conn) {}), false, "closed the connection without an answer"},

@@ -300,9 +300,9 @@ func (q *inbox) peek(p *pipeline) *Call {
 // deliver reads answers and gives each to its call, until it can't; it returns why.
 func (c *Client) deliver(q *inbox) error {
 	in := bufio.NewReaderSize(c.conn, readBuffer)
-	for answers := 0; ; answers++ {
+	for first := true; ; first = false {
 		head, err := in.Peek(protocol.HeaderSize)
-		if answers == 0 && !isFrame(head) {
+		if first && !answers(head, protocol.OpHello) {
 			c.first = bytes.Clone(head)
 		}
 		if err != nil {

@@ -79,6 +79,9 @@ const maxLinks = 40 // as Linux has it
 
 // resolve follows the links that name leads through.
 func resolve(name string) (target, error) {
+	if name == "" {
+		return target{}, &fs.PathError{Op: "open", Path: `""`, Err: syscall.ENOENT}
+	}
 	for range maxLinks {
 		dir, err := filepath.EvalSymlinks(filepath.Dir(name))
 		if err != nil {
@@ -186,6 +189,9 @@ func (t target) replace(perm fs.FileMode, write func(io.Writer) error) (err erro
 		}
 	}()
 	if err := write(f); err != nil {
+		if path := (*fs.PathError)(nil); errors.As(err, &path) && path.Path == f.Name() {
+			path.Path = t.name // which the user knows
+		}
 		return err
 	}
 	if t.info != nil {

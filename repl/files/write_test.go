@@ -200,7 +200,7 @@ func TestADeviceIsWrittenThrough(t *testing.T) {
 func TestNamesThatCannotBeWritten(t *testing.T) {
 	d := dir(t)
 	require.NoError(t, os.WriteFile(d+"/file", nil, 0o600))
-	for _, name := range []string{d, d + "/", d + "/nowhere/file", d + "/new/", d + "/file/", d + "/file/new", "/proc/new"} {
+	for _, name := range []string{"", d, d + "/", d + "/nowhere/file", d + "/new/", d + "/file/", d + "/file/new", "/proc/new"} {
 		err := Write(t.Context(), name, 0o600, func(io.Writer) error {
 			assert.Fail(t, "it is asked for what can't be written", name)
 			return nil
