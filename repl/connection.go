@@ -105,12 +105,9 @@ func (o *options) clientOptions(getenv func(string) string) (client.Options, err
 	if o.typedSecret != "" {
 		c.Secret = o.typedSecret
 	} else if secretFile != "" {
-		b, err := os.ReadFile(secretFile)
+		b, err := readText(secretFile)
 		if err != nil {
-			return c, fileError{err}
-		}
-		if err := errors.Join(text.CheckFirstLine(b, '\n'), text.CheckLine(b)); err != nil {
-			return c, fileError{fmt.Errorf("%s: %w", secretFile, err)}
+			return c, err
 		}
 		c.Secret = strings.TrimRight(string(b), "\r\n")
 	}
@@ -126,12 +123,24 @@ func (o *options) clientOptions(getenv func(string) string) (client.Options, err
 	return c, err
 }
 
+// readText reads a local file of text, all of it.
+func readText(name string) ([]byte, error) {
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return nil, fileError{err}
+	}
+	if err := errors.Join(text.CheckFirstLine(b, '\n'), text.CheckLine(b)); err != nil {
+		return nil, fileError{fmt.Errorf("%s: %w", name, err)}
+	}
+	return b, nil
+}
+
 func (o *options) tlsConfig() (*tls.Config, error) {
 	c := &tls.Config{MinVersion: tls.VersionTLS12}
 	if o.tlsCA != "" {
-		b, err := os.ReadFile(o.tlsCA)
+		b, err := readText(o.tlsCA)
 		if err != nil {
-			return nil, fileError{err}
+			return nil, err
 		}
 		c.RootCAs = x509.NewCertPool()
 		if !c.RootCAs.AppendCertsFromPEM(b) {
@@ -142,9 +151,17 @@ func (o *options) tlsConfig() (*tls.Config, error) {
 		return nil, usagef("--tls-cert and --tls-key go together")
 	}
 	if o.tlsCert != "" {
-		pair, err := tls.LoadX509KeyPair(o.tlsCert, o.tlsKey)
+		certificate, err := readText(o.tlsCert)
 		if err != nil {
-			return nil, fileError{err}
+			return nil, err
+		}
+		key, err := readText(o.tlsKey)
+		if err != nil {
+			return nil, err
+		}
+		pair, err := tls.X509KeyPair(certificate, key)
+		if err != nil {
+			return nil, fileError{fmt.Errorf("%s and %s: %w", o.tlsCert, o.tlsKey, err)}
 		}
 		c.Certificates = []tls.Certificate{pair}
 	}

@@ -52,12 +52,12 @@ func (s *session) contextsFile() string {
 // readContexts reads the file. One that is not there has no contexts.
 func readContexts(file string) (*contexts, error) {
 	c := &contexts{file: file, all: map[string]map[string]string{}}
-	b, err := os.ReadFile(file)
+	b, err := readText(file)
 	if file == "" || errors.Is(err, fs.ErrNotExist) {
 		return c, nil
 	}
 	if err != nil {
-		return nil, fileError{err}
+		return nil, err
 	}
 	if err := c.parse(b); err != nil {
 		return nil, fileError{fmt.Errorf("%s: %w", file, err)}
