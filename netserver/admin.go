@@ -54,15 +54,49 @@ func (c *conn) scan(w *workspace, h protocol.Header, body []byte) error {
 	if err != nil {
 		return err
 	}
-	page, err := c.session.Scan(q.Cursor, store.ScanOptions{
-		Prefix: q.Prefix,
-		Limit:  min(int(q.Limit), maxPage),
-		Values: q.WithValues,
-	})
+	o := store.ScanOptions{Prefix: q.Prefix, Limit: min(int(q.Limit), maxPage), Values: q.WithValues}
+	page, err := c.session.Scan(q.Cursor, o)
 	if err != nil {
 		return err
 	}
-	size := 6 + len(page.Next)
+	size, held := pageHolds(page, q)
+	for bodyHolds(size, held) > c.server.config.ClientOutput && len(page.Entries) > 1 {
+		// Of a shorter page the client can have more.
+		o.Limit = len(page.Entries) / 2
+		shorter, err := c.session.Scan(q.Cursor, o)
+		if err != nil {
+			return err
+		}
+		if len(shorter.Entries) >= len(page.Entries) {
+			break
+		}
+		page = shorter
+		size, held = pageHolds(page, q)
+	}
+	if err := c.begin(w, h, size, held); err != nil {
+		return err
+	}
+	if !q.WithValues {
+		// Copied, so that a client that does not read holds no values that it did not ask for.
+		c.appendPiece(w, appendPage(make([]byte, 0, size), page, q.WithMeta))
+		return nil
+	}
+	w.out.buf = appendPageHead(w.out.buf, page)
+	for _, e := range page.Entries {
+		w.out.buf = binary.BigEndian.AppendUint32(w.out.buf, uint32(len(e.Key())))
+		c.appendPiece(w, e.Key())
+		if q.WithMeta {
+			w.out.buf = protocol.AppendMeta(w.out.buf, meta(e))
+		}
+		w.out.buf = binary.BigEndian.AppendUint32(w.out.buf, uint32(e.Len()))
+		c.appendPiece(w, e.Value())
+	}
+	return nil
+}
+
+// pageHolds returns the size of a page as a body, and how much it holds besides.
+func pageHolds(page store.Page, q protocol.Scan) (size int, held int64) {
+	size = 6 + len(page.Next)
 	for _, e := range page.Entries {
 		size += 4 + len(e.Key())
 		if q.WithMeta {
@@ -70,26 +104,29 @@ func (c *conn) scan(w *workspace, h protocol.Header, body []byte) error {
 		}
 		if q.WithValues {
 			size += 4 + e.Len()
+			held += entryOverhead
 		}
 	}
-	if err := c.begin(w, h, size); err != nil {
-		return err
-	}
-	w.out.buf = binary.BigEndian.AppendUint16(w.out.buf, uint16(len(page.Next)))
-	w.out.buf = append(w.out.buf, page.Next...)
-	w.out.buf = binary.BigEndian.AppendUint32(w.out.buf, uint32(len(page.Entries)))
+	return size, held
+}
+
+func appendPageHead(dst []byte, page store.Page) []byte {
+	dst = binary.BigEndian.AppendUint16(dst, uint16(len(page.Next)))
+	dst = append(dst, page.Next...)
+	return binary.BigEndian.AppendUint32(dst, uint32(len(page.Entries)))
+}
+
+// appendPage appends a page without values.
+func appendPage(dst []byte, page store.Page, withMeta bool) []byte {
+	dst = appendPageHead(dst, page)
 	for _, e := range page.Entries {
-		w.out.buf = binary.BigEndian.AppendUint32(w.out.buf, uint32(len(e.Key())))
-		c.appendPiece(w, e.Key())
-		if q.WithMeta {
-			w.out.buf = protocol.AppendMeta(w.out.buf, meta(e))
-		}
-		if q.WithValues {
-			w.out.buf = binary.BigEndian.AppendUint32(w.out.buf, uint32(e.Len()))
-			c.appendPiece(w, e.Value())
+		dst = binary.BigEndian.AppendUint32(dst, uint32(len(e.Key())))
+		dst = append(dst, e.Key()...)
+		if withMeta {
+			dst = protocol.AppendMeta(dst, meta(e))
 		}
 	}
-	return nil
+	return dst
 }
 
 func (c *conn) history(w *workspace, h protocol.Header, body []byte) error {
@@ -101,11 +138,12 @@ func (c *conn) history(w *workspace, h protocol.Header, body []byte) error {
 	if len(revisions) == 0 {
 		return protocol.ErrNotFound
 	}
-	size := 4
+	size, held := 4, int64(0)
 	for _, r := range revisions {
 		size += 20 + r.Entry.Len()
+		held += heldBy(r.Entry)
 	}
-	if err := c.begin(w, h, size); err != nil {
+	if err := c.begin(w, h, size, held); err != nil {
 		return err
 	}
 	w.out.buf = binary.BigEndian.AppendUint32(w.out.buf, uint32(len(revisions)))
@@ -170,6 +208,9 @@ func (c *conn) snapshot(w *workspace, h protocol.Header, body []byte) error {
 	return nil
 }
 
+// usualChunk is at least what a chunk of a backup takes, as a rule.
+const usualChunk = 1<<20 + 64
+
 func (c *conn) backup(w *workspace, h protocol.Header, body []byte) error {
 	q, err := protocol.ParseBackup(body)
 	if err != nil {
@@ -184,6 +225,10 @@ func (c *conn) backup(w *workspace, h protocol.Header, body []byte) error {
 	case q.Handle != c.backingUp:
 		return refusalf(protocol.StatusBadRequest, "no backup of this connection has that handle")
 	}
+	// Before, since a chunk that is not sent is lost, and the backup with it.
+	if err := c.holdAnswer(w, h, min(usualChunk, c.server.config.ClientOutput)); err != nil {
+		return err
+	}
 	c.backingUp = 0
 	user := ""
 	if c.login != nil {
@@ -194,7 +239,7 @@ func (c *conn) backup(w *workspace, h protocol.Header, body []byte) error {
 		return unavailable(err)
 	}
 	c.backingUp = next
-	if err := c.begin(w, h, 8+len(chunk)); err != nil {
+	if err := c.begin(w, h, 8+len(chunk), 0); err != nil {
 		return err
 	}
 	w.out.buf = binary.BigEndian.AppendUint64(w.out.buf, next)

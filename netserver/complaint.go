@@ -20,7 +20,7 @@ type complaint struct {
 }
 
 // complaints are the kinds that a server has.
-type complaints struct{ handshake, foreign, slow, refused, login, noLogin, guessing complaint }
+type complaints struct{ cutOff, handshake, foreign, slow, refused, login, noLogin, guessing complaint }
 
 // due reports whether one that comes now is a warning, and how many before it were none.
 func (k *complaint) due(now time.Time) (left int, ok bool) {

@@ -20,6 +20,7 @@ const (
 	DefaultFrameTimeout   = 30 * time.Second
 	DefaultWriteTimeout   = 30 * time.Second
 	DefaultRequestMemory  = 1 << 30
+	DefaultOutputMemory   = 1 << 30
 )
 
 // Config is what a Server is made of. Only Store is needed; the zero value of everything else means its default.
@@ -36,15 +37,24 @@ type Config struct {
 	// WriteTimeout is how long a client may take nothing of what it is sent. Of a client that is waited for longer, each 64
 	// KiB that it takes count as a second.
 	WriteTimeout time.Duration
-	// RequestMemory is how many bytes all large requests may take together: frames of more than 32 KiB that are arriving or
-	// being answered, and lists of more than 4096 keys. Those that write are bounded by the store's limit too. What would
-	// pass it is answered OUT_OF_MEMORY.
+	// RequestMemory is how many bytes requests may take together, beyond a few hundred each: frames that have not arrived
+	// whole, large ones until they are answered, and lists of more than a hundred keys. What would pass it is answered
+	// OUT_OF_MEMORY. A frame takes half as much again as it is long while it arrives, so one of more than two thirds of this is
+	// over the limit.
 	RequestMemory int64
+	// OutputMemory is how many bytes connections may hold together in order to answer: buffers, and values on their way out,
+	// which live until they are sent though the key has another value by then. Who needs more waits, and the client that has
+	// not read its answers for the longest time is cut off.
+	OutputMemory int64
+	// ClientOutput is how much of OutputMemory the answers to one client may have: a longer one is TOO_LARGE, and so is a
+	// request that is longer, since its value could not be read. 0: about
+	// seven eighths of OutputMemory.
+	ClientOutput int64
 	// TLS, when set, is spoken on every connection.
 	TLS *tls.Config
 	// Accounts, when set, says who may connect; nil: everyone may do everything.
 	Accounts *Accounts
-	// MemoryLimit is the store's limit, for STATS to tell; 0: none.
+	// MemoryLimit is what the store's limit, RequestMemory and OutputMemory come to, for STATS to tell; 0: none.
 	MemoryLimit int64
 	// Snapshots does what SNAPSHOT asks for; nil: there is no data folder, and it is UNAVAILABLE.
 	Snapshots Snapshots
@@ -56,6 +66,8 @@ type Config struct {
 	Logger *slog.Logger
 	// Name is what HELLO calls the server, name and version, for a person.
 	Name string
+
+	patience time.Duration // outputPatience; other in tests
 }
 
 // Snapshots writes snapshots to a data folder. It is called from many goroutines.
@@ -99,11 +111,24 @@ func (c Config) withDefaults() (Config, error) {
 	if c.RequestMemory == 0 {
 		c.RequestMemory = DefaultRequestMemory
 	}
-	if c.MaxConnections < 0 || c.FrameTimeout < 0 || c.WriteTimeout < 0 || c.RequestMemory < 0 {
+	if c.OutputMemory == 0 {
+		c.OutputMemory = DefaultOutputMemory
+	}
+	if c.ClientOutput == 0 {
+		c.ClientOutput = min(c.OutputMemory/8*7, c.OutputMemory-2*workspaceMemory)
+	}
+	if c.MaxConnections < 0 || c.FrameTimeout < 0 || c.WriteTimeout < 0 || c.RequestMemory < 0 || c.OutputMemory < 0 || c.ClientOutput < 0 {
 		return c, errors.New("netserver: a negative limit in Config; 0 means the default")
 	}
-	// What there can never be memory for is over the limit, and HELLO tells it.
-	c.Limit = min(c.Limit, uint32(largestFrame(c.RequestMemory)-4))
+	if c.OutputMemory < minOutputMemory || c.ClientOutput < minClientOutput || c.ClientOutput > c.OutputMemory-workspaceMemory {
+		return c, fmt.Errorf("netserver: %d bytes for answers, %d of them for one client: at least %d and %d are needed, and %d must be left to others",
+			c.OutputMemory, c.ClientOutput, minOutputMemory, minClientOutput, workspaceMemory)
+	}
+	// What can't be kept or could not be read is not taken.
+	c.Limit = uint32(min(int64(c.Limit), int64(largestFrame(c.RequestMemory))-4, c.ClientOutput-answerExtra))
+	if c.patience == 0 {
+		c.patience = outputPatience
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

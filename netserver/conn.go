@@ -41,6 +41,11 @@ type conn struct {
 	inbox     *inbox    // an unfinished frame; nil: there is none
 	armed     time.Time // the read deadline that arm has set; zero: none
 
+	// held is what the connection holds of the server's output memory. Written by the goroutine alone, read by anyone.
+	held atomic.Int64
+	// cutOff is set before the connection is closed for want of memory, by whoever closes it.
+	cutOff atomic.Bool
+
 	// Written by the goroutine alone, read by anyone.
 	bytesIn, bytesOut atomic.Uint64
 
@@ -149,8 +154,11 @@ func (c *conn) run() {
 // readable reads what has come, answers it, and returns false to wait for more; true: the connection has ended. It goes
 // on until nothing is left that the socket has been woken for, because the next wake-up is for what comes after that.
 func (c *conn) readable(fd uintptr) bool {
-	w := takeWorkspace()
-	defer w.give()
+	w := c.takeWorkspace()
+	if w == nil {
+		return true
+	}
+	defer c.giveWorkspace(w)
 	c.fd = int(fd)
 	c.unpark(w)
 	for c.end == nil {
@@ -217,7 +225,10 @@ func (c *conn) runStream() {
 			return
 		}
 		n, err := c.nc.Read(p)
-		w := takeWorkspace()
+		w := c.takeWorkspace()
+		if w == nil {
+			return
+		}
 		c.unpark(w)
 		copy(c.space(w), p[:n])
 		for n > 0 {
@@ -234,7 +245,7 @@ func (c *conn) runStream() {
 			n, err = c.nc.Read(p)
 		}
 		c.park(w)
-		w.give()
+		c.giveWorkspace(w)
 		if err != nil && c.end == nil && c.waited(err) {
 			return
 		}
@@ -326,6 +337,9 @@ func (c *conn) ended() {
 	c.patient.timeout = min(c.patient.timeout, lingerTime) // for TLS, which says goodbye
 	var bad *notAFrameError
 	switch {
+	case c.cutOff.Load():
+		s.config.Logger.Debug("connection closed for want of memory", "error", c.end, "remote", c.nc.RemoteAddr().String())
+		return
 	case errors.As(c.end, &bad):
 		s.complain(&s.complaints.foreign, c.nc, "closing a connection that does not speak the kv protocol",
 			"looks_like", bad.looksLike, "error", c.end)

@@ -2,6 +2,7 @@ package netserver
 
 import (
 	"encoding/binary"
+	"errors"
 
 	"kv/protocol"
 	"kv/store"
@@ -45,6 +46,12 @@ func (c *conn) appendEntry(w *workspace, h protocol.Header, e *store.Entry, with
 	}
 	if !protocol.Fits(size) {
 		return tooLarge(h.Opcode)
+	}
+	if len(v) >= copySize {
+		if err := c.holdAnswer(w, h, int64(size)+heldBy(e)); err != nil {
+			return err
+		}
+		w.promised = 0 // it is made
 	}
 	w.out.buf = protocol.AppendHeader(w.out.buf, h.Opcode, uint8(protocol.StatusOK), h.ID, size)
 	if withMeta {
@@ -109,11 +116,13 @@ func (c *conn) mget(w *workspace, h protocol.Header, body []byte) (err error) {
 	}
 	w.entries = c.session.MGet(w.entries[:0], w.keys)
 	withMeta := h.Flags&protocol.FlagWithMeta != 0
-	size := 4
+	defer clear(w.entries) // they are not to be held longer than the answer
+	size, held := 4, int64(0)
 	for _, e := range w.entries {
 		size += valueSize(e, withMeta)
+		held += heldBy(e)
 	}
-	if err := c.begin(w, h, size); err != nil {
+	if err := c.begin(w, h, size, held); err != nil {
 		return err
 	}
 	w.out.buf = binary.BigEndian.AppendUint32(w.out.buf, uint32(len(w.entries)))
@@ -139,21 +148,31 @@ func (c *conn) txn(w *workspace, h protocol.Header, body []byte) error {
 		}
 		ops[i] = store.Op{Kind: opKinds[o.Kind], Key: o.Key, Value: o.Value, TTL: o.TTL, ExpireAt: o.ExpireAt}
 	}
-	var size int // of the answer's body
-	results, version, err := c.session.TxnIf(nil, conds, ops, func(results []store.Result) error {
-		size = 12
-		for i, o := range ops {
-			size += 1 + resultSize(o.Kind, results[i], q.WithMeta)
+	var size int   // of the answer's body
+	var held int64 // by its entries
+	run := func() ([]store.Result, uint64, error) {
+		return c.session.TxnIf(nil, conds, ops, func(results []store.Result) error {
+			size, held = 12, 0
+			for i, o := range ops {
+				size += 1 + resultSize(o.Kind, results[i], q.WithMeta)
+				held += heldBy(results[i].Entry)
+			}
+			if !protocol.Fits(size) {
+				return tooLarge(h.Opcode)
+			}
+			return c.promise(w, h, bodyHolds(size, held)) // afterwards it could not be refused any more
+		})
+	}
+	results, version, err := run()
+	for tries := 0; errors.Is(err, errNotHeld) && tries < 4; tries++ {
+		if err = c.holdAnswer(w, h, bodyHolds(size, held)); err == nil {
+			results, version, err = run()
 		}
-		if !protocol.Fits(size) {
-			return tooLarge(h.Opcode)
-		}
-		return nil
-	})
+	}
 	if err != nil {
 		return err
 	}
-	if err := c.begin(w, h, size); err != nil {
+	if err := c.begin(w, h, size, held); err != nil {
 		return err
 	}
 	w.out.buf = binary.BigEndian.AppendUint64(w.out.buf, version)
@@ -189,18 +208,22 @@ func resultSize(kind store.OpKind, r store.Result, withMeta bool) int {
 	return 0
 }
 
-// begin starts an answer with a body of size bytes. One that is sent in pieces has its request flushed first: once its
-// beginning has left it can't be taken back.
-func (c *conn) begin(w *workspace, h protocol.Header, size int) error {
+// begin starts an answer with a body of size bytes, made of entries that take so much besides their values. One that is sent
+// in pieces has its request flushed first: once its beginning has left it can't be taken back.
+func (c *conn) begin(w *workspace, h protocol.Header, size int, entries int64) error {
 	if !protocol.Fits(size) {
 		return tooLarge(h.Opcode)
 	}
-	if size >= flushSize {
+	if err := c.holdAnswer(w, h, bodyHolds(size, entries)); err != nil {
+		return err
+	}
+	if !c.takes(w, size) {
 		if !c.flush(w) {
 			return errAnswered
 		}
 		w.inPieces = true
 	}
+	w.promised = 0 // it is made
 	w.out.buf = protocol.AppendHeader(w.out.buf, h.Opcode, uint8(protocol.StatusOK), h.ID, size)
 	return nil
 }
@@ -232,7 +255,7 @@ func (c *conn) appendValue(w *workspace, e *store.Entry, withMeta bool) {
 // appendPiece appends v to an answer that begin began.
 func (c *conn) appendPiece(w *workspace, v []byte) {
 	w.out.value(v)
-	if w.inPieces && w.out.size() >= flushSize {
+	if w.inPieces && c.full(w) {
 		c.send(w)
 	}
 }

@@ -20,12 +20,14 @@
 //
 // # What a client may cost
 //
-// Memory for a frame grows with the bytes that have arrived, at most doubling, and all frames that are larger than a
-// workspace share Config.RequestMemory. A frame over Config.Limit is read away and answered TOO_LARGE.
+// Memory for a frame grows with the bytes that have arrived, at most doubling, and all that has come of frames shares
+// Config.RequestMemory, a few hundred bytes of each aside. A frame over Config.Limit is read away and answered TOO_LARGE.
 //
 // A client that does not read its answers is not read from either: the server holds at most one workspace of requests and
-// about 64 KiB of answers for it (large values are not copied), and closes the connection once the client has taken nothing
-// for Config.WriteTimeout, or goes on taking less than 64 KiB a second.
+// about 64 KiB of answers for it, or one large answer, and closes the connection once the client has taken nothing
+// for Config.WriteTimeout, or goes on taking less than 64 KiB a second. Workspaces and large answers, whose values are not copied but
+// kept until they are sent, share Config.OutputMemory. Where that is used up, who needs some waits, and of the clients that do not
+// read the slowest is cut off.
 //
 // A frame must be finished Config.FrameTimeout after its first byte, and one second later for each 64 KiB of it that have
 // arrived: after the first FrameTimeout, a client that sends slower than 64 KiB a second is cut off. A connection between

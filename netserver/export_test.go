@@ -1,5 +1,7 @@
 package netserver
 
+import "time"
+
 // DelayNothing has the server treat failed logins as if too many were delayed already, until undo is called.
 func (s *Server) DelayNothing() (undo func()) {
 	for range maxDelayed {
@@ -16,4 +18,18 @@ func (s *Server) DelayNothing() (undo func()) {
 func (s *Server) Settle() {
 	s.settle() // takes note of what has come
 	s.settle()
+}
+
+// WithPatience returns c with another time for which answers wait for memory.
+func (c Config) WithPatience(d time.Duration) Config {
+	c.patience = d
+	return c
+}
+
+// HoldOutput takes n bytes of what there is for answers, until release.
+func (s *Server) HoldOutput(n int64) (release func()) {
+	if !s.output.take(n) {
+		panic("there are not so many")
+	}
+	return func() { s.output.give(n) }
 }

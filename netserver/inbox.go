@@ -14,8 +14,8 @@ import (
 // up to the frame's size; or refused, and what is left of it is read away.
 type inbox struct {
 	rest  []byte
-	large int // the frame's size, if it is a large one; else 0
-	claim claim
+	large int   // the frame's size, if it is a large one; else 0
+	claim claim // for rest, but for the little that each connection may keep
 
 	skip    int             // bytes of a refused frame that are still to come
 	skipped int             // bytes of it that have come
@@ -67,9 +67,41 @@ func (c *conn) park(w *workspace) {
 		c.inbox = in
 	}
 	if in.large == 0 {
-		in.rest = append(in.rest[:0], w.in[:w.n]...)
+		c.keep(w)
 	}
 	c.await()
+}
+
+// freeRest is how much of a frame a connection may keep without a claim. A login is less, and most requests are.
+const freeRest = 512
+
+// keep puts what the workspace has of a small frame into rest. Where there is no memory for that, it refuses the frame.
+func (c *conn) keep(w *workspace) {
+	in, n := c.inbox, w.n
+	if n > cap(in.rest) {
+		c.inbox.free(c.server)
+		size := freeRest / 4
+		for size < n {
+			size *= 2
+		}
+		if size > freeRest {
+			claim, ok := c.server.claim(size)
+			if !ok {
+				in.refuse(protocol.ParseHeader(w.in[:]), n, errNoRoom)
+				in.rest, w.n = nil, 0
+				return
+			}
+			in.claim = claim
+		}
+		in.rest = make([]byte, 0, size)
+	}
+	in.rest = append(in.rest[:0], w.in[:n]...)
+}
+
+// refuse has the frame with this header, of which so many bytes have come, read away and answered with refusal.
+func (in *inbox) refuse(h protocol.Header, come int, refusal *protocol.Error) {
+	in.header, in.refusal = h, refusal
+	in.skip, in.skipped = h.Size()-come, come
 }
 
 // drop forgets the frame in rest.
@@ -78,12 +110,14 @@ func (in *inbox) drop(s *Server) {
 	in.rest, in.large = nil, 0
 }
 
-// free gives a large frame's buffer back, and what was claimed for it.
+// free gives back what was claimed for rest, and a large frame's buffer.
 func (in *inbox) free(s *Server) {
-	if in.claim.bytes > 0 {
-		giveBuffer(in.rest)
+	if in.claim > 0 {
+		if in.large > 0 {
+			giveBuffer(in.rest)
+		}
 		s.release(in.claim)
-		in.claim = claim{}
+		in.claim = 0
 	}
 }
 
@@ -152,29 +186,21 @@ func (c *conn) large(w *workspace) {
 	if size <= len(w.in) {
 		return
 	}
+	in.drop(c.server) // what was kept of it, or of one before it
 	in.large = size
 	in.rest = w.in[:w.n:w.n]
 	w.n = 0
 	c.grow()
 }
 
-// grow makes more room for a large frame: twice what has come, or what it needs. Where there is no memory for that, it
-// refuses the frame and returns false.
+// grow makes more room for a large frame: see nextBuffer. Where there is no memory for that, it refuses the frame and returns
+// false.
 func (c *conn) grow() bool {
 	in := c.inbox
-	h := protocol.ParseHeader(in.rest)
-	size := bufferSize(min(max(2*len(in.rest), 2*workspaceSize), in.large))
-	// In the end there is a buffer for all of it, in place of the one so far, and what the store keeps.
-	all := bufferSize(in.large)
-	whole := all - int(in.claim.bytes) + in.large
-	var more claim
-	ok := int64(all) <= c.server.config.RequestMemory
-	if ok {
-		more, ok = c.server.claim(h.Opcode, size, whole)
-	}
+	size := nextBuffer(in.large, len(in.rest))
+	more, ok := c.server.claim(size)
 	if !ok {
-		in.header, in.refusal = h, errNoRoom
-		in.skip, in.skipped = in.large-len(in.rest), len(in.rest)
+		in.refuse(protocol.ParseHeader(in.rest), len(in.rest), errNoRoom)
 		in.drop(c.server)
 		return false
 	}

@@ -2,53 +2,124 @@ package netserver
 
 import (
 	"encoding/binary"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"kv/protocol"
 )
 
-// claim is memory that a large request holds: its frame while that arrives, and the lists that it is parsed into. Both are
-// many times what an idle connection costs, and a client decides how much. So they are claimed before they are allocated,
-// from Config.RequestMemory; and, for requests that need the store's memory anyway, from the store's limit too. (Reads and
-// deletes must work in a store that is full.) A claim ends with the use of what it stands for, so a frame's after its answer
-// has been sent: a client may know the answer a little earlier.
-type claim struct {
-	bytes  int64
-	stored bool // of the store's limit too
+// What connections hold while they do not wait is taken from two pools: requests from one, what is needed to answer them from
+// the other (see output.go). Both are many times what an idle connection costs, and a client decides how much. So it is
+// claimed before it is allocated.
+
+// pool is memory that connections share. Who waits for some of it gets it in the order of coming.
+type pool struct {
+	limit   int64        // fixed
+	used    atomic.Int64 // publishes nothing
+	waiting atomic.Int32 // how long queue is; changed with mu held
+
+	mu    sync.Mutex // guards queue
+	queue []*poolWaiter
 }
 
-// claim takes n bytes for a request with this opcode, or returns false if they are not there. whole is how much the store
-// will be asked for in all, from now until the request is done; see store.Reserve.
-func (s *Server) claim(op protocol.Opcode, n, whole int) (claim, bool) {
-	c := claim{bytes: int64(n)}
+// poolWaiter waits for memory.
+type poolWaiter struct {
+	n     int64
+	taken chan struct{} // closed once n bytes were taken for it
+}
+
+func newPool(limit int64) *pool { return &pool{limit: limit} }
+
+// take takes n bytes, or returns false if they are not there, or others wait.
+func (p *pool) take(n int64) bool { return p.waiting.Load() == 0 && p.takeNow(n) }
+
+func (p *pool) takeNow(n int64) bool {
 	// Not added first and taken back: others would be refused meanwhile.
 	for {
-		used := s.requestMemory.Load()
-		if used+c.bytes > s.config.RequestMemory {
-			return claim{}, false
+		used := p.used.Load()
+		if used+n > p.limit {
+			return false
 		}
-		if s.requestMemory.CompareAndSwap(used, used+c.bytes) {
-			break
+		if p.used.CompareAndSwap(used, used+n) {
+			return true
 		}
 	}
-	switch op {
-	case protocol.OpSet, protocol.OpMSet, protocol.OpTxn:
-		if !s.config.Store.Reserve(c.bytes, int64(whole)) {
-			s.requestMemory.Add(-c.bytes)
-			return claim{}, false
-		}
-		c.stored = true
+}
+
+// give gives n bytes back.
+func (p *pool) give(n int64) {
+	p.used.Add(-n)
+	if p.waiting.Load() > 0 {
+		p.handOut()
 	}
-	return c, true
+}
+
+// handOut takes memory for those who wait, as far as it goes.
+func (p *pool) handOut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for len(p.queue) > 0 && p.takeNow(p.queue[0].n) {
+		close(p.queue[0].taken)
+		p.remove(0)
+	}
+}
+
+// remove takes a waiter out of the queue. mu is held.
+func (p *pool) remove(i int) {
+	p.queue = slices.Delete(p.queue, i, i+1)
+	p.waiting.Add(-1)
+}
+
+// await waits for n bytes. Each time that it has waited for look it calls short, and gives up if that returns false.
+func (p *pool) await(n int64, look time.Duration, short func(waited time.Duration) bool) bool {
+	w := &poolWaiter{n, make(chan struct{})}
+	p.mu.Lock()
+	p.queue = append(p.queue, w)
+	p.waiting.Add(1)
+	p.mu.Unlock()
+	p.handOut() // what was given back before anybody waited
+	begin := time.Now()
+	tick := time.NewTicker(look)
+	defer tick.Stop()
+	for {
+		select {
+		case <-w.taken:
+			return true
+		case <-tick.C:
+		}
+		if short(time.Since(begin)) {
+			continue
+		}
+		p.mu.Lock()
+		i := slices.Index(p.queue, w)
+		if i >= 0 {
+			p.remove(i)
+		}
+		p.mu.Unlock()
+		p.handOut() // those behind it may need less
+		return i < 0
+	}
+}
+
+// claim is how many bytes a request holds of Config.RequestMemory: its frame while that arrives, and the lists that it is
+// parsed into. It ends with the use of what it stands for, so a frame's after its answer has been sent: a client may know the
+// answer a little earlier.
+type claim int64
+
+// claim takes n bytes for a request, or returns false if they are not there.
+func (s *Server) claim(n int) (claim, bool) {
+	if !s.requests.take(int64(n)) {
+		return 0, false
+	}
+	return claim(n), true
 }
 
 // release gives a claim back. The zero claim may be released too.
 func (s *Server) release(c claim) {
-	if c.bytes == 0 {
-		return
-	}
-	s.requestMemory.Add(-c.bytes)
-	if c.stored {
-		s.config.Store.Release(c.bytes)
+	if c != 0 {
+		s.requests.give(int64(c))
 	}
 }
 
@@ -69,14 +140,14 @@ func itemMemory(op protocol.Opcode) int {
 
 // claimItems claims the memory for the lists that a request is parsed into. A short one needs no claim: the workspace has
 // the room.
-func (s *Server) claimItems(op protocol.Opcode, body []byte) (claim, error) {
+func (s *Server) claimItems(w *workspace, op protocol.Opcode, body []byte) (claim, error) {
 	n := items(op, body)
 	if n <= keepItems {
-		return claim{}, nil
+		return 0, nil
 	}
 	size := n * itemMemory(op)
-	c, ok := s.claim(op, size, size+len(body))
-	if ok {
+	if c, ok := s.claim(size); ok {
+		w.makeLists(op, n)
 		return c, nil
 	}
 	frame := 0
@@ -84,10 +155,10 @@ func (s *Server) claimItems(op protocol.Opcode, body []byte) (claim, error) {
 		frame = bufferSize(len(body))
 	}
 	if int64(frame+size) > s.config.RequestMemory {
-		return c, refusalf(protocol.StatusOutOfMemory, "%v of %d keys takes %d bytes while it runs, and the server has %d for all requests: send fewer keys at a time",
+		return 0, refusalf(protocol.StatusOutOfMemory, "%v of %d keys takes %d bytes while it runs, and the server has %d for all requests: send fewer keys at a time",
 			op, n, frame+size, s.config.RequestMemory)
 	}
-	return c, errNoRoom
+	return 0, errNoRoom
 }
 
 // items returns how many keys the body of a request has, as far as it can be one.

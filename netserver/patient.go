@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"sync/atomic"
 	"time"
 )
 
@@ -23,6 +24,12 @@ type patient struct {
 	timeout time.Duration
 	owed    time.Duration
 	since   time.Time // when the last write ended
+
+	// waiting is since when, in Unix nanoseconds, the other side has let the write that is under way wait, less what it has
+	// made good; 0: there is none. Written by the connection's goroutine, read by anyone.
+	waiting atomic.Int64
+	// began is when, in Unix nanoseconds, the first write of the answer that is on its way began; 0: there is none. As waiting.
+	began atomic.Int64
 }
 
 // Write sends all of b. The error matches errSlowRead if the other side was too slow to take it.
@@ -41,19 +48,28 @@ func (p *patient) writeBuffers(list *net.Buffers) error {
 	return p.insist(func() (int64, error) { return list.WriteTo(p.Conn) })
 }
 
-// looks is how often, in a timeout, a write that waits looks how much was taken: what is owed is as exact as that.
-const looks = 32
+// A write that waits looks how much was taken looks times in a timeout, and more often if that is long: what is owed is as
+// exact as that.
+const (
+	looks       = 32
+	longestLook = 250 * time.Millisecond
+)
 
 // insist calls write, which sends what it can before the deadline and remembers how far it came, until all is sent or the
 // other side owes too much.
 func (p *patient) insist(write func() (int64, error)) error {
 	now := time.Now()
 	p.owe(p.since.Sub(now), 0)
+	defer p.waiting.Store(0)
+	if p.began.Load() == 0 {
+		p.began.Store(now.UnixNano())
+	}
 	for {
 		if p.owed >= p.timeout {
 			return errSlowRead
 		}
-		wait := max(min(p.timeout-p.owed, p.timeout/looks), time.Millisecond)
+		p.waiting.Store(now.Add(-p.owed).UnixNano())
+		wait := max(min(p.timeout-p.owed, p.timeout/looks, longestLook), time.Millisecond)
 		if err := p.Conn.SetWriteDeadline(now.Add(wait)); err != nil {
 			return err
 		}

@@ -51,10 +51,10 @@ func (c *conn) answer(w *workspace, p []byte) int {
 		w.requests++
 		c.request(w, h, rest[protocol.HeaderSize:size])
 		if w.inPieces {
-			c.send(w)
 			w.inPieces = false
+			c.send(w)
 		}
-		if c.solo || w.out.size() >= flushSize {
+		if c.solo || c.full(w) {
 			c.flush(w)
 		}
 	}
@@ -79,6 +79,10 @@ func (c *conn) warm(w *workspace) {
 		if key, ok := singleKey(h, p[protocol.HeaderSize:h.Size()]); ok {
 			keys = append(keys, key)
 		}
+		if len(keys) == keepItems {
+			c.session.Warm(keys)
+			keys = keys[:0]
+		}
 		p = p[h.Size():]
 	}
 	if len(keys) > 1 {
@@ -101,7 +105,6 @@ func singleKey(h protocol.Header, body []byte) (key []byte, ok bool) {
 
 // refuseFrame has a frame over the connection's limit read away.
 func (c *conn) refuseFrame(h protocol.Header) {
-	c.inbox.header, c.inbox.skip, c.inbox.skipped = h, h.Size(), 0
 	var err error
 	if h.Length <= c.server.config.Limit { // nobody has logged in
 		err = c.check(h)
@@ -113,7 +116,7 @@ func (c *conn) refuseFrame(h protocol.Header) {
 		}
 		err = refusalf(protocol.StatusTooLarge, "a request of length %d: %s %d at most", h.Length, limit, c.limit)
 	}
-	c.inbox.refusal = failure(err)
+	c.inbox.refuse(h, 0, failure(err))
 }
 
 // refused answers a refused frame, all of which has come.
@@ -158,10 +161,16 @@ func (c *conn) unflushed(w *workspace, err error) {
 // send sends the answers. If that fails it ends the connection.
 func (c *conn) send(w *workspace) {
 	out := &w.out
-	if out.size() == 0 || c.end != nil {
-		out.reset()
-		return
+	if out.size() > 0 && c.end == nil {
+		c.sendAll(out)
 	}
+	out.reset()
+	if !w.inPieces {
+		c.answersSent(w)
+	}
+}
+
+func (c *conn) sendAll(out *answers) {
 	c.bytesOut.Store(c.bytesOut.Load() + uint64(out.size()))
 	var err error
 	if len(out.list) == 0 {
@@ -174,7 +183,6 @@ func (c *conn) send(w *workspace) {
 		c.stop(err)
 	}
 	c.sent = true
-	out.reset()
 }
 
 // write sends p: at once, if the socket takes it.
@@ -221,12 +229,16 @@ func (c *conn) request(w *workspace, h protocol.Header, body []byte) {
 	case err != nil:
 	case len(body) > 4*keepItems:
 		var lists claim
-		if lists, err = c.server.claimItems(h.Opcode, body); err == nil {
+		if lists, err = c.server.claimItems(w, h.Opcode, body); err == nil {
 			err = c.execute(w, h, body)
+			w.clearLists()
 			c.server.release(lists)
 		}
 	default:
 		err = c.execute(w, h, body)
+	}
+	if w.promised > 0 {
+		c.unpromise(w)
 	}
 	if err != nil && err != errAnswered {
 		c.refuse(w, h, failure(err))

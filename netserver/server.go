@@ -27,7 +27,10 @@ type Server struct {
 	drain    context.CancelFunc
 	cut      atomic.Bool // draining has taken too long; set before the connections are closed
 
-	requestMemory                    atomic.Int64  // what all connections have claimed; see claim
+	requests                         *pool         // of Config.RequestMemory; see claim
+	output                           *pool         // of Config.OutputMemory; see conn.hold
+	cutting                          sync.Mutex    // held by the one that looks for a connection to cut off
+	cutOffs                          atomic.Uint64 // connections that were cut off for want of memory
 	complaints                       complaints    // about clients
 	delayed                          chan struct{} // as many as answers to failed logins are delayed
 	loginFailures, handshakeFailures atomic.Uint64
@@ -54,6 +57,8 @@ func New(c Config) (*Server, error) {
 	ctx, drain := context.WithCancel(context.Background())
 	s := &Server{
 		config:    c,
+		requests:  newPool(c.RequestMemory),
+		output:    newPool(c.OutputMemory),
 		delayed:   make(chan struct{}, maxDelayed),
 		started:   time.Now(),
 		context:   ctx,
@@ -150,9 +155,12 @@ func (s *Server) admit(nc net.Conn) {
 // maxRefusing is how many connections may be told at a time that there are too many; more are closed without a word.
 const maxRefusing = 64
 
+// maxRefusing is the server's: each takes a descriptor, so where there are few connections there are few of these.
+func (c Config) maxRefusing() int { return max(8, min(maxRefusing, c.MaxConnections/8)) }
+
 // refuse tells nc that there are too many connections, and closes it. It is called with mu held.
 func (s *Server) refuse(nc net.Conn) {
-	if s.refusing >= maxRefusing {
+	if s.refusing >= s.config.maxRefusing() {
 		nc.Close()
 		return
 	}

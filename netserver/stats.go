@@ -12,6 +12,11 @@ func (s *Server) Stats() []protocol.Stat {
 	return s.figures(s.config.Store.Stats())
 }
 
+// Memory returns how many bytes data, requests and answers take: memory_bytes of STATS.
+func (s *Server) Memory() uint64 {
+	return s.config.Store.Stats().MemoryBytes + uint64(s.requests.used.Load()+s.output.used.Load())
+}
+
 // figures adds the server's figures to the store's. The names are part of the protocol, whose table says what each is: more may come, none may go.
 func (s *Server) figures(st store.Stats) []protocol.Stat {
 	s.mu.Lock()
@@ -22,6 +27,7 @@ func (s *Server) figures(st store.Stats) []protocol.Stat {
 	}
 	s.mu.Unlock()
 	answered := func(status protocol.Status) uint64 { return s.answered[status].Load() }
+	requests, output := uint64(s.requests.used.Load()), uint64(s.output.used.Load())
 	all := []protocol.Stat{
 		{Name: "keys", Value: st.Keys},
 		{Name: "value_bytes", Value: st.ValueBytes},
@@ -31,16 +37,19 @@ func (s *Server) figures(st store.Stats) []protocol.Stat {
 		{Name: "set_ops", Value: st.SetOps},
 		{Name: "del_ops", Value: st.DelOps},
 		{Name: "expired", Value: st.Expired},
-		{Name: "memory_bytes", Value: st.MemoryBytes},
+		{Name: "memory_bytes", Value: st.MemoryBytes + requests + output},
 		{Name: "memory_limit_bytes", Value: uint64(s.config.MemoryLimit)},
 		{Name: "history_depth", Value: uint64(s.config.Store.HistoryDepth())},
 		{Name: "history_versions", Value: st.History},
 		{Name: "history_evicted", Value: st.Evicted},
 		{Name: "request_limit_bytes", Value: uint64(s.config.Limit)},
-		{Name: "request_memory_bytes", Value: uint64(s.requestMemory.Load())},
+		{Name: "data_memory_bytes", Value: st.MemoryBytes},
+		{Name: "request_memory_bytes", Value: requests},
+		{Name: "output_memory_bytes", Value: output},
 		{Name: "connections", Value: uint64(open)},
 		{Name: "connections_total", Value: accepted},
 		{Name: "connections_refused", Value: refused},
+		{Name: "connections_cut_off", Value: s.cutOffs.Load()},
 		{Name: "bytes_in", Value: in},
 		{Name: "bytes_out", Value: out},
 		{Name: "requests", Value: s.latencies.sum().Count},

@@ -68,7 +68,7 @@ func TestFigures(t *testing.T) {
 		{"no data folder", protocol.AppendHeader(nil, protocol.OpSnapshot, 0, 1, 0), protocol.StatusUnavailable, figures{"refusals_unavailable": 1}},
 	}
 	// Not computed: they are what they are. Each has its own look below.
-	other := []string{"memory_bytes", "uptime_seconds", "goroutines"}
+	other := []string{"memory_bytes", "data_memory_bytes", "uptime_seconds", "goroutines"}
 
 	o := nettest.Options{
 		Store: store.Options{History: 2, MaxMemory: 600_000},
@@ -156,7 +156,8 @@ func TestFigures(t *testing.T) {
 		s.AwaitConnections(1)
 		require.Equal(t, []uint64{in, out}, []uint64{s.Stat("bytes_in"), s.Stat("bytes_out")})
 
-		require.EqualValues(t, s.Store.Stats().MemoryBytes, s.Stat("memory_bytes"))
+		require.EqualValues(t, s.Store.Stats().MemoryBytes, s.Stat("data_memory_bytes"))
+		require.Equal(t, s.Stat("data_memory_bytes")+s.Stat("request_memory_bytes")+s.Stat("output_memory_bytes"), s.Stat("memory_bytes"))
 		require.LessOrEqual(t, s.Stat("memory_bytes"), s.Stat("memory_limit_bytes"))
 		require.Less(t, s.Stat("uptime_seconds"), uint64(3600))
 		require.InDelta(t, runtime.NumGoroutine(), s.Stat("goroutines"), 10)

@@ -92,8 +92,11 @@ func TestKill(t *testing.T) {
 }
 
 // run runs kvd and returns what it prints, and its exit code.
-func run(t *testing.T, args ...string) (output string, code int) {
-	out, err := exec.Command("kvd", args...).CombinedOutput()
+func run(t *testing.T, args ...string) (output string, code int) { return runBinary(t, "kvd", args...) }
+
+// runBinary is run with another binary, or a script that runs kvd.
+func runBinary(t *testing.T, name string, args ...string) (output string, code int) {
+	out, err := exec.Command(name, args...).CombinedOutput()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
 		return string(out), exit.ExitCode()

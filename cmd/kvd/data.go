@@ -30,7 +30,7 @@ type backed interface {
 
 // backups is what BACKUP is done with.
 func (d *data) backups() netserver.Backups {
-	return backups{wal.NewBackups(d.taps, backupChunk, backupIdle)}
+	return backups{wal.NewBackups(d.taps, d.chunk, backupIdle)}
 }
 
 // backups answer as the protocol says.
@@ -52,12 +52,18 @@ type data struct {
 	sync    wal.Policy
 	log     *wal.Log             // nil: all is in memory only
 	taps    backed               // what backups are taken of
+	chunk   int                  // of a backup, in bytes
 	syncs   prometheus.Histogram // how long the log's take; nil: there is no log
 }
 
 // takeData takes the data folder, if there is one. What it holds is read by load.
 func takeData(o options, log *slog.Logger) (*data, error) {
-	d := &data{dir: string(o.data), options: store.Options{MaxMemory: int64(o.maxMemory), History: o.history, HistoryAge: time.Duration(o.historyAge), Logger: log}}
+	share := o.shares()
+	d := &data{
+		dir:     string(o.data),
+		options: store.Options{MaxMemory: share.data, History: o.history, HistoryAge: time.Duration(o.historyAge), Logger: log},
+		chunk:   share.chunk(),
+	}
 	if d.dir == "" {
 		m := wal.NewMemory()
 		d.options.Journal, d.taps = m, m

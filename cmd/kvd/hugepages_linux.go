@@ -15,6 +15,10 @@ import (
 // A lookup touches memory without pattern, and with pages of 4 KiB each touch also misses the processor's table of pages.
 // So the heap is moved to pages of 2 MiB as it grows. (Servers that fork for a snapshot have to turn such pages off: each
 // write after a fork would copy a whole one.)
+//
+// It is moved page by page, and only where all of a page is in memory. To advise the system to use such pages wherever the heap is
+// (MADV_HUGEPAGE) would be simpler, but then it also fills up those of which most was given back, all by itself: an emptied
+// store took more memory from minute to minute, of which Go knew nothing.
 
 const hugePage = 2 << 20
 
@@ -48,17 +52,15 @@ func (p *hugePages) cover(address uintptr) error {
 		p.moved = make(map[uintptr]struct{})
 	}
 	for _, a := range areas {
-		// What grows into the area later comes as huge pages at once.
-		if err := madvise(a.from, a.to-a.from, unix.MADV_HUGEPAGE); err != nil {
-			return fmt.Errorf("advise huge pages for the heap: %w", err)
-		}
 		for at := (a.from + hugePage - 1) &^ (hugePage - 1); at+hugePage <= a.to; at += hugePage {
-			if _, done := p.moved[at]; done {
-				continue
-			}
-			// One that can't be moved now, for want of memory or because too little of it is in use, is tried again next time.
-			if inMemory(at) >= worthwhile && madvise(at, hugePage, unix.MADV_COLLAPSE) == nil {
+			_, moved := p.moved[at]
+			whole := inMemory(at) == hugePage
+			switch {
+			case moved && !whole:
+				delete(p.moved, at) // a part was given back
+			case !moved && whole && madvise(at, hugePage, unix.MADV_COLLAPSE) == nil:
 				p.moved[at] = struct{}{}
+				// One that can't be moved now, for want of memory, is tried again next time.
 			}
 		}
 	}
@@ -71,10 +73,6 @@ func madvise(from, size uintptr, advice uintptr) error {
 	}
 	return nil
 }
-
-// worthwhile is how much of a huge page must be in memory before it is moved: the rest, which may be free memory that was given
-// back to the system, would be taken again.
-const worthwhile = hugePage / 8 * 7
 
 // inMemory returns how many bytes of the huge page at this address are in memory.
 func inMemory(at uintptr) int {

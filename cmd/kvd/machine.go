@@ -9,8 +9,9 @@ import (
 	"strings"
 )
 
-// defaultMemory is 75% of the memory that this process can have, in whole MiB.
-func defaultMemory() int64 { return grantedMemory() / 4 * 3 >> 20 << 20 }
+// defaultMemory is --max-memory where so much is granted to the process: 75% less 64 MiB, but a third at least; in whole MiB. The
+// rest is for what is outside of it: connections, the collector's room, the system. In a small group that is a larger part.
+func defaultMemory(granted int64) int64 { return max(granted/4*3-64<<20, granted/3) >> 20 << 20 }
 
 // fallbackMemory is assumed where the system does not say what it has.
 const fallbackMemory = 2 << 30

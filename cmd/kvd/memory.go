@@ -8,6 +8,7 @@ import (
 	"runtime/metrics"
 	"sync"
 	"sync/atomic"
+	"time"
 	"unsafe"
 )
 
@@ -25,9 +26,11 @@ const (
 	maxPercent = 400
 	// hugeFrom is the heap from which on it is moved to huge pages; a small one would only get larger.
 	hugeFrom = 64 << 20
-	// limitPercent is where GOMEMLIMIT is, in percent of --max-memory: the room, and stacks, buffers and the runtime itself.
-	// Above it the collector works as hard as it must.
+	// limitPercent and limitBytes are where GOMEMLIMIT is, in percent of --max-memory and on top of that: the room, stacks,
+	// and the runtime itself. Above it the collector works as hard as it must. It never is above what is granted less what
+	// the system needs for the process.
 	limitPercent = 125
+	limitBytes   = 32 << 20
 )
 
 // collectorPercent is the GOGC for a heap of which so many bytes are alive.
@@ -39,12 +42,21 @@ func collectorPercent(live uint64) int {
 	return int(max(percent, roomPercent))
 }
 
-// limitHeap sets GOMEMLIMIT for a store of maxMemory bytes, and the collector's pace for loading it, until undo is called.
-func limitHeap(maxMemory int64) (undo func()) {
+// systemBytes is what of the memory that is granted the system takes for the process outside of Go's sight: sockets, page
+// tables, files that are being written.
+func systemBytes(granted int64) int64 { return min(max(granted/16, 8<<20), 256<<20) }
+
+// heapLimit is GOMEMLIMIT for so much --max-memory where so much is granted to the process.
+func heapLimit(maxMemory, granted int64) int64 {
 	limit := int64(math.MaxInt64)
 	if maxMemory < math.MaxInt64/limitPercent {
-		limit = maxMemory / 100 * limitPercent
+		limit = maxMemory/100*limitPercent + limitBytes
 	}
+	return min(limit, granted-systemBytes(granted))
+}
+
+// limitHeap sets GOMEMLIMIT, and the collector's pace for loading, until undo is called.
+func limitHeap(limit int64) (undo func()) {
 	limit = debug.SetMemoryLimit(limit)
 	percent := debug.SetGCPercent(maxPercent)
 	return func() {
@@ -115,4 +127,62 @@ func (t *tuner) adjust() (live uint64) {
 		t.percent = percent
 	}
 	return live
+}
+
+// How memory that was freed gets back to the system: the collector would find it at its next turn, which on an idle server is
+// minutes away, and then return it slowly.
+const (
+	freedEvery = time.Second      // how often it is looked for
+	freedLeast = 16 << 20         // what is worth a collection
+	freedPause = 10 * time.Second // between two collections for it
+)
+
+// freed notices when the heap has much more memory than is used.
+type freed struct {
+	left  uint64 // what it had beyond that after the last return, or has had at least since: holes that can't be returned
+	after time.Time
+}
+
+// due reports whether a heap of so many bytes, of which so many are used, has more than its room, and more than the last
+// return could not help.
+func (f *freed) due(heap, used uint64, now time.Time) bool {
+	extra := heap - min(heap, used)
+	f.left = min(f.left, extra)
+	return extra >= max(roomBytes, used/100*roomPercent)+freedLeast && extra >= f.left+freedLeast && !now.Before(f.after)
+}
+
+// returned notes what the heap has after memory was returned.
+func (f *freed) returned(heap, used uint64, now time.Time) {
+	f.left, f.after = heap-min(heap, used), now.Add(freedPause)
+}
+
+// returnFreed returns freed memory to the system until stop is called. used says how much is used.
+func returnFreed(used func() uint64) (stop func()) {
+	done := make(chan struct{})
+	parts := []metrics.Sample{
+		{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/unused:bytes"}, {Name: "/memory/classes/heap/free:bytes"},
+	}
+	heap := func() (n uint64) {
+		metrics.Read(parts)
+		for _, p := range parts {
+			n += p.Value.Uint64()
+		}
+		return n
+	}
+	go func() {
+		tick := time.NewTicker(freedEvery)
+		defer tick.Stop()
+		for f := (freed{}); ; {
+			select {
+			case <-done:
+				return
+			case now := <-tick.C:
+				if f.due(heap(), used(), now) {
+					debug.FreeOSMemory()
+					f.returned(heap(), used(), time.Now())
+				}
+			}
+		}
+	}()
+	return func() { close(done) }
 }

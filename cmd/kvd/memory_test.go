@@ -1,16 +1,23 @@
 package main
 
 import (
+	"fmt"
 	"log/slog"
 	"math"
 	"os"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"kv/netserver"
+	"kv/protocol"
+	"kv/protocol/client"
+	"kv/store"
 )
 
 func TestCollectorPercent(t *testing.T) {
@@ -76,11 +83,111 @@ func TestLimitHeap(t *testing.T) {
 	before := debug.SetMemoryLimit(-1)
 	percent := debug.SetGCPercent(123)
 	defer debug.SetGCPercent(percent)
-	undo := limitHeap(1 << 30)
-	require.EqualValues(t, (1<<30)/100*125, debug.SetMemoryLimit(-1))
+	undo := limitHeap(heapLimit(1<<30, 8<<30))
+	require.EqualValues(t, (1<<30)/100*125+32<<20, debug.SetMemoryLimit(-1))
 	undo()
 	require.Equal(t, 123, debug.SetGCPercent(123))
 	require.Equal(t, before, debug.SetMemoryLimit(-1))
-	limitHeap(math.MaxInt64)()
+	limitHeap(heapLimit(math.MaxInt64, math.MaxInt64))()
 	require.Equal(t, before, debug.SetMemoryLimit(-1))
+}
+
+// TestHeapLimit: GOMEMLIMIT follows --max-memory, and what is granted where that is less.
+func TestHeapLimit(t *testing.T) {
+	for _, tt := range []struct{ memory, granted, limit int64 }{
+		{256 << 20, 24 << 30, 352 << 20},
+		{256 << 20, 512 << 20, 352 << 20},
+		{256 << 20, 320 << 20, 300 << 20},
+		{1 << 30, 256 << 20, 240 << 20},
+		{32 << 20, 64 << 20, 56 << 20},
+		{math.MaxInt64, 1 << 40, 1<<40 - 256<<20},
+	} {
+		require.InDelta(t, tt.limit, heapLimit(tt.memory, tt.granted), 100, "%+v", tt)
+	}
+}
+
+// TestDefaultMemory: in a small group more is left for what is outside of --max-memory.
+func TestDefaultMemory(t *testing.T) {
+	for granted, memory := range map[int64]int64{
+		64 << 20: 21 << 20, 128 << 20: 42 << 20, 300 << 20: 161 << 20, 512 << 20: 320 << 20, 1 << 30: 704 << 20, 64 << 30: 48<<30 - 64<<20,
+	} {
+		require.Equal(t, memory, defaultMemory(granted), "%d MiB", granted>>20)
+	}
+}
+
+// TestShares: the parts of --max-memory are its whole, and each works.
+func TestShares(t *testing.T) {
+	for _, memory := range []size{minMemory, 5 << 20, 16 << 20, 256 << 20, 1 << 30, 64 << 30} {
+		for _, client := range []size{0, 64 << 10, memory / 16, memory / 4} {
+			o := options{maxMemory: memory, maxFrame: protocol.DefaultLimit, maxClientOutput: client}
+			require.NoError(t, o.checkShares())
+			s := o.shares()
+			require.Equal(t, int64(memory), s.data+s.requests+s.output)
+			require.GreaterOrEqual(t, s.data, int64(memory)/2, "%v, %v", memory, client)
+			st, err := store.Open(store.Options{MaxMemory: s.data})
+			require.NoError(t, err)
+			_, err = netserver.New(netserver.Config{Store: st, RequestMemory: s.requests, OutputMemory: s.output, ClientOutput: s.client})
+			require.NoError(t, err)
+			require.NoError(t, st.Close())
+			require.Positive(t, s.chunk())
+		}
+		o := options{maxMemory: memory, maxClientOutput: memory/4 + 1}
+		require.ErrorContains(t, o.checkShares(), "a quarter of --max-memory")
+	}
+}
+
+// TestFreed: what is more than the collector's room is returned, what can't be is not tried again, and there is a pause.
+func TestFreed(t *testing.T) {
+	var f freed
+	now := time.Now()
+	for i, tt := range []struct {
+		heap, used uint64
+		after      time.Duration
+		due        bool
+		left       uint64 // of heap, after it was returned
+	}{
+		{heap: 5 << 20},
+		{heap: 1100 << 20, used: 1000 << 20},
+		{heap: 1130 << 20, used: 1000 << 20},
+		{heap: 1150 << 20, used: 1000 << 20, due: true, left: 1050 << 20},
+		{heap: 1050 << 20, used: 100 << 20, after: time.Second},
+		{heap: 1050 << 20, used: 100 << 20, after: freedPause, due: true, left: 900 << 20},
+		{heap: 900 << 20, used: 100 << 20, after: 2 * freedPause},
+		{heap: 900 << 20, used: 80 << 20, after: 2 * freedPause, due: true, left: 20 << 20},
+		{heap: 50 << 20, used: 20 << 20, after: 4 * freedPause},
+		{heap: 60 << 20, used: 20 << 20, after: 4 * freedPause, due: true},
+	} {
+		at := now.Add(tt.after)
+		require.Equal(t, tt.due, f.due(tt.heap, tt.used, at), i)
+		if tt.due {
+			f.returned(tt.left, tt.used, at)
+		}
+	}
+}
+
+// TestMemoryIsGivenBack: an emptied server that nobody uses is small again, and stays so.
+func TestMemoryIsGivenBack(t *testing.T) {
+	p := start(t, "--max-memory", "400MiB")
+	c := p.mustDial(client.Options{})
+	resident := func() int64 {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", p.cmd.Process.Pid))
+		require.NoError(t, err)
+		var all, pages int64
+		_, err = fmt.Sscan(string(text), &all, &pages)
+		require.NoError(t, err)
+		return pages * int64(os.Getpagesize())
+	}
+	before := resident()
+	var keys [][]byte
+	for i := range 200 {
+		key := fmt.Append(nil, i)
+		keys = append(keys, key)
+		_, err := c.Set(t.Context(), protocol.Set{Key: key, Value: make([]byte, 1<<20)})
+		require.NoError(t, err)
+	}
+	require.Greater(t, resident(), before+190<<20)
+	_, _, err := c.Del(t.Context(), keys...)
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return resident() < before+40<<20 }, 20*time.Second, 50*time.Millisecond, "%d MiB before", before>>20)
+	p.stop(syscall.SIGTERM)
 }

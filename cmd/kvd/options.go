@@ -17,23 +17,24 @@ import (
 
 // options are kvd's flags.
 type options struct {
-	listen         place
-	data           place
-	sync           string
-	maxMemory      size
-	maxFrame       size
-	maxConnections int
-	history        int
-	historyAge     duration
-	frameTimeout   duration
-	writeTimeout   duration
-	http           place
-	tlsCert        place
-	tlsKey         place
-	tlsClientCA    place
-	authFile       place
-	drain          duration
-	insecure       bool
+	listen          place
+	data            place
+	sync            string
+	maxMemory       size
+	maxFrame        size
+	maxClientOutput size
+	maxConnections  int
+	history         int
+	historyAge      duration
+	frameTimeout    duration
+	writeTimeout    duration
+	http            place
+	tlsCert         place
+	tlsKey          place
+	tlsClientCA     place
+	authFile        place
+	drain           duration
+	insecure        bool
 
 	warnings []string // about how they were given
 	fs       vfs.FS   // for the data folder; nil: the operating system's
@@ -67,10 +68,11 @@ func (o *options) define(f *pflag.FlagSet) {
 	f.Var(&o.listen, "listen", "address to serve on, HOST:PORT; port 0 takes a free one")
 	f.Var(&o.data, "data", "folder to keep the data in, made if missing; none: all is in memory only")
 	f.StringVar(&o.sync, "sync", wal.Interval.String(), "when a write is safe from a crash of the machine: always (before it is answered), interval (within a second), never (when the system likes)")
-	o.maxMemory = size(defaultMemory())
-	f.Var(&o.maxMemory, "max-memory", "memory for data, history and requests; the default is 75% of what the machine or the control group has")
+	o.maxMemory = size(defaultMemory(grantedMemory()))
+	f.Var(&o.maxMemory, "max-memory", "memory for data, history, requests and answers; the default is 75% of what the machine or the control group has, less 64 MiB")
 	o.maxFrame = protocol.DefaultLimit
 	f.Var(&o.maxFrame, "max-frame", "the longest request")
+	f.Var(&o.maxClientOutput, "max-client-output", "memory that the answers to one client may hold until it reads them; 0: about a tenth of --max-memory, 280 MiB at most")
 	f.IntVar(&o.maxConnections, "max-connections", netserver.DefaultMaxConnections, "connections at a time")
 	f.IntVar(&o.history, "history", 0, "earlier versions to keep of each key, besides the current one")
 	f.Var(&o.historyAge, "history-age", "how long to keep an earlier version once another has taken its place, or the key was deleted or has expired; 0: as long as --history says")
@@ -136,6 +138,9 @@ func (o *options) check() error {
 		return errors.New("--tls-cert and --tls-key go together, and one is missing")
 	case o.tlsClientCA != "" && o.tlsCert == "":
 		return errors.New("--tls-client-ca needs --tls-cert and --tls-key")
+	}
+	if err := o.checkShares(); err != nil {
+		return err
 	}
 	if o.http != "" {
 		if err := checkAddress("--http", string(o.http)); err != nil {

@@ -48,9 +48,13 @@ func serve(ctx context.Context, o options, messages *lineQueue, log *slog.Logger
 	if web != nil {
 		defer web.Close()
 	}
-	checkDescriptors(o, log)
-	checkMemory(int64(o.maxMemory), grantedMemory(), log)
-	defer limitHeap(int64(o.maxMemory))()
+	connections, err := connectionLimit(o, log)
+	if err != nil {
+		return err
+	}
+	granted := grantedMemory()
+	checkMemory(int64(o.maxMemory), granted, log)
+	defer limitHeap(heapLimit(int64(o.maxMemory), granted))()
 
 	data, err := takeData(o, log)
 	if err != nil {
@@ -64,7 +68,7 @@ func serve(ctx context.Context, o options, messages *lineQueue, log *slog.Logger
 			}
 			return data.failed()
 		}
-		pages := &http.Server{Handler: ops.Handler(ops.Config{Server: srv.Load, Ready: ready, Version: version.String(), Metrics: data.metrics()}), ReadHeaderTimeout: 10 * time.Second}
+		pages := newPages(ops.Handler(ops.Config{Server: srv.Load, Ready: ready, Version: version.String(), Metrics: data.metrics()}), connections.pages)
 		go func() {
 			if err := pages.Serve(web); !errors.Is(err, http.ErrServerClosed) {
 				log.Error("the pages of --http are not served any more", "error", err)
@@ -82,13 +86,16 @@ func serve(ctx context.Context, o options, messages *lineQueue, log *slog.Logger
 		return nil
 	}
 	defer tuneCollector(log)()
+	share := o.shares()
 	s, err := netserver.New(netserver.Config{
 		Store:          data.store,
 		Limit:          uint32(o.maxFrame),
-		MaxConnections: o.maxConnections,
+		MaxConnections: connections.clients,
 		FrameTimeout:   time.Duration(o.frameTimeout),
 		WriteTimeout:   time.Duration(o.writeTimeout),
-		RequestMemory:  int64(o.maxMemory) / 4,
+		RequestMemory:  share.requests,
+		OutputMemory:   share.output,
+		ClientOutput:   share.client,
 		TLS:            sec.tls,
 		Accounts:       sec.accounts,
 		MemoryLimit:    int64(o.maxMemory),
@@ -104,11 +111,12 @@ func serve(ctx context.Context, o options, messages *lineQueue, log *slog.Logger
 		return errors.Join(err, data.close())
 	}
 	srv.Store(s)
+	defer returnFreed(s.Memory)()
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()
 	log.Info("listening on "+l.Addr().String(),
 		"version", version.String(), "data", data.name(), "sync", data.policy(), "max_memory", o.maxMemory.String(),
-		"max_frame", size(s.Limit()).String(), "max_connections", o.maxConnections, "history", o.history, "history_age", o.historyAge.String(),
+		"max_frame", size(s.Limit()).String(), "max_connections", connections.clients, "history", o.history, "history_age", o.historyAge.String(),
 		"tls", sec.tls != nil, "users", sec.accounts != nil)
 
 	select {

@@ -5,13 +5,17 @@ import (
 	"os"
 )
 
-// What is allowed, and is likely to be a mistake, is warned of at the start. checkDescriptors is one of them.
+// What is allowed, and is likely to be a mistake, is warned of at the start. connectionLimit does so, too.
 
-// checkMemory warns where --max-memory is more than this process is granted.
+// checkMemory warns where --max-memory is more than this process is granted, or leaves too little for what is outside of it.
 func checkMemory(maxMemory, granted int64, log *slog.Logger) {
-	if maxMemory > granted {
+	switch {
+	case maxMemory > granted:
 		log.Warn("--max-memory is more than there is: the system will end the server before it refuses a write",
 			"max_memory", size(maxMemory).String(), "granted", size(granted).String())
+	case maxMemory > granted-granted/8:
+		log.Warn("--max-memory leaves too little for what is outside of it: the system may end the server before it refuses a write",
+			"max_memory", size(maxMemory).String(), "granted", size(granted).String(), "default", size(defaultMemory(granted)).String())
 	}
 }
 

@@ -79,6 +79,7 @@ func Start(t testing.TB, o Options) *Server {
 		s.Shutdown()
 		require.ErrorIs(t, <-served, netserver.ErrServerClosed)
 		require.Zero(t, s.Stat("request_memory_bytes"), "memory that requests claimed and did not give back")
+		require.Zero(t, s.Stat("output_memory_bytes"), "memory that answers held and did not let go")
 		require.NoError(t, st.Check(), "the store's structure")
 		require.NoError(t, st.Close())
 		// Connections of this server are gone, or Shutdown would have failed. Those of another server of the same test may
@@ -143,10 +144,11 @@ func (s *Server) Await(name string, n uint64) {
 	require.Eventually(s.t, func() bool { return s.Stat(name) >= n }, Timeout, time.Millisecond, "%s is %d, not %d", name, s.Stat(name), n)
 }
 
-// AwaitRequests waits until large requests hold no memory any more. Their answers may have come just before that.
+// AwaitRequests waits until no request holds memory any more, nor its answer. That may have come just before.
 func (s *Server) AwaitRequests() {
 	s.t.Helper()
-	require.Eventually(s.t, func() bool { return s.Stat("request_memory_bytes") == 0 }, Timeout, time.Millisecond)
+	held := func() uint64 { return s.Stat("request_memory_bytes") + s.Stat("output_memory_bytes") }
+	require.Eventually(s.t, func() bool { return held() == 0 }, Timeout, time.Millisecond)
 }
 
 // AwaitConnections waits until exactly n connections are open.

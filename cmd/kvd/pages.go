@@ -1,0 +1,68 @@
+package main
+
+import (
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// The pages' limits: who reads them asks now and then, and is quick. A profile may take a minute.
+const (
+	pagesIdle    = 30 * time.Second
+	pagesRead    = 10 * time.Second
+	pagesWrite   = 2 * time.Minute
+	pagesHeaders = 16 << 10
+)
+
+// newPages serves handler on at most so many connections at a time. One that is not used makes room for a new one.
+func newPages(handler http.Handler, connections int) *http.Server {
+	d := &doorman{limit: connections, idle: make(map[net.Conn]time.Time), busy: make(map[net.Conn]struct{})}
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: pagesRead,
+		ReadTimeout:       pagesRead,
+		WriteTimeout:      pagesWrite,
+		IdleTimeout:       pagesIdle,
+		MaxHeaderBytes:    pagesHeaders,
+		ConnState:         d.changed,
+	}
+}
+
+// doorman keeps the number of a server's connections to a limit.
+type doorman struct {
+	limit int // fixed
+
+	mu   sync.Mutex             // guards what follows
+	idle map[net.Conn]time.Time // those that no request is answered on, and since when
+	busy map[net.Conn]struct{}
+}
+
+// changed is the server's ConnState.
+func (d *doorman) changed(nc net.Conn, state http.ConnState) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.idle, nc)
+	delete(d.busy, nc)
+	switch state {
+	case http.StateActive:
+		d.busy[nc] = struct{}{}
+	case http.StateNew, http.StateIdle:
+		d.idle[nc] = time.Now()
+	}
+	if state == http.StateNew && len(d.idle)+len(d.busy) > d.limit {
+		d.closeOldest()
+	}
+}
+
+// closeOldest closes the connection that has been idle for longest; it may be the newest of all.
+func (d *doorman) closeOldest() {
+	var oldest net.Conn
+	for nc, since := range d.idle {
+		if oldest == nil || since.Before(d.idle[oldest]) {
+			oldest = nc
+		}
+	}
+	delete(d.idle, oldest)
+	oldest.Close()
+}
