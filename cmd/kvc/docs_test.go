@@ -50,6 +50,7 @@ var recipes = map[string]string{
 	"cached uname":        "Linux\nLinux\n",
 	"site/logo.png":       "same\n",
 	"OTHER_KV_ADDR":       "any bytes\n",
+	"context add staging": "7\n",
 }
 
 func TestCookbook(t *testing.T) {
