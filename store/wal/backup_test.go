@@ -8,7 +8,9 @@ import (
 	"io"
 	"math/rand/v2"
 	"sync"
+	"syscall"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -85,7 +87,8 @@ func TestBackup(t *testing.T) {
 	}
 }
 
-func TestRestoreRefuses(t *testing.T) {
+// makeBackup returns a backup of a few keys.
+func makeBackup(t *testing.T) []byte {
 	n := mustStart(t, vfstest.NewMem(), wal.Options{}, store.Options{})
 	for i := range 20 {
 		n.set(t, fmt.Sprint(i), "value")
@@ -94,7 +97,48 @@ func TestRestoreRefuses(t *testing.T) {
 	_, _, err := n.log.Backup(context.Background(), &b)
 	require.NoError(t, err)
 	require.NoError(t, n.stop())
+	return b.Bytes()
+}
 
+// A backup that comes in pieces is restored; a folder that was there and empty stays so where it is not whole, or can't be written.
+func TestRestoreFrom(t *testing.T) {
+	b := makeBackup(t)
+	m := vfstest.NewMem()
+	report, err := wal.RestoreFrom(m, iotest.OneByteReader(bytes.NewReader(b)), "/data")
+	require.NoError(t, err)
+	require.EqualValues(t, 20, report.Entries())
+	state, _, err := recovered(m, wal.Options{})
+	require.NoError(t, err)
+	require.Len(t, state, 20)
+
+	broken := errors.New("broken")
+	for what, from := range map[string]io.Reader{
+		"cut":          bytes.NewReader(b[:len(b)-1]),
+		"broken off":   io.MultiReader(bytes.NewReader(b[:len(b)/2]), iotest.ErrReader(broken)),
+		"a huge claim": io.MultiReader(bytes.NewReader(b[:36]), bytes.NewReader([]byte{0, 0, 0, 0, 0, 0, 0, 0xff, 0, 0, 0, 0})),
+	} {
+		for _, there := range []bool{false, true} {
+			m := vfstest.NewMem()
+			if there {
+				require.NoError(t, m.MkdirAll("/data"))
+			}
+			_, err := wal.RestoreFrom(m, from, "/data")
+			require.Error(t, err, what)
+			names, err := m.List("/data")
+			require.Empty(t, names, what)
+			require.Equal(t, there, err == nil, what)
+		}
+	}
+	m = vfstest.NewMem()
+	m.SetRoom(100)
+	_, err = wal.RestoreFrom(m, bytes.NewReader(b), "/data")
+	require.ErrorIs(t, err, syscall.ENOSPC)
+	_, err = m.List("/data")
+	require.Error(t, err)
+}
+
+func TestRestoreRefuses(t *testing.T) {
+	b := makeBackup(t)
 	restore := func(data []byte, dir string) error {
 		m := vfstest.NewMem()
 		m.WriteFile("/backup", data)
@@ -106,15 +150,15 @@ func TestRestoreRefuses(t *testing.T) {
 		}
 		return err
 	}
-	require.NoError(t, restore(b.Bytes(), "/data"))
-	require.ErrorContains(t, restore(b.Bytes(), "/used"), "holds a store already")
-	for i := range b.Len() {
-		require.ErrorIs(t, restore(b.Bytes()[:i], "/data"), wal.ErrNotWhole, "cut to %d bytes", i)
-		bad := bytes.Clone(b.Bytes())
+	require.NoError(t, restore(b, "/data"))
+	require.ErrorContains(t, restore(b, "/used"), "holds a store already")
+	for i := range len(b) {
+		require.ErrorIs(t, restore(b[:i], "/data"), wal.ErrNotWhole, "cut to %d bytes", i)
+		bad := bytes.Clone(b)
 		bad[i] ^= 0x10
 		require.Error(t, restore(bad, "/data"), "byte %d", i)
 	}
-	require.ErrorContains(t, restore(append(b.Bytes(), 0), "/data"), "not a whole backup")
+	require.ErrorContains(t, restore(append(b, 0), "/data"), "not a whole backup")
 	require.ErrorIs(t, restore(nil, "/data"), wal.ErrNotWhole)
 }
 

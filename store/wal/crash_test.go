@@ -5,8 +5,11 @@ import (
 	"maps"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -189,7 +192,7 @@ func (l *ledger) check(t *testing.T, state map[string]string, least uint64, what
 }
 
 // TestCrash loses power before every call that changes the disk, while several sessions write, files rotate and snapshots are
-// taken. Whatever a disk may have kept, recovery gives the state after some prefix of the writes; under policy Always one that
+// taken; in every other run the disk is full now and then, and files can't be begun, which passes. Whatever a disk may have kept, recovery gives the state after some prefix of the writes; under policy Always one that
 // has in it every write that was acknowledged and everything that a read has shown.
 func TestCrash(t *testing.T) {
 	crashes := 0
@@ -211,6 +214,8 @@ func crashRun(t *testing.T, seed uint64) int {
 	var crashes []crash
 	mem := vfstest.NewMem()
 	pick := rand.New(rand.NewPCG(seed, 2))
+	faulty := seed%2 == 1
+	var f fickle
 	inject := &vfstest.Inject{FS: mem, Before: func(n int64, op, name string) error {
 		l.mu.Lock()
 		proven := l.proven // before the clone is made, so that it is in it
@@ -219,9 +224,13 @@ func crashRun(t *testing.T, seed uint64) int {
 		defer mu.Unlock()
 		percent := []int{0, 50, 100}[pick.IntN(3)]
 		crashes = append(crashes, crash{mem.Crash(percent, pick), proven, fmt.Sprintf("seed %d, %v, before call %d: %s %s, %d%%", seed, policy, n, op, name, percent)})
-		return nil
+		return f.fail(op, name, faulty && len(crashes) > 10 && pick.IntN(8) == 0)
 	}}
+	o.Retry = time.Microsecond
 	n := mustStart(t, inject, o, store.Options{})
+	if faulty {
+		l.refused = func(err error) bool { return n.log.Failed() == nil }
+	}
 	var wg sync.WaitGroup
 	for id := range 3 {
 		r := rand.New(rand.NewPCG(seed, uint64(10+id)))
@@ -232,6 +241,9 @@ func crashRun(t *testing.T, seed uint64) int {
 		})
 	}
 	wg.Wait()
+	mu.Lock()
+	faulty = false
+	mu.Unlock()
 	require.NoError(t, n.stop())
 	state, _, err := recovered(mem, o)
 	require.NoError(t, err)
@@ -267,4 +279,32 @@ func crashRun(t *testing.T, seed uint64) int {
 		l.check(t, state, max(least, seen), c.what)
 	}
 	return count
+}
+
+// fickle is a disk on which calls fail for reasons that pass.
+type fickle struct {
+	named map[string]bool // the logs that were begun, as far as is known
+}
+
+// fail returns an error of a call, if it is to fail and if it is one whose failure is not final.
+func (f *fickle) fail(op, name string, fails bool) error {
+	if f.named == nil {
+		f.named = map[string]bool{}
+	}
+	isLog := strings.HasPrefix(filepath.Base(name), "log-")
+	switch {
+	case !fails:
+	case op == "write" || op == "zero" || op == "allocate":
+		return syscall.ENOSPC
+	case op == "sync" && isLog && f.named[name]:
+	default:
+		return syscall.EIO
+	}
+	switch op {
+	case "create":
+		f.named[name] = false
+	case "rename":
+		f.named[name] = true
+	}
+	return nil
 }

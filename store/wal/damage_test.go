@@ -181,6 +181,28 @@ func TestMissingFile(t *testing.T) {
 	}
 }
 
+// Check writes nothing: not to a folder that is sound, nor to one that is damaged; not even the lock that a copy came without.
+func TestCheckWritesNothing(t *testing.T) {
+	f := makeFolder(t, 8, wal.Options{RotateBytes: 1000, ReserveBytes: 1000}, true, 25)
+	bad := slices.Clone(f.files["/data/log-0000000000000001"])
+	bad[50] ^= 1
+	for _, locked := range []bool{false, true} {
+		for what, data := range map[string][]byte{"sound": f.files["/data/log-0000000000000001"], "damaged": bad} {
+			m := f.with("/data/log-0000000000000001", data)
+			if locked {
+				m.WriteFile("/data/LOCK", nil)
+			}
+			before := m.Snapshot()
+			inject := &vfstest.Inject{FS: m}
+			report, err := wal.Check(inject, "/data")
+			require.NoError(t, err)
+			require.Equal(t, what == "damaged", report.Damaged())
+			require.Zero(t, inject.Calls())
+			require.Equal(t, before, m.Snapshot())
+		}
+	}
+}
+
 // A disk may write a later page before an earlier one. Then whole records follow a bad one; but if the log says that
 // everything up to there was synced, the bad one is no torn tail.
 func TestTornOrDamaged(t *testing.T) {
@@ -227,9 +249,20 @@ func TestFolderRefused(t *testing.T) {
 		require.NoError(t, open(m))
 	})
 	t.Run("not a data folder", func(t *testing.T) {
-		m := vfstest.NewMem()
-		m.WriteFile("/data/thesis.txt", []byte("do not touch"))
-		require.ErrorContains(t, open(m), "it holds thesis.txt")
+		b := makeBackup(t)
+		for what, use := range map[string]func(m *vfstest.Mem) error{
+			"open":    open,
+			"check":   func(m *vfstest.Mem) error { _, err := wal.Check(m, "/data"); return err },
+			"repair":  func(m *vfstest.Mem) error { _, err := wal.Repair(m, "/data"); return err },
+			"restore": func(m *vfstest.Mem) error { _, err := wal.RestoreFrom(m, bytes.NewReader(b), "/data"); return err },
+		} {
+			m := vfstest.NewMem()
+			m.WriteFile("/data/thesis.txt", []byte("do not touch"))
+			require.ErrorContains(t, use(m), "it holds thesis.txt", what)
+			names, err := m.List("/data")
+			require.NoError(t, err)
+			require.Equal(t, []string{"thesis.txt"}, names, "%s leaves nothing behind", what)
+		}
 	})
 	t.Run("a newer format", func(t *testing.T) {
 		f := makeFolder(t, 8, wal.Options{}, true, 3)

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"kv/store"
@@ -51,7 +52,7 @@ func failCall(t *testing.T, n int64, cause error, once bool, seed uint64) bool {
 	o.Failed = func(err error) { failed <- err }
 	mem := vfstest.NewMem()
 	var mu sync.Mutex
-	var failure string           // the call that failed first
+	var first string             // the call that failed first
 	var dead bool                // the log must be written to no more
 	written := map[string]bool{} // the logs that have their names
 	inject := &vfstest.Inject{FS: mem, Before: func(k int64, op, name string) error {
@@ -59,11 +60,11 @@ func failCall(t *testing.T, n int64, cause error, once bool, seed uint64) bool {
 		defer mu.Unlock()
 		isLog := strings.HasPrefix(filepath.Base(name), "log-")
 		if dead && isLog && op != "remove" {
-			t.Errorf("%s: %s %s after %s had failed", what, op, name, failure)
+			t.Errorf("%s: %s %s after %s had failed", what, op, name, first)
 		}
 		fails := k == n || k > n && !once
-		if fails && failure == "" {
-			failure = op + " " + name
+		if fails && first == "" {
+			first = op + " " + name
 		}
 		switch {
 		case op == "create" || op == "rename":
@@ -76,6 +77,11 @@ func failCall(t *testing.T, n int64, cause error, once bool, seed uint64) bool {
 		}
 		return nil
 	}}
+	failure := func() string {
+		mu.Lock()
+		defer mu.Unlock()
+		return first
+	}
 	l := newLedger(8)
 	node, err := start(inject, o, store.Options{})
 	if err != nil {
@@ -86,7 +92,7 @@ func failCall(t *testing.T, n int64, cause error, once bool, seed uint64) bool {
 	}
 	l.refused = func(err error) bool {
 		if !errors.Is(err, store.ErrReadOnly) || !errors.Is(err, cause) {
-			t.Errorf("%s, %s: a write fails with %v", what, failure, err)
+			t.Errorf("%s, %s: a write fails with %v", what, failure(), err)
 		}
 		return node.log.Failed() == nil
 	}
@@ -97,7 +103,7 @@ func failCall(t *testing.T, n int64, cause error, once bool, seed uint64) bool {
 				l.work(node.st, id, 25, rand.New(rand.NewPCG(seed, uint64(2*id+round))))
 				if id == 0 && round == 0 {
 					if _, _, err := node.log.Snapshot(context.Background()); err != nil && !errors.Is(err, cause) {
-						t.Errorf("%s, %s: the snapshot fails with %v", what, failure, err)
+						t.Errorf("%s, %s: the snapshot fails with %v", what, failure(), err)
 					}
 				}
 			}
@@ -118,9 +124,9 @@ func failCall(t *testing.T, n int64, cause error, once bool, seed uint64) bool {
 				err = s.Flush()
 			}
 			return err == nil || node.log.Failed() != nil
-		}, time.Minute, 100*time.Microsecond, "%s, %s", what, failure)
+		}, time.Minute, 100*time.Microsecond, "%s, %s", what, failure())
 		if node.log.Failed() == nil {
-			require.Eventually(t, func() bool { return node.log.Refusing() == nil }, time.Minute, 100*time.Microsecond, "%s, %s", what, failure)
+			require.Eventually(t, func() bool { return node.log.Refusing() == nil }, time.Minute, 100*time.Microsecond, "%s, %s", what, failure())
 			l.prove(l.newest())
 		}
 	}
@@ -128,7 +134,7 @@ func failCall(t *testing.T, n int64, cause error, once bool, seed uint64) bool {
 	mu.Lock()
 	isDead = dead // this write may have done it
 	mu.Unlock()
-	require.Equal(t, isDead, err != nil, "%s, %s: %v", what, failure, err)
+	require.Equal(t, isDead, err != nil, "%s, %s: %v", what, failure(), err)
 	if err != nil {
 		require.ErrorIs(t, err, store.ErrReadOnly, what)
 		require.ErrorIs(t, err, cause, what)
@@ -160,12 +166,12 @@ func failCall(t *testing.T, n int64, cause error, once bool, seed uint64) bool {
 		require.Empty(t, failed, "%s: nothing that is final", what)
 	}
 	state, newest, err := recovered(mem.Crash(0, nil), o)
-	require.NoError(t, err, "%s: %s", what, failure)
+	require.NoError(t, err, "%s: %s", what, failure())
 	// What was in flight when the log failed may be there, and has no version in the ledger.
 	if newest <= l.newest() {
-		l.check(t, state, l.proven, what+": "+failure)
+		l.check(t, state, l.proven, what+": "+failure())
 	}
-	return failure != ""
+	return failure() != ""
 }
 
 func (l *ledger) newest() (v uint64) {
@@ -199,7 +205,11 @@ func TestDiskFull(t *testing.T) {
 						}
 						require.ErrorIs(t, err, store.ErrReadOnly)
 						require.ErrorIs(t, err, syscall.ENOSPC)
-						break
+						require.NoError(t, n.log.Sync(), "what was taken can be made durable")
+						require.NoError(t, n.log.Sync(), "behind a rotation, if that was due")
+						if n.log.Refusing() != nil {
+							break // the rotation has made no room
+						}
 					}
 					require.ErrorIs(t, n.log.Refusing(), syscall.ENOSPC)
 					require.NoError(t, n.log.Failed())
@@ -478,6 +488,51 @@ func TestFailedSyncIsFinal(t *testing.T) {
 	require.ErrorIs(t, n.s.Flush(), syscall.EIO, "a read does not show what a crash may undo")
 	require.ErrorIs(t, n.stop(), syscall.EIO)
 	require.Zero(t, after.Load())
+}
+
+// Whoever waits for a sync that fails is told so, however his wait and the failure lie: who wrote, who asked for the sync, and the
+// snapshot that relies on it.
+func TestFailedSyncReachesAll(t *testing.T) {
+	for round := range seeds(200, 5000) {
+		var bad atomic.Bool
+		inject := &vfstest.Inject{FS: vfstest.NewMem(), Before: func(_ int64, op, name string) error {
+			if bad.Load() && op == "sync" && strings.HasPrefix(filepath.Base(name), "log-") {
+				return syscall.EIO
+			}
+			return nil
+		}}
+		policy := wal.Policy(round % 2)
+		n := mustStart(t, inject, wal.Options{Sync: policy, SnapshotBytes: -1, ReserveBytes: 1000}, store.Options{})
+		n.set(t, "k", "v")
+		bad.Store(true)
+		var wg sync.WaitGroup
+		for range 2 {
+			wg.Go(func() {
+				s := n.st.Session()
+				defer s.Close()
+				for {
+					_, err := s.Set([]byte("k"), nil, store.SetOptions{})
+					if err == nil && policy == wal.Always {
+						err = s.Flush()
+						assert.Error(t, err, "acknowledged")
+					}
+					if err != nil {
+						assert.ErrorIs(t, err, syscall.EIO)
+						return
+					}
+				}
+			})
+		}
+		wg.Go(func() {
+			_, _, err := n.log.Snapshot(context.Background())
+			assert.ErrorIs(t, err, syscall.EIO)
+		})
+		for range 2 {
+			wg.Go(func() { assert.ErrorIs(t, n.log.Sync(), syscall.EIO) })
+		}
+		wg.Wait()
+		require.ErrorIs(t, n.stop(), syscall.EIO)
+	}
 }
 
 // While more is appended than the queue may hold, Admit waits.

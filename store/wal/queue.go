@@ -259,7 +259,7 @@ func (q *queue) finish(b *batch, always bool, short error, grant int64) {
 func (q *queue) hold(b *batch, cause error) error {
 	q.mu.Lock()
 	q.held = cause
-	err := q.refuse(cause, 0)
+	err := q.refuse(cause, b.bytes)
 	waits := fmt.Errorf("%w; this write takes effect once there is", err)
 	open := q.open
 	b.join(open)
