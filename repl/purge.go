@@ -67,5 +67,8 @@ func (c *call) purge(prefix string, byPrefix bool, end byte) error {
 	} else {
 		fmt.Fprintln(c.out, erased)
 	}
+	if hint := pattern(q.Prefix); erased == 0 && hint != "" {
+		c.notef("nothing was erased: %s", hint)
+	}
 	return nil
 }

@@ -335,7 +335,7 @@ func (c *call) scan(limit int, values bool, end byte) error {
 // foundUnder ends a command for all keys that begin with prefix, of which there were n.
 func (c *call) foundUnder(prefix []byte, n int) {
 	if hint := pattern(prefix); n == 0 && hint != "" {
-		c.notef("%s", hint)
+		c.notef("no key begins with %s: %s", shown(prefix), hint)
 	}
 }
 

@@ -1,7 +1,6 @@
 package repl
 
 import (
-	"fmt"
 	"strings"
 
 	"kv/repl/words"
@@ -126,9 +125,9 @@ func pattern(prefix []byte) string {
 		}
 	}
 	if plain == "" {
-		return fmt.Sprintf("no key begins with %s: what is given is a prefix, not a pattern; without one all keys are meant", shown(prefix))
+		return "what is given is a prefix, not a pattern; without one all keys are meant"
 	}
-	return fmt.Sprintf("no key begins with %s: what is given is a prefix, not a pattern, such as %s", shown(prefix), shown([]byte(plain)))
+	return "what is given is a prefix, not a pattern, such as " + shown([]byte(plain))
 }
 
 // distance is how many letters must be added, dropped, changed or swapped with their neighbour to make b of a; a name

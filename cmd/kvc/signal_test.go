@@ -76,20 +76,21 @@ func TestAnInterruptedBenchCleansUp(t *testing.T) {
 		var stderr bytes.Buffer
 		cmd.Stderr = &stderr
 		require.NoError(t, cmd.Start())
-		require.Eventually(t, func() bool { return keys(t, c) > 0 }, patience, time.Millisecond)
+		require.Eventually(t, func() bool { return figure(t, c, "keys") > 0 }, patience, time.Millisecond)
 		require.NoError(t, cmd.Process.Signal(os.Interrupt))
 		cmd.Wait()
 		assert.True(t, cmd.ProcessState.Sys().(syscall.WaitStatus).Signaled(), "%s: %v", args, cmd.ProcessState)
-		assert.Zero(t, keys(t, c), "%s: %s", args, &stderr)
+		assert.Zero(t, figure(t, c, "keys"), "%s: %s", args, &stderr)
+		assert.Zero(t, figure(t, c, "history_versions"), "%s: %s", args, &stderr)
 	}
 }
 
-// keys is how many there are.
-func keys(t *testing.T, c *client.Client) uint64 {
+// figure is one of the server's figures.
+func figure(t *testing.T, c *client.Client, name string) uint64 {
 	stats, err := c.Stats(t.Context())
 	require.NoError(t, err)
 	for _, s := range stats {
-		if s.Name == "keys" {
+		if s.Name == name {
 			return s.Value
 		}
 	}

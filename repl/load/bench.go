@@ -163,12 +163,17 @@ func Fill(ctx context.Context, c *client.Client, o BenchOptions) error {
 	return nil
 }
 
-// Clear deletes every key that the load used.
+// Clear deletes every key that the load used, and the versions of it that the server keeps.
 func Clear(ctx context.Context, c *client.Client, o BenchOptions) error {
-	_, err := each(ctx, c, o, batchRecords, o.Patience, func(dst []byte, id uint32, keys [][]byte) []byte {
-		return protocol.AppendKeys(dst, protocol.OpDel, 0, id, keys...)
-	})
-	return err
+	for _, op := range []protocol.Opcode{protocol.OpDel, protocol.OpPurge} {
+		_, err := each(ctx, c, o, batchRecords, o.Patience, func(dst []byte, id uint32, keys [][]byte) []byte {
+			return protocol.AppendKeys(dst, op, 0, id, keys...)
+		})
+		if err != nil && !(op == protocol.OpPurge && errors.Is(err, protocol.ErrUnknownOpcode)) { // an older server can't
+			return err
+		}
+	}
+	return nil
 }
 
 // each sends frames that cover all keys, so many in each, and returns how many keys were in those that it sent.

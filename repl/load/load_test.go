@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -64,6 +65,15 @@ func keys(t *testing.T, c *client.Client) (n int) {
 		return nil
 	}))
 	return n
+}
+
+// figure is one of the server's figures.
+func figure(t *testing.T, c *client.Client, name string) uint64 {
+	stats, err := c.Stats(context.Background())
+	require.NoError(t, err)
+	i := slices.IndexFunc(stats, func(s protocol.Stat) bool { return s.Name == name })
+	require.GreaterOrEqual(t, i, 0, name)
+	return stats[i].Value
 }
 
 func TestImportAndExport(t *testing.T) {
@@ -149,7 +159,7 @@ func TestLines(t *testing.T) {
 }
 
 func TestBench(t *testing.T) {
-	c := startServer(t, store.Options{})
+	c := startServer(t, store.Options{History: 5})
 	o := BenchOptions{Addr: c.Addr(), Connections: 3, Pipeline: 7, Keys: 100, Prefix: "b:", ValueSize: 10, Get: 1, Set: 1, Del: 1, Zipf: true, Duration: 50 * time.Millisecond}
 	require.NoError(t, Fill(context.Background(), c, o))
 	assert.Equal(t, 100, keys(t, c))
@@ -163,6 +173,7 @@ func TestBench(t *testing.T) {
 	assert.Equal(t, r.Ops(), r.Latency.TotalCount())
 	require.NoError(t, Clear(context.Background(), c, o))
 	assert.Zero(t, keys(t, c))
+	assert.Zero(t, figure(t, c, "history_versions"), "nor is their past")
 
 	o.Rate, o.Duration = 3000, 100*time.Millisecond
 	r, err = Bench(context.Background(), o, nil)
