@@ -95,7 +95,7 @@ func (c *call) help() error {
 		if t.name == name {
 			fmt.Fprintf(c.out, "%s\n\n%s", t.title, c.wrapped(t.text))
 			if name == "options" {
-				fmt.Fprintf(c.out, "\n%s", optionTable(globalFlags()))
+				fmt.Fprintf(c.out, "\n%s", c.optionTable(globalFlags()))
 			}
 			return nil
 		}
@@ -116,14 +116,14 @@ func (s *session) printOverview() error {
 			if !cmd.usable(s.mode) {
 				continue
 			}
-			fmt.Fprintf(s.out, "%s  %-12s %s\n", title, cmd.name, cmd.short)
+			s.out.WriteString(title + hanging(fmt.Sprintf("  %-12s ", cmd.name), cmd.short, s.tableWidth()))
 			title = ""
 		}
 	}
 	if s.mode == oneShot {
-		fmt.Fprintf(s.out, "\nGlobal options\n%s", optionTable(globalFlags()))
+		fmt.Fprintf(s.out, "\nGlobal options\n%s", s.optionTable(globalFlags()))
 	}
-	fmt.Fprintf(s.out, "\n%shelp COMMAND tells more; so does %shelp on %s.\n", p, p, topicNames())
+	fmt.Fprintf(s.out, "\n%s", hanging("", fmt.Sprintf("%shelp COMMAND tells more; so does %shelp on %s.", p, p, topicNames()), s.tableWidth()))
 	return nil
 }
 
@@ -140,10 +140,10 @@ func (s *session) printHelp(cmd *command) error {
 				continue // it needs another shell than this one
 			}
 		}
-		fmt.Fprintf(s.out, "  %s%s\n      %s\n", p, line, e.says)
+		fmt.Fprintf(s.out, "  %s%s\n%s", p, line, hanging("      ", e.says, s.tableWidth()))
 	}
-	fmt.Fprintf(s.out, "\nusage: %s%s\n\n%s", p, cmd.usage(), s.wrapped(cmd.short+"\n\n"+cmd.long))
-	if options := optionTable(cmd.flags()); options != "" {
+	fmt.Fprintf(s.out, "\n%s\n%s", hanging("usage: ", p+cmd.usage(), s.tableWidth()), s.wrapped(cmd.short+"\n\n"+cmd.long))
+	if options := s.optionTable(cmd.flags()); options != "" {
 		fmt.Fprintf(s.out, "\nOptions\n%s", options)
 	}
 	return s.output(nil)
@@ -165,9 +165,11 @@ func globalFlags() flags {
 }
 
 // optionTable has a line for each option.
-func optionTable(f flags) string {
+func (s *session) optionTable(f flags) string {
 	var b strings.Builder
-	f.VisitAll(func(g *pflag.Flag) { fmt.Fprintf(&b, "  %-22s %s\n", optionUsage(g), g.Usage+optionDefault(g)) })
+	f.VisitAll(func(g *pflag.Flag) {
+		b.WriteString(hanging(fmt.Sprintf("  %-22s ", optionUsage(g)), g.Usage+optionDefault(g), s.tableWidth()))
+	})
 	return b.String()
 }
 
@@ -192,36 +194,4 @@ func optionDefault(g *pflag.Flag) string {
 		return ""
 	}
 	return " (default " + g.DefValue + ")"
-}
-
-// wrapped breaks paragraphs at the width of the terminal, 80 columns where there is none.
-func (s *session) wrapped(markdown string) string {
-	width := 80
-	if s.env.OutTerminal {
-		columns, _ := s.env.Size()
-		width = min(max(columns, 40), 100)
-	}
-	var b strings.Builder
-	for _, line := range strings.Split(strings.Trim(markdown, "\n"), "\n") {
-		if strings.HasPrefix(line, "    ") {
-			b.WriteString(line + "\n")
-			continue
-		}
-		column := 0
-		for _, word := range strings.Fields(line) {
-			n := len([]rune(word))
-			if column > 0 && column+1+n > width {
-				b.WriteString("\n")
-				column = 0
-			}
-			if column > 0 {
-				b.WriteString(" ")
-				column++
-			}
-			b.WriteString(word)
-			column += n
-		}
-		b.WriteString("\n")
-	}
-	return b.String()
 }

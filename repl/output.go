@@ -98,11 +98,14 @@ func message(err error) string {
 
 // colour is a text in a colour where that is wanted.
 func (s *session) colour(code, t string) string {
-	if !s.env.ErrTerminal || s.env.Getenv("NO_COLOR") != "" || s.env.Getenv("TERM") == "dumb" {
+	if !s.env.ErrTerminal || s.env.Getenv("NO_COLOR") != "" || s.dumb() {
 		return t
 	}
 	return code + t + "\x1b[0m"
 }
+
+// dumb reports whether the terminal knows no escape sequences.
+func (s *session) dumb() bool { return s.env.Getenv("TERM") == "dumb" }
 
 const red = "\x1b[31m"
 

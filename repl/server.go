@@ -13,7 +13,7 @@ func serverCommands() []*command {
 		{
 			name:  "stats",
 			short: "Print the server's figures.",
-			long:  "One `name value` line each. With `--watch` it goes on until Ctrl-C: on a terminal a live view with rates, else a line at each interval; `--json` makes that JSON Lines.",
+			long:  "One `name value` line each. With `--watch` it goes on until q or Ctrl-C: on a terminal a live view with rates, else a line at each interval; `--json` makes that JSON Lines.",
 			examples: []example{
 				{"stats", "all figures"},
 				{"stats --json", "one flat object of numbers"},
@@ -23,7 +23,7 @@ func serverCommands() []*command {
 				var watch bool
 				interval := time.Second
 				var count int
-				f.bool(&watch, "watch", "", "go on until Ctrl-C")
+				f.bool(&watch, "watch", "", "go on until q or Ctrl-C")
 				flagVar(f, &interval, "interval", "", "DURATION", "with --watch: how often", parsePositiveDuration)
 				flagVar(f, &count, "count", "", "N", "with --watch: stop after N times", parseCount)
 				return func(c *call) error {

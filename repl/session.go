@@ -28,6 +28,8 @@ type session struct {
 
 	// ask asks the person at the terminal for a line that the history never sees; nil: there is nobody.
 	ask func(ctx context.Context, prompt string, echo bool) (string, error)
+	// pressed waits for a key at the shell's terminal, until ctx ends; nil: this is no shell.
+	pressed func(ctx context.Context) (rune, error)
 }
 
 func newSession(env Env) *session {

@@ -37,7 +37,7 @@ func (s *session) shell(ctx context.Context) error {
 	if s.env.OnInterrupt != nil {
 		s.env.OnInterrupt(t.Interrupt)
 	}
-	sh.t, s.ask = t, t.Ask
+	sh.t, s.ask, s.pressed = t, t.Ask, t.Key
 	sh.interruptible(ctx, func(ctx context.Context) error {
 		kv, err := s.client(ctx)
 		if err == nil {

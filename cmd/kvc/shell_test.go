@@ -631,6 +631,35 @@ func TestWatchInTheShell(t *testing.T) {
 	k.send("\x03")
 	k.expect("kv> ")
 	k.run("get nobody", "(nil)")
+	k.send("stats --watch --interval 1h\r")
+	k.expect("Ctrl-C ends it")
+	k.expect("round_trip")
+	require.NoError(t, pty.Setsize(k.pty, &pty.Winsize{Rows: 5, Cols: 40})) // it is drawn anew, in what room there is
+	k.expect("Ctrl-C ends it")
+	k.expect("more: stats prints all")
+	k.send("xq")
+	k.expect("kv> ")
+	k.run("get nobody", "(nil)")
+}
+
+// So is it without the shell, and the terminal is then as it was.
+func TestWatch(t *testing.T) {
+	for _, key := range []string{"q", "\x03"} {
+		cmd := testServer(t).kvc(t)
+		sh := exec.Command("sh", "-c", `before=$(stty -g); kvc stats --watch; test "$before" = "$(stty -g)" && echo restored; read wait`)
+		sh.Env, sh.Dir = cmd.Env, cmd.Dir
+		k := onTTY(t, sh, pty.Winsize{Rows: 24, Cols: 80})
+		k.expect("Ctrl-C ends it")
+		k.send(key)
+		k.expect("restored")
+	}
+	cmd := testServer(t).kvc(t, "stats", "--watch", "--count", "2", "--interval", "1ms")
+	cmd.Env = append(cmd.Env, "TERM=dumb")
+	k := onTTY(t, cmd, pty.Winsize{Rows: 24, Cols: 80})
+	assert.Zero(t, k.exited())
+	k.expect(" keys=0 ")
+	k.expect(" keys=0 ")
+	assert.NotContains(t, k.all(), "\x1b")
 }
 
 func TestAHangUpRunsNoHalfLine(t *testing.T) {

@@ -20,6 +20,7 @@ const (
 	keySearchBack = 18
 	keySearchFwd  = 19
 	keyKillFront  = 21
+	keySuspend    = 26
 	keyEscape     = 27
 	keyBackspace  = 127
 	keyForward    = 6
