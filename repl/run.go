@@ -58,7 +58,7 @@ func processEnv(version string) Env {
 		env.In = closed{errors.New("stdin is closed")}
 	}
 	if files.Closed(os.Stdout) {
-		env.Out = closed{errors.New("it is closed")}
+		env.Out = closed{errors.New("it is closed, or it is /dev/null opened for reading and writing, which looks the same")}
 	}
 	return env
 }
