@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -114,7 +115,7 @@ func (s *session) unknownVariables(f flags) {
 	f.VisitAll(func(g *pflag.Flag) { known = append(known, envName(g.Name)) })
 	for _, e := range slices.Sorted(slices.Values(s.env.Environ())) {
 		name, _, _ := strings.Cut(e, "=")
-		if !strings.HasPrefix(name, variablePrefix) || slices.Contains(known, name) || fromKubernetes(name) {
+		if !strings.HasPrefix(name, variablePrefix) || slices.Contains(known, name) || fromKubernetes.MatchString(name) {
 			continue
 		}
 		near := slices.MinFunc(known, func(a, b string) int { return distance(name, a) - distance(name, b) })
@@ -126,11 +127,9 @@ func (s *session) unknownVariables(f flags) {
 	}
 }
 
-// fromKubernetes reports whether a variable is one of those that Kubernetes sets in each container for a service that is
-// called kv.
-func fromKubernetes(name string) bool {
-	return name == "KV_PORT" || strings.HasPrefix(name, "KV_PORT_") || strings.HasPrefix(name, "KV_SERVICE_")
-}
+// fromKubernetes matches the variables that Kubernetes sets in each container for services called kv, kv-replica and the
+// like.
+var fromKubernetes = regexp.MustCompile(`^KV_(.+_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
 
 // flags is where a command declares its options.
 type flags struct{ *pflag.FlagSet }

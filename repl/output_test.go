@@ -31,17 +31,19 @@ func TestAServersWordsStayOnTheirLine(t *testing.T) {
 
 func TestUnknownVariables(t *testing.T) {
 	for variable, says := range map[string]string{
-		"KV_ADRR":              "kvc: warning: the environment variable KV_ADRR is ignored; is KV_ADDR meant?\n",
-		"KV_TLSCA":             "kvc: warning: the environment variable KV_TLSCA is ignored; is KV_TLS_CA meant?\n",
-		"KV_SECRETS":           "kvc: warning: the environment variable KV_SECRETS is ignored; is KV_SECRET meant?\n",
-		"KV_A\nkvc: OK":        "kvc: warning: the environment variable KV_A\\nkvc: OK is ignored: no option has that name, see kvc help options\n",
-		"KV_SECRET":            "",
-		"KV_TIMEOUT":           "",
-		"KVD_ADDR":             "",
-		"kv_addr":              "",
-		"KV_PORT":              "",
-		"KV_PORT_7070_TCP":     "",
-		"KV_SERVICE_PORT_MAIN": "",
+		"KV_ADRR":                       "kvc: warning: the environment variable KV_ADRR is ignored; is KV_ADDR meant?\n",
+		"KV_TLSCA":                      "kvc: warning: the environment variable KV_TLSCA is ignored; is KV_TLS_CA meant?\n",
+		"KV_SECRETS":                    "kvc: warning: the environment variable KV_SECRETS is ignored; is KV_SECRET meant?\n",
+		"KV_A\nkvc: OK":                 "kvc: warning: the environment variable KV_A\\nkvc: OK is ignored: no option has that name, see kvc help options\n",
+		"KV_SECRET":                     "",
+		"KV_TIMEOUT":                    "",
+		"KVD_ADDR":                      "",
+		"kv_addr":                       "",
+		"KV_PORT":                       "",
+		"KV_PORT_7070_TCP":              "",
+		"KV_SERVICE_PORT_MAIN":          "",
+		"KV_REPLICA_SERVICE_HOST":       "",
+		"KV_REPLICA_PORT_7070_TCP_ADDR": "",
 	} {
 		_, stderr, code := run(map[string]string{variable: "1s"}, "help")
 		assert.Zero(t, code)
