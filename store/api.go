@@ -28,7 +28,7 @@ type Options struct {
 var (
 	// ErrOutOfMemory: the write would pass Options.MaxMemory.
 	ErrOutOfMemory = errors.New("out of memory")
-	// ErrReadOnly: the journal failed, or the store is closed; reads go on.
+	// ErrReadOnly: the journal has failed or has no room for now, or the store is closed; reads go on.
 	ErrReadOnly = errors.New("read-only")
 	// ErrTooLarge: a key or a value is longer than MaxLen.
 	ErrTooLarge = errors.New("too large")
@@ -143,10 +143,12 @@ type Journal interface {
 	// entries are what the write left of each key that it changed, deletions included, so there may be none; they do not have
 	// their version yet. The journal may keep the entries, which do not change, but not the slice. An error matches ErrReadOnly.
 	Append(floor uint64, entries []*Entry) (version uint64, err error)
-	// Admit waits while more is appended and unwritten than the journal may hold. It is called with no locks held.
+	// Admit waits while more is appended and unwritten than the journal may hold. It is called with no locks held. An error
+	// says that Append would refuse.
 	Admit() error
 	// Durable returns the version up to which nothing can be undone by a crash, as far as the sync policy promises.
 	Durable() uint64
-	// Wait returns once Durable has reached version, or with an error that matches ErrReadOnly if it never will.
+	// Wait returns once Durable has reached version, or with an error that matches ErrReadOnly if it never will, or not before
+	// there is room.
 	Wait(version uint64) error
 }

@@ -46,6 +46,8 @@ func createLog(o Options, h header, first func(f *logFile) error) (_ *logFile, e
 	f := &logFile{h: h, name: logName(h.seq), synced: h.base, ahead: o.ReserveBytes}
 	if o.Sync == Always {
 		f.zeros = min(mostZeros, max(0, f.ahead/4))
+	} else {
+		f.ahead *= 4 // nobody waits for the writes, so more of them come before the next look
 	}
 	f.path = filepath.Join(o.Dir, f.name)
 	defer func() {
