@@ -166,6 +166,48 @@ func TestCtrlZStopsNobody(t *testing.T) {
 	assert.NotContains(t, string(stat), ") T ")
 }
 
+// In a shell with job control Ctrl-Z suspends, and what was typed is there again after fg.
+func TestCtrlZSuspends(t *testing.T) {
+	cmd := testServer(t).kvc(t)
+	bash := exec.Command("bash", "--norc", "--noprofile", "-i")
+	bash.Env, bash.Dir = append(cmd.Env, "PS1=ready> ", "HISTFILE="), cmd.Dir
+	k := onTTY(t, bash, pty.Winsize{Rows: 24, Cols: 80})
+	k.expect("ready> ")
+	k.send("kvc\r")
+	k.expect("kv> ")
+	k.send("set a 1\x1a")
+	k.expect("Stopped")
+	k.expect("ready> ")
+	k.send("fg\r")
+	k.expect("kv> set a 1")
+	k.send("2\r")
+	k.expect("OK\n")
+	k.run("get a", `"12"`)
+	k.send("exit\r")
+	k.expect("ready> ")
+}
+
+func TestKeysByWords(t *testing.T) {
+	k := startShell(t, testServer(t))
+	k.send("set ключ два три\x1b[1;5D\x1b[1;5D\"\x05\"\r") // Ctrl-Left twice, a quote there and at the end
+	k.expect("OK\n")
+	k.run("get ключ", `"два три"`)
+	k.send("set ключ значение другое\x17\r") // Ctrl-W takes one word, of any script
+	k.expect("OK\n")
+	k.run("get ключ", `"значение"`)
+}
+
+func TestCtrlCInASearch(t *testing.T) {
+	k := startShell(t, testServer(t))
+	k.run("set first 1", "OK")
+	k.send("typed\x12fir")
+	k.expect("bck-i-search: fir")
+	k.send("\x03")
+	k.expect("^C")
+	k.expect("kv> ")
+	k.run("get first", `"1"`)
+}
+
 func TestNULIsNoEnd(t *testing.T) {
 	k := startShell(t, testServer(t))
 	k.send("get\x00 \x00nobody\r")

@@ -13,7 +13,8 @@ type editor struct {
 	keys       *keys
 	rl         atomic.Pointer[readline.Instance] // set once, before the first key
 	searchable atomic.Bool                       // there is a history to search
-	length     int                               // of the line, after the last key
+	line       []rune                            // after the last key
+	pos        int                               // of the cursor in it
 
 	replacement []rune // what Tab made of the line; nil: nothing
 	replacedPos int    // where the cursor stands in it
@@ -25,13 +26,13 @@ func (e *editor) filter(r rune) (rune, bool) {
 	searching := op.IsSearchMode()
 	switch {
 	case r == keyInterrupt && searching:
-		e.keys.open() // it ends the search, and the line goes on
+		op.ExitSearchMode(true) // readline would leave the search on the screen; the line goes as without one
 	case r == paste && searching:
 		e.keys.unpaste()
 		return 0, false
 	case (r == keySearchBack || r == keySearchFwd) && !e.searchable.Load():
 		return 0, false // readline would crash
-	case r == del && e.length == 0:
+	case r == del && len(e.line) == 0:
 		return 0, false // readline would leave
 	case r == del:
 		return keyEOF, true
@@ -40,13 +41,21 @@ func (e *editor) filter(r rune) (rune, bool) {
 }
 
 // OnChange sees the line after each key, and may change it.
-func (e *editor) OnChange(line []rune, pos int, key rune) ([]rune, int, bool) {
+func (e *editor) OnChange(line []rune, pos int, key rune) (_ []rune, _ int, changed bool) {
 	if e.replacement != nil {
 		line, pos, e.replacement = e.replacement, e.replacedPos, nil
-		e.length = len(line)
+		e.saw(line, pos)
 		return line, pos, true
 	}
-	e.length = len(line)
+	switch key {
+	case keyWordLeft, keyWordRight, keyWordDelete, keyWordErase, keyKillWord:
+		if before, at := e.line, e.pos; !e.rl.Load().Operation.IsSearchMode() {
+			line, pos = byWords(before, at, key)
+			e.saw(line, pos)
+			return line, pos, true
+		}
+	}
+	defer func() { e.saw(line, pos) }()
 	if len(line) == 0 || e.rl.Load().Operation.IsSearchMode() {
 		return nil, 0, false
 	}
@@ -59,13 +68,15 @@ func (e *editor) OnChange(line []rune, pos int, key rune) ([]rune, int, bool) {
 		if pos > i {
 			pos += len(text) - 1
 		}
-		e.length = len(whole)
+		line = whole
 		return whole, pos, true
 	}
-	line, pos, changed := repad(line, pos, key)
-	e.length = len(line)
+	line, pos, changed = repad(line, pos, key)
 	return line, pos, changed
 }
+
+// saw remembers the line as it is after a key.
+func (e *editor) saw(line []rune, pos int) { e.line, e.pos = append(e.line[:0:0], line...), pos }
 
 // repad makes each wide rune be followed by its stand-in again, and the cursor stand outside of the two.
 func repad(line []rune, pos int, key rune) (_ []rune, _ int, changed bool) {

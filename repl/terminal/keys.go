@@ -7,6 +7,8 @@ import (
 	"sync"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/chzyer/readline"
 )
 
 // Keys that matter here. The others are readline's business.
@@ -24,7 +26,11 @@ const (
 	keyEscape     = 27
 	keyBackspace  = 127
 	keyForward    = 6
-	keyWordRight  = -2 // readline.MetaForward
+	keyKillWord   = 23
+	keyWordLeft   = readline.MetaBackward
+	keyWordRight  = readline.MetaForward
+	keyWordDelete = readline.MetaDelete
+	keyWordErase  = readline.MetaBackspace
 )
 
 // Stand-ins are noncharacters, which no text may hold; from the keyboard they count as invalid. They live in readline's
@@ -51,7 +57,8 @@ func (e event) text() bool {
 
 // keys reads the terminal all the time and hands readline what is for it, when it is for it.
 type keys struct {
-	in *os.File
+	in      *os.File
+	suspend func() // what Ctrl-Z does, at once, whatever runs; set before pump begins
 
 	mu     sync.Mutex // guards all below
 	change sync.Cond  // signalled when any of it changes
@@ -95,6 +102,12 @@ func (k *keys) feed(b []byte) {
 
 // take puts an event into the queue, or acts on it. The lock is held.
 func (k *keys) take(e event) {
+	if e.r == keySuspend {
+		if k.suspend != nil {
+			k.suspend()
+		}
+		return
+	}
 	if k.cancel != nil {
 		switch e.r {
 		case keyInterrupt:
@@ -327,7 +340,7 @@ func (d *decoder) rune(emit func(event)) {
 	}
 }
 
-// control emits an ASCII byte: a letter, or a key that readline knows. Ctrl-Z, NUL and the like are dropped.
+// control emits an ASCII byte: a letter, or a key that readline or take knows. NUL and the like are dropped.
 func (d *decoder) control(c byte, emit func(event)) {
 	switch {
 	case c >= ' ' && c != keyBackspace:
@@ -338,7 +351,7 @@ func (d *decoder) control(c byte, emit func(event)) {
 		emit(event{r: keyEnter})
 	case d.pasting:
 		emit(event{r: invalid})
-	case c == 0, c == 15, c == 17, c == 22, c == 24, c == 26, c > keyEscape && c < ' ':
+	case c == 0, c == 15, c == 17, c == 22, c == 24, c > keyEscape && c < ' ':
 	default:
 		emit(event{r: rune(c)})
 	}
@@ -374,6 +387,12 @@ func (d *decoder) escape(emit func(event)) {
 		emit(event{sequence: sequence})
 	case "\x1b[3~":
 		emit(event{r: del})
+	case "\x1b[1;5D", "\x1b[1;3D", "\x1b[5D", "\x1bOd": // Ctrl-Left, Alt-Left, as terminals send them
+		emit(event{sequence: "\x1bb"})
+	case "\x1b[1;5C", "\x1b[1;3C", "\x1b[5C", "\x1bOc":
+		emit(event{sequence: "\x1bf"})
+	case "\x1b[3;5~", "\x1b[3;3~": // Ctrl-Delete, Alt-Delete
+		emit(event{sequence: "\x1bd"})
 	default:
 		switch {
 		case d.pasting:

@@ -3,6 +3,7 @@ package terminal
 import (
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -41,9 +42,11 @@ func TestKeys(t *testing.T) {
 		"aé漢😀":                                "a é 漢 😀",
 		"\r\n":                                "^M ^M",
 		"\x01\t\x7f":                          "^A ^I \x7f",
-		"a\x00b\x1ac\x1cd":                    "a b c d", // NUL is readline's end of input, Ctrl-Z stops the parent
+		"a\x00b\x1ac\x1cd":                    "a b ^Z c d", // NUL is readline's end of input
 		"\x1b[A\x1bOB":                        "ESC[A ESCOB",
-		"\x1b[1;5C":                           "ESC[1;5C",
+		"\x1b[1;5C\x1b[1;3D\x1b[5D\x1bOc":     "ESCf ESCb ESCb ESCf", // Ctrl and Alt with arrows
+		"\x1b[3;5~":                           "ESCd",
+		"\x1b[1;2C":                           "ESC[1;2C",
 		"\x1b[1~\x1b[4~":                      "ESC[H ESC[F", // Home and End of tmux
 		"\x1b[3~":                             "del",
 		"\x1b[15~x":                           "x", // F5
@@ -222,4 +225,33 @@ func FuzzDecode(f *testing.F) {
 			require.Less(t, len(d.partial), 64)
 		}
 	})
+}
+
+func TestWords(t *testing.T) {
+	const cursor = '|'
+	for _, tt := range []struct {
+		line string
+		key  rune
+		want string
+	}{
+		{"set key:1 val|", keyWordLeft, "set key:1 |val"},
+		{"set key:|1 val", keyWordLeft, "set |key:1 val"},
+		{"|set", keyWordLeft, "|set"},
+		{"set| key:1", keyWordRight, "set key|:1"},
+		{"set|", keyWordRight, "set|"},
+		{"get ключ значение|", keyWordLeft, "get ключ |значение"},
+		{"get 漢字 😀x|", keyWordLeft, "get 漢字 |😀x"},
+		{"|get 漢字 x", keyWordRight, "get| 漢字 x"},
+		{"get ключ значение|!", keyWordErase, "get ключ |!"},
+		{"get| ключ значение", keyWordDelete, "get| значение"},
+		{"get a:b|c", keyKillWord, "get |c"},
+		{"get ключ  |", keyKillWord, "get |"},
+	} {
+		line := padded([]rune(tt.line))
+		pos := slices.Index(line, cursor)
+		line, pos = byWords(slices.Delete(line, pos, pos+1), pos, tt.key)
+		got, err := unpadded(string(slices.Insert(slices.Clone(line), pos, cursor)))
+		require.NoError(t, err)
+		assert.Equal(t, tt.want, got, tt.line)
+	}
 }

@@ -58,7 +58,7 @@ func (k *Keys) Next(ctx context.Context) (rune, error) {
 				return 0, io.EOF
 			case b == keySuspend:
 				k.Close()
-				syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+				syscall.Kill(0, syscall.SIGTSTP)
 				readline.MakeRaw(int(k.in.Fd()))
 				continue
 			}

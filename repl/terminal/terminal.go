@@ -1,7 +1,9 @@
 // Package terminal reads command lines from a person at a terminal: chzyer/readline, with its traps closed.
 //
 //   - It redraws the line for every rune of a paste. Here, runes that wait are put into the line together (keys, edit).
-//   - Its Ctrl-Z stops the parent process too, its Delete key on an empty line leaves. Neither reaches it (keys, edit).
+//   - Its Ctrl-Z stops the parent process even where that is of another job, its Delete key on an empty line leaves. Neither
+//     reaches it (suspend, keys, edit).
+//   - Its words are those of ASCII (word). Ctrl-C in a search leaves the search on the screen (edit).
 //   - It takes no notice of keys while a command runs, and then takes Ctrl-C and Ctrl-D for the next line, or hangs. Here
 //     one goroutine reads the terminal all the time: Ctrl-C cancels the command (Running), Ctrl-D is dropped, other keys
 //     wait for the next line.
@@ -96,10 +98,10 @@ func Open(c Config) (*Terminal, error) {
 	signal.Notify(t.cont, syscall.SIGCONT)
 	t.done.Go(func() {
 		for range t.cont {
-			readline.MakeRaw(int(c.In.Fd()))
-			t.rl.Refresh()
+			t.resume()
 		}
 	})
+	t.keys.suspend = t.suspend
 	go t.keys.pump()
 	return t, nil
 }
@@ -108,6 +110,21 @@ const (
 	bracketedPasteOn  = "\x1b[?2004h"
 	bracketedPasteOff = "\x1b[?2004l"
 )
+
+// suspend stops all processes of the foreground job, as the terminal itself would, were it not in raw mode. Where no shell
+// waits for that, the system lets it pass.
+func (t *Terminal) suspend() {
+	t.restore()
+	syscall.Kill(0, syscall.SIGTSTP)
+	t.resume()
+}
+
+// resume takes raw mode up again.
+func (t *Terminal) resume() {
+	readline.MakeRaw(int(t.c.In.Fd()))
+	io.WriteString(t.c.Out, bracketedPasteOn)
+	t.rl.Refresh()
+}
 
 // Close restores the terminal.
 func (t *Terminal) Close() {
