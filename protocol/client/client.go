@@ -52,7 +52,7 @@ type Client struct {
 	addr    string
 	timeout time.Duration
 	hello   protocol.HelloResponse // set by Dial, before anyone else sees the Client
-	first   []byte                 // what came where the first answer was expected, if it is none; readAnswers sets it before pipe.finished
+	first   []byte                 // how the first answer began, a header at most; readAnswers sets it before pipe.finished
 
 	pipe pipeline
 }

@@ -78,8 +78,8 @@ func withHandshakeTime(ctx context.Context, o Options) (context.Context, time.Du
 func explain(ctx context.Context, addr string, o Options, limit time.Duration, first []byte, err error) error {
 	var header tls.RecordHeaderError
 	switch {
-	case errors.As(err, new(*protocol.Error)), ctx.Err() != nil && context.Cause(ctx) != context.DeadlineExceeded:
-		return err // the server's own words, or we gave up
+	case errors.As(err, new(*protocol.Error)), answers(first, protocol.OpHello), ctx.Err() != nil && context.Cause(ctx) != context.DeadlineExceeded:
+		return err // the server's own words, its fault as one of kv, or we gave up
 	case errors.As(err, &header):
 		first = header.RecordHeader[:]
 	}

@@ -51,7 +51,7 @@ func TestWhatElseIsThere(t *testing.T) {
 		return "" // a line that begins with NUL is an empty one
 	})
 	waiting := map[string]bool{ // for the end of a line, or of something that never comes
-		"HTTP": true, "Redis": true, "Redis, asked TLS": true, "memcached": true, "SMTP": true, "silence": true, "silence, with TLS": true,
+		"HTTP": true, "Redis": true, "Redis, asked TLS": true, "memcached": true, "silence": true, "silence, with TLS": true,
 	}
 	for name, tt := range map[string]struct {
 		addr string

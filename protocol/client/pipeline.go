@@ -27,6 +27,8 @@ const (
 	readBuffer = 64 << 10
 	firstRead  = 64 << 10 // how much is allocated for a body before any of it came
 	lastWords  = time.Second
+
+	maxFirstByte = 0x10 // no frame begins with this or more: its length is below 2^28
 )
 
 type pipeline struct {
@@ -301,8 +303,11 @@ func (q *inbox) peek(p *pipeline) *Call {
 func (c *Client) deliver(q *inbox) error {
 	in := bufio.NewReaderSize(c.conn, readBuffer)
 	for first := true; ; first = false {
+		if b, err := in.Peek(1); first && err == nil && b[0] >= maxFirstByte {
+			c.conn.SetReadDeadline(time.Now().Add(lastWords)) // for what else of it there is; it may be less than a header
+		}
 		head, err := in.Peek(protocol.HeaderSize)
-		if first && !answers(head, protocol.OpHello) {
+		if first {
 			c.first = bytes.Clone(head)
 		}
 		if err != nil {
