@@ -160,23 +160,6 @@ func TestHopelessWriteTakesNoHistory(t *testing.T) {
 			})
 			return err
 		}},
-		{"Reserve", func(s opened, n int) error {
-			if !s.Reserve(int64(n), 0) {
-				return ErrOutOfMemory
-			}
-			s.Release(int64(n))
-			return nil
-		}},
-		{"Reserve, step by step", func(s opened, n int) error {
-			held := 0
-			defer func() { s.Release(int64(held)) }()
-			for ; held < n; held += 4096 {
-				if !s.Reserve(4096, int64(n-held)) {
-					return ErrOutOfMemory
-				}
-			}
-			return nil
-		}},
 	}
 	for _, m := range masks {
 		for _, w := range writes {

@@ -9,7 +9,7 @@ func (s *Store) Check() error {
 	defer s.sweeping.Unlock()
 	s.lock(allShards)
 	defer s.unlock(allShards)
-	used, past := s.reserved.Load(), int64(0)
+	var used, past int64
 	for i := range s.shards {
 		c := checker{s: s, shard: i}
 		if err := c.check(); err != nil {

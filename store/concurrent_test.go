@@ -323,9 +323,6 @@ func TestHistoryAtTheLimit(t *testing.T) {
 			for _, r := range c.History(nil, fmt.Append(nil, rng.IntN(200)), 0) {
 				assert.True(t, r.Entry.Deleted() || intact(r.Entry))
 			}
-			if n := int64(rng.IntN(20_000)); s.Reserve(n, 0) {
-				s.Release(n)
-			}
 		}
 	})
 	w.wait()

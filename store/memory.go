@@ -89,7 +89,7 @@ func replaced(b, next *bucket) effect {
 
 func entryMemory(e *Entry) int64 { return allocated(e.size()) }
 
-// budget is the memory that the store, and whoever shares its limit, has taken.
+// budget is the memory that the store has taken.
 type budget struct {
 	limit int64 // 0: none
 	// used is exact at every moment at which no write is under way, and so is past, the part of it that history takes.
@@ -118,26 +118,4 @@ func (b *budget) take(n int64) bool {
 			return true
 		}
 	}
-}
-
-// Reserve takes n bytes of the store's memory limit for something else, such as a request on its way in, and reports
-// whether they are there; history is given up for them if need be. Release gives them back.
-//
-// whole is how much more memory will be wanted in all, as far as that is known, if it is more than n: of a claim that grows
-// step by step, or is for a write, what is wanted from now on until the write is done. If that can't be had, no history is
-// given up for a part of it.
-func (s *Store) Reserve(n, whole int64) bool {
-	for !s.budget.take(n) {
-		if s.budget.hopeless(max(n, whole)) || !s.evict(n) {
-			return false
-		}
-	}
-	s.reserved.Add(n)
-	return true
-}
-
-// Release gives back what Reserve took.
-func (s *Store) Release(n int64) {
-	s.reserved.Add(-n)
-	s.budget.used.Add(-n)
 }

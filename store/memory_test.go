@@ -220,7 +220,6 @@ func TestOutOfMemoryChangesNothing(t *testing.T) {
 				})
 				require.ErrorIs(t, err, ErrOutOfMemory)
 				require.Empty(t, results)
-				require.False(t, s.Reserve(10_000, 0))
 				require.Equal(t, before, s.Stats())
 				require.NoError(t, s.Check())
 				require.Nil(t, s.Get([]byte("new")))
@@ -282,23 +281,4 @@ func TestOldestHistoryGoesFirst(t *testing.T) {
 	for i := range 5 {
 		require.NotNil(t, s.Get(fmt.Append(nil, "key", i)), "current versions stay")
 	}
-}
-
-// What others reserve is part of the limit.
-func TestReserve(t *testing.T) {
-	s := openTest(t, Options{History: 2}, fullHash)
-	for i := range 10 {
-		s.put(t, "key", strings.Repeat("v", 1000+i))
-	}
-	s.budget.limit = s.budget.used.Load() + 1000
-	used := s.Stats().MemoryBytes
-	require.True(t, s.Reserve(900, 0))
-	require.EqualValues(t, used+900, s.Stats().MemoryBytes)
-	require.NoError(t, s.Check())
-	require.Equal(t, 3, len(s.past("key")))
-	require.True(t, s.Reserve(900, 0), "history is given up for it")
-	require.Less(t, len(s.past("key")), 3)
-	require.False(t, s.Reserve(5000, 0))
-	s.Release(1800)
-	require.LessOrEqual(t, s.Stats().MemoryBytes, used)
 }

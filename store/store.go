@@ -46,7 +46,6 @@ type Store struct {
 	// versions is the last version that was given, where there is no journal to give them. Readers do not touch it.
 	versions atomic.Uint64
 	budget   budget
-	reserved atomic.Int64 // the part of the budget that Reserve took
 
 	// What Stats counts beside the operations; the locks of the keys order them.
 	expirations atomic.Uint64 // keys that the sweeper removed

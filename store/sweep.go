@@ -129,7 +129,10 @@ func (s *Store) expire(h uint64, now moment) error {
 			return err
 		}
 	}
-	if s.age > 0 && b.ext() != nil {
+	if s.age > 0 && slices.ContainsFunc(b.chains(), func(c chain) bool {
+		_, cur := b.find(tagOf(s.hash(c[0].Key())), c[0].Key())
+		return len(s.young(c, cur, now)) < len(c)
+	}) {
 		s.forget(h, func(c chain, cur *Entry) chain { return s.young(c, cur, now) })
 	}
 	return nil
