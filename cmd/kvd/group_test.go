@@ -129,7 +129,11 @@ func TestGroup(t *testing.T) {
 				for _, kind := range []struct {
 					name string
 					args []string
-				}{{"memory", nil}, {"data", []string{"--data", filepath.Join(t.TempDir(), "data")}}} {
+				}{
+					{"memory", nil},
+					{"data", []string{"--data", filepath.Join(t.TempDir(), "data")}},
+					{"more than there is", []string{"--max-memory", "1TiB"}},
+				} {
 					t.Run(kind.name, func(t *testing.T) { testGroup(t, newGroup(t, size), kind.args) })
 				}
 			})
@@ -163,7 +167,7 @@ func testGroup(t *testing.T, g *group, args []string) {
 	g.alive(t, p, "huge requests for large values")
 
 	keys := stat(t, c, "keys")
-	if len(args) > 0 {
+	if slices.Contains(args, "--data") {
 		p.stop(os.Interrupt)
 		p = startBinary(t, g.kvd, args...)
 		c = p.mustDial(client.Options{})
@@ -236,7 +240,11 @@ func deafClients(t *testing.T, p *process, c *client.Client, large int) {
 	_, err := c.Set(t.Context(), protocol.Set{Key: key, Value: make([]byte, large)})
 	require.NoError(t, err)
 	many := slices.Repeat(protocol.Get{Key: key}.AppendTo(nil, 1), 200)
-	for range 50 {
+	clients := 15
+	if os.Getenv("KV_SOAK") != "" {
+		clients = 50
+	}
+	for range clients {
 		nc, err := net.Dial("tcp", p.addr)
 		require.NoError(t, err)
 		defer nc.Close()

@@ -53,7 +53,7 @@ func serve(ctx context.Context, o options, messages *lineQueue, log *slog.Logger
 		return err
 	}
 	granted := grantedMemory()
-	checkMemory(int64(o.maxMemory), granted, log)
+	o.maxMemory = size(checkMemory(int64(o.maxMemory), granted, log))
 	defer limitHeap(heapLimit(int64(o.maxMemory), granted))()
 
 	data, err := takeData(o, log)

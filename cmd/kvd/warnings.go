@@ -7,16 +7,19 @@ import (
 
 // What is allowed, and is likely to be a mistake, is warned of at the start. connectionLimit does so, too.
 
-// checkMemory warns where --max-memory is more than this process is granted, or leaves too little for what is outside of it.
-func checkMemory(maxMemory, granted int64, log *slog.Logger) {
-	switch {
-	case maxMemory > granted:
-		log.Warn("--max-memory is more than there is: the system will end the server before it refuses a write",
-			"max_memory", size(maxMemory).String(), "granted", size(granted).String())
-	case maxMemory > granted-granted/8:
-		log.Warn("--max-memory leaves too little for what is outside of it: the system may end the server before it refuses a write",
-			"max_memory", size(maxMemory).String(), "granted", size(granted).String(), "default", size(defaultMemory(granted)).String())
+// checkMemory returns how much of --max-memory is used where so much is granted to the process, and warns where that is not all: a
+// server that takes more is ended by the system, with all that it has, before it refuses a write.
+func checkMemory(maxMemory, granted int64, log *slog.Logger) int64 {
+	most := mostMemory(granted)
+	if maxMemory <= most {
+		return maxMemory
 	}
+	message := "--max-memory leaves too little for what is outside of it: less is used"
+	if maxMemory > granted {
+		message = "--max-memory is more than there is: less is used"
+	}
+	log.Warn(message, "max_memory", size(maxMemory).String(), "granted", size(granted).String(), "used", size(most).String())
+	return most
 }
 
 // checkFolder warns where others than the owner may write to the data folder.

@@ -9,14 +9,26 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// TestMemoryThatIsNotThereIsWarnedOf: and it is not used. The default never is too much.
 func TestMemoryThatIsNotThereIsWarnedOf(t *testing.T) {
 	for _, c := range []struct {
-		max, granted int64
-		warned       bool
-	}{{1 << 30, 1 << 30, false}, {1<<30 + 1, 1 << 30, true}, {4 << 30, 512 << 20, true}} {
+		max, granted, used int64
+		warning            string
+	}{
+		{1 << 30, 2 << 30, 1 << 30, ""},
+		{256 << 20, 512 << 20, 256 << 20, ""},
+		{200 << 20, 300 << 20, 200 << 20, ""},
+		{280 << 20, 300 << 20, 216 << 20, "leaves too little"},
+		{1<<30 + 1, 1 << 30, 806 << 20, "more than there is"},
+		{4 << 30, 512 << 20, 389 << 20, "more than there is"},
+	} {
 		var out bytes.Buffer
-		checkMemory(c.max, c.granted, slog.New(slog.NewTextHandler(&out, nil)))
-		require.Equal(t, c.warned, bytes.Contains(out.Bytes(), []byte("--max-memory is more than there is")), "%s", &out)
+		require.Equal(t, c.used, checkMemory(c.max, c.granted, slog.New(slog.NewTextHandler(&out, nil))), "%+v", c)
+		require.Contains(t, out.String(), c.warning)
+		require.Equal(t, c.warning == "", out.Len() == 0)
+	}
+	for granted := int64(16 << 20); granted < 1<<40; granted += granted / 3 {
+		require.LessOrEqual(t, defaultMemory(granted), mostMemory(granted), "%d", granted)
 	}
 }
 
@@ -34,7 +46,7 @@ func TestFolderOfEveryoneIsWarnedOf(t *testing.T) {
 	p := start(t, "--data", everyones(t), "--max-memory", "1000TiB")
 	p.stop(os.Interrupt)
 	require.Contains(t, p.seen, "others may write to the data folder, and so change or remove what is in it: chmod go-w it")
-	require.Contains(t, p.seen, "--max-memory is more than there is: the system will end the server before it refuses a write")
+	require.Contains(t, p.seen, "--max-memory is more than there is: less is used")
 }
 
 func everyones(t *testing.T) string {
