@@ -59,6 +59,14 @@ var (
 	errIrregular = errors.New("it is not a regular file")
 )
 
+func (osFS) Truncate(name string, size int64) error {
+	f, err := openRegular(name, os.O_RDWR)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Truncate(size), f.Close())
+}
+
 func (osFS) Rename(from, to string) error { return os.Rename(from, to) }
 
 func (osFS) Remove(name string) error { return os.Remove(name) }

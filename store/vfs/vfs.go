@@ -12,6 +12,8 @@ type FS interface {
 	Create(name string) (File, error)
 	// Open opens a file that is there to be read.
 	Open(name string) (File, error)
+	// Truncate cuts a file that is there, and that nobody has open, to size bytes.
+	Truncate(name string, size int64) error
 	// Rename gives a file another name in the same folder, at one instant, in the place of any file that had it.
 	Rename(from, to string) error
 	// Remove removes a file, or an empty folder.

@@ -302,6 +302,7 @@ func TestReservedRoom(t *testing.T) {
 	require.Empty(t, report.Problems)
 	n := mustStart(t, m, o, store.Options{})
 	require.Zero(t, n.log.Stats().TornBytes)
+	require.Len(t, m.Snapshot()[f.last()], len(bytes.TrimRight(data, "\x00")), "given back by the next start")
 	n.set(t, "k", "v")
 	require.NoError(t, n.stop())
 	names, err := m.List("/data")

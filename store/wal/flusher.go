@@ -230,6 +230,7 @@ func (f *flusher) rotate() (err, fatal error) {
 		f.o.FS.Remove(filepath.Join(f.o.Dir, logName(old.h.seq+1))) // that it may stay is no harm, see above
 		f.rotation.failed()
 		f.stat.rotationsFailed.Add(1)
+		f.stat.countLogs(f.o)
 		f.o.Logger.Error("the next log file can't be begun: the log goes on in this one", "dir", f.o.Dir, "log", old.name, "err", err,
 			"again", f.rotation.pause.String())
 		return err, nil

@@ -92,6 +92,12 @@ const lostVersions = 1 << 24
 
 // resume begins the log behind what was recovered. Where there is no room for that, nothing has changed, and it can be tried again.
 func (l *Log) resume(r *recovery, p plan) (*logFile, error) {
+	if r.zeros > 0 { // first, since there may be no other room
+		if err := l.o.FS.Truncate(filepath.Join(l.o.Dir, r.name), r.end+r.torn); err != nil {
+			l.o.Logger.Warn("room that a log has and does not need can't be given back", "dir", l.o.Dir, "log", r.name, "bytes", r.zeros, "err", err)
+		}
+		r.zeros = 0
+	}
 	if r.torn > 0 && l.stat.torn.Load() == 0 {
 		name, err := r.saveTorn()
 		if err != nil {
@@ -159,6 +165,7 @@ type recovery struct {
 	end    int64 // up to where it is valid; offsets are in the file
 	proven int64 // up to where it is proven to have been on disk
 	torn   int64 // bytes behind end
+	zeros  int64 // bytes behind those: room that was not used
 }
 
 func (r *recovery) damage(file string, off int64, detail string) error {
@@ -304,10 +311,13 @@ func (r *recovery) readLast(g *openLog, proven int64, router *router) error {
 		return nil
 	}
 	used, err := g.fr.used(r.end)
-	if err != nil || used == r.end {
+	if err != nil {
 		return err
 	}
-	r.torn = used - r.end
+	r.torn, r.zeros = used-r.end, g.fr.end-used
+	if r.torn == 0 {
+		return nil
+	}
 	return r.judge(g)
 }
 

@@ -53,6 +53,14 @@ func (i *Inject) Create(name string) (vfs.File, error) {
 // Open is part of vfs.FS.
 func (i *Inject) Open(name string) (vfs.File, error) { return i.FS.Open(name) }
 
+// Truncate is part of vfs.FS.
+func (i *Inject) Truncate(name string, size int64) error {
+	if err := i.before("truncate", name); err != nil {
+		return err
+	}
+	return i.FS.Truncate(name, size)
+}
+
 // Rename is part of vfs.FS.
 func (i *Inject) Rename(from, to string) error {
 	if err := i.before("rename", from); err != nil {

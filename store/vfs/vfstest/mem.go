@@ -192,6 +192,15 @@ func (m *Mem) Open(name string) (vfs.File, error) {
 	return &memFile{m, n, name}, nil
 }
 
+// Truncate is part of vfs.FS.
+func (m *Mem) Truncate(name string, size int64) error {
+	f, err := m.Open(name)
+	if err != nil {
+		return err
+	}
+	return f.Truncate(size)
+}
+
 // Rename is part of vfs.FS.
 func (m *Mem) Rename(from, to string) error {
 	m.mu.Lock()
