@@ -3,6 +3,7 @@
 package files
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -83,11 +84,12 @@ func resolve(name string) (target, error) {
 		return target{}, &fs.PathError{Op: "open", Path: `""`, Err: syscall.ENOENT}
 	}
 	for range maxLinks {
-		dir, err := filepath.EvalSymlinks(filepath.Dir(name))
+		dir, base := filepath.Split(name) // nothing is cleaned: what .. leads to depends on the links before it
+		dir, err := filepath.EvalSymlinks(cmp.Or(dir, "."))
 		if err != nil {
 			return target{}, err
 		}
-		if fd, err := strconv.Atoi(filepath.Base(name)); err == nil && isDescriptors(dir) {
+		if fd, err := strconv.Atoi(base); err == nil && isDescriptors(dir) {
 			return target{name: name, descriptor: fd}, nil
 		}
 		info, err := os.Lstat(name)
@@ -106,7 +108,7 @@ func resolve(name string) (target, error) {
 			return target{}, err
 		}
 		if !filepath.IsAbs(to) {
-			to = filepath.Join(dir, to)
+			to = dir + string(filepath.Separator) + to
 		}
 		name = to
 	}
@@ -177,7 +179,8 @@ func (t target) replace(perm fs.FileMode, write func(io.Writer) error) (err erro
 		old.Close()
 		perm = t.info.Mode().Perm()
 	}
-	dir := filepath.Dir(t.name)
+	dir, _ := filepath.Split(t.name)
+	dir = cmp.Or(dir, ".")
 	f, err := os.CreateTemp(dir, ".kvc-*.partial") // 0600
 	if err != nil {
 		return &NameError{err}

@@ -88,8 +88,12 @@ func TestALinkIsFollowed(t *testing.T) {
 		require.NoError(t, os.Symlink(to, d+"/"+link))
 	}
 	require.NoError(t, os.Symlink("circle", d+"/circle"))
+	require.NoError(t, os.MkdirAll(d+"/far/away", 0o700))
+	require.NoError(t, os.Symlink("far/away", d+"/there"))
+	require.NoError(t, os.Symlink("there/../up", d+"/up"))
 	for name, file := range map[string]string{
 		"relative": "a/old", "absolute": "a/old", "twice": "a/old", "dangling": "a/b/new", "folder/b/../old": "a/old",
+		"there/../back": "far/back", "up": "far/up",
 	} {
 		require.NoError(t, os.WriteFile(d+"/a/old", []byte("old"), 0o644))
 		require.NoError(t, Write(t.Context(), d+"/"+name, 0o600, hello), name)
