@@ -171,7 +171,7 @@ func (c *call) clearBench(o load.BenchOptions, err error) {
 		err = load.Clear(ctx, kv, o)
 	}
 	if err != nil {
-		c.complain(fmt.Errorf("not all keys %s… could be deleted: %w", o.Prefix, err))
+		c.complain(fmt.Errorf("not all keys could be deleted (kvc del --prefix %s does it): %w", o.Prefix, err))
 	}
 }
 
