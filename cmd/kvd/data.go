@@ -25,6 +25,7 @@ const (
 // backed is a journal that backups are taken of: a wal.Log, or a wal.Memory.
 type backed interface {
 	Attach(st wal.Walker)
+	LimitBackups(bytes int64)
 	Backup(ctx context.Context, w io.Writer) (version uint64, size int64, err error)
 }
 
@@ -50,10 +51,12 @@ type data struct {
 	store   *store.Store // nil until load has returned
 	dir     string
 	sync    wal.Policy
-	log     *wal.Log             // nil: all is in memory only
-	taps    backed               // what backups are taken of
-	chunk   int                  // of a backup, in bytes
-	syncs   prometheus.Histogram // how long the log's take; nil: there is no log
+	log     *wal.Log // nil: all is in memory only
+	taps    backed   // what backups are taken of
+	chunk   int      // of a backup, in bytes
+	// backupBytes is how many bytes of writes backups may be behind.
+	backupBytes int64
+	syncs       prometheus.Histogram // how long the log's take; nil: there is no log
 }
 
 // takeData takes the data folder, if there is one. What it holds is read by load.
@@ -63,6 +66,8 @@ func takeData(o options, log *slog.Logger) (*data, error) {
 		dir:     string(o.data),
 		options: store.Options{MaxMemory: share.data, History: o.history, HistoryAge: time.Duration(o.historyAge), Logger: log},
 		chunk:   share.chunk(),
+
+		backupBytes: min(wal.DefaultBackupBytes, int64(o.maxMemory)/8),
 	}
 	if d.dir == "" {
 		m := wal.NewMemory()
@@ -130,6 +135,7 @@ func (d *data) open() error {
 		return err
 	}
 	d.taps.Attach(st)
+	d.taps.LimitBackups(d.backupBytes)
 	d.store = st
 	return nil
 }

@@ -161,6 +161,8 @@ func testGroup(t *testing.T, g *group, args []string) {
 	require.NoError(t, err)
 	deafClients(t, p, c, large)
 	g.alive(t, p, "clients that do not read")
+	slowBackup(t, p, c, small/2)
+	g.alive(t, p, "a backup that is not read, while everything is overwritten")
 	end = fill(t, c, end, large/2, 1)
 	g.alive(t, p, "large values")
 	ask(t, c, p, end)
@@ -253,5 +255,26 @@ func deafClients(t *testing.T, p *process, c *client.Client, large int) {
 		require.NoError(t, err)
 		_, err = c.Set(t.Context(), protocol.Set{Key: key, Value: make([]byte, large)})
 		refusedOr(t, err)
+	}
+}
+
+// slowBackup begins a backup and does not go on with it, while the keys below end are overwritten again and again.
+func slowBackup(t *testing.T, p *process, c *client.Client, end int) {
+	nc, err := net.Dial("tcp", p.addr)
+	require.NoError(t, err)
+	defer nc.Close()
+	_, err = nc.Write(protocol.Backup{}.AppendTo(nil, 1))
+	require.NoError(t, err)
+	_, err = io.ReadFull(nc, make([]byte, protocol.HeaderSize))
+	require.NoError(t, err)
+	for range 3 {
+		for n := 1; n < end; n += 2000 { // every second is there: see scattered
+			pairs := make([]protocol.Pair, 0, 1000)
+			for i := n; i < min(n+2000, end); i += 2 {
+				pairs = append(pairs, protocol.Pair{Key: fmt.Appendf(nil, "key-%012d", i), Value: make([]byte, 32)})
+			}
+			_, err := c.MSet(t.Context(), pairs...)
+			refusedOr(t, err)
+		}
 	}
 }

@@ -16,7 +16,7 @@ func defaultMemory(granted int64) int64 { return max(granted/4*3-64<<20, granted
 // mostMemory is the most --max-memory that is used where so much is granted: with it, what GOMEMLIMIT then is leaves the collector
 // its room.
 func mostMemory(granted int64) int64 {
-	return max((granted-systemBytes(granted)-limitBytes)/115*100, granted/3) >> 20 << 20
+	return max((granted-systemBytes(granted)-limitBytes)/limitPercent*100, granted/3) >> 20 << 20
 }
 
 // fallbackMemory is assumed where the system does not say what it has.

@@ -17,10 +17,10 @@ func TestMemoryThatIsNotThereIsWarnedOf(t *testing.T) {
 	}{
 		{1 << 30, 2 << 30, 1 << 30, ""},
 		{256 << 20, 512 << 20, 256 << 20, ""},
-		{200 << 20, 300 << 20, 200 << 20, ""},
-		{280 << 20, 300 << 20, 216 << 20, "leaves too little"},
-		{1<<30 + 1, 1 << 30, 806 << 20, "more than there is"},
-		{4 << 30, 512 << 20, 389 << 20, "more than there is"},
+		{190 << 20, 300 << 20, 190 << 20, ""},
+		{280 << 20, 300 << 20, 199 << 20, "leaves too little"},
+		{1<<30 + 1, 1 << 30, 742 << 20, "more than there is"},
+		{4 << 30, 512 << 20, 358 << 20, "more than there is"},
 	} {
 		var out bytes.Buffer
 		require.Equal(t, c.used, checkMemory(c.max, c.granted, slog.New(slog.NewTextHandler(&out, nil))), "%+v", c)

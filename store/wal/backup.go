@@ -23,12 +23,11 @@ var ErrBackupBusy = errors.New("other backups are running")
 // ErrBackupSlow is the error of a backup whose reader takes less than what is written meanwhile.
 var ErrBackupSlow = errors.New("the backup is read more slowly than the store is written to")
 
-const (
-	// maxBackups is how many backups may run at a time.
-	maxBackups = 4
-	// tapLimit is how many bytes of writes all backups together may be behind.
-	tapLimit = 64 << 20
-)
+// maxBackups is how many backups may run at a time.
+const maxBackups = 4
+
+// DefaultBackupBytes is how many bytes of writes all backups together may be behind, where LimitBackups does not say.
+const DefaultBackupBytes = 64 << 20
 
 // tap collects writes for a backup. The journal's mutex guards it.
 type tap struct {
@@ -38,36 +37,42 @@ type tap struct {
 }
 
 // taps are those of the backups that run. The journal's mutex guards them.
-type taps []*tap
+type taps struct {
+	all   []*tap
+	limit int64 // of the bytes of all; 0: DefaultBackupBytes
+}
 
 // begin has what is added from now on collected in t.
-func (all *taps) begin(t *tap) error {
-	if len(*all) == maxBackups {
+func (p *taps) begin(t *tap) error {
+	if len(p.all) == maxBackups {
 		return ErrBackupBusy
 	}
-	*all = append(*all, t)
+	p.all = append(p.all, t)
 	return nil
 }
 
 // end ends that, if it has not ended before.
-func (all *taps) end(t *tap) {
-	*all = slices.DeleteFunc(*all, func(x *tap) bool { return x == t })
+func (p *taps) end(t *tap) {
+	p.all = slices.DeleteFunc(p.all, func(x *tap) bool { return x == t })
 }
 
+// tapOverhead is about what a write takes in a tap besides its record.
+const tapOverhead = 96
+
 // add adds a write to all. Where they are too far behind, the one that is furthest gives up.
-func (all taps) add(version uint64, entries []*store.Entry) {
-	if len(all) == 0 {
+func (p *taps) add(version uint64, entries []*store.Entry) {
+	if len(p.all) == 0 {
 		return
 	}
-	w, size, total := write{version, slices.Clone(entries)}, int64(recordSize(entries)), int64(0)
-	for _, t := range all {
+	w, size, total := write{version, slices.Clone(entries)}, int64(recordSize(entries)+tapOverhead), int64(0)
+	for _, t := range p.all {
 		if !t.overflow {
 			t.writes, t.bytes = append(t.writes, w), t.bytes+size
 			total += t.bytes
 		}
 	}
-	if total > tapLimit {
-		t := slices.MaxFunc(all, func(a, b *tap) int { return cmp.Compare(a.bytes, b.bytes) })
+	if total > cmp.Or(p.limit, DefaultBackupBytes) {
+		t := slices.MaxFunc(p.all, func(a, b *tap) int { return cmp.Compare(a.bytes, b.bytes) })
 		t.writes, t.bytes, t.overflow = nil, 0, true
 	}
 }
@@ -152,6 +157,13 @@ func (l *Log) Backup(ctx context.Context, w io.Writer) (version uint64, size int
 		return 0, 0, errors.New("backup: no store is attached")
 	}
 	return backup(ctx, l, *st, w, l.Wait)
+}
+
+// LimitBackups says how many bytes of writes all backups together may be behind: they take that memory while they run.
+func (l *Log) LimitBackups(bytes int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.taps.limit = bytes
 }
 
 func (l *Log) beginTap(t *tap) error {

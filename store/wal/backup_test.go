@@ -266,8 +266,21 @@ func TestBackupSlots(t *testing.T) {
 	}, time.Minute, time.Millisecond)
 }
 
-// A reader that is slower than the writers ends its backup, not the server's memory.
+// A reader that is slower than the writers ends its backup, not the server's memory: that is a matter of what was said that it may
+// take, small writes with what they take besides.
 func TestBackupSlow(t *testing.T) {
+	for _, tt := range []struct {
+		limit       int64 // 0: the default
+		value, fits int   // writes of so many bytes
+	}{{0, 1 << 20, 63}, {1 << 20, 100_000, 10}, {1 << 20, 10, 7000}} {
+		t.Run(fmt.Sprint(tt), func(t *testing.T) {
+			testBackupSlow(t, tt.limit, tt.value, tt.fits, nil)
+			testBackupSlow(t, tt.limit, tt.value, 2*tt.fits, wal.ErrBackupSlow)
+		})
+	}
+}
+
+func testBackupSlow(t *testing.T, limit int64, value, writes int, want error) {
 	n := mustStart(t, vfstest.NewMem(), wal.Options{Sync: wal.Never, SnapshotBytes: -1}, store.Options{})
 	defer func() { require.NoError(t, n.stop()) }()
 	for i := range 1000 {
@@ -281,12 +294,13 @@ func TestBackupSlow(t *testing.T) {
 	}()
 	_, err := io.ReadFull(r, make([]byte, 10)) // it has begun
 	require.NoError(t, err)
-	for range 80 {
-		n.set(t, "key", string(make([]byte, 1<<20)))
+	n.log.LimitBackups(limit)
+	for range writes {
+		n.set(t, "key", string(make([]byte, value)))
 	}
 	var reading sync.WaitGroup
 	reading.Go(func() { io.Copy(io.Discard, r) })
-	require.ErrorIs(t, <-done, wal.ErrBackupSlow)
+	require.ErrorIs(t, <-done, want)
 	w.Close()
 	reading.Wait()
 }

@@ -79,6 +79,13 @@ func (m *Memory) Backup(ctx context.Context, w io.Writer) (version uint64, size 
 	return backup(ctx, m, *st, w, m.Wait)
 }
 
+// LimitBackups is Log.LimitBackups.
+func (m *Memory) LimitBackups(bytes int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.taps.limit = bytes
+}
+
 func (m *Memory) beginTap(t *tap) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -93,7 +100,7 @@ func (m *Memory) endTap(t *tap) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.taps.end(t)
-	m.tapping.Store(len(m.taps) > 0)
+	m.tapping.Store(len(m.taps.all) > 0)
 }
 
 func (m *Memory) drain(t *tap, last bool) ([]write, uint64, error) {
@@ -102,7 +109,7 @@ func (m *Memory) drain(t *tap, last bool) ([]write, uint64, error) {
 	version := m.last.Load() // before tapping ends: what is written after is not in the tap, and must be above
 	if last {
 		m.taps.end(t)
-		m.tapping.Store(len(m.taps) > 0)
+		m.tapping.Store(len(m.taps.all) > 0)
 	}
 	return t.take(version)
 }
