@@ -145,7 +145,7 @@ func (s *session) printValue(v []byte, raw bool) {
 	switch {
 	case raw || !s.quoting():
 		s.out.Write(v)
-		if s.mode == oneShot && !s.env.OutTerminal {
+		if (s.mode == oneShot || s.intoPipe) && !s.env.OutTerminal {
 			return
 		}
 	case s.mode == interactive:

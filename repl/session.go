@@ -25,6 +25,7 @@ type session struct {
 	user     string         // who conn was made as; "": nobody
 	txn      *transaction   // nil: none is open
 	timing   bool           // show the time of every command
+	intoPipe bool           // stdout is a program's: a value goes there as it is
 
 	// ask asks the person at the terminal for a line that the history never sees; nil: there is nobody.
 	ask func(ctx context.Context, prompt string, echo bool) (string, error)

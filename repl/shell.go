@@ -89,6 +89,9 @@ func (sh *shell) next(ctx context.Context) error {
 	}
 	whole := sh.pending + line
 	ws, err := words.Split(whole)
+	if _, ok := piped(ws); ok {
+		err = nil // what follows the | is split by another shell
+	}
 	if errors.Is(err, words.ErrOpenQuote) {
 		sh.pending = whole + "\n"
 		return nil
@@ -105,7 +108,12 @@ func (sh *shell) next(ctx context.Context) error {
 		sh.failed(usageError{err.Error()})
 		return nil
 	}
-	err = sh.interruptible(ctx, func(ctx context.Context) error { return sh.timed(ctx, ws) })
+	err = sh.interruptible(ctx, func(ctx context.Context) error {
+		if at, ok := piped(ws); ok {
+			return sh.runPiped(ctx, whole, ws, at)
+		}
+		return sh.timed(ctx, ws)
+	})
 	if err == errExit || sh.stdout.err != nil {
 		return err
 	}

@@ -166,6 +166,52 @@ func TestCtrlZStopsNobody(t *testing.T) {
 	assert.NotContains(t, string(stat), ") T ")
 }
 
+// What stands behind a | is the system's shell's, and gets the bytes that a pipe gets.
+func TestPipeIntoAProgram(t *testing.T) {
+	s := testServer(t)
+	k := startShell(t, s)
+	k.run(`set a "x\x00\n\"y"`, "OK")
+	k.run(`get a | od -An -tx1 | tr -d ' '`, "78000a2279")
+	k.run(`scan | cat`, "a")
+	k.run(`get nobody | cat`, "(nil)")
+	k.run(`get a | exit 3`, "error: the program behind the | ended with exit status 3")
+	k.run(`get | cat`, "error: usage: get KEY")
+	k.run(`gett a | echo must not run`, `error: unknown command "gett", the nearest is "get" (help lists all)`)
+	assert.NotContains(t, k.all(), "\nmust not run")
+	k.run(`| cat`, "error: a command goes before the |")
+	k.run(`get a |`, `error: a program goes behind the |, such as less; "|" in quotes is meant as it is`)
+	k.run(`set sep "|"`, "OK")
+	k.run(`get sep`, `"|"`)
+	k.run(`set a|b c|d`, "OK")
+	k.run(`get a|b`, `"c|d"`)
+	k.run(`set "|" 1`, "OK")
+	k.run(`scan | grep -c .`, "4")
+	k.run(`scan "|"`, `"|"`)
+
+	// Before it, a transaction is what it always is.
+	k.send("begin\r")
+	k.expect("kv*> ")
+	k.run("set a 2", "OK")
+	k.run("get a | cat; echo", "2")
+	k.run("commit", "OK")
+	k.send("begin\rget | cat\r")
+	k.expect("kv!> ")
+	k.run("abort", "OK")
+
+	// A program has the terminal and its keys, and Ctrl-C stops it.
+	k.send("get a | (read answer < /dev/tty; echo \"answer: $answer\")\r")
+	k.expect("answer < /dev/tty")
+	k.expect("\n")
+	k.send("forty-two\n")
+	k.expect("answer: forty-two\n")
+	k.expect("kv> ")
+	k.send("get a | (echo started; sleep 1000)\r")
+	k.expect("\nstarted\n")
+	k.send("\x03")
+	k.expect("kv> ")
+	k.run("get a", `"2"`)
+}
+
 // In a shell with job control Ctrl-Z suspends, and what was typed is there again after fg.
 func TestCtrlZSuspends(t *testing.T) {
 	cmd := testServer(t).kvc(t)
@@ -342,7 +388,7 @@ func TestAPastedTransactionThatFails(t *testing.T) {
 	k := startShell(t, s)
 	var lines strings.Builder
 	lines.WriteString("begin\nfoo\n")
-	for i := range 1500 {
+	for i := range 200 {
 		fmt.Fprintf(&lines, "set key:%d 1\n", i)
 	}
 	lines.WriteString("commit\n")

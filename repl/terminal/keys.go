@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/chzyer/readline"
+	"golang.org/x/sys/unix"
 )
 
 // Keys that matter here. The others are readline's business.
@@ -58,7 +59,8 @@ func (e event) text() bool {
 // keys reads the terminal all the time and hands readline what is for it, when it is for it.
 type keys struct {
 	in      *os.File
-	suspend func() // what Ctrl-Z does, at once, whatever runs; set before pump begins
+	reading sync.Mutex // held by who reads the terminal: pump, while there is something, or a program that it is lent to
+	suspend func()     // what Ctrl-Z does, at once, whatever runs; set before pump begins
 
 	mu     sync.Mutex // guards all below
 	change sync.Cond  // signalled when any of it changes
@@ -82,12 +84,33 @@ func newKeys(in *os.File) *keys {
 func (k *keys) pump() {
 	buf := make([]byte, 16<<10)
 	for {
+		if err := k.awaitInput(); err != nil {
+			k.Close()
+			return
+		}
 		n, err := k.in.Read(buf)
+		k.reading.Unlock()
 		k.feed(buf[:n])
 		if err != nil {
 			k.Close()
 			return
 		}
+	}
+}
+
+// awaitInput waits until the terminal has something to read that is not another program's, and returns with reading held.
+func (k *keys) awaitInput() error {
+	fds := []unix.PollFd{{Fd: int32(k.in.Fd()), Events: unix.POLLIN}}
+	for {
+		// Only who holds reading reads; nothing keeps another program from reading between the two, so look again.
+		if _, err := unix.Poll(fds, -1); err != nil && err != unix.EINTR {
+			return err
+		}
+		k.reading.Lock()
+		if n, err := unix.Poll(fds, 0); n > 0 && err == nil {
+			return nil
+		}
+		k.reading.Unlock()
 	}
 }
 

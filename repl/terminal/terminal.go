@@ -19,10 +19,12 @@ package terminal
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/chzyer/readline"
@@ -55,6 +57,7 @@ type Terminal struct {
 	history *history
 
 	raw  *readline.State // what Close restores
+	lent atomic.Bool     // other programs have it: it is not to be taken into raw mode
 	cont chan os.Signal  // SIGCONT, on which raw mode is taken up again
 	done sync.WaitGroup
 }
@@ -111,6 +114,20 @@ const (
 	bracketedPasteOff = "\x1b[?2004l"
 )
 
+// Lend gives the terminal, as it was before Open, to f and the programs that f runs; no key is read meanwhile. Ctrl-C is a
+// signal then.
+func (t *Terminal) Lend(f func()) {
+	t.keys.reading.Lock()
+	t.lent.Store(true)
+	t.restore()
+	f()
+	t.lent.Store(false)
+	// What was written last may have no newline. This leads to the next line then, and nowhere else.
+	fmt.Fprintf(t.c.Out, "%*s\r", t.width()-1, "")
+	t.resume()
+	t.keys.reading.Unlock()
+}
+
 // suspend stops all processes of the foreground job, as the terminal itself would, were it not in raw mode. Where no shell
 // waits for that, the system lets it pass.
 func (t *Terminal) suspend() {
@@ -121,6 +138,9 @@ func (t *Terminal) suspend() {
 
 // resume takes raw mode up again.
 func (t *Terminal) resume() {
+	if t.lent.Load() {
+		return
+	}
 	readline.MakeRaw(int(t.c.In.Fd()))
 	io.WriteString(t.c.Out, bracketedPasteOn)
 	t.rl.Refresh()

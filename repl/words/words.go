@@ -167,9 +167,9 @@ func appendEscaped(dst, b []byte, limit int) (_, rest []byte) {
 // Quote returns b as AppendQuoted does.
 func Quote(b []byte) string { return string(AppendQuoted(nil, b)) }
 
-// Bare returns s as it is where Split reads that as one word and no option, else in quotes.
+// Bare returns s as it is where Split reads that as one word and no option or |, else in quotes.
 func Bare(s string) string {
-	if s == "" || s[0] == '-' || s[0] == '#' || !text.Printable([]byte(s)) {
+	if s == "" || s == "|" || s[0] == '-' || s[0] == '#' || !text.Printable([]byte(s)) {
 		return Quote([]byte(s))
 	}
 	for i := range len(s) {
