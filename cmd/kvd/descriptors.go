@@ -15,8 +15,29 @@ type connectionLimits struct {
 	pages   int // of --http
 }
 
-// connectionLimit is what the limit of descriptors leaves of --max-connections: less is warned of, none an error.
-func connectionLimit(o options, log *slog.Logger) (connectionLimits, error) {
+// What an idle connection takes, of the process and of the system.
+const (
+	connectionBytes = 8 << 10
+	secureBytes     = 40 << 10 // with TLS
+)
+
+// connectionsFor is how many connections there is memory for where so much is granted: they may have what --max-memory and the
+// collector leave, and an eighth at least.
+func connectionsFor(maxMemory, granted int64, secure bool) int {
+	room := max(granted/8, granted-systemBytes(granted)-heapLimit(maxMemory, granted))
+	if secure {
+		return int(room / secureBytes)
+	}
+	return int(room / connectionBytes)
+}
+
+// connectionLimit is what descriptors and memory leave of --max-connections: less is warned of, none an error.
+func connectionLimit(o options, granted int64, log *slog.Logger) (connectionLimits, error) {
+	if most := connectionsFor(int64(o.maxMemory), granted, o.tlsCert != ""); most < o.maxConnections {
+		log.Warn("--max-connections is lowered to what there is memory for", "granted", size(granted).String(),
+			"max_connections", most, "asked", o.maxConnections)
+		o.maxConnections = most
+	}
 	descriptors := descriptorLimit()
 	limits, ok := divideDescriptors(descriptors, o.maxConnections, o.http != "")
 	if !ok {

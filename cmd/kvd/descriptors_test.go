@@ -43,6 +43,24 @@ func TestDivideDescriptors(t *testing.T) {
 	require.False(t, ok)
 }
 
+// TestConnectionsFor: in a small group there are fewer connections than by default, unless --max-memory leaves room for them.
+func TestConnectionsFor(t *testing.T) {
+	for _, tt := range []struct {
+		memory, granted int64
+		secure          bool
+		connections     int
+	}{
+		{21 << 20, 64 << 20, false, 1024},
+		{161 << 20, 300 << 20, false, 6112},
+		{256 << 20, 512 << 20, false, 16_384},
+		{704 << 20, 1 << 30, false, 16_384},
+		{704 << 20, 1 << 30, true, 3276},
+		{48 << 30, 64 << 30, true, 209_715},
+	} {
+		require.InEpsilon(t, tt.connections, connectionsFor(tt.memory, tt.granted, tt.secure), 0.01, "%+v", tt)
+	}
+}
+
 // limited is a script that runs kvd with so many descriptors.
 func limited(t *testing.T, descriptors int) string {
 	name := filepath.Join(t.TempDir(), "kvd")

@@ -48,12 +48,12 @@ func serve(ctx context.Context, o options, messages *lineQueue, log *slog.Logger
 	if web != nil {
 		defer web.Close()
 	}
-	connections, err := connectionLimit(o, log)
+	granted := grantedMemory()
+	o.maxMemory = size(checkMemory(int64(o.maxMemory), granted, log))
+	connections, err := connectionLimit(o, granted, log)
 	if err != nil {
 		return err
 	}
-	granted := grantedMemory()
-	o.maxMemory = size(checkMemory(int64(o.maxMemory), granted, log))
 	defer limitHeap(heapLimit(int64(o.maxMemory), granted))()
 
 	data, err := takeData(o, log)
