@@ -22,14 +22,21 @@ func (s *session) shell(ctx context.Context) error {
 		return usagef("the shell needs a terminal")
 	}
 	sh := &shell{session: s}
-	t, err := terminal.Open(terminal.Config{
+	c := terminal.Config{
 		In: in, Out: out, HistoryFile: s.historyFile(), Secret: secret,
 		Complete: func(before string, typed <-chan struct{}) terminal.Completion {
 			return s.completeLine(ctx, sh.pending, before, typed)
 		},
-	})
-	if err != nil {
-		return err
+	}
+	var t lineReader
+	if s.dumb() {
+		t = terminal.OpenPlain(c)
+	} else {
+		full, err := terminal.Open(c)
+		if err != nil {
+			return err
+		}
+		t = full
 	}
 	defer t.Close()
 	stop := context.AfterFunc(ctx, t.HangUp)
@@ -60,10 +67,24 @@ func (s *session) shell(ctx context.Context) error {
 	}
 }
 
+// lineReader is a terminal with a person at it: a terminal.Terminal, or a terminal.Plain where there are no escape sequences.
+type lineReader interface {
+	Line(prompt string) (string, error)
+	Ask(ctx context.Context, prompt string, echo bool) (string, error)
+	Key(ctx context.Context) (rune, error)
+	SetPrompt(prompt string)
+	Remember(line string)
+	Running(cancel func()) (stop func())
+	Interrupt()
+	Lend(f func())
+	HangUp()
+	Close()
+}
+
 // shell is a session at a prompt.
 type shell struct {
 	*session
-	t       *terminal.Terminal
+	t       lineReader
 	pending string // the lines so far of a command whose quote is open
 }
 
