@@ -56,7 +56,7 @@ func (s *session) completeLine(ctx context.Context, pending, before string, type
 		ask(func(ctx context.Context, kv *client.Client) { all = keptVersions(ctx, kv, key, n) })
 		return all
 	}
-	c.addrs = s.knownAddresses
+	c.addrs, c.contexts = s.knownAddresses, s.contextNames
 	all, files := c.candidates()
 	if files {
 		lead := ""

@@ -15,11 +15,15 @@ func toolCommands() []*command {
 			build:    func(flags) func(*call) error { return (*call).help },
 		},
 		{
-			name: "connect", args: "ADDR", min: 1, max: 1, where: shellOnly,
+			name: "connect", args: "ADDR | --context NAME", min: 0, max: 1, where: shellOnly,
 			short:    "Talk to another server.",
-			long:     "ADDR is as for `--addr`. A context is left behind with its server.",
+			long:     "ADDR is as for `--addr`, and `--context` as on the command line. The context before, and what login was told, are left behind with their server.",
 			examples: []example{{"connect 10.0.0.7:7070", "from now on"}},
-			build:    func(flags) func(*call) error { return (*call).connect },
+			build: func(f flags) func(*call) error {
+				var context string
+				flagVar(f, &context, "context", "", "NAME", "the server that this context names", parseGiven)
+				return func(c *call) error { return c.connect(context) }
+			},
 		},
 		loginCommand(),
 		contextCommand(),
@@ -71,26 +75,47 @@ func toolCommands() []*command {
 	}
 }
 
-func (c *call) connect() error {
+func (c *call) connect(context string) error {
 	if c.txn != nil {
 		return usagef("a transaction is open: commit or abort it first")
 	}
-	addr, err := parseAddr(string(c.key(0)))
-	if err != nil {
-		return usagef("connect takes %v", err)
+	addr, addrFrom, contextFrom := defaultOptions().addr, byDefault, byFlag
+	switch {
+	case (context == "") == (len(c.args) == 0):
+		return usagef("connect takes an address or --context NAME")
+	case context == "":
+		var err error
+		if addr, err = parseAddr(string(c.key(0))); err != nil {
+			return usagef("connect takes %v", err)
+		}
+		addrFrom, contextFrom = byFlag, byDefault // what a context says is of the server before
+	default:
+		all, err := readContexts(c.contextsFile())
+		if err != nil {
+			return err
+		}
+		if _, err := all.get(context); err != nil {
+			return err
+		}
+		c.contexts = all
 	}
 	c.close()
 	o := &c.session.opts
-	o.addr, o.origins["addr"] = addr, byFlag
-	o.context, o.origins["context"] = "", byDefault // what it says is of the server before
-	if o.typedSecret != "" {                        // and so is this
+	o.addr, o.origins["addr"] = addr, addrFrom
+	o.context, o.origins["context"] = context, contextFrom
+	if o.typedSecret != "" { // and so is this
 		o.typedSecret, o.user, o.origins["user"] = "", "", byDefault
 	}
-	if _, err = c.client(); err != nil {
+	kv, err := c.client()
+	if err != nil {
 		return err
 	}
 	if c.mode == interactive {
-		fmt.Fprintf(c.out, "connected to %s\n", words.Bare(addr.String()))
+		at := kv.Addr()
+		if addrFrom == byFlag {
+			at = addr.String()
+		}
+		fmt.Fprintf(c.out, "connected to %s\n", words.Bare(at))
 		c.greet(c.ctx)
 	}
 	return nil
