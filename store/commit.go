@@ -164,7 +164,7 @@ func (s *Store) commitOne(ch *change) (version uint64, err error) {
 		s.expirations.Add(1)
 	}
 	g.count += next.load() - b.load()
-	if s.notes(b, cur, ch.entry, ch.keep) {
+	if (ch.entry.Expiry() != 0 || s.age > 0) && s.notes(b, cur, ch.entry, ch.keep) {
 		s.note(sh, ch.hash)
 	}
 	s.splitWhileFull(sh, ch.hash)

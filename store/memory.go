@@ -84,6 +84,9 @@ func chainsMemory(b *bucket) int64 {
 
 // replaced is the effect of next taking the place of b, but for their entries.
 func replaced(b, next *bucket) effect {
+	if b.ext() == nil && next.ext() == nil {
+		return effect{memory: bucketMemory(next) - bucketMemory(b)}
+	}
 	return effect{memory: bucketMemory(next) - bucketMemory(b), past: chainsMemory(next) - chainsMemory(b)}
 }
 

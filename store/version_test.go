@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -102,7 +103,7 @@ func TestWhatVersionsOrder(t *testing.T) {
 						c := s.Store.Session()
 						defer c.Close()
 						rng := rand.New(rand.NewPCG(uint64(w), 0))
-						for range soak(150, 50_000) {
+						for range soak(80, 50_000) {
 							i := rng.IntN(pairs)
 							before := newest.Load()
 							version, err := c.MSet([]Pair{{Key: keys[2*i]}, {Key: keys[2*i+1]}})
@@ -127,6 +128,7 @@ func TestWhatVersionsOrder(t *testing.T) {
 							case <-stop:
 								return
 							default:
+								runtime.Gosched()
 							}
 							for i := range answered {
 								answered[i] = last[i].Load()
