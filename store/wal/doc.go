@@ -19,6 +19,6 @@
 //
 // Where to begin: writer.go has the write path, and begins with how it works; batch.go what it collects, queue.go what the
 // writers and the flusher share, flusher.go what becomes of that, logfile.go the file; frame.go and record.go have the bytes on
-// disk; recovery.go the way back; snapshot.go, load.go and backup.go the snapshots; check.go, inspect.go, repair.go and
+// disk; recovery.go and resume.go the way back; snapshot.go, load.go and backup.go the snapshots; check.go, inspect.go, repair.go and
 // restore.go what an operator calls.
 package wal

@@ -1,0 +1,191 @@
+package wal_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"kv/store"
+	"kv/store/vfs/vfstest"
+	"kv/store/wal"
+)
+
+// While the disk is full writes are refused, change nothing, and all that was there is read; with room they go on by themselves, again
+// and again, and nothing that was acknowledged is lost.
+func TestDiskFull(t *testing.T) {
+	for _, policy := range []wal.Policy{wal.Always, wal.Interval, wal.Never} {
+		for _, size := range []int{10, 300, 3000} {
+			t.Run(fmt.Sprintf("%v, %d bytes", policy, size), func(t *testing.T) {
+				mem := vfstest.NewMem()
+				o := wal.Options{Sync: policy, RotateBytes: 70_000, SnapshotBytes: -1, ReserveBytes: 50_000, Retry: time.Microsecond}
+				n := mustStart(t, mem, o, store.Options{})
+				want := map[string]string{}
+				rng := rand.New(rand.NewPCG(uint64(size), 0))
+				for round := range 5 {
+					mem.SetRoom(rng.Int64N(150_000))
+					for i := 0; ; i++ {
+						key := fmt.Sprint(rng.IntN(10))
+						value := fmt.Sprintf("%d.%0*d", round, size, i)
+						_, err := n.s.Set([]byte(key), []byte(value), store.SetOptions{})
+						if err == nil {
+							require.NoError(t, n.s.Flush(), "it was taken, so there was room for it")
+							want[key] = value
+							continue
+						}
+						require.ErrorIs(t, err, store.ErrReadOnly)
+						require.ErrorIs(t, err, syscall.ENOSPC)
+						require.NoError(t, n.log.Sync(), "what was taken can be made durable")
+						require.NoError(t, n.log.Sync(), "behind a rotation, if that was due")
+						if n.log.Refusing() != nil {
+							break // the rotation has made no room
+						}
+					}
+					require.ErrorIs(t, n.log.Refusing(), syscall.ENOSPC)
+					require.NoError(t, n.log.Failed())
+					_, err := n.s.Set([]byte("small"), nil, store.SetOptions{})
+					require.ErrorIs(t, err, syscall.ENOSPC, "a small one too, though there may be room for that")
+					require.ErrorIs(t, n.log.Admit(), syscall.ENOSPC)
+					require.True(t, n.log.Stats().Refusing)
+					for key, value := range want {
+						require.Equal(t, value, string(n.s.Get([]byte(key)).Value()))
+						require.NoError(t, n.s.Flush())
+					}
+					require.NoError(t, n.log.Sync(), "what was taken can be made durable")
+					state, _, err := recovered(mem.Crash(0, nil), o)
+					require.NoError(t, err)
+					require.Equal(t, want, state)
+
+					mem.SetRoom(-1)
+					require.Eventually(t, func() bool { return n.log.Refusing() == nil }, time.Minute, time.Microsecond)
+					n.set(t, "between", fmt.Sprint(round))
+					require.NoError(t, n.s.Flush())
+					want["between"] = fmt.Sprint(round)
+				}
+				require.NoError(t, n.stop())
+				state, _, err := recovered(mem.Crash(0, nil), o)
+				require.NoError(t, err)
+				require.Equal(t, want, state)
+			})
+		}
+	}
+}
+
+// A write larger than what the log has room for in advance is found out to have none when it is too late to refuse it. It waits in
+// memory: who wrote it, and under policy Always who reads it, is told so; with room it is durable, in its place.
+func TestDiskFullForLargeWrite(t *testing.T) {
+	for _, reserve := range []int64{0, -1} {
+		mem := vfstest.NewMem()
+		o := wal.Options{Sync: wal.Always, SnapshotBytes: -1, ReserveBytes: reserve, Retry: time.Microsecond}
+		n := mustStart(t, mem, o, store.Options{})
+		n.set(t, "k", "before")
+		n.set(t, "other", "value")
+		require.NoError(t, n.s.Flush())
+		mem.SetRoom(1000)
+		large := strings.Repeat("x", 5<<20)
+		n.set(t, "k", large)
+		err := n.s.Flush()
+		require.ErrorIs(t, err, syscall.ENOSPC)
+		require.ErrorIs(t, err, store.ErrReadOnly)
+		require.ErrorContains(t, err, "this write takes effect once there is")
+		require.NoError(t, n.log.Failed())
+		_, err = n.s.Set([]byte("k"), nil, store.SetOptions{})
+		require.ErrorIs(t, err, syscall.ENOSPC)
+		n.s.Get([]byte("other"))
+		require.NoError(t, n.s.Flush())
+		n.s.Get([]byte("k"))
+		require.ErrorIs(t, n.s.Flush(), syscall.ENOSPC)
+		require.ErrorIs(t, n.log.Sync(), syscall.ENOSPC)
+		_, _, err = n.log.Snapshot(context.Background())
+		require.ErrorIs(t, err, syscall.ENOSPC)
+		state, _, err := recovered(mem.Crash(50, rand.New(rand.NewPCG(1, 1))), o)
+		require.NoError(t, err)
+		require.Equal(t, "before", state["k"])
+
+		mem.SetRoom(-1)
+		require.Eventually(t, func() bool { return n.log.Refusing() == nil }, time.Minute, time.Microsecond)
+		require.Equal(t, large, string(n.s.Get([]byte("k")).Value()))
+		require.NoError(t, n.s.Flush())
+		n.set(t, "other", "after")
+		require.NoError(t, n.s.Flush())
+		state, _, err = recovered(mem.Crash(0, nil), o)
+		require.NoError(t, err)
+		require.Equal(t, map[string]string{"k": large, "other": "after"}, state)
+		require.NoError(t, n.stop())
+	}
+}
+
+// A log that ends while a write still waits for room says so.
+func TestCloseWithoutRoom(t *testing.T) {
+	mem := vfstest.NewMem()
+	n := mustStart(t, mem, wal.Options{Sync: wal.Interval, ReserveBytes: -1}, store.Options{})
+	n.set(t, "a", "1")
+	require.NoError(t, n.log.Sync())
+	mem.SetRoom(10)
+	n.set(t, "b", "2")
+	require.NoError(t, n.s.Flush(), "of policy Interval")
+	err := n.stop()
+	require.ErrorIs(t, err, syscall.ENOSPC)
+	state, _, err := recovered(mem, wal.Options{})
+	require.NoError(t, err)
+	require.Equal(t, map[string]string{"a": "1"}, state)
+}
+
+// A start on a full disk shows all that is there, and takes writes once there is room: for the copy of a torn tail, too.
+func TestStartOnFullDisk(t *testing.T) {
+	for _, torn := range []bool{false, true} {
+		for room := int64(0); room < 400; room += 9 {
+			what := fmt.Sprintf("torn %t, room for %d", torn, room)
+			o := wal.Options{Sync: wal.Always, SnapshotBytes: -1, ReserveBytes: 1000, Retry: time.Microsecond}
+			f := makeFolder(t, 8, o, false, 30)
+			data := bytes.TrimRight(f.files[f.last()], "\x00")
+			if torn {
+				data = data[:len(data)-5]
+			}
+			mem := f.with(f.last(), data)
+			mem.WriteFile("/data/LOCK", nil)
+			mem.SetRoom(room)
+			n := mustStart(t, mem, o, store.Options{})
+			got := map[string]string{}
+			require.NoError(t, n.st.Walk(func(e *store.Entry) error {
+				got[string(e.Key())] = string(e.Value())
+				return nil
+			}))
+			if !torn {
+				require.Equal(t, f.at(f.newest()), got, what)
+			}
+			for key, value := range got {
+				require.Equal(t, value, string(n.s.Get([]byte(key)).Value()), what)
+				require.NoError(t, n.s.Flush(), what)
+			}
+			if n.log.Refusing() != nil {
+				_, err := n.s.Set([]byte("new"), nil, store.SetOptions{})
+				require.ErrorIs(t, err, syscall.ENOSPC, what)
+				for name, b := range mem.Snapshot() {
+					require.False(t, strings.Contains(name, ".torn-") && len(b) == 0, "%s: %s is empty", what, name)
+				}
+			}
+			// The next start is no worse off, whether this one ends in order or not.
+			again, _, err := recovered(mem.Crash(100, nil), o)
+			require.NoError(t, err, what)
+			require.Equal(t, got, again, what)
+
+			mem.SetRoom(-1)
+			require.Eventually(t, func() bool { return n.log.Refusing() == nil }, time.Minute, time.Microsecond, what)
+			n.set(t, "new", "one")
+			require.NoError(t, n.s.Flush(), what)
+			require.Equal(t, torn, n.log.Stats().TornBytes > 0, what)
+			require.NoError(t, n.stop(), what)
+			got["new"] = "one"
+			state, _, err := recovered(mem.Crash(0, nil), o)
+			require.NoError(t, err, what)
+			require.Equal(t, got, state, what)
+		}
+	}
+}
