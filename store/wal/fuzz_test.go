@@ -34,7 +34,7 @@ func read(t *testing.T, files map[string][]byte) {
 		m.WriteFile("/data/"+name, data)
 	}
 	recover := func(m *vfstest.Mem) error {
-		l, err := Open(Options{FS: m, Dir: "/data", Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+		l, err := Open(Options{FS: m, Dir: "/data", ReserveBytes: 1000, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -82,6 +82,11 @@ func FuzzLog(f *testing.F) {
 		if sealed {
 			next := header{magicLog, 7, 2, int64(len(files[logName(1)]))}
 			files[logName(2)] = next.append(nil)
+			// An empty log that was given up while it was begun, and one that says more than there is.
+			for _, base := range []int64{next.base / 2, next.base + 1} {
+				next.base = base
+				read(t, map[string][]byte{logName(1): files[logName(1)], logName(2): next.append(nil)})
+			}
 		}
 		read(t, files)
 		read(t, map[string][]byte{logName(1): data})
