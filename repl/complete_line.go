@@ -68,7 +68,7 @@ func (s *session) completeLine(ctx context.Context, pending, before string, type
 	}
 	t := terminal.Completion{Start: start - len(pending), More: covered == foundMany}
 	if covered == foundSlow {
-		t.Note = "the server did not tell all keys in time"
+		t.Note = "not all was looked at in time"
 	}
 	for _, f := range all {
 		t.List = append(t.List, f.typed(0, true))

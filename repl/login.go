@@ -104,7 +104,7 @@ func (s *session) greet(ctx context.Context) {
 		line += ": " + strings.Join(parts, ", ")
 	}
 	s.out.Flush()
-	fmt.Fprintln(s.env.Err, line)
+	fmt.Fprint(s.env.Err, hanging("", line, s.textWidth()))
 }
 
 // durability is what the figure sync_policy says of what an answer means.

@@ -107,6 +107,8 @@ func (s *session) colour(code, t string) string {
 // dumb reports whether the terminal knows no escape sequences.
 func (s *session) dumb() bool { return s.env.Getenv("TERM") == "dumb" }
 
+const grey = "\x1b[90m"
+
 const red = "\x1b[31m"
 
 // printable makes a message fit for a terminal, and one line, whoever wrote it: a newline in what a server says must not

@@ -28,6 +28,9 @@ func (s *session) shell(ctx context.Context) error {
 			return s.completeLine(ctx, sh.pending, before, typed)
 		},
 	}
+	if s.colour(grey, "") != "" { // without grey they would look like what was typed
+		c.Hint = hintLine
+	}
 	var t lineReader
 	if s.dumb() {
 		t = terminal.OpenPlain(c)

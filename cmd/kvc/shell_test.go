@@ -791,6 +791,39 @@ func TestColour(t *testing.T) {
 	assert.NotContains(t, k.all(), "\x1b[31m")
 }
 
+func TestHintsAsOneTypes(t *testing.T) {
+	s := testServer(t)
+	k := startShell(t, s)
+	k.send("set ")
+	k.expect("KEY VALUE")
+	assert.Contains(t, k.all(), "\x1b[90mKEY VALUE")
+	k.send("greeting hello\r")
+	k.expect("OK\n")
+	k.expect("kv> ")
+	k.send("get greeting\r")
+	k.expect("\"hello\"\n")
+	k.expect("kv> ")
+	k.send("set g")
+	k.expect("reeting hello") // from the history
+	k.send("\x1b[C!\r")       // Right takes it
+	k.expect("OK\n")
+	k.run("get greeting", `"hello!"`)
+	k.send("set gr\r") // not taken, it is no part of the line
+	k.expect("set needs a value")
+	k.expect("kv> ")
+
+	cmd := s.kvc(t)
+	cmd.Env = append(cmd.Env, "NO_COLOR=1")
+	k = onTTY(t, cmd, pty.Winsize{Rows: 24, Cols: 80})
+	k.expect("kv> ")
+	k.send("set ")
+	k.expect("set ")
+	k.send("x y\r")
+	k.expect("OK\n")
+	assert.NotContains(t, k.all(), "KEY")
+	assert.NotContains(t, k.all(), "\x1b[90m")
+}
+
 func TestADumbTerminal(t *testing.T) {
 	s := testServer(t)
 	cmd := s.kvc(t)

@@ -11,6 +11,7 @@ import (
 // editor stands between the keys and readline's buffer. readline calls it from one goroutine.
 type editor struct {
 	keys       *keys
+	hint       func(line []rune, pos int) Hint
 	rl         atomic.Pointer[readline.Instance] // set once, before the first key
 	searchable atomic.Bool                       // there is a history to search
 	line       []rune                            // after the last key
@@ -56,6 +57,13 @@ func (e *editor) OnChange(line []rune, pos int, key rune) (_ []rune, _ int, chan
 		}
 	}
 	defer func() { e.saw(line, pos) }()
+	if (key == keyForward || key == keyLineEnd) && e.pos == len(e.line) && pos == len(line) {
+		if h := e.hint(line, pos); h.Take {
+			line = append(append([]rune{}, line...), padded([]rune(h.Text))...)
+			pos = len(line)
+			return line, pos, true
+		}
+	}
 	if len(line) == 0 || e.rl.Load().Operation.IsSearchMode() {
 		return nil, 0, false
 	}

@@ -26,6 +26,7 @@ const (
 	keySuspend    = 26
 	keyEscape     = 27
 	keyBackspace  = 127
+	keyLineEnd    = 5
 	keyForward    = 6
 	keyKillWord   = 23
 	keyWordLeft   = readline.MetaBackward

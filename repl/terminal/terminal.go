@@ -46,6 +46,8 @@ type Config struct {
 	Secret func(line string) bool
 	// Complete says what Tab does to a line of which this stands before the cursor. typed is closed when a key is pressed.
 	Complete func(before string, typed <-chan struct{}) Completion
+	// Hint is asked at each key what to show behind a line; history are the lines that were kept, oldest first. nil: no hints.
+	Hint func(line string, history []string) Hint
 }
 
 // Terminal is a terminal in raw mode. Its methods are for one goroutine, but for SetPrompt and HangUp.
@@ -56,10 +58,12 @@ type Terminal struct {
 	rl      *readline.Instance
 	history *history
 
-	raw  *readline.State // what Close restores
-	lent atomic.Bool     // other programs have it: it is not to be taken into raw mode
-	cont chan os.Signal  // SIGCONT, on which raw mode is taken up again
-	done sync.WaitGroup
+	raw    *readline.State          // what Close restores
+	prompt atomic.Pointer[string]   // of the line that is asked for, and
+	recent atomic.Pointer[[]string] // the history: for Paint, which any goroutine may call that draws
+	lent   atomic.Bool              // other programs have it: it is not to be taken into raw mode
+	cont   chan os.Signal           // SIGCONT, on which raw mode is taken up again
+	done   sync.WaitGroup
 }
 
 // Open puts the terminal into raw mode.
@@ -69,7 +73,10 @@ func Open(c Config) (*Terminal, error) {
 	if t.raw, err = readline.MakeRaw(int(c.In.Fd())); err != nil {
 		return nil, err
 	}
-	e := &editor{keys: t.keys}
+	e := &editor{keys: t.keys, hint: t.hint}
+	t.edit = e
+	t.setPrompt("")
+	t.recent.Store(&t.history.lines)
 	t.rl, err = readline.NewEx(&readline.Config{
 		Stdin:                  t.keys,
 		Stdout:                 undrawn{c.Out},
@@ -80,6 +87,7 @@ func Open(c Config) (*Terminal, error) {
 		InterruptPrompt:        "^C",
 		EOFPrompt:              "\n", // nothing
 		Listener:               e,
+		Painter:                t,
 		AutoComplete:           &completer{t},
 		FuncFilterInputRune:    e.filter,
 		FuncIsTerminal:         func() bool { return true },
@@ -96,7 +104,6 @@ func Open(c Config) (*Terminal, error) {
 		t.rl.SaveHistory(string(padded([]rune(line))))
 	}
 	e.searchable.Store(len(t.history.lines) > 0)
-	t.edit = e
 	io.WriteString(c.Out, bracketedPasteOn)
 	signal.Notify(t.cont, syscall.SIGCONT)
 	t.done.Go(func() {
@@ -164,6 +171,7 @@ func (t *Terminal) restore() {
 
 // Line asks for a line.
 func (t *Terminal) Line(prompt string) (string, error) {
+	t.setPrompt(prompt)
 	t.rl.SetPrompt(prompt)
 	t.keys.open()
 	text, err := t.rl.Readline()
@@ -181,9 +189,12 @@ func (t *Terminal) Line(prompt string) (string, error) {
 
 // SetPrompt changes the prompt of the line that is being asked for.
 func (t *Terminal) SetPrompt(prompt string) {
+	t.setPrompt(prompt)
 	t.rl.SetPrompt(prompt)
 	t.rl.Refresh()
 }
+
+func (t *Terminal) setPrompt(prompt string) { t.prompt.Store(&prompt) }
 
 // Remember adds a line to the history.
 func (t *Terminal) Remember(line string) {
@@ -193,6 +204,8 @@ func (t *Terminal) Remember(line string) {
 	t.rl.SaveHistory(string(padded([]rune(line))))
 	t.edit.searchable.Store(true)
 	t.history.add(line)
+	lines := t.history.lines // what is there of it never changes
+	t.recent.Store(&lines)
 }
 
 // Running makes Ctrl-C call cancel until stop is called; what was typed ahead is then forgotten too.
