@@ -63,7 +63,7 @@ kvc without a command is a shell on a terminal. With stdin a pipe or a file it r
 
 Tab completes commands, options, stored keys, versions, files and addresses, and puts in quotes what needs them; of many it shows the first and says how many. Behind the line stands in grey how the last line that began like it went on, which Right takes, or which arguments are to come; not with NO_COLOR. With TERM=dumb lines are read plainly. Ctrl-R searches the history, Ctrl-Left and Ctrl-Right go by words, Ctrl-C clears the line or cancels the running command, Ctrl-Z suspends, Ctrl-D on an empty line leaves. A quote that is open goes on in the next line. A transaction ends with ` + "`commit`, which applies all of it or says which key changed, or with `abort`" + `. An error inside fails it: the prompt is kv!>, and all but abort and commit, which then applies nothing, is refused.
 
-What stands behind a | that is a word by itself is run by the system's shell, and reads what kvc writes into a pipe: get user:1 | jq .name. In quotes, or inside a word, a | is a character like any other.
+What stands behind a | that is a word by itself is run by the system's shell, and reads what kvc writes into a pipe: get user:1 | jq .name. In quotes, or inside a word, a | is a character like any other. Where PAGER names a pager, answers that are longer than the screen go through it.
 
 Beyond this machine the prompt says where the shell is, and as whom: kv ann@10.0.0.7:7070>. The command login asks for a secret, which is shown nowhere and kept in no file.
 

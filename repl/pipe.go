@@ -33,16 +33,15 @@ func (sh *shell) runPiped(ctx context.Context, line string, ws []words.Word, at 
 	s := sh.session
 	env, out, stdout, mode := s.env, s.out, s.stdout, s.mode
 	child := &child{start: func() (io.WriteCloser, func() error, error) { return startChild(rest, env) }}
-	var err error
-	sh.t.Lend(func() {
-		s.env.Out, s.env.OutTerminal, s.mode, s.intoPipe = child, false, script, true
-		s.openOutput()
-		err = s.timed(ctx, ws[:at])
-		s.env, s.out, s.stdout, s.mode, s.intoPipe = env, out, stdout, mode, false
-		if end := child.end(err == nil); err == nil || silent(err) {
-			err = end
-		}
-	})
+	back := sh.t.Lend()
+	defer back()
+	s.env.Out, s.env.OutTerminal, s.mode, s.intoPipe = child, false, script, true
+	s.openOutput()
+	err := s.timed(ctx, ws[:at])
+	s.env, s.out, s.stdout, s.mode, s.intoPipe = env, out, stdout, mode, false
+	if end := child.end(err == nil); err == nil || silent(err) {
+		err = end
+	}
 	return err
 }
 

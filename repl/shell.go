@@ -79,7 +79,7 @@ type lineReader interface {
 	Remember(line string)
 	Running(cancel func()) (stop func())
 	Interrupt()
-	Lend(f func())
+	Lend() (back func())
 	HangUp()
 	Close()
 }
@@ -135,6 +135,9 @@ func (sh *shell) next(ctx context.Context) error {
 	err = sh.interruptible(ctx, func(ctx context.Context) error {
 		if at, ok := piped(ws); ok {
 			return sh.runPiped(ctx, whole, ws, at)
+		}
+		if sh.pages(ws) {
+			return sh.runPaged(ctx, ws)
 		}
 		return sh.timed(ctx, ws)
 	})

@@ -791,6 +791,27 @@ func TestColour(t *testing.T) {
 	assert.NotContains(t, k.all(), "\x1b[31m")
 }
 
+// Where the user has named a pager, what is longer than the screen goes through it, and nothing else.
+func TestPager(t *testing.T) {
+	s := testServer(t)
+	cmd := s.kvc(t)
+	cmd.Env = append(cmd.Env, "PAGER=sed 's/^/paged: /'; read key < /dev/tty; echo pager got $key")
+	k := onTTY(t, cmd, pty.Winsize{Rows: 10, Cols: 80})
+	k.expect("kv> ")
+	for i := range 20 {
+		k.run(fmt.Sprintf("set key:%02d 1", i), "OK")
+	}
+	k.run("get key:01", `"1"`)
+	k.run("scan key:0 --limit 1", "")
+	assert.NotContains(t, k.all(), "paged: key")
+	k.send("scan key:\r")
+	k.expect("paged: key:")
+	k.send("x\n")
+	k.expect("pager got x\n")
+	k.expect("kv> ")
+	k.run("get key:01", `"1"`)
+}
+
 func TestHintsAsOneTypes(t *testing.T) {
 	s := testServer(t)
 	k := startShell(t, s)

@@ -132,8 +132,8 @@ func (p *Plain) Interrupt() {
 	}
 }
 
-// Lend lets f and the programs that f runs use the terminal, which reads a line ahead.
-func (p *Plain) Lend(f func()) { f() }
+// Lend lets other programs use the terminal, which reads a line ahead.
+func (p *Plain) Lend() (back func()) { return func() {} }
 
 // HangUp makes Line return io.EOF, now and ever after.
 func (p *Plain) HangUp() { p.hangUp.Do(func() { close(p.stopped) }) }

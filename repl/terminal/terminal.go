@@ -121,18 +121,19 @@ const (
 	bracketedPasteOff = "\x1b[?2004l"
 )
 
-// Lend gives the terminal, as it was before Open, to f and the programs that f runs; no key is read meanwhile. Ctrl-C is a
-// signal then.
-func (t *Terminal) Lend(f func()) {
+// Lend gives the terminal, as it was before Open, to other programs until back is called; no key is read meanwhile. Ctrl-C is
+// a signal then.
+func (t *Terminal) Lend() (back func()) {
 	t.keys.reading.Lock()
 	t.lent.Store(true)
 	t.restore()
-	f()
-	t.lent.Store(false)
-	// What was written last may have no newline. This leads to the next line then, and nowhere else.
-	fmt.Fprintf(t.c.Out, "%*s\r", t.width()-1, "")
-	t.resume()
-	t.keys.reading.Unlock()
+	return func() {
+		t.lent.Store(false)
+		// What was written last may have no newline. This leads to the next line then, and nowhere else.
+		fmt.Fprintf(t.c.Out, "%*s\r", t.width()-1, "")
+		t.resume()
+		t.keys.reading.Unlock()
+	}
 }
 
 // suspend stops all processes of the foreground job, as the terminal itself would, were it not in raw mode. Where no shell
