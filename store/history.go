@@ -142,7 +142,7 @@ func (s *Store) evict(n int64) bool {
 	}
 	s.evicting.Lock()
 	defer s.evicting.Unlock()
-	if s.budget.limit-s.budget.used.Load() >= n {
+	if s.budget.limit-s.budget.withheld.Load()-s.budget.used.Load() >= n {
 		return true // somebody else has just made room
 	}
 	versions := s.sampleHistory()

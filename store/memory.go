@@ -97,7 +97,12 @@ type budget struct {
 	limit int64 // 0: none
 	// used is exact at every moment at which no write is under way, and so is past, the part of it that history takes.
 	used, past atomic.Int64
+	withheld   atomic.Int64 // of limit; publishes nothing
 }
+
+// Withhold says that so many bytes of the limit must not be used, since the process takes that memory otherwise, in holes between
+// objects for one; 0: all may be used.
+func (s *Store) Withhold(bytes int64) { s.budget.withheld.Store(bytes) }
 
 // hopeless reports whether n more bytes, none of them history, would not fit even if all history were given up. What shrinks
 // always fits. While others write it may be off by what they are about to book.
@@ -114,7 +119,7 @@ func (b *budget) take(n int64) bool {
 	for {
 		// Not added first and taken back then: meanwhile others would be refused.
 		used := b.used.Load()
-		if used+n > b.limit {
+		if used+n > b.limit-b.withheld.Load() {
 			return false
 		}
 		if b.used.CompareAndSwap(used, used+n) {

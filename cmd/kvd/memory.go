@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 	"unsafe"
+
+	"kv/store"
 )
 
 // The collector's pace. Go lets the heap grow by GOGC percent of what is alive before it collects again, and 100 percent
@@ -66,9 +68,9 @@ func limitHeap(limit int64) (undo func()) {
 }
 
 // tuneCollector keeps the collector's pace in step with the heap until stop is called, which puts back what was before. It
-// is for a store that is loaded; what room the loading took is given back to the system.
-func tuneCollector(log *slog.Logger) (stop func()) {
-	t := &tuner{log: log}
+// is for a store that is loaded; what room the loading took is given back to the system. after is called after each collection.
+func tuneCollector(log *slog.Logger, after ...func()) (stop func()) {
+	t := &tuner{log: log, after: after}
 	t.live[0].Name = "/gc/heap/live:bytes"
 	before := debug.SetGCPercent(maxPercent)
 	t.percent = maxPercent
@@ -82,6 +84,7 @@ func tuneCollector(log *slog.Logger) (stop func()) {
 
 // tuner looks after the heap after each collection.
 type tuner struct {
+	after   []func()     // fixed
 	log     *slog.Logger // fixed
 	stopped atomic.Bool  // publishes nothing
 
@@ -105,6 +108,9 @@ func (s *sentinel) collected() {
 		return
 	}
 	live := s.tuner.adjust()
+	for _, f := range s.tuner.after {
+		f()
+	}
 	if live >= hugeFrom {
 		// Beside the program, and not in the goroutine of all finalizers: moving takes its time.
 		go func(t *tuner, address uintptr) {
@@ -185,4 +191,30 @@ func returnFreed(used func() uint64) (stop func()) {
 		}
 	}()
 	return func() { close(done) }
+}
+
+// keepWithin returns what to call after each collection so that the store does not grow beyond what is granted, though the heap has
+// holes: those between the objects that are left of many, where larger ones do not fit. It withholds what is free of the
+// store's limit of data bytes as long as the heap is within a twentieth of what the process may have.
+func keepWithin(st *store.Store, data, granted int64, log *slog.Logger) func() {
+	parts := []metrics.Sample{
+		{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}, {Name: "/memory/classes/heap/free:bytes"},
+	}
+	most := granted - systemBytes(granted)
+	withheld := false
+	return func() {
+		metrics.Read(parts)
+		taken := int64(parts[0].Value.Uint64() - parts[1].Value.Uint64() - parts[2].Value.Uint64())
+		switch {
+		case taken > most/20*19:
+			st.Withhold(max(0, data-int64(st.Stats().MemoryBytes)))
+			if !withheld {
+				log.Warn("writes that take memory are refused: the heap is full of holes", "taken", size(taken>>20<<20).String(), "granted", size(granted).String())
+			}
+			withheld = true
+		case withheld && taken < most/10*9:
+			st.Withhold(0)
+			withheld = false
+		}
+	}
 }

@@ -85,7 +85,7 @@ func serve(ctx context.Context, o options, messages *lineQueue, log *slog.Logger
 		log.Info("stopped while the data were loaded: nothing was changed")
 		return nil
 	}
-	defer tuneCollector(log)()
+	defer tuneCollector(log, keepWithin(data.store, o.shares().data, granted, log))()
 	share := o.shares()
 	s, err := netserver.New(netserver.Config{
 		Store:          data.store,
