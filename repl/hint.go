@@ -27,7 +27,6 @@ func hintLine(before string, history []string) terminal.Hint {
 	if cmd == nil || !cmd.usable(interactive) || len(ws) > 1 && typing {
 		return terminal.Hint{}
 	}
-	args := strings.Fields(cmd.args)
 	given := 0
 	f := cmd.flags()
 	for i := 1; i < len(ws); i++ {
@@ -41,7 +40,8 @@ func hintLine(before string, history []string) terminal.Hint {
 	if given > 0 {
 		// What follows the first words of one way to write it; of several, the first.
 		first, _, _ := strings.Cut(cmd.args, " | ")
-		if args = strings.Fields(first); given >= len(args) || strings.HasPrefix(args[0], "[") {
+		args := strings.Fields(first)
+		if given >= len(args) || strings.HasPrefix(args[0], "[") {
 			return terminal.Hint{}
 		}
 		rest = strings.Join(args[given:], " ")
