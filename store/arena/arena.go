@@ -3,6 +3,7 @@ package arena
 import (
 	"fmt"
 	"math/bits"
+	"runtime"
 	"sync/atomic"
 	"unsafe"
 )
@@ -12,10 +13,11 @@ type Ref uint32
 
 // The units of memory; see the package comment.
 const (
-	ChunkSize  = 2 << 20
+	ChunkSize  = 2 << 20 // the largest, and what is taken unless Options say otherwise
 	pageShift  = 14
 	pageSize   = 1 << pageShift
-	chunkPages = ChunkSize / pageSize
+	mostPages  = ChunkSize / pageSize // of a chunk
+	leastPages = 4
 )
 
 // MaxRange is the most bytes that an arena can address: 2^32 objects at 64 bytes apart.
@@ -31,6 +33,9 @@ type Options struct {
 	// Range is how many bytes it may have, fragmentation included: at most MaxRange, rounded up to chunks. It costs addresses, not
 	// memory. If the system grants fewer addresses, the arena has fewer.
 	Range int64
+	// Chunk is how many bytes are taken from the system, and the budget, at a time: a power of two from 64 KiB to ChunkSize, which 0
+	// stands for. Less than a huge page suits small limits.
+	Chunk int64
 	// Sets is how many sets of lists there are. More let more owners allocate at a time; each has, for each class, a span that is
 	// not full. 0: 4.
 	Sets int
@@ -57,9 +62,12 @@ type Budget interface {
 type Arena struct {
 	// Fixed after New.
 	base    unsafe.Pointer // of the range, at a multiple of ChunkSize
+	chunk   int64          // Options.Chunk
+	per     int            // pages of a chunk
 	shift   uint8          // a Ref counts units of 1<<shift bytes
 	poison  bool
 	memory  memory
+	unused  runtime.Cleanup // releases the memory of an arena that nobody has any more
 	budget  Budget
 	classes *classes
 	sets    []set
@@ -81,6 +89,12 @@ func New(o Options) (*Arena, error) {
 	if o.Range <= 0 || o.Range > MaxRange {
 		return nil, fmt.Errorf("arena: a range of %d bytes; it must be above 0 and at most %d", o.Range, int64(MaxRange))
 	}
+	if o.Chunk == 0 {
+		o.Chunk = ChunkSize
+	}
+	if o.Chunk < leastPages*pageSize || o.Chunk > ChunkSize || o.Chunk&(o.Chunk-1) != 0 {
+		return nil, fmt.Errorf("arena: chunks of %d bytes; a power of two from %d to %d is possible", o.Chunk, leastPages*pageSize, ChunkSize)
+	}
 	if o.Sets == 0 {
 		o.Sets = 4
 	}
@@ -89,7 +103,7 @@ func New(o Options) (*Arena, error) {
 	}
 	size := (uint64(o.Range) + ChunkSize - 1) &^ (ChunkSize - 1)
 	size = max(size, 2*ChunkSize) // the first page is never used
-	m, size, err := reserve(size, o.GoMemory)
+	m, size, err := reserve(size, o.GoMemory, o.Chunk == ChunkSize)
 	if err != nil {
 		return nil, fmt.Errorf("arena: reserve %d bytes of addresses: %w", size, err)
 	}
@@ -100,8 +114,10 @@ func New(o Options) (*Arena, error) {
 		memory:  m,
 		budget:  o.Budget,
 		sets:    make([]set, o.Sets),
-		live:    make([]atomic.Int64, size/ChunkSize),
-		leaving: make([]atomic.Bool, size/ChunkSize),
+		chunk:   o.Chunk,
+		per:     int(o.Chunk / pageSize),
+		live:    make([]atomic.Int64, size/uint64(o.Chunk)),
+		leaving: make([]atomic.Bool, size/uint64(o.Chunk)),
 	}
 	a.classes = newClasses(1 << a.shift)
 	for i := range a.sets {
@@ -111,7 +127,8 @@ func New(o Options) (*Arena, error) {
 		m.release()
 		return nil, fmt.Errorf("arena: reserve the table of pages: %w", err)
 	}
-	a.pages.init(a, int(size/ChunkSize))
+	a.pages.init(a, len(a.live))
+	a.unused = runtime.AddCleanup(a, memory.release, m)
 	return a, nil
 }
 
@@ -120,8 +137,9 @@ func shiftFor(size uint64) uint8 {
 	return uint8(max(minShift, bits.Len64(size-1)-32))
 }
 
-// Close gives all memory back. No object may be looked at afterwards.
+// Close gives all memory back. No object may be looked at afterwards. An arena that nobody refers to any more closes itself.
 func (a *Arena) Close() {
+	a.unused.Stop()
 	if a.budget != nil {
 		a.budget.Give(a.Figures().Resident)
 	}
@@ -155,16 +173,16 @@ type Figures struct {
 
 // Figures returns the figures; they are of one instant while nobody allocates.
 func (a *Arena) Figures() Figures {
-	f := Figures{Range: int64(len(a.live)) * ChunkSize}
+	f := Figures{Range: int64(len(a.live)) * a.chunk}
 	for i := range a.live {
 		f.Live += a.live[i].Load()
 		if a.leaving[i].Load() {
-			f.Leaving += ChunkSize
+			f.Leaving += a.chunk
 		}
 	}
 	a.pages.mu.Lock()
 	defer a.pages.mu.Unlock()
-	f.Resident = int64(a.pages.resident) * ChunkSize
+	f.Resident = int64(a.pages.resident) * a.chunk
 	f.Held = int64(a.pages.used) * pageSize
 	return f
 }

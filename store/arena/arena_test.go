@@ -155,7 +155,7 @@ func TestShift(t *testing.T) {
 }
 
 func TestWrongOptions(t *testing.T) {
-	for _, o := range []Options{{}, {Range: -1}, {Range: MaxRange + 1}, {Range: 1, Sets: -1}, {Range: 1, Sets: maxSets + 1}} {
+	for _, o := range []Options{{}, {Range: -1}, {Range: MaxRange + 1}, {Range: 1, Sets: -1}, {Range: 1, Sets: maxSets + 1}, {Range: 1, Chunk: 1}, {Range: 1, Chunk: 3 << 16}, {Range: 1, Chunk: 2 * ChunkSize}} {
 		_, err := New(o)
 		require.Error(t, err, "%+v", o)
 	}
@@ -163,44 +163,53 @@ func TestWrongOptions(t *testing.T) {
 
 // Objects of all sizes, allocated and freed at random by several owners.
 func TestRandom(t *testing.T) {
+	forms(t, random)
+}
+
+func TestRandomInSmallChunks(t *testing.T) {
 	forms(t, func(t *testing.T, options Options) {
-		a := open(t, options)
-		var owners []*owner
-		for i := range 6 { // more than there are sets
-			owners = append(owners, newOwner(t, a, i))
-		}
-		steps := 40_000
-		if race {
-			steps = 8000
-		}
-		for step := range steps {
-			o := owners[step%len(owners)]
-			n := 1 << o.rand.IntN(17)
-			if o.rand.IntN(1000) == 0 {
-				n = 1 << (17 + o.rand.IntN(6)) // beyond a chunk too
-			}
-			n += o.rand.IntN(n)
-			if grow := step < steps/2; len(o.all) > 0 && o.rand.IntN(100) < 45+10*btoi(!grow) {
-				o.free(o.rand.IntN(len(o.all)))
-			} else {
-				o.alloc(n) // refused once the range is full
-			}
-			if step%(steps/4) == 0 {
-				check(t, a, owners...)
-			}
-		}
-		check(t, a, owners...)
-		for _, o := range owners {
-			for len(o.all) > 0 {
-				o.free(0)
-			}
-			o.heap.Flush()
-			require.Zero(t, o.heap.Used())
-		}
-		check(t, a, owners...)
-		require.Zero(t, a.Figures().Live)
-		require.Less(t, a.Figures().Held, int64(4*len(a.classes.sizes)*maxSpanPages*pageSize), "a span a list, at most")
+		options.Chunk = 64 << 10
+		random(t, options)
 	})
+}
+
+func random(t *testing.T, options Options) {
+	a := open(t, options)
+	var owners []*owner
+	for i := range 6 { // more than there are sets
+		owners = append(owners, newOwner(t, a, i))
+	}
+	steps := 40_000
+	if race {
+		steps = 8000
+	}
+	for step := range steps {
+		o := owners[step%len(owners)]
+		n := 1 << o.rand.IntN(17)
+		if o.rand.IntN(1000) == 0 {
+			n = 1 << (17 + o.rand.IntN(6)) // beyond a chunk too
+		}
+		n += o.rand.IntN(n)
+		if grow := step < steps/2; len(o.all) > 0 && o.rand.IntN(100) < 45+10*btoi(!grow) {
+			o.free(o.rand.IntN(len(o.all)))
+		} else {
+			o.alloc(n) // refused once the range is full
+		}
+		if step%(steps/4) == 0 {
+			check(t, a, owners...)
+		}
+	}
+	check(t, a, owners...)
+	for _, o := range owners {
+		for len(o.all) > 0 {
+			o.free(0)
+		}
+		o.heap.Flush()
+		require.Zero(t, o.heap.Used())
+	}
+	check(t, a, owners...)
+	require.Zero(t, a.Figures().Live)
+	require.Less(t, a.Figures().Held, int64(4*len(a.classes.sizes)*maxSpanPages*pageSize), "a span a list, at most")
 }
 
 func btoi(b bool) int {
@@ -292,7 +301,7 @@ func TestBudget(t *testing.T) {
 		}
 		o.heap.Flush()
 		if !options.GoMemory {
-			require.EqualValues(t, ChunkSize, a.Scavenge(), "of two that are empty one is kept")
+			require.EqualValues(t, ChunkSize, a.Scavenge(true), "of two that are empty one is kept")
 			require.Zero(t, l.left)
 		}
 		a.Close()
@@ -353,7 +362,7 @@ func TestCompact(t *testing.T) {
 			require.Positive(t, a.EndCompact())
 			require.Zero(t, a.Figures().Leaving)
 			check(t, a, owners...)
-			a.Scavenge()
+			a.Scavenge(true)
 			check(t, a, owners...)
 		}
 		after := a.Figures()
@@ -436,7 +445,7 @@ func TestSideBySide(t *testing.T) {
 				default:
 					a.BeginCompact(1 << 20)
 					a.EndCompact()
-					a.Scavenge()
+					a.Scavenge(true)
 					a.Figures()
 				}
 			}

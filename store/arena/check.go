@@ -51,7 +51,7 @@ func (a *Arena) Check(heaps []*Heap, owned iter.Seq2[Ref, int]) error {
 // allocated reports whether r is the beginning of an object that is not free.
 func (a *Arena) allocated(r Ref) bool {
 	page := int(a.pageOf(r))
-	if a.pages.chunks[page/chunkPages].free[page%chunkPages/64]&(1<<(page%64)) != 0 {
+	if a.pages.chunks[page/a.per].free[page%a.per/64]&(1<<(page%a.per%64)) != 0 {
 		return false
 	}
 	first, s := a.span(uint32(page))
@@ -70,19 +70,19 @@ func (a *Arena) checkPages(objects int, live int64) error {
 		return err
 	}
 	found, used, resident := 0, 0, 0
-	for at := 1; at < p.top*chunkPages; {
-		c := &p.chunks[at/chunkPages]
-		if at%chunkPages == 0 || at == 1 {
+	for at := 1; at < p.top*a.per; {
+		c := &p.chunks[at/a.per]
+		if at%a.per == 0 || at == 1 {
 			was := *c
 			c.measure()
 			if *c != was {
-				return fmt.Errorf("chunk %d counts %d free pages, %d in a row; there are %d and %d", at/chunkPages, was.nfree, was.longest, c.nfree, c.longest)
+				return fmt.Errorf("chunk %d counts %d free pages, %d in a row; there are %d and %d", at/a.per, was.nfree, was.longest, c.nfree, c.longest)
 			}
-			if !c.resident && c.nfree < chunkPages {
-				return fmt.Errorf("chunk %d is in use and no memory", at/chunkPages)
+			if !c.resident && int(c.nfree) < a.per {
+				return fmt.Errorf("chunk %d is in use and no memory", at/a.per)
 			}
 		}
-		if c.free[at%chunkPages/64]&(1<<(at%64)) != 0 {
+		if c.free[at%a.per/64]&(1<<(at%a.per%64)) != 0 {
 			at++
 			continue
 		}

@@ -3,8 +3,10 @@ package arena
 import "slices"
 
 const (
-	// Compacting is worth its while when objects take less than fullEnough of what is resident.
+	// Compacting is worth its while when objects take less than fullEnough of what is resident, and that is not next to nothing: each
+	// class needs a span of its own.
 	fullEnough = 0.87
+	leastToTry = 1 << 20
 	// A chunk is emptied only if objects take less than this part of it.
 	thinEnough = 0.75
 	// spareChunks are kept when chunks are given back, so that the next write needs no system call; and one in spareShare.
@@ -36,19 +38,19 @@ func (a *Arena) pick(most int64) (leaving int64) {
 		if c := &a.pages.chunks[i]; c.resident && !c.leaving {
 			n := a.live[i].Load()
 			live += n
-			if n > 0 && n < thinEnough*ChunkSize && i > 0 { // the first chunk can't become empty
+			if n > 0 && float64(n) < thinEnough*float64(a.chunk) && i > 0 { // the first chunk can't become empty
 				all = append(all, candidate{i, n})
 			}
 		}
 	}
-	if float64(live) >= fullEnough*float64(a.pages.resident)*ChunkSize || a.pages.resident <= 2 {
+	if float64(live) >= fullEnough*float64(int64(a.pages.resident)*a.chunk) || a.pages.resident <= 2 || int64(a.pages.resident)*a.chunk < leastToTry {
 		return 0
 	}
 	slices.SortFunc(all, func(x, y candidate) int { return int(x.live - y.live) })
 	// Those that stay have to have room for what leaves, some of it in spans of other classes.
-	room := int64(a.pages.resident)*ChunkSize - live
+	room := int64(a.pages.resident)*a.chunk - live
 	for _, x := range all {
-		room -= ChunkSize - x.live
+		room -= a.chunk - x.live
 		if leaving+x.live > min(most, room/2) {
 			break
 		}
@@ -66,7 +68,7 @@ func (a *Arena) trim() {
 		for class := range a.sets[i].lists {
 			l := &a.sets[i].lists[class]
 			l.mu.Lock()
-			if page := l.first; page != 0 && a.leaving[page/chunkPages].Load() && a.spans[page].nfree == a.classes.shape[class].objects {
+			if page := l.first; page != 0 && a.leaving[int(page)/a.per].Load() && a.spans[page].nfree == a.classes.shape[class].objects {
 				l.remove(a, page, &a.spans[page])
 				a.giveIfEmpty(page, &a.spans[page])
 			}
@@ -76,7 +78,21 @@ func (a *Arena) trim() {
 }
 
 // Leaving reports whether the object lies in a chunk that is to become empty.
-func (a *Arena) Leaving(r Ref) bool { return a.leaving[a.chunkOf(r)].Load() }
+func (a *Arena) Leaving(r Ref) bool {
+	first := a.chunkOf(r)
+	if a.leaving[first].Load() {
+		return true
+	}
+	page := a.pageOf(r)
+	if s := &a.spans[page]; s.back == 0 && s.class == classLarge {
+		for i := first + 1; i <= (int(page)+int(s.size)-1)/a.per; i++ {
+			if a.leaving[i].Load() {
+				return true
+			}
+		}
+	}
+	return false
+}
 
 // EndCompact lets new objects into the chunks that did not become empty, and returns how many bytes did.
 func (a *Arena) EndCompact() (emptied int64) {
@@ -87,8 +103,8 @@ func (a *Arena) EndCompact() (emptied int64) {
 		if !c.leaving {
 			continue
 		}
-		if c.nfree == chunkPages {
-			emptied += ChunkSize
+		if int(c.nfree) == a.per {
+			emptied += a.chunk
 		}
 		c.leaving = false
 		a.leaving[i].Store(false)
@@ -97,28 +113,31 @@ func (a *Arena) EndCompact() (emptied int64) {
 	return emptied
 }
 
-// Scavenge gives chunks that are empty back to the system, but for a few, and returns how many bytes.
-func (a *Arena) Scavenge() (given int64) {
+// Scavenge gives chunks that are empty back to the system, but for a few if spare is set, and returns how many bytes.
+func (a *Arena) Scavenge(spare bool) (given int64) {
 	p := &a.pages
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	spare := spareChunks + p.resident/spareShare
+	kept := 0
+	if spare {
+		kept = spareChunks + p.resident/spareShare
+	}
 	for i := range p.top {
 		c := &p.chunks[i]
-		if !c.resident || c.nfree < chunkPages {
+		if !c.resident || int(c.nfree) < a.per {
 			continue
 		}
-		if spare > 0 {
-			spare--
+		if kept > 0 {
+			kept--
 			continue
 		}
-		if !a.memory.discard(uint64(i)*ChunkSize, ChunkSize) {
+		if !a.memory.discard(uint64(int64(i)*a.chunk), uint64(a.chunk)) {
 			return given
 		}
 		c.resident = false
 		p.resident--
 		p.offer(i)
-		given += ChunkSize
+		given += a.chunk
 	}
 	if a.budget != nil && given > 0 {
 		a.budget.Give(given)

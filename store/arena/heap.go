@@ -84,8 +84,8 @@ func (h *Heap) allocLarge(n int, must bool) (r Ref, ok bool) {
 // countLarge adds a large object's pages to what lives in its chunks, or with sign -1 takes them off.
 func (a *Arena) countLarge(page uint32, count int, sign int64) {
 	for at := int(page); count > 0; {
-		here := min(count, chunkPages-at%chunkPages)
-		a.live[at/chunkPages].Add(sign * int64(here) * pageSize)
+		here := min(count, a.per-at%a.per)
+		a.live[at/a.per].Add(sign * int64(here) * pageSize)
 		at, count = at+here, count-here
 	}
 }

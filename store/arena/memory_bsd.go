@@ -11,7 +11,7 @@ import (
 // Addresses that may not be touched are not backed by anything on these systems.
 const mapNoReserve = 0
 
-func advise([]byte) {}
+func advise([]byte, bool) {}
 
 // discard maps new zeros over the old memory: what madvise does differs from one of these systems to the next.
 func discard(b []byte) bool {

@@ -24,7 +24,7 @@ func TestResidentIsTrue(t *testing.T) {
 	for len(o.all) > 0 {
 		o.free(len(o.all) - 1)
 	}
-	require.Positive(t, a.Scavenge())
+	require.Positive(t, a.Scavenge(true))
 	require.InDelta(t, a.Figures().Resident, resident(t, a), 2*ChunkSize)
 	require.LessOrEqual(t, a.Figures().Resident, int64(4*ChunkSize))
 	require.True(t, o.alloc(50*ChunkSize))

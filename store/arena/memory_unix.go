@@ -20,8 +20,8 @@ type mapped struct {
 const minReserve = 64 << 20
 
 // reserve returns size bytes of addresses, fewer if the system does not grant as many (RLIMIT_AS, vm.overcommit_memory), and
-// how many.
-func reserve(size uint64, useGo bool) (memory, uint64, error) {
+// how many. With huge, huge pages are asked for.
+func reserve(size uint64, useGo, huge bool) (memory, uint64, error) {
 	if useGo {
 		return newGoMemory(size), size, nil
 	}
@@ -32,7 +32,7 @@ func reserve(size uint64, useGo bool) (memory, uint64, error) {
 			m := &mapped{all: all}
 			// Safe: all has ChunkSize bytes more than what is used from the first multiple of ChunkSize on.
 			m.first = unsafe.Add(unsafe.Pointer(unsafe.SliceData(all)), (ChunkSize-at%ChunkSize)%ChunkSize)
-			advise(all)
+			advise(all, huge)
 			return m, size, nil
 		}
 		if size/2 < minReserve {

@@ -26,7 +26,7 @@ const groupSize = 64
 
 // chunk is the state of one chunk.
 type chunk struct {
-	free     [chunkPages / 64]uint64 // a bit for each page that nobody has
+	free     [mostPages / 64]uint64 // a bit for each page that nobody has
 	nfree    uint8
 	longest  uint8 // run of free pages
 	resident bool  // it is memory
@@ -45,8 +45,13 @@ func (p *pages) init(a *Arena, n int) {
 	p.arena = a
 	p.chunks = make([]chunk, n)
 	p.room = make([]uint8, (n+groupSize-1)/groupSize)
+	var empty chunk
+	for i := range a.per {
+		empty.free[i/64] |= 1 << (i % 64)
+	}
+	empty.measure()
 	for i := range p.chunks {
-		p.chunks[i] = chunk{free: [...]uint64{^uint64(0), ^uint64(0)}, nfree: chunkPages, longest: chunkPages}
+		p.chunks[i] = empty
 	}
 	// The first page is nobody's, so that Ref 0 is no object.
 	p.mark(0, 1, false)
@@ -61,13 +66,13 @@ func (p *pages) take(n int, must bool) (page uint32, ok bool) {
 		return 0, false
 	}
 	at, ok := p.find(n)
-	if !ok {
-		k := (n + chunkPages - 1) / chunkPages
-		first, found := p.empty(k)
-		if !found || !p.populate(first, k, must) {
-			return 0, false
+	for _, fresh := range []bool{false, true} {
+		if !ok {
+			at, ok = p.across(n, fresh)
 		}
-		at = first * chunkPages
+	}
+	if !ok || !p.populate(at/p.arena.per, (at+n-1)/p.arena.per-at/p.arena.per+1, must) {
+		return 0, false
 	}
 	p.mark(at, n, false)
 	p.used += n
@@ -76,7 +81,7 @@ func (p *pages) take(n int, must bool) (page uint32, ok bool) {
 
 // find returns the first of n pages in a row of a chunk that offers them.
 func (p *pages) find(n int) (page int, ok bool) {
-	if n > chunkPages {
+	if n > p.arena.per {
 		return 0, false
 	}
 	for g, room := range p.room {
@@ -85,29 +90,51 @@ func (p *pages) find(n int) (page int, ok bool) {
 		}
 		for i := g * groupSize; ; i++ {
 			if c := &p.chunks[i]; int(c.offers()) >= n {
-				return i*chunkPages + c.run(n), true
+				return i*p.arena.per + c.run(n), true
 			}
 		}
 	}
 	return 0, false
 }
 
-// empty returns the first of k chunks in a row in which nobody has a page.
-func (p *pages) empty(k int) (first int, ok bool) {
-	i := 1
-	if k == 1 && p.resident == p.top {
-		i = p.top // none below is empty and offers nothing
+// across returns the first of n pages in a row that may lie in several chunks, and, with fresh, in such as are no memory yet. It looks at
+// every chunk, so it is for what is large, or for what is not found otherwise.
+func (p *pages) across(n int, fresh bool) (page int, ok bool) {
+	per := p.arena.per
+	i := 0
+	if fresh && n <= per && p.resident == p.top {
+		i = max(p.top-1, 0) // all below is memory, and does not offer it
 	}
-	for row := 0; i < len(p.chunks); i++ {
-		if c := &p.chunks[i]; c.leaving || c.nfree < chunkPages {
+	for first, row := 0, 0; i < len(p.chunks); i++ {
+		c := &p.chunks[i]
+		if c.leaving || !c.resident && !fresh {
 			row = 0
+			if i >= p.top && !fresh {
+				return 0, false
+			}
 			continue
 		}
-		if row++; row == k {
-			return i + 1 - k, true
+		lead := c.ones(0)
+		if row == 0 {
+			first = i * per
+		}
+		if row += min(lead, per); row >= n {
+			return first, true
+		}
+		if lead < per {
+			row = c.tail(per)
+			first = (i+1)*per - row
 		}
 	}
 	return 0, false
+}
+
+// tail returns how many pages at the end of a chunk of so many are free, in a row.
+func (c *chunk) tail(per int) (n int) {
+	for n < per && c.free[(per-1-n)/64]>>((per-1-n)%64)&1 == 1 {
+		n++
+	}
+	return n
 }
 
 // populate makes memory of those of k chunks that are none.
@@ -118,16 +145,16 @@ func (p *pages) populate(first, k int, must bool) bool {
 			fresh++
 		}
 	}
-	if b := p.arena.budget; b != nil && fresh > 0 && !b.Take(int64(fresh)*ChunkSize, must) {
+	if b := p.arena.budget; b != nil && fresh > 0 && !b.Take(int64(fresh)*p.arena.chunk, must) {
 		return false
 	}
 	for i := first; i < first+k; i++ {
 		if p.chunks[i].resident {
 			continue
 		}
-		if err := p.arena.memory.commit(uint64(i)*ChunkSize, ChunkSize); err != nil {
+		if err := p.arena.memory.commit(uint64(int64(i)*p.arena.chunk), uint64(p.arena.chunk)); err != nil {
 			if b := p.arena.budget; b != nil {
-				b.Give(int64(fresh) * ChunkSize)
+				b.Give(int64(fresh) * p.arena.chunk)
 			}
 			return false
 		}
@@ -150,8 +177,8 @@ func (p *pages) give(page uint32, n int) {
 // mark says of n pages in a row whether they are free.
 func (p *pages) mark(page, n int, free bool) {
 	for n > 0 {
-		i, at := page/chunkPages, page%chunkPages
-		here := min(n, chunkPages-at)
+		i, at := page/p.arena.per, page%p.arena.per
+		here := min(n, p.arena.per-at)
 		c := &p.chunks[i]
 		for j := at; j < at+here; j++ {
 			if free {
@@ -197,7 +224,7 @@ func (c *chunk) run(n int) (first int) {
 
 // runs calls f for each run of free pages, as long as f wants more.
 func (c *chunk) runs(f func(at, n int) bool) {
-	for at := 0; at < chunkPages; {
+	for at := 0; at < mostPages; {
 		at += c.zeros(at)
 		n := c.ones(at)
 		if n == 0 || !f(at, n) {
@@ -209,7 +236,7 @@ func (c *chunk) runs(f func(at, n int) bool) {
 
 // ones returns how many pages from at on are free, in a row.
 func (c *chunk) ones(at int) (n int) {
-	for at+n < chunkPages {
+	for at+n < mostPages {
 		i := at + n
 		k := bits.TrailingZeros64(^(c.free[i/64] >> (i % 64)))
 		k = min(k, 64-i%64)
@@ -223,7 +250,7 @@ func (c *chunk) ones(at int) (n int) {
 
 // zeros returns how many pages from at on are not free, in a row.
 func (c *chunk) zeros(at int) (n int) {
-	for at+n < chunkPages {
+	for at+n < mostPages {
 		i := at + n
 		k := bits.TrailingZeros64(c.free[i/64] >> (i % 64))
 		k = min(k, 64-i%64)

@@ -50,7 +50,7 @@ func (a *Arena) span(page uint32) (first uint32, s *span) {
 func (a *Arena) pageOf(r Ref) uint32 { return uint32(a.offset(r) >> pageShift) }
 
 // chunkOf returns the chunk that the object begins in.
-func (a *Arena) chunkOf(r Ref) int { return int(a.offset(r) / ChunkSize) }
+func (a *Arena) chunkOf(r Ref) int { return int(a.offset(r) / uint64(a.chunk)) }
 
 // refill takes free objects of a class from the list, into to, as many as there is room for, and returns how many. There is
 // none only if the memory for a new span was refused.
@@ -70,7 +70,7 @@ func (a *Arena) refill(to []Ref, setIndex, class uint8, must bool) (n int) {
 			}
 		}
 		s := &a.spans[page]
-		chunk := int(page / chunkPages)
+		chunk := int(page) / a.per
 		if a.leaving[chunk].Load() {
 			l.remove(a, page, s)
 			a.giveIfEmpty(page, s)
@@ -133,7 +133,7 @@ func (a *Arena) putBack(refs []Ref, setIndex, class uint8) {
 		}
 		s.free[i/64] |= 1 << (i % 64)
 		s.nfree++
-		chunk := int(page / chunkPages)
+		chunk := int(page) / a.per
 		a.live[chunk].Add(-size)
 		leaving := a.leaving[chunk].Load()
 		switch {

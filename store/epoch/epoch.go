@@ -154,6 +154,18 @@ func (d *Domain) Advance() (safe uint64) {
 	if begin.Before(d.rested) {
 		return d.safe.Load()
 	}
+	return d.advance(begin)
+}
+
+// Hurry is Advance without a rest, which waits for one that is under way: for who is short of memory.
+func (d *Domain) Hurry() (safe uint64) {
+	d.advancing.Lock()
+	defer d.advancing.Unlock()
+	return d.advance(d.clock())
+}
+
+// advance looks at all cells; advancing is held.
+func (d *Domain) advance(begin time.Time) uint64 {
 	least := d.now.Add(1)
 	var oldest *Cell
 	for _, b := range *d.cells.Load() {

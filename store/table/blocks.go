@@ -15,13 +15,17 @@ type blocks struct {
 }
 
 // NeedsBlock reports whether a value of n bytes has to be a block.
-func NeedsBlock(n int) bool { return n > blockAt }
+func NeedsBlock(n int) bool { return n > mostInline }
 
 // NewBlock copies a value that needs one into a block, with no shard locked; ok is false if there is no memory for it. It belongs to the
-// caller until an entry with it is published.
-func (t *Table) NewBlock(value []byte) (b Block, ok bool) {
+// caller until an entry with it is published. must takes memory past the budget.
+func (t *Table) NewBlock(value []byte, must bool) (b Block, ok bool) {
+	alloc := t.blocks.heap.Alloc
+	if must {
+		alloc = t.blocks.heap.MustAlloc
+	}
 	t.blocks.mu.Lock()
-	r, ok := t.blocks.heap.Alloc(blockHeader + len(value))
+	r, ok := alloc(blockHeader + len(value))
 	t.blocks.mu.Unlock()
 	if !ok {
 		return Block{}, false
@@ -30,6 +34,20 @@ func (t *Table) NewBlock(value []byte) (b Block, ok bool) {
 	*(*uint64)(unsafe.Add(t.at(r), 8)) = uint64(len(value))
 	copy(bytesAt(t.at(r), blockHeader, len(value)), value)
 	return Block{r}, true
+}
+
+// moveBlock copies a block, for the table.
+func (t *Table) moveBlock(r arena.Ref) (to arena.Ref, ok bool) {
+	n := blockHeader + len(t.Bytes(Block{r}))
+	t.blocks.mu.Lock()
+	to, ok = t.blocks.heap.MustAlloc(n)
+	t.blocks.mu.Unlock()
+	if !ok {
+		return 0, false
+	}
+	copy(bytesAt(t.at(to), 8, n-8), bytesAt(t.at(r), 8, n-8))
+	holders(t.arena, to).Store(1)
+	return to, true
 }
 
 // FreeBlock frees a block that no entry got.

@@ -49,6 +49,8 @@ type checker struct {
 	objects map[arena.Ref]int   // bytes of each object that was met
 	held    map[arena.Ref]int64 // holders of each block
 	entry   func(Entry)
+	// What a shard's rings have.
+	kept, keptBytes int64
 }
 
 // own notes an object of n bytes.
@@ -77,6 +79,10 @@ func (c *checker) shard(sh *Shard) error {
 	if err != nil {
 		return err
 	}
+	if sh.kept != c.kept || sh.keptBytes != c.keptBytes {
+		return fmt.Errorf("%d earlier versions of %d bytes are counted, there are %d of %d", sh.kept, sh.keptBytes, c.kept, c.keptBytes)
+	}
+	c.kept, c.keptBytes = 0, 0
 	sh.limbo.All(func(what uint64) {
 		r, block := arena.Ref(what), arena.Ref(what>>32)
 		if err == nil {
@@ -185,12 +191,16 @@ func (c *checker) ring(e Entry) error {
 			return fmt.Errorf("an earlier version is another key's, or %d behind %d", o.Version(), newer)
 		}
 		newer = o.Version()
+		c.kept++
+		c.keptBytes += int64(t.arena.SizeOf(old))
 		if b := o.block(); b != 0 {
 			c.held[b]++
+			c.keptBytes += int64(t.arena.SizeOf(b))
 		}
 		if err := c.own(old, o.size()); err != nil {
 			return err
 		}
 	}
+	c.keptBytes += int64(t.arena.SizeOf(ref))
 	return c.own(ref, r.size())
 }

@@ -15,6 +15,8 @@ import (
 // again. The old object is retired like any other; so what a compaction frees is free only after the readers of its time are
 // gone.
 func (t *Table) Compact(most int64) (emptied int64) {
+	t.compacting.Lock()
+	defer t.compacting.Unlock()
 	leaving := t.arena.BeginCompact(most) > 0
 	for i := range t.shards {
 		sh := &t.shards[i]
@@ -66,33 +68,48 @@ func (sh *Shard) compactSegment(h uint64, leaving bool) (next uint64, more bool)
 				if t.keeps {
 					sh.moveRing(ref)
 				}
-				if t.arena.Leaving(ref) {
-					sh.moveEntry(ref, in.ref(at))
-				}
+				sh.moveEntry(ref, in.ref(at))
 			})
 		}
 		if moves || lines < g.lines {
-			sh.resize(d, g, h, lines)
+			sh.resize(d, g, h, lines, true)
 		}
 	} else if lines < g.lines {
-		sh.resize(d, g, h, lines)
+		sh.resize(d, g, h, lines, true)
 	}
 	sh.Reclaim()
 	return last + 1, last+1 != 0 && ShardOf(last+1) == sh.index
 }
 
-// moveEntry copies an entry to where it may stay, and stores the reference to it in at.
+// movable is the longest block that is copied while the shard is locked.
+const movable = 1 << 20
+
+// moveEntry copies an entry to where it may stay, if it or its block lies where it may not, and stores the reference to it in at.
 func (sh *Shard) moveEntry(ref arena.Ref, at *atomic.Uint32) {
 	t := sh.table
 	e := Entry{t.at(ref), t.arena}
+	block := e.block()
+	if block != 0 && (!t.arena.Leaving(block) || t.arena.SizeOf(block) > movable) {
+		block = 0
+	}
+	if block == 0 && !t.arena.Leaving(ref) {
+		return
+	}
 	n := e.size()
 	to, ok := sh.heap.MustAlloc(n)
 	if !ok {
 		return // the chunk stays as it is
 	}
 	copy(unsafe.Slice((*byte)(t.at(to)), n), unsafe.Slice((*byte)(e.p), n))
+	if block != 0 {
+		if moved, ok := t.moveBlock(block); ok {
+			*u32(t.at(to), Entry{t.at(to), t.arena}.blockAt()) = uint32(moved)
+		} else {
+			block = 0
+		}
+	}
 	at.Store(uint32(to))
-	sh.retire(ref, 0) // its block, if it has one, is the new one's
+	sh.retire(ref, block) // a block that was not moved is the new one's
 }
 
 // moveRing moves what lies in the wrong place of the earlier versions of an entry.
@@ -104,14 +121,13 @@ func (sh *Shard) moveRing(ref arena.Ref) {
 		return
 	}
 	for i := range r.count() {
-		if old := arena.Ref(*r.slot(i)); t.arena.Leaving(old) {
-			sh.moveEntry(old, (*atomic.Uint32)(unsafe.Pointer(r.slot(i))))
-		}
+		sh.moveEntry(arena.Ref(*r.slot(i)), (*atomic.Uint32)(unsafe.Pointer(r.slot(i))))
 	}
 	if t.arena.Leaving(ring) {
 		if to, ok := sh.newRing(r.count(), r, true); ok {
 			*u32(e.p, e.revisionsAt()) = uint32(to)
-			sh.heap.Free(ring)
+			sh.keptBytes += int64(t.arena.SizeOf(to))
+			sh.freeRing(ring)
 		}
 	}
 }
@@ -138,9 +154,9 @@ func (sh *Shard) merge(d directory, g segment, h uint64) (merged segment, ok boo
 	if *other.depth() != depth || other.lines > 1 || *g.count()+*other.count() > fullAt/4 {
 		return g, false
 	}
-	merged, ok = sh.newSegment(1, depth-1)
+	merged, ok = sh.newSegment(1, depth-1, true)
 	into := func(uint64) segment { return merged }
-	if !ok || !sh.copy(g, into, merged) || !sh.copy(other, into, merged) {
+	if !ok || !sh.copy(g, true, into, merged) || !sh.copy(other, true, into, merged) {
 		sh.freeSegments(merged)
 		return g, false
 	}
@@ -163,7 +179,7 @@ func (sh *Shard) halveDirectory() {
 			return
 		}
 	}
-	half, ok := sh.newDirectory(d.depth() - 1)
+	half, ok := sh.newDirectory(d.depth()-1, true)
 	if !ok {
 		return
 	}
@@ -179,7 +195,7 @@ func (sh *Shard) moveDirectory(d directory) {
 	if !t.arena.Leaving(d.ref) {
 		return
 	}
-	to, ok := sh.newDirectory(d.depth())
+	to, ok := sh.newDirectory(d.depth(), true)
 	if !ok {
 		return
 	}
@@ -214,3 +230,9 @@ func (t *Table) Figures() Figures {
 	f.Used += t.blocks.heap.Used()
 	return f
 }
+
+// Scavenge is that of [arena.Arena].
+func (t *Table) Scavenge(spare bool) int64 { return t.arena.Scavenge(spare) }
+
+// Resident returns how many bytes the table has of the system.
+func (t *Table) Resident() int64 { return t.arena.Figures().Resident }

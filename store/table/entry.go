@@ -9,7 +9,7 @@ import (
 
 // An entry is one version of one key, immutable once it is published. The offsets are in bytes; words are in the machine's order.
 //
-//	plain   0 u64 version<<12 | 0<<8 | key length      a key of at most 255 bytes, a value of at most blockAt
+//	plain   0 u64 version<<12 | 0<<8 | key length      a key of at most 255 bytes, a value of at most mostInline
 //	        8 u32 value length
 //	        12 key, value
 //	long    0 u64 version<<12 | kindLong<<8 | flags
@@ -44,9 +44,9 @@ const (
 	// MaxLen is the most bytes that a key or a value may have.
 	MaxLen = 1<<31 - 1
 
-	// blockAt is the longest value that is part of its entry. Longer ones are blocks: who sends one to a slow client may keep it
+	// mostInline is the longest value that is part of its entry. Longer ones are blocks: who sends one to a slow client may keep it
 	// without keeping everything else from being used again. 4 KiB are copied in a tenth of what a system call takes.
-	blockAt = 4 << 10
+	mostInline = 4 << 10
 )
 
 // Entry is an entry of a table, or none, which is the zero value. It may be looked at while its reader is pinned, or its shard
@@ -74,6 +74,10 @@ func (e Entry) flags() uint64 {
 	return 0
 }
 
+// Plain reports whether the entry neither expires nor stands for a deletion, without looking further than at its first word. It may
+// report false for one that does not.
+func (e Entry) Plain() bool { return e.header()&kindMask == kindPlain }
+
 // Deleted reports whether the entry stands for a deletion that is kept.
 func (e Entry) Deleted() bool { return e.flags()&flagDeleted != 0 }
 
@@ -97,13 +101,22 @@ func (e Entry) revisionsAt() int {
 	return longFields + int(f&flagExpiry)*8
 }
 
-// block returns the reference to the block that has the value; 0 if there is none.
-func (e Entry) block() arena.Ref {
+// blockAt returns where the reference to the block is that has the value; 0 if there is none.
+func (e Entry) blockAt() int {
 	f := e.flags()
 	if f&flagBlock == 0 {
 		return 0
 	}
-	return arena.Ref(*u32(e.p, longFields+int(f&flagExpiry)*8+int(f&flagRevisions)*2))
+	return longFields + int(f&flagExpiry)*8 + int(f&flagRevisions)*2
+}
+
+// block returns the reference itself; 0 if there is none.
+func (e Entry) block() arena.Ref {
+	at := e.blockAt()
+	if at == 0 {
+		return 0
+	}
+	return arena.Ref(*u32(e.p, at))
 }
 
 // keyAt returns where the key begins, and its length.
@@ -162,7 +175,7 @@ type Spec struct {
 	Expiry  uint64 // Unix milliseconds; 0: none
 	Deleted bool   // it stands for a deletion that is kept
 
-	block     Block // has the value, if it is longer than blockAt
+	block     Block // has the value, if it is longer than mostInline
 	revisions bool  // there is room for a reference to earlier versions: see Options.Keeps
 }
 

@@ -28,7 +28,7 @@ func (sh *Shard) growWhileFull(h uint64) {
 			return
 		}
 		if g.lines < maxLines {
-			sh.resize(d, g, h, g.lines*2)
+			sh.resize(d, g, h, g.lines*2, t.loading)
 		} else {
 			sh.split(d, g, h)
 		}
@@ -42,9 +42,9 @@ func (d directory) span(g segment, h uint64) (first, n int) {
 }
 
 // resize gives g, the segment of h, another number of lines. If there is no memory it only asks less often.
-func (sh *Shard) resize(d directory, g segment, h uint64, lines int) {
-	to, ok := sh.newSegment(lines, *g.depth())
-	if !ok || !sh.copy(g, func(uint64) segment { return to }, to) {
+func (sh *Shard) resize(d directory, g segment, h uint64, lines int, must bool) {
+	to, ok := sh.newSegment(lines, *g.depth(), must)
+	if !ok || !sh.copy(g, must, func(uint64) segment { return to }, to) {
 		sh.freeSegments(to)
 		*g.limit() *= 2
 		return
@@ -68,15 +68,15 @@ func (sh *Shard) split(d directory, g segment, h uint64) {
 	ok := true
 	for i := range halves {
 		if ok {
-			halves[i], ok = sh.newSegment(g.lines, depth+1)
+			halves[i], ok = sh.newSegment(g.lines, depth+1, sh.table.loading)
 		}
 	}
 	bit := 63 - shardBits - depth
-	ok = ok && sh.copy(g, func(h uint64) segment { return halves[h>>bit&1] }, halves[:]...)
+	ok = ok && sh.copy(g, sh.table.loading, func(h uint64) segment { return halves[h>>bit&1] }, halves[:]...)
 	ok = ok && *halves[0].count() > 0 && *halves[1].count() > 0
 	twice := d
 	if ok && depth == d.depth() {
-		twice, ok = sh.newDirectory(depth + 1)
+		twice, ok = sh.newDirectory(depth+1, sh.table.loading)
 	}
 	if !ok {
 		sh.freeSegments(halves[:]...)
@@ -103,7 +103,7 @@ func (sh *Shard) split(d directory, g segment, h uint64) {
 
 // copy puts the references of g into other segments, each into the one that of returns for its key's hash, and reports whether there was
 // memory for it. What g's lines say of deletions goes to every line that their keys may go to. Nobody sees these segments yet.
-func (sh *Shard) copy(g segment, of func(h uint64) segment, all ...segment) (ok bool) {
+func (sh *Shard) copy(g segment, must bool, of func(h uint64) segment, all ...segment) (ok bool) {
 	t := sh.table
 	ok = true
 	for i := range g.lines {
@@ -116,7 +116,7 @@ func (sh *Shard) copy(g segment, of func(h uint64) segment, all ...segment) (ok 
 		t.each(first, func(_ line, _ int, ref arena.Ref) {
 			h := t.hash(Entry{t.at(ref), t.arena}.Key())
 			to := of(h)
-			in, at := sh.room(to.of(h), true)
+			in, at := sh.room(to.of(h), must)
 			if in.p == nil {
 				ok = false
 				return

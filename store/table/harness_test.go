@@ -58,7 +58,7 @@ func newWriter(t *Table) *writer { return &writer{t: t, versions: new(atomic.Uin
 func (w *writer) make(sh *Shard, s Spec) Fresh {
 	var b Block
 	if NeedsBlock(len(s.Value)) {
-		b, _ = w.t.NewBlock(s.Value)
+		b, _ = w.t.NewBlock(s.Value, false)
 	}
 	f, ok := sh.Make(s, b, false)
 	if !ok {
@@ -125,7 +125,7 @@ func (w *writer) many(specs []Spec, commit bool) {
 		if !s.Deleted || w.t.keeps && p.current() != 0 {
 			f = w.make(sh, s)
 		}
-		dropped, ok := w.txn.Stage(&p, f, false)
+		dropped, ok := w.txn.Stage(&p, f, 0, false)
 		if !ok {
 			panic("no memory")
 		}

@@ -85,6 +85,13 @@ func (r *Reader) GetMany(dst []Entry, keys [][]byte) {
 	}
 }
 
+// Warm is GetMany of up to a few dozen keys for the caches alone: the reader has seen nothing.
+func (r *Reader) Warm(dst []Entry, keys [][]byte) {
+	seen := r.seen
+	r.GetMany(dst, keys)
+	r.seen = seen
+}
+
 func (r *Reader) getBatch(dst []Entry, keys [][]byte) {
 	t := r.table
 	var hashes [batch]uint64

@@ -34,6 +34,9 @@ func (r revisions) slot(i int) *uint32 {
 
 // ringOf returns the ring of an entry, and its reference; 0 if it has none.
 func (t *Table) ringOf(e Entry) (r revisions, ref arena.Ref) {
+	if e.p == nil {
+		return r, 0
+	}
 	at := e.revisionsAt()
 	if at == 0 || *u32(e.p, at) == 0 {
 		return r, 0
@@ -79,10 +82,16 @@ func (sh *Shard) keepRing(p *Place, must bool) bool {
 	}
 	// The entry goes on with it, whatever becomes of this write. Readers don't look at this field.
 	*u32(current.p, current.revisionsAt()) = uint32(to)
+	sh.keptBytes += int64(sh.table.arena.SizeOf(to))
 	if ref != 0 {
-		sh.heap.Free(ref)
+		sh.freeRing(ref)
 	}
 	return true
+}
+
+func (sh *Shard) freeRing(ref arena.Ref) {
+	sh.keptBytes -= int64(sh.table.arena.SizeOf(ref))
+	sh.heap.Free(ref)
 }
 
 // inherit gives an entry that is not published yet the ring of the one that it will replace.
@@ -97,12 +106,33 @@ func (sh *Shard) remember(next, replaced arena.Ref, keep int) {
 	r, _ := sh.table.ringOf(Entry{sh.table.at(next), sh.table.arena})
 	*r.slot(r.count()) = uint32(replaced)
 	r.setCount(r.count() + 1)
+	sh.keep(replaced, 1)
 	for dropped := 0; r.count() > keep && dropped <= dropAtOnce; dropped++ {
 		sh.dropOldest(r)
 	}
 }
 
+// keep counts an earlier version that comes, sign 1, or goes, sign -1.
+func (sh *Shard) keep(r arena.Ref, sign int64) {
+	sh.kept += sign
+	sh.keptBytes += sign * sh.bytes(r)
+}
+
+// bytes returns what an entry takes, with its block.
+func (sh *Shard) bytes(r arena.Ref) int64 {
+	a := sh.table.arena
+	n := int64(a.SizeOf(r))
+	if b := (Entry{a.At(r), a}).block(); b != 0 {
+		n += int64(a.SizeOf(b))
+	}
+	return n
+}
+
+// Kept returns how many earlier versions the shard, which is locked, keeps, and how many bytes they and what leads to them take.
+func (sh *Shard) Kept() (n, bytes int64) { return sh.kept, sh.keptBytes }
+
 func (sh *Shard) dropOldest(r revisions) {
+	sh.keep(arena.Ref(*r.slot(0)), -1)
 	sh.retireEntry(arena.Ref(*r.slot(0)))
 	*u32(r.p, 4) = uint32((r.first() + 1) & (r.room() - 1))
 	r.setCount(r.count() - 1)
@@ -124,29 +154,90 @@ func (sh *Shard) Revisions(p *Place, f func(Entry) bool) {
 	}
 }
 
-// Forget drops the oldest kept versions of the key of p for as long as drop says so, at most for most of them, and returns how many it
-// dropped. A deletion that has nothing before it any more is dropped as well, if drop says so, and the key is gone. The shard is locked, and
-// p not to be used any more.
-func (sh *Shard) Forget(p *Place, most int, drop func(Entry) bool) (dropped int) {
+// Oldest returns the oldest kept version of the key of e, which is current, and the version that has replaced it; ok is false if none is
+// kept. The shard is locked.
+func (sh *Shard) Oldest(e Entry) (old Entry, replacedBy uint64, ok bool) {
+	r, ref := sh.table.ringOf(e)
+	if ref == 0 || r.count() == 0 {
+		return Entry{}, 0, false
+	}
+	old, replacedBy = sh.oldest(r, e)
+	return old, replacedBy, true
+}
+
+func (sh *Shard) oldest(r revisions, current Entry) (old Entry, replacedBy uint64) {
+	t := sh.table
+	replacedBy = current.Version()
+	if r.count() > 1 {
+		replacedBy = Entry{t.at(arena.Ref(*r.slot(1))), t.arena}.Version()
+	}
+	return Entry{t.at(arena.Ref(*r.slot(0))), t.arena}, replacedBy
+}
+
+// Forget drops the oldest kept versions of the key of p for as long as drop says so, of each and the version that replaced it, and at most
+// for most of them; it returns how many it dropped. A deletion that has nothing before it is no version to go back to, and goes too,
+// uncounted: gone says so. The shard is locked, and p not to be used any more.
+func (sh *Shard) Forget(p *Place, most int, drop func(old Entry, replacedBy uint64) bool) (dropped int, gone bool) {
 	e := p.entry
 	if e.p == nil {
-		return 0
+		return 0, false
 	}
 	r, ref := sh.table.ringOf(e)
-	for ref != 0 && r.count() > 0 && dropped < most && drop(Entry{sh.table.at(arena.Ref(*r.slot(0))), sh.table.arena}) {
+	for ; ref != 0 && r.count() > 0 && dropped < most; dropped++ {
+		if !drop(sh.oldest(r, e)) {
+			break
+		}
 		sh.dropOldest(r)
-		dropped++
 	}
-	if (ref == 0 || r.count() == 0) && e.Deleted() && dropped < most && drop(e) {
+	if ref != 0 && r.count() == 0 {
+		*u32(e.p, e.revisionsAt()) = 0
+		sh.freeRing(ref)
+		ref = 0
+	}
+	if ref == 0 && e.Deleted() {
 		raise(p.first, e.Version()) // readers wait for the deletion as before
 		p.in.ref(p.i).Store(0)
 		sh.retireEntry(p.ref)
-		if ref != 0 {
-			sh.heap.Free(ref)
-		}
 		sh.grow(p.hash, -1)
-		dropped++
+		gone = true
 	}
 	sh.Reclaim()
-	return dropped
+	return dropped, gone
+}
+
+// Insert makes f an earlier version of the key of p, which is prepared, is current in a newer one, and keeps keep of them: for who gives
+// versions in any order. It reports whether f was taken; it is not if that version is there, or older than what is kept. The shard is
+// locked.
+func (sh *Shard) Insert(p *Place, f Fresh, version uint64, keep int) (taken bool) {
+	t := sh.table
+	r, ref := t.ringOf(p.entry)
+	if ref == 0 {
+		return false
+	}
+	at := r.count()
+	for at > 0 {
+		v := Entry{t.at(arena.Ref(*r.slot(at - 1))), t.arena}.Version()
+		if v == version {
+			return false
+		}
+		if v < version {
+			break
+		}
+		at--
+	}
+	if at == 0 && r.count() >= keep {
+		return false
+	}
+	setVersion(t.at(f.ref), version)
+	for i := r.count(); i > at; i-- {
+		*r.slot(i) = *r.slot(i - 1)
+	}
+	*r.slot(at) = uint32(f.ref)
+	r.setCount(r.count() + 1)
+	sh.keep(f.ref, 1)
+	if r.count() > keep {
+		sh.dropOldest(r)
+	}
+	sh.Reclaim()
+	return true
 }

@@ -112,18 +112,21 @@ func forget(t *testing.T, table *Table, model map[string][]version, k []byte, mo
 	sh := table.Shard(ShardOf(h))
 	sh.Lock()
 	p := sh.Find(h, k)
-	dropped := sh.Forget(&p, most, func(e Entry) bool { return e.Version() <= until })
+	dropped, gone := sh.Forget(&p, most, func(e Entry, replacedBy uint64) bool {
+		require.Greater(t, replacedBy, e.Version())
+		return e.Version() <= until
+	})
 	sh.Unlock()
 	want := 0
 	for len(versions) > 1 && versions[0].number <= until && want < most {
 		versions = versions[1:]
 		want++
 	}
-	if len(versions) == 1 && versions[0].deleted && versions[0].number <= until && want < most {
+	if len(versions) == 1 && versions[0].deleted {
 		versions = nil
-		want++
 	}
 	require.Equal(t, want, dropped)
+	require.Equal(t, versions == nil && len(model[string(k)]) > 0, gone)
 	if len(versions) == 0 {
 		delete(model, string(k))
 		return

@@ -85,6 +85,30 @@ func (sh *Shard) Entries(f func(Entry)) {
 	})
 }
 
+// Segment calls f for every entry of the segment of hash h, in the shard, which is locked and has no transaction under way, and returns the
+// segment's last hash.
+func (sh *Shard) Segment(h uint64, f func(Entry)) (last uint64) {
+	t := sh.table
+	d := t.directory(sh.root().Load())
+	g := t.segment(d.word(d.index(h)).Load())
+	for i := range g.lines {
+		t.each(g.line(i), func(_ line, _ int, ref arena.Ref) { f(Entry{t.at(ref), t.arena}) })
+	}
+	return g.last(h)
+}
+
+// Hash calls f for every entry whose key has this hash, in the shard, which is locked and has no transaction under way.
+func (sh *Shard) Hash(h uint64, f func(Entry)) {
+	t := sh.table
+	t.each(t.line(h), func(in line, at int, ref arena.Ref) {
+		if in.tag(at) == tagOf(h) {
+			if e := (Entry{t.at(ref), t.arena}); t.hash(e.Key()) == h {
+				f(e)
+			}
+		}
+	})
+}
+
 // segments calls f for every segment of the shard, with its first hash.
 func (sh *Shard) segments(f func(g segment, h uint64)) {
 	t := sh.table

@@ -65,10 +65,10 @@ func (t *Table) segment(word uint64) segment {
 	return segment{t.at(r), r, 1 << (word & 0xff)}
 }
 
-// newSegment makes one whose lines are empty; ok is false if there is no memory at all.
-func (sh *Shard) newSegment(lines int, depth uint8) (g segment, ok bool) {
+// newSegment makes one whose lines are empty; ok is false if there is no memory.
+func (sh *Shard) newSegment(lines int, depth uint8, must bool) (g segment, ok bool) {
 	n := segmentLines + lines*lineSize
-	r, ok := sh.heap.MustAlloc(n)
+	r, ok := sh.alloc(n, must)
 	if !ok {
 		return g, false
 	}
@@ -145,8 +145,8 @@ func (t *Table) directory(root uint64) directory {
 }
 
 // newDirectory makes one whose words are to be stored before it is shown.
-func (sh *Shard) newDirectory(depth uint8) (d directory, ok bool) {
-	r, ok := sh.heap.MustAlloc(8 << depth)
+func (sh *Shard) newDirectory(depth uint8, must bool) (d directory, ok bool) {
+	r, ok := sh.alloc(8<<depth, must)
 	if !ok {
 		return d, false
 	}

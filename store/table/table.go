@@ -46,8 +46,13 @@ type Table struct {
 	hash   func([]byte) uint64
 	keeps  bool
 
+	// loading says that segments grow whatever the budget says. It is stored with all shards locked.
+	loading bool
+
 	shards [shardCount]Shard
 	blocks blocks
+
+	compacting sync.Mutex // held by the one that compacts
 }
 
 // Shard is the part of a table that one writer changes at a time. What it says of keys, places and entries holds while it is locked.
@@ -57,9 +62,12 @@ type Shard struct {
 	index int
 	heap  *arena.Heap
 	limbo epoch.Limbo
+	// kept is how many earlier versions are in rings, and keptBytes what these and the rings take.
+	kept, keptBytes int64
 	// retiredSince is how many bytes went to limbo since the epoch was last asked to move.
 	retiredSince int
-	_            [40]byte
+	retiredNow   int // objects since the last Reclaim
+	_            [16]byte
 }
 
 // New makes an empty table.
@@ -86,12 +94,12 @@ func (sh *Shard) start(keys int) bool {
 			depth++
 		}
 	}
-	d, ok := sh.newDirectory(depth)
+	d, ok := sh.newDirectory(depth, true)
 	if !ok {
 		return false
 	}
 	for i := range 1 << depth {
-		g, ok := sh.newSegment(lines, depth)
+		g, ok := sh.newSegment(lines, depth, true)
 		if !ok {
 			return false
 		}
@@ -99,6 +107,14 @@ func (sh *Shard) start(keys int) bool {
 	}
 	sh.root().Store(d.root())
 	return true
+}
+
+// Loading says whether a table is being filled that has to take everything: its segments then grow whatever the budget says. Otherwise they
+// grow only within it, and lines overflow.
+func (t *Table) Loading(on bool) {
+	t.LockAll(^ShardSet(0))
+	defer t.UnlockAll(^ShardSet(0))
+	t.loading = on
 }
 
 // Close frees all memory. No reader may be left.
@@ -127,3 +143,6 @@ func (sh *Shard) root() *atomic.Uint64 { return &sh.table.roots[sh.index] }
 func (t *Table) at(r arena.Ref) unsafe.Pointer { return t.arena.At(r) }
 
 func tagOf(h uint64) uint8 { return uint8(h >> lineBits) }
+
+// Index returns which shard it is.
+func (sh *Shard) Index() int { return sh.index }

@@ -28,7 +28,7 @@ func TestEntry(t *testing.T) {
 		r := table.Reader("test")
 		defer r.Close()
 		for _, klen := range []int{0, 1, 7, 8, 9, 15, 16, 17, 254, 255, 256, 257, 1024, 5000} {
-			for _, vlen := range []int{0, 1, 32, blockAt, blockAt + 1, 100_000} {
+			for _, vlen := range []int{0, 1, 32, mostInline, mostInline + 1, 100_000} {
 				for _, expiry := range []uint64{0, 1, 1 << 62} {
 					s := Spec{Key: bytes.Repeat([]byte{byte(klen)}, klen), Value: bytes.Repeat([]byte{'v'}, vlen), Expiry: expiry}
 					v := w.set(s)
@@ -165,7 +165,7 @@ func TestModel(t *testing.T) {
 					}
 					table.Compact(1 << 30)
 					matches(t, table, r, model)
-					table.arena.Scavenge()
+					table.arena.Scavenge(true)
 				}
 			}
 		}

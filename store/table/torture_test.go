@@ -38,7 +38,7 @@ func torture(t *testing.T, c config, writes int) {
 	var versions, stamps atomic.Uint64
 	size := func(rnd *rand.Rand) int {
 		if rnd.IntN(50) == 0 {
-			return blockAt + rnd.IntN(3000)
+			return mostInline + rnd.IntN(3000)
 		}
 		return 16 + rnd.IntN(300)
 	}
@@ -213,7 +213,7 @@ func torture(t *testing.T, c config, writes int) {
 	readers.Go(func() {
 		for !done.Load() {
 			table.Compact(1 << 20)
-			table.arena.Scavenge()
+			table.arena.Scavenge(true)
 			table.Figures()
 		}
 	})

@@ -14,7 +14,7 @@ type switched struct {
 	txn    arena.Ref
 	old    arena.Ref // 0: the key was absent
 	next   arena.Ref // 0: it is deleted; written before txn.committed is set
-	_      uint32
+	mark   uint32    // Stage's
 }
 
 // txn is what the switches of one write share, 16 bytes.
@@ -61,15 +61,14 @@ func (x *Txn) Begin(home *Shard, must bool) (ok bool) {
 }
 
 // Stage says that the write leaves f of the key of p, or, if f is the zero value, deletes it without a trace. Readers don't see it yet. An entry that the
-// same write staged before for the key is dropped, and its block returned. ok is false if there is no memory, and nothing was done.
-func (x *Txn) Stage(p *Place, f Fresh, must bool) (dropped Block, ok bool) {
+// same write staged before for the key is dropped, and its block returned. ok is false if there is no memory, and nothing was done. mark is what
+// [Place.Mark] returns from then on.
+func (x *Txn) Stage(p *Place, f Fresh, mark uint32, must bool) (dropped Block, ok bool) {
 	t, sh := x.table, p.shard
 	if p.ref != 0 {
 		if s := (*switched)(t.at(p.ref)); s.header == kindSwitch<<kindShift {
-			if s.next != 0 {
-				dropped = Block{Entry{t.at(s.next), t.arena}.block()}
-				sh.heap.Free(s.next) // nobody but this write could get to it
-			}
+			dropped = x.drop(sh, s)
+			s.mark = mark
 			s.next = f.ref // nobody reads it before committed is set
 			return dropped, true
 		}
@@ -81,7 +80,7 @@ func (x *Txn) Stage(p *Place, f Fresh, must bool) (dropped Block, ok bool) {
 	if !ok {
 		return Block{}, false
 	}
-	*(*switched)(t.at(r)) = switched{header: kindSwitch << kindShift, txn: x.ref, old: p.ref, next: f.ref}
+	*(*switched)(t.at(r)) = switched{header: kindSwitch << kindShift, txn: x.ref, old: p.ref, next: f.ref, mark: mark}
 	if p.ref != 0 {
 		p.in.ref(p.i).Store(uint32(r)) // means p.ref, as before
 	} else {
@@ -90,6 +89,36 @@ func (x *Txn) Stage(p *Place, f Fresh, must bool) (dropped Block, ok bool) {
 	x.steps = append(x.steps, step{shard: sh, hash: p.hash, first: p.first, ref: r})
 	x.shards.Add(sh.index)
 	return Block{}, true
+}
+
+// Mark returns the mark of the step in which a transaction that is under way staged the key of p, if one did and left something of it.
+func (p *Place) Mark() (mark uint32, staged bool) {
+	if p.ref == 0 {
+		return 0, false
+	}
+	s := (*switched)(p.shard.table.at(p.ref))
+	if s.header != kindSwitch<<kindShift {
+		return 0, false
+	}
+	return s.mark, true
+}
+
+// Revert says that the write leaves the key of p, which it has staged, as it was. It returns the block of what is dropped.
+func (x *Txn) Revert(p *Place) (dropped Block) {
+	t := x.table
+	s := (*switched)(t.at(p.ref))
+	dropped = x.drop(p.shard, s)
+	s.next = s.old
+	return dropped
+}
+
+// drop frees the entry that was staged behind a switch, and returns its block.
+func (x *Txn) drop(sh *Shard, s *switched) (b Block) {
+	if s.next != 0 && s.next != s.old {
+		b = Block{Entry{x.table.at(s.next), x.table.arena}.block()}
+		sh.heap.Free(s.next) // nobody but this write could get to it
+	}
+	return b
 }
 
 func (x *Txn) switchOf(s *step) *switched { return (*switched)(x.table.at(s.ref)) }
@@ -117,7 +146,7 @@ func (x *Txn) Commit(version uint64, keep int) {
 	own := (*txn)(t.at(x.ref))
 	own.version = version
 	for i := range x.steps {
-		if s := x.switchOf(&x.steps[i]); s.next != 0 {
+		if s := x.switchOf(&x.steps[i]); s.next != 0 && s.next != s.old {
 			setVersion(t.at(s.next), version)
 			if t.keeps && s.old != 0 {
 				t.inherit(s.next, s.old)
@@ -128,10 +157,13 @@ func (x *Txn) Commit(version uint64, keep int) {
 	for i := range x.steps {
 		st := &x.steps[i]
 		s := x.switchOf(st)
-		if s.next == 0 {
+		if s.next == 0 || s.next == s.old {
 			raise(st.first, version) // I5: before the removal
 		}
 		x.place(st).Store(uint32(s.next))
+		if s.next == s.old {
+			continue
+		}
 		change := int32(0)
 		if s.next != 0 {
 			change++
@@ -152,16 +184,12 @@ func (x *Txn) Commit(version uint64, keep int) {
 // Undo takes back all that was staged. No reader can tell, since the switches meant the old entries all the while. The blocks of the
 // entries that it drops are appended to dropped.
 func (x *Txn) Undo(dropped []Block) []Block {
-	t := x.table
 	for i := range x.steps {
 		st := &x.steps[i]
 		s := x.switchOf(st)
 		x.place(st).Store(uint32(s.old))
-		if s.next != 0 {
-			if b := (Entry{t.at(s.next), t.arena}).block(); b != 0 {
-				dropped = append(dropped, Block{b})
-			}
-			st.shard.heap.Free(s.next)
+		if b := x.drop(st.shard, s); b.ref != 0 {
+			dropped = append(dropped, b)
 		}
 	}
 	x.end()

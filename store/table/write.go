@@ -1,6 +1,7 @@
 package table
 
 import (
+	"math"
 	"math/bits"
 	"unsafe"
 
@@ -79,7 +80,7 @@ type Fresh struct {
 func (sh *Shard) Entry(f Fresh) Entry { return Entry{sh.table.at(f.ref), sh.table.arena} }
 
 // Make makes an entry of what belongs to the shard, which is locked; ok is false if there is no memory. A value longer than
-// blockAt has to be in block, which the entry then has. must takes memory past the budget.
+// mostInline has to be in block, which the entry then has. must takes memory past the budget.
 func (sh *Shard) Make(s Spec, block Block, must bool) (f Fresh, ok bool) {
 	s.block, s.revisions = block, sh.table.keeps
 	r, ok := sh.alloc(s.size(), must)
@@ -152,6 +153,9 @@ func (sh *Shard) Delete(p *Place, version uint64) {
 	sh.Reclaim()
 }
 
+// Note has readers of the key of p, which is absent, wait for this version, as if it had been deleted by it. The shard is locked.
+func (sh *Shard) Note(p *Place, version uint64) { raise(p.first, version) }
+
 // raise notes in the line that something was deleted by the write of this version.
 func raise(first line, version uint64) {
 	if first.deleted().Load() < version {
@@ -211,6 +215,7 @@ func (sh *Shard) retire(r, block arena.Ref) {
 	n := sh.table.arena.SizeOf(r)
 	sh.limbo.Retire(uint64(block)<<32|uint64(r), sh.table.epochs.Now(), n)
 	sh.retiredSince += n
+	sh.retiredNow++
 }
 
 func (sh *Shard) retireEntry(r arena.Ref) {
@@ -220,10 +225,13 @@ func (sh *Shard) retireEntry(r arena.Ref) {
 const (
 	// A shard asks for the epoch to move when it has retired a 1/askShare of what it has, within bounds: memory is to be used again
 	// while it is in the processor's caches, and looking at all readers is not for every write.
-	askShare  = 32
-	leastAsk  = 1 << 10
-	mostAsk   = 32 << 10
-	freeAtOne = 16 // objects that a write frees, at most: so that none pays for many
+	askShare = 32
+	leastAsk = 1 << 10
+	mostAsk  = 32 << 10
+	// A write frees so many objects, at most, and freePerRetired for each that it retires itself: so that none pays for many that others
+	// have left, and they go faster than they come.
+	freeAtOnce     = 16
+	freePerRetired = 2
 )
 
 // Reclaim frees some of what nobody can look at any more. Every write ends with it: see I9.
@@ -233,9 +241,10 @@ func (sh *Shard) Reclaim() {
 		sh.retiredSince = 0
 		e.Advance()
 	}
-	if sh.limbo.Len() >= freeAtOne && sh.limbo.Ready(e.Safe(), freeAtOne) {
-		sh.drain(e.Safe(), freeAtOne)
+	if sh.limbo.Len() >= freeAtOnce && sh.limbo.Ready(e.Safe(), freeAtOnce) {
+		sh.drain(e.Safe(), freeAtOnce+freePerRetired*sh.retiredNow)
 	}
+	sh.retiredNow = 0
 }
 
 func (sh *Shard) drain(safe uint64, most int) {
@@ -252,6 +261,7 @@ func (sh *Shard) drain(safe uint64, most int) {
 
 // Drain frees all that nobody can look at any more, for a shard that is seldom written to. The shard is locked.
 func (sh *Shard) Drain() {
-	sh.table.epochs.Advance()
-	sh.drain(sh.table.epochs.Safe(), int(^uint(0)>>1))
+	if sh.limbo.Len() > 0 {
+		sh.drain(sh.table.epochs.Hurry(), math.MaxInt)
+	}
 }
