@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"kv/store"
+	"kv/store/vfs"
 	"kv/store/vfs/vfstest"
 	"kv/store/wal"
 )
@@ -179,6 +180,91 @@ func TestMissingFile(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A file with a name like one of ours, and nothing of ours in it, costs nothing that is there: no number makes a repair give up the
+// logs for it, or a check count up to it.
+func TestStrayFile(t *testing.T) {
+	for name, f := range folders(t) {
+		t.Run(name, func(t *testing.T) {
+			for _, kind := range []string{"log", "snapshot"} {
+				for _, seq := range []uint64{0, 1, 2, 3, 40, 1 << 20, 1<<64 - 1} {
+					for _, data := range [][]byte{{}, bytes.Repeat([]byte("stray"), 50)} {
+						file := fmt.Sprintf("/data/%s-%016x", kind, seq)
+						if f.files[file] != nil {
+							continue // it takes no other's place
+						}
+						what := fmt.Sprintf("%s of %d bytes", file, len(data))
+						m := f.with(file, data)
+						if kind == "log" && seq > 1000 {
+							for _, use := range []func(vfs.FS, string) (wal.Report, error){wal.Check, wal.Repair} {
+								_, err := use(m, "/data")
+								require.ErrorContains(t, err, filepath.Base(file)+" is no file of this store", what)
+							}
+							_, _, err := recovered(m, f.o)
+							require.ErrorContains(t, err, filepath.Base(file)+" is no file of this store", what)
+							continue
+						}
+						f.verify(t, m, f.newest(), what)
+						state, _, err := recovered(m, f.o)
+						require.NoError(t, err, what)
+						f.check(t, state, f.newest(), what)
+					}
+				}
+			}
+		})
+	}
+}
+
+// Where a newest snapshot is damaged and the files before it are still there, as a crash between its rename and their removal leaves
+// them, a repair goes back to those.
+func TestRepairGoesBack(t *testing.T) {
+	o := wal.Options{Sync: wal.Always, SnapshotBytes: -1}
+	f := &folder{ledger: newLedger(8), o: o}
+	mem := vfstest.NewMem()
+	n := mustStart(t, mem, o, store.Options{})
+	rng := rand.New(rand.NewPCG(1, 2))
+	require.NoError(t, f.work(n.st, 0, 20, rng))
+	require.Eventually(t, func() bool { return n.log.Stats().Queued == 0 }, time.Minute, time.Millisecond)
+	before := mem.Snapshot()
+	_, _, err := n.log.Snapshot(context.Background())
+	require.NoError(t, err)
+	require.NoError(t, f.work(n.st, 1, 20, rng))
+	require.NoError(t, n.stop())
+	f.files = mem.Snapshot()
+	delete(f.files, "/data/LOCK")
+
+	const snapshot, first = "/data/snapshot-0000000000000002", "/data/log-0000000000000001"
+	whole := f.files[snapshot]
+	require.NotNil(t, whole)
+	require.Nil(t, f.files[first])
+	flip := func(at int) []byte {
+		b := slices.Clone(whole)
+		b[at] ^= 1
+		return b
+	}
+	for what, data := range map[string][]byte{"empty": {}, "header": flip(20), "block": flip(60), "trailer": flip(len(whole) - 1), "cut": whole[:len(whole)-1]} {
+		m := f.with(snapshot, data)
+		m.WriteFile(first, before[first])
+		report, err := wal.Repair(m, "/data")
+		require.NoError(t, err, what)
+		require.True(t, report.Damaged(), what)
+		kept := report.Problems[0].Kept
+		require.Equal(t, data, m.Snapshot()[filepath.Join("/data", kept)], "%s: %s", what, kept)
+		require.Nil(t, m.Snapshot()[snapshot], what)
+		state, _, err := recovered(m, o)
+		require.NoError(t, err, what)
+		require.Equal(t, f.at(f.newest()), state, what)
+	}
+
+	// But not where more can be read of the snapshot than of what was before.
+	m := f.with(snapshot, whole[:len(whole)-1])
+	m.WriteFile("/data/snapshot-0000000000000001", nil)
+	_, err = wal.Repair(m, "/data")
+	require.NoError(t, err)
+	state, _, err := recovered(m, o)
+	require.NoError(t, err)
+	require.Equal(t, f.at(f.newest()), state)
 }
 
 // Check writes nothing: not to a folder that is sound, nor to one that is damaged; not even the lock that a copy came without.

@@ -120,6 +120,9 @@ func parseName(name string) (seq uint64, kind, rest string) {
 				return 0, "", ""
 			}
 		}
+		if seq == 0 { // they begin with 1
+			return 0, "", ""
+		}
 		rest = s[16:]
 		if rest == "" || rest == tmpSuffix || strings.HasPrefix(rest, ".torn-") || strings.HasPrefix(rest, ".damaged-") {
 			return seq, kind, rest
@@ -149,6 +152,9 @@ type plan struct {
 	stale    []string // files that a newer snapshot covers
 }
 
+// mostMissing is how many logs in a row may be missing. A file so far behind the others was never one of them.
+const mostMissing = 1000
+
 // plan finds out what a recovery reads. damaged is called for what is missing.
 func (d folder) plan(damaged func(file string, off int64, detail string) error) (plan, error) {
 	var p plan
@@ -170,7 +176,11 @@ func (d folder) plan(damaged func(file string, off int64, detail string) error) 
 			p.stale = append(p.stale, logName(seq))
 			continue
 		}
-		for want := first + uint64(len(p.logs)); want < seq; want++ {
+		want := first + uint64(len(p.logs))
+		if seq-want > mostMissing {
+			return p, fmt.Errorf("%s is no file of this store: all from %s to it would be missing; move it out of the folder", logName(seq), logName(want))
+		}
+		for ; want < seq; want++ {
 			if err := damaged(logName(want), 0, "the file is missing"); err != nil {
 				return p, err
 			}
@@ -185,6 +195,23 @@ func (d folder) plan(damaged func(file string, off int64, detail string) error) 
 		p.logs = append(p.logs, first)
 	}
 	return p, nil
+}
+
+// doWithout takes the newest snapshot, which is damaged and by which p was made, out of d and returns true, if the files before it
+// are still there: all that say the same, or, where nothing of the snapshot can be read, any.
+func (d *folder) doWithout(s *inspected, p plan) bool {
+	if len(p.stale) == 0 {
+		return false
+	}
+	older := *d
+	older.snapshots = d.snapshots[:len(d.snapshots)-1]
+	complete := true
+	_, err := older.plan(func(string, int64, string) error { complete = false; return nil })
+	if err != nil || !complete && len(s.good) > 0 {
+		return false
+	}
+	*d = older
+	return true
 }
 
 // isFinal reports whether err, of openFrames, is not about the bytes of the file.

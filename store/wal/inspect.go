@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 
 	"kv/store/vfs"
 )
@@ -17,6 +18,7 @@ type inspection struct {
 	report   Report
 	snapshot *inspected // nil: there is none, and none is missing
 	logs     []*inspected
+	aside    []string // snapshots that are damaged, and that the files before them do without
 }
 
 // inspected is a file as it is and as it should be.
@@ -43,19 +45,30 @@ type span struct {
 }
 
 func inspect(fs vfs.FS, dir string) (*inspection, error) {
-	x := &inspection{fs: fs, dir: dir, report: Report{Dir: dir}}
 	d, err := readFolder(fs, dir)
 	if err != nil {
 		return nil, err
 	}
+	x := &inspection{fs: fs, dir: dir, report: Report{Dir: dir}}
+	for again := true; again; {
+		if again, err = x.folder(&d); err != nil {
+			return nil, err
+		}
+	}
+	return x, nil
+}
+
+// folder inspects what d says is there. It returns true if the newest snapshot is better set aside, and has taken it out of d.
+func (x *inspection) folder(d *folder) (again bool, err error) {
 	missing := map[string]bool{}
+	before := len(x.report.Problems)
 	p, err := d.plan(func(file string, off int64, detail string) error {
 		missing[file] = true
 		x.problem(file, off, 0, detail)
 		return nil
 	})
 	if err != nil {
-		return nil, err
+		return false, err
 	}
 	// Headers first: what is missing in one may be known from the others.
 	if p.snapshot == 0 && len(p.logs) > 0 && missing[snapshotName(p.logs[0])] {
@@ -63,13 +76,13 @@ func inspect(fs vfs.FS, dir string) (*inspection, error) {
 	}
 	if p.snapshot != 0 {
 		if x.snapshot, err = x.head(snapshotName(p.snapshot), magicSnapshot, p.snapshot, missing); err != nil {
-			return nil, err
+			return false, err
 		}
 	}
 	for _, seq := range p.logs {
 		g, err := x.head(logName(seq), magicLog, seq, missing)
 		if err != nil {
-			return nil, err
+			return false, err
 		}
 		x.logs = append(x.logs, g)
 	}
@@ -81,16 +94,25 @@ func inspect(fs vfs.FS, dir string) (*inspection, error) {
 			}
 		}
 		if err := x.snapshotFrames(s); err != nil {
-			return nil, err
+			return false, err
+		}
+		if s.damaged() && !s.missing && d.doWithout(s, p) {
+			problems := slices.DeleteFunc(x.report.Problems[before:], func(p Problem) bool { return p.File != s.name })
+			*x = inspection{fs: x.fs, dir: x.dir, aside: append(x.aside, s.name),
+				report: Report{Dir: x.dir, Problems: append(x.report.Problems[:before], problems...)}}
+			return true, nil
 		}
 	}
 	for i, g := range x.logs {
 		if err := x.logFrames(i, g); err != nil {
-			return nil, err
+			return false, err
 		}
 	}
-	return x, nil
+	return false, nil
 }
+
+// damaged reports whether a snapshot is not what was written.
+func (g *inspected) damaged() bool { return g.missing || g.badHead || len(g.bad) > 0 || !g.whole }
 
 func (x *inspection) problem(file string, off, n int64, detail string) {
 	x.report.Problems = append(x.report.Problems, Problem{File: file, Offset: off, Bytes: n, Detail: detail})

@@ -10,7 +10,8 @@ import (
 )
 
 // Repair makes a damaged folder one that a store can start from, with all in it that can be read. Each file that it
-// replaces is kept as <name>.damaged-<number>. Writes in the stretches that can't be read are lost; those behind them are not,
+// replaces is kept as <name>.damaged-<number>. A damaged snapshot that the files before it do without, as they are still there, is
+// only given such a name. Writes in the stretches that can't be read are lost; those behind them are not,
 // and each that is there is there whole. The report says what was wrong. A torn tail is left to the next start.
 func Repair(fs vfs.FS, dir string) (Report, error) {
 	lock, _, err := lockFolder(fs, dir)
@@ -33,12 +34,39 @@ func Repair(fs vfs.FS, dir string) (Report, error) {
 			}
 		}
 	}
-	if g := x.snapshot; g != nil && (g.missing || g.badHead || len(g.bad) > 0 || !g.whole) {
+	if g := x.snapshot; g != nil && g.damaged() {
 		if err := x.rewrite(g, x.repairSnapshot); err != nil {
 			return x.report, err
 		}
 	}
+	for _, name := range x.aside {
+		if err := x.setAside(name); err != nil {
+			return x.report, err
+		}
+	}
 	return x.report, nil
+}
+
+// setAside gives the file the name of a copy.
+func (x *inspection) setAside(name string) error {
+	kept, err := x.free(name)
+	if err != nil {
+		return err
+	}
+	if err := x.fs.Rename(filepath.Join(x.dir, name), filepath.Join(x.dir, kept)); err != nil {
+		return err
+	}
+	x.kept(name, kept)
+	return x.fs.SyncDir(x.dir)
+}
+
+// kept notes in the report what the copy of a file is called.
+func (x *inspection) kept(name, kept string) {
+	for i := range x.report.Problems {
+		if p := &x.report.Problems[i]; p.File == name && !p.Torn {
+			p.Kept = kept
+		}
+	}
 }
 
 // rewrite keeps a copy of g, writes what is to be in its place, and puts it there.
@@ -69,16 +97,21 @@ func (x *inspection) rewrite(g *inspected, write func(*inspected, *frames, io.Wr
 	if err := x.fs.Rename(path+tmpSuffix, path); err != nil {
 		return err
 	}
-	for i := range x.report.Problems {
-		if p := &x.report.Problems[i]; p.File == g.name && !p.Torn {
-			p.Kept = kept
-		}
-	}
+	x.kept(g.name, kept)
 	return x.fs.SyncDir(x.dir)
 }
 
 // keep copies g to a name that is free.
 func (x *inspection) keep(g *inspected) (string, error) {
+	kept, err := x.free(g.name)
+	if err != nil {
+		return "", err
+	}
+	return kept, copyRange(x.fs, filepath.Join(x.dir, g.name), filepath.Join(x.dir, kept), 0, g.size)
+}
+
+// free returns a name for a copy of the file that no other has.
+func (x *inspection) free(file string) (string, error) {
 	names, err := x.fs.List(x.dir)
 	if err != nil {
 		return "", err
@@ -89,9 +122,9 @@ func (x *inspection) keep(g *inspected) (string, error) {
 	}
 	kept := ""
 	for n := 1; kept == "" || taken[kept]; n++ {
-		kept = fmt.Sprintf("%s.damaged-%d", g.name, n)
+		kept = fmt.Sprintf("%s.damaged-%d", file, n)
 	}
-	return kept, copyRange(x.fs, filepath.Join(x.dir, g.name), filepath.Join(x.dir, kept), 0, g.size)
+	return kept, nil
 }
 
 // repairLog writes the log with a mark, which is no write, in the place of each bad stretch: so that positions stay.
