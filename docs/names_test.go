@@ -41,7 +41,7 @@ func programHas(program, command string) bool {
 var variable = regexp.MustCompile(`\bKVD?_[A-Z][A-Z_]*\b`)
 
 func TestVariablesExist(t *testing.T) {
-	has := map[string]bool{"KV_SOAK": true, "KV_SECRET": true}
+	has := map[string]bool{"KV_SOAK": true, "KV_GROUPS": true, "KV_SECRET": true}
 	for option := range helpFlags(t, "kvc", "options") {
 		has[asVariable("KV_", option)] = true
 	}

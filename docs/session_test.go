@@ -65,7 +65,7 @@ type session struct {
 	steps []step
 }
 
-var serverStep = regexp.MustCompile(`^kvd\b.*&$`)
+var serverStep = regexp.MustCompile(`^kvd\b.*&( sleep 1)?$`)
 
 func (s session) startsServer() bool {
 	return slices.ContainsFunc(s.steps, func(st step) bool { return serverStep.MatchString(st.typed) })

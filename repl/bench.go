@@ -99,7 +99,7 @@ func (c *call) bench(o load.BenchOptions, keep bool) (err error) {
 	if err != nil {
 		return err
 	}
-	if o.Addr, o.Client, err = c.server(); err != nil {
+	if o.Addr, o.Client, err = c.server(c.ctx); err != nil {
 		return err
 	}
 	if err := benchFits(o, kv.Hello().Limit); err != nil {

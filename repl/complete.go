@@ -323,7 +323,7 @@ func fileNames(lead, prefix string) (all []candidate) {
 }
 
 // knownAddresses are those of servers that were spoken to or have a name, as far as anything here tells.
-func (s *session) knownAddresses() []string {
+func (s *session) knownAddresses(ctx context.Context) []string {
 	all := []string{s.opts.addr.String(), defaultAddr}
 	history, _ := os.ReadFile(s.historyFile()) // where it can't be read, it knows no more
 	for line := range strings.Lines(string(history)) {
@@ -335,20 +335,20 @@ func (s *session) knownAddresses() []string {
 			all = append(all, addr.String())
 		}
 	}
-	if known, err := readContexts(s.contextsFile()); err == nil {
-		for _, settings := range known.all {
-			all = append(all, settings["addr"])
-		}
+	for _, settings := range s.knownContexts(ctx).all {
+		all = append(all, settings["addr"])
 	}
 	slices.Sort(all)
 	return slices.Compact(all)
 }
 
-// contextNames are the names of the contexts.
-func (s *session) contextNames() []string {
-	known, err := readContexts(s.contextsFile())
+// knownContexts are those of a file that can be read, in time.
+func (s *session) knownContexts(ctx context.Context) *contexts {
+	ctx, cancel := context.WithTimeout(ctx, completeTime)
+	defer cancel()
+	known, err := readContexts(ctx, s.contextsFile())
 	if err != nil {
-		return nil
+		return &contexts{}
 	}
-	return known.names()
+	return known
 }

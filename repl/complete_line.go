@@ -56,7 +56,8 @@ func (s *session) completeLine(ctx context.Context, pending, before string, type
 		ask(func(ctx context.Context, kv *client.Client) { all = keptVersions(ctx, kv, key, n) })
 		return all
 	}
-	c.addrs, c.contexts = s.knownAddresses, s.contextNames
+	c.addrs = func() []string { return s.knownAddresses(ctx) }
+	c.contexts = func() []string { return s.knownContexts(ctx).names() }
 	all, files := c.candidates()
 	if files {
 		lead := ""

@@ -42,7 +42,11 @@ func (s *session) complete(ctx context.Context, args []string) error {
 
 // scriptCompletion is the completion of a command line of kvc; args are the words after kvc, with the one under the cursor.
 func (s *session) scriptCompletion(ctx context.Context, args []string) *completion {
-	c := &completion{mode: oneShot, addrs: s.knownAddresses, contexts: s.contextNames}
+	c := &completion{
+		mode:     oneShot,
+		addrs:    func() []string { return s.knownAddresses(ctx) },
+		contexts: func() []string { return s.knownContexts(ctx).names() },
+	}
 	for i, a := range args {
 		if i == len(args)-1 {
 			c.last = a

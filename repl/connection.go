@@ -1,16 +1,18 @@
 package repl
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"syscall"
 
+	"kv/files"
 	"kv/protocol"
 	"kv/protocol/client"
 	"kv/repl/text"
@@ -21,20 +23,20 @@ import (
 //
 // The current context of the contexts' file counts only where no address is given: what belongs to one server is not told
 // to another.
-func (s *session) server() (addr string, o client.Options, err error) {
-	settled, err := s.withContext()
+func (s *session) server(ctx context.Context) (addr string, o client.Options, err error) {
+	settled, err := s.withContext(ctx)
 	if err != nil {
 		return "", o, err
 	}
-	o, err = settled.clientOptions(s.env.Getenv)
+	o, err = settled.clientOptions(ctx, s.env.Getenv)
 	return settled.addr.hostPort, o, err
 }
 
 // withContext returns the options with what the context gives to those that nobody else gave.
-func (s *session) withContext() (options, error) {
+func (s *session) withContext(ctx context.Context) (options, error) {
 	o := s.opts
 	o.origins = maps.Clone(o.origins)
-	name, err := s.contextInUse()
+	name, err := s.contextInUse(ctx)
 	if err != nil || name == "" {
 		return o, err
 	}
@@ -62,12 +64,12 @@ func (s *session) withContext() (options, error) {
 
 // contextInUse returns the name of the context that the session uses; "": none. The file is read once: a shell does not
 // go over to another server when somebody changes it.
-func (s *session) contextInUse() (string, error) {
+func (s *session) contextInUse(ctx context.Context) (string, error) {
 	if s.opts.context == "" && s.opts.origins["addr"] != byDefault {
 		return "", nil
 	}
 	if s.contexts == nil {
-		c, err := readContexts(s.contextsFile())
+		c, err := readContexts(ctx, s.contextsFile())
 		if err != nil {
 			return "", err
 		}
@@ -99,13 +101,13 @@ func (o *options) login(getenv func(string) string) (user, secretFile string) {
 }
 
 // clientOptions reads the files that the options name.
-func (o *options) clientOptions(getenv func(string) string) (client.Options, error) {
+func (o *options) clientOptions(ctx context.Context, getenv func(string) string) (client.Options, error) {
 	user, secretFile := o.login(getenv)
 	c := client.Options{User: user, Secret: getenv(secretVariable), Timeout: o.timeout}
 	if o.typedSecret != "" {
 		c.Secret = o.typedSecret
 	} else if secretFile != "" {
-		b, err := readText(secretFile)
+		b, err := readText(ctx, secretFile)
 		if err != nil {
 			return c, err
 		}
@@ -119,13 +121,18 @@ func (o *options) clientOptions(getenv func(string) string) (client.Options, err
 		return c, nil
 	}
 	var err error
-	c.TLS, err = o.tlsConfig()
+	c.TLS, err = o.tlsConfig(ctx)
 	return c, err
 }
 
-// readText reads a local file of text, all of it.
-func readText(name string) ([]byte, error) {
-	b, err := os.ReadFile(name)
+// readText reads a local file of text, all of it. One that is a FIFO is waited for until ctx is done.
+func readText(ctx context.Context, name string) ([]byte, error) {
+	f, err := files.Open(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(newInput(ctx, f))
 	if err != nil {
 		return nil, fileError{err}
 	}
@@ -135,10 +142,10 @@ func readText(name string) ([]byte, error) {
 	return b, nil
 }
 
-func (o *options) tlsConfig() (*tls.Config, error) {
+func (o *options) tlsConfig(ctx context.Context) (*tls.Config, error) {
 	c := &tls.Config{MinVersion: tls.VersionTLS12}
 	if o.tlsCA != "" {
-		b, err := readText(o.tlsCA)
+		b, err := readText(ctx, o.tlsCA)
 		if err != nil {
 			return nil, err
 		}
@@ -151,11 +158,11 @@ func (o *options) tlsConfig() (*tls.Config, error) {
 		return nil, usagef("--tls-cert and --tls-key go together")
 	}
 	if o.tlsCert != "" {
-		certificate, err := readText(o.tlsCert)
+		certificate, err := readText(ctx, o.tlsCert)
 		if err != nil {
 			return nil, err
 		}
-		key, err := readText(o.tlsKey)
+		key, err := readText(ctx, o.tlsKey)
 		if err != nil {
 			return nil, err
 		}

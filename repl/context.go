@@ -35,7 +35,15 @@ func (c *call) contextCommand() error {
 	if named {
 		name = string(c.key(1))
 	}
-	all, err := readContexts(c.contextsFile())
+	file := c.contextsFile()
+	if verb == "use" || verb == "add" || verb == "rm" {
+		unlock, err := lockContexts(c.ctx, file)
+		if err != nil {
+			return err
+		}
+		defer unlock()
+	}
+	all, err := readContexts(c.ctx, file)
 	if err != nil {
 		return err
 	}
@@ -45,7 +53,7 @@ func (c *call) contextCommand() error {
 		return c.listContexts(all)
 	case verb == "show":
 		if !named {
-			if name, err = c.contextInUse(); err != nil {
+			if name, err = c.contextInUse(c.ctx); err != nil {
 				return err
 			}
 			if name == "" {
@@ -100,14 +108,14 @@ func (c *call) addContext(all *contexts, name string) error {
 	if settings["addr"] == "" {
 		return usagef("context add needs the server: --addr ADDR")
 	}
-	if _, err := c.opts.clientOptions(c.env.Getenv); err != nil { // files that are not there, TLS that is half there
+	if _, err := c.opts.clientOptions(c.ctx, c.env.Getenv); err != nil { // files that are not there, TLS that is half there
 		return err
 	}
 	return all.add(name, settings)
 }
 
 func (c *call) listContexts(all *contexts) error {
-	inUse, err := c.contextInUse()
+	inUse, err := c.contextInUse(c.ctx)
 	if err != nil {
 		return err
 	}
@@ -138,7 +146,7 @@ func (c *call) showContext(all *contexts, name string) error {
 		return err
 	}
 	if c.opts.json {
-		inUse, err := c.contextInUse()
+		inUse, err := c.contextInUse(c.ctx)
 		if err != nil {
 			return err
 		}

@@ -13,7 +13,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"kv/repl/files"
+	"kv/files"
 )
 
 // contexts is the file with the servers that the user has given names, in YAML:
@@ -49,11 +49,25 @@ func (s *session) contextsFile() string {
 	return ""
 }
 
+// lockContexts keeps other commands from changing the file until unlock is called. Its folder is made.
+func lockContexts(ctx context.Context, file string) (unlock func(), err error) {
+	if file == "" {
+		return nil, fileError{errors.New("there is no folder for configuration: neither XDG_CONFIG_HOME nor HOME is set")}
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return nil, fileError{err}
+	}
+	return files.Lock(ctx, file)
+}
+
 // readContexts reads the file. One that is not there has no contexts.
-func readContexts(file string) (*contexts, error) {
+func readContexts(ctx context.Context, file string) (*contexts, error) {
 	c := &contexts{file: file, all: map[string]map[string]string{}}
-	b, err := readText(file)
-	if file == "" || errors.Is(err, fs.ErrNotExist) {
+	if file == "" {
+		return c, nil
+	}
+	b, err := readText(ctx, file)
+	if errors.Is(err, fs.ErrNotExist) {
 		return c, nil
 	}
 	if err != nil {
@@ -250,14 +264,8 @@ func (c *contexts) remove(name string) error {
 	return nil
 }
 
-// write puts the file on the disk.
+// write puts the file, which lockContexts has locked, on the disk.
 func (c *contexts) write(ctx context.Context) error {
-	if c.file == "" {
-		return fileError{errors.New("there is no folder for configuration: neither XDG_CONFIG_HOME nor HOME is set")}
-	}
-	if err := os.MkdirAll(filepath.Dir(c.file), 0o700); err != nil {
-		return fileError{err}
-	}
 	return files.Write(ctx, c.file, 0o600, func(w io.Writer) error {
 		e := yaml.NewEncoder(w)
 		e.SetIndent(2)

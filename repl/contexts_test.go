@@ -1,7 +1,9 @@
 package repl
 
 import (
+	"context"
 	"os"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -26,14 +28,17 @@ func TestAddingAContextKeepsTheRest(t *testing.T) {
 			require.NoError(t, os.MkdirAll(file[:len(file)-len("/config")], 0o700))
 			require.NoError(t, os.WriteFile(file, []byte(before), 0o600))
 		}
-		c, err := readContexts(file)
+		unlock, err := lockContexts(t.Context(), file)
+		require.NoError(t, err, before)
+		defer unlock()
+		c, err := readContexts(t.Context(), file)
 		require.NoError(t, err, before)
 		require.NoError(t, c.add("new", map[string]string{"addr": "localhost:7070"}))
 		require.NoError(t, c.write(t.Context()))
 		b, err := os.ReadFile(file)
 		require.NoError(t, err)
 		assert.Equal(t, want, string(b), before)
-		again, err := readContexts(file)
+		again, err := readContexts(t.Context(), file)
 		require.NoError(t, err)
 		assert.Equal(t, c.all, again.all)
 	}
@@ -60,10 +65,23 @@ func TestContextsThatAreWrong(t *testing.T) {
 	} {
 		file := t.TempDir() + "/config"
 		require.NoError(t, os.WriteFile(file, []byte(content), 0o600))
-		_, err := readContexts(file)
+		_, err := readContexts(t.Context(), file)
 		assert.ErrorContains(t, err, file+": ", content)
 		assert.ErrorContains(t, err, says, content)
 		assert.Equal(t, exitUsage, exitCode(err), content)
 		assert.NotContains(t, err.Error(), "unmarshal", content)
 	}
+}
+
+// TestContextsFromAFIFO: whoever waits for a writer can be told to stop.
+func TestContextsFromAFIFO(t *testing.T) {
+	file := t.TempDir() + "/config"
+	require.NoError(t, syscall.Mkfifo(file, 0o600))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := readContexts(ctx, file)
+	assert.ErrorIs(t, err, context.Canceled)
+	w, err := os.OpenFile(file, os.O_WRONLY, 0) // lets go of what waited
+	require.NoError(t, err)
+	require.NoError(t, w.Close())
 }

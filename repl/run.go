@@ -2,7 +2,6 @@ package repl
 
 import (
 	"context"
-	"errors"
 	"os"
 	"os/signal"
 	"sync/atomic"
@@ -11,7 +10,7 @@ import (
 
 	"golang.org/x/term"
 
-	"kv/repl/files"
+	"kv/files"
 )
 
 // Run runs kvc, of this version, on this process's standard streams and returns the exit code. After Ctrl-C it does not return: once the
@@ -55,19 +54,13 @@ func processEnv(version string) Env {
 		Version: version,
 	}
 	if files.Closed(os.Stdin) {
-		env.In = closed{errors.New("stdin is closed")}
+		env.In = files.ClosedStream("stdin")
 	}
 	if files.Closed(os.Stdout) {
-		env.Out = closed{errors.New("it is closed, or it is /dev/null opened for reading and writing, which looks the same")}
+		env.Out = files.ClosedStream("stdout")
 	}
 	return env
 }
-
-// closed stands for a standard stream that nobody gave us.
-type closed struct{ err error }
-
-func (c closed) Read([]byte) (int, error)  { return 0, c.err }
-func (c closed) Write([]byte) (int, error) { return 0, c.err }
 
 func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
 

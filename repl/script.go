@@ -49,8 +49,12 @@ func (s *session) runScript(ctx context.Context, keepGoing bool) error {
 	}
 	if s.txn != nil {
 		s.txn = nil
+		err := usagef("the input ends inside a transaction: nothing of it was applied")
+		if keepGoing {
+			s.complain(err)
+		}
 		if first == nil {
-			first = usagef("the input ends inside a transaction: nothing of it was applied")
+			first = err
 		}
 	}
 	if keepGoing && first != nil {

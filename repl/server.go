@@ -5,7 +5,7 @@ import (
 	"io"
 	"time"
 
-	"kv/repl/files"
+	"kv/files"
 )
 
 func serverCommands() []*command {

@@ -56,7 +56,7 @@ func (s *session) client(ctx context.Context) (*client.Client, error) {
 		return nil, errTxnGone
 	}
 	s.close()
-	addr, o, err := s.server()
+	addr, o, err := s.server(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -90,7 +90,7 @@ func (c *call) connect(context string) error {
 		}
 		addrFrom, contextFrom = byFlag, byDefault // what a context says is of the server before
 	default:
-		all, err := readContexts(c.contextsFile())
+		all, err := readContexts(c.ctx, c.contextsFile())
 		if err != nil {
 			return err
 		}

@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"kv/files"
 )
 
 func main() {
@@ -18,12 +20,15 @@ func main() {
 
 	messages := newLineQueue(os.Stderr)
 	stdout := &checkedOutput{to: os.Stdout}
+	if files.Closed(os.Stdout) {
+		stdout.to = files.ClosedStream("stdout")
+	}
 	root := command(messages)
 	root.SetOut(stdout)
 	root.SetErr(messages)
 	err := root.ExecuteContext(ctx)
 	if stdout.err != nil {
-		err = failed(exitFiles, stdout.err)
+		err = failed(exitFiles, fmt.Errorf("can't write to stdout: %w", stdout.err))
 	}
 	if err != nil {
 		fmt.Fprintln(messages, "kvd:", err)

@@ -3,12 +3,15 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"kv/files"
 )
 
 func manCommand() *cobra.Command {
@@ -30,7 +33,11 @@ func manCommand() *cobra.Command {
 			}
 			for _, c := range pages {
 				name := strings.ReplaceAll(c.CommandPath(), " ", "-") + ".1"
-				if err := os.WriteFile(filepath.Join(args[0], name), manPage(c), 0o644); err != nil {
+				page := func(w io.Writer) error {
+					_, err := w.Write(manPage(c))
+					return err
+				}
+				if err := files.Write(cmd.Context(), filepath.Join(args[0], name), 0o644, page); err != nil {
 					return failed(exitFiles, err)
 				}
 			}

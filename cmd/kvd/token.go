@@ -2,18 +2,19 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"kv/files"
 	"kv/netserver"
 )
 
@@ -39,7 +40,7 @@ where it is missing. A server that runs reads the file again on SIGHUP.`,
 			// The secret comes first: a line whose secret nobody has seen is of no use, and would be in the way.
 			tell := func() error { return printSecret(os.Stderr, secret) }
 			if file != "" {
-				return addAccount(string(file), args[0], line, tell)
+				return addAccount(cmd.Context(), string(file), args[0], line, tell)
 			}
 			if err := tell(); err != nil {
 				return err
@@ -56,6 +57,9 @@ where it is missing. A server that runs reads the file again on SIGHUP.`,
 
 // printSecret prints the secret alone, so that stderr can be a file for kvc --secret-file; on a terminal it says what it is.
 func printSecret(to *os.File, secret string) error {
+	if files.Closed(to) {
+		return failed(exitFiles, errors.New("nobody would see the secret: stderr is closed"))
+	}
 	format := "%s\n"
 	if term.IsTerminal(int(to.Fd())) {
 		format = "secret: %s\n"
@@ -69,15 +73,12 @@ func printSecret(to *os.File, secret string) error {
 // addAccount adds the user's line to a file for --auth-file, made where it is missing, all at once: who reads it sees the old
 // file or the new one. It keeps its mode and its owner; a new one is its owner's alone. It calls tell once nothing but a
 // failing disk can keep it from that. A file that is wrong, or has the user already, is left as it is.
-func addAccount(file, user, line string, tell func() error) error {
-	if target, err := filepath.EvalSymlinks(file); err == nil {
-		file = target
-	}
-	folder, err := lockFolder(filepath.Dir(file))
+func addAccount(ctx context.Context, file, user, line string, tell func() error) error {
+	unlock, err := files.Lock(ctx, file)
 	if err != nil {
 		return failed(exitFiles, err)
 	}
-	defer folder.Close()
+	defer unlock()
 	before, err := os.Stat(file)
 	var text []byte
 	switch {
@@ -103,61 +104,10 @@ func addAccount(file, user, line string, tell func() error) error {
 	if err := new(netserver.Accounts).Load(bytes.NewReader(text)); err != nil {
 		return fmt.Errorf("--auth-file %s: %w", file, err)
 	}
-	return failed(exitFiles, replaceFile(file, before, text, tell))
-}
-
-// replaceFile gives the file this text, by a new file that takes its name once it is on disk. before is what the file was, nil
-// if nothing. ready is called before the name changes.
-func replaceFile(file string, before fs.FileInfo, text []byte, ready func() error) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+".*") // of mode 0600
-	if err != nil {
-		return err
-	}
-	defer func() {
-		f.Close()
-		if err != nil {
-			os.Remove(f.Name())
-		}
-	}()
-	if before != nil {
-		if err := f.Chmod(before.Mode().Perm()); err != nil {
+	return failed(exitFiles, files.Write(ctx, file, 0o600, func(w io.Writer) error {
+		if _, err := w.Write(text); err != nil {
 			return err
 		}
-		if was, ok := before.Sys().(*syscall.Stat_t); ok {
-			if err := f.Chown(int(was.Uid), int(was.Gid)); err != nil {
-				return err
-			}
-		}
-	}
-	if _, err := f.Write(text); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := ready(); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), file); err != nil {
-		return err
-	}
-	folder, err := os.Open(filepath.Dir(file))
-	if err != nil {
-		return err
-	}
-	defer folder.Close()
-	return folder.Sync()
-}
-
-// lockFolder keeps others that call it from changing files in the folder, until what it returns is closed.
-func lockFolder(dir string) (*os.File, error) {
-	f, err := os.Open(dir)
-	if err != nil {
-		return nil, err
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("lock %s: %w", dir, err)
-	}
-	return f, nil
+		return tell()
+	}))
 }

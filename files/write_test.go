@@ -210,5 +210,8 @@ func TestNamesThatCannotBeWritten(t *testing.T) {
 			return nil
 		})
 		assert.ErrorAs(t, err, new(*NameError), name)
+		if name != "" {
+			assert.ErrorContains(t, err, name)
+		}
 	}
 }

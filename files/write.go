@@ -1,4 +1,4 @@
-// Package files reads and writes the files that a user names, without harm to what is there under these names, and tells
+// Package files reads, writes and locks the files that a user names, without harm to what is there under these names, and tells
 // which of a program's standard streams were closed when it began.
 package files
 
@@ -86,8 +86,8 @@ func resolve(name string) (target, error) {
 	for range maxLinks {
 		dir, base := filepath.Split(name) // nothing is cleaned: what .. leads to depends on the links before it
 		dir, err := filepath.EvalSymlinks(cmp.Or(dir, "."))
-		if err != nil {
-			return target{}, err
+		if err != nil { // which does not always say of what
+			return target{}, &fs.PathError{Op: "open", Path: name, Err: cause(err)}
 		}
 		if fd, err := strconv.Atoi(base); err == nil && isDescriptors(dir) {
 			return target{name: name, descriptor: fd}, nil
@@ -113,6 +113,14 @@ func resolve(name string) (target, error) {
 		name = to
 	}
 	return target{}, &fs.PathError{Op: "open", Path: name, Err: syscall.ELOOP}
+}
+
+// cause is err without the name that it may give of a part of the way.
+func cause(err error) error {
+	if path := (*fs.PathError)(nil); errors.As(err, &path) {
+		return path.Err
+	}
+	return err
 }
 
 // isDescriptors reports whether the entries of a folder are the open files of this process.
@@ -181,9 +189,9 @@ func (t target) replace(perm fs.FileMode, write func(io.Writer) error) (err erro
 	}
 	dir, _ := filepath.Split(t.name)
 	dir = cmp.Or(dir, ".")
-	f, err := os.CreateTemp(dir, ".kvc-*.partial") // 0600
+	f, err := os.CreateTemp(dir, ".kv-*.partial") // 0600
 	if err != nil {
-		return &NameError{err}
+		return &NameError{&fs.PathError{Op: "open", Path: t.name, Err: cause(err)}}
 	}
 	defer func() {
 		f.Close()

@@ -1,6 +1,7 @@
 package files
 
 import (
+	"errors"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -46,4 +47,14 @@ func shares(f, other *os.File) bool {
 	unix.FcntlInt(f.Fd(), unix.F_SETFL, own^unix.O_APPEND)
 	defer unix.FcntlInt(f.Fd(), unix.F_SETFL, own)
 	return flags(other) != others
+}
+
+// ClosedStream stands for a standard stream that is [Closed]: whoever reads or writes is told so. An error of writing does not
+// name the stream.
+type ClosedStream string
+
+func (c ClosedStream) Read([]byte) (int, error) { return 0, errors.New(string(c) + " is closed") }
+
+func (c ClosedStream) Write([]byte) (int, error) {
+	return 0, errors.New("it is closed, or it is /dev/null opened for reading and writing, which looks the same")
 }
