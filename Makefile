@@ -41,7 +41,7 @@ run: build ## an empty store on a free port, and the shell on it; it ends with t
 
 test: build lint realinput ## all that must hold before a change goes in
 	@FAULTS=if-possible timeout 300 .ci/faults
-	@export KV_GROUPS=$$(.ci/groups); go test -race -timeout 12m -json ./... | bin/testsum
+	@export TEST_GROUPS=$$(.ci/groups); go test -race -timeout 12m -json ./... | bin/testsum
 
 lint: tools # what needs no run: format, tidy modules, vet, staticcheck
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not gofmt-ed:" $$unformatted >&2; exit 1; fi

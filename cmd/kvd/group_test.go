@@ -48,10 +48,10 @@ func newGroup(t *testing.T, size int64) *group {
 		})
 		err = os.WriteFile(filepath.Join(g.dir, limit), []byte(strconv.FormatInt(size, 10)), 0)
 	}
-	require.NoError(t, err, "no control group can be made, so nothing shows that a full kvd is not killed: run this as root, or, if you must, leave it out with KV_GROUPS=none")
+	require.NoError(t, err, "no control group can be made, so nothing shows that a full kvd is not killed: run this as root, or, if you must, leave it out with TEST_GROUPS=none")
 	bin := t.TempDir()
 	g.kvd = filepath.Join(bin, "kvd")
-	script := fmt.Sprintf("#!/bin/sh\necho $$ > %s/cgroup.procs && exec kvd \"$@\"\n", g.dir)
+	script := fmt.Sprintf("#!/bin/sh\necho $$ > %s/cgroup.procs && exec %s \"$@\"\n", g.dir, plainBinary(t))
 	require.NoError(t, os.WriteFile(g.kvd, []byte(script), 0o755))
 	return g
 }
@@ -115,8 +115,8 @@ func fill(t *testing.T, c *client.Client, from, size, batch int) int {
 // TestGroup: in a control group, whatever is asked of a full server, it is not killed. With KV_SOAK=1 it does so in larger groups
 // too, five times.
 func TestGroup(t *testing.T) {
-	if os.Getenv("KV_GROUPS") == "none" {
-		t.Log("LEFT OUT: nothing shows that a full kvd is not killed (KV_GROUPS=none)")
+	if os.Getenv("TEST_GROUPS") == "none" {
+		t.Log("LEFT OUT: nothing shows that a full kvd is not killed (TEST_GROUPS=none)")
 		return
 	}
 	sizes, times := []int64{128 << 20}, 1

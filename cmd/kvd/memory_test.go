@@ -167,7 +167,7 @@ func TestFreed(t *testing.T) {
 
 // TestMemoryIsGivenBack: an emptied server that nobody uses is small again, and stays so.
 func TestMemoryIsGivenBack(t *testing.T) {
-	p := start(t, "--max-memory", "400MiB")
+	p := startBinary(t, plainBinary(t), "--max-memory", "400MiB")
 	c := p.mustDial(client.Options{})
 	resident := func() int64 {
 		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", p.cmd.Process.Pid))

@@ -38,6 +38,14 @@ type process struct {
 // start runs kvd on a free port and waits until it serves.
 func start(t *testing.T, args ...string) *process { return startBinary(t, "kvd", args...) }
 
+// plainBinary builds kvd without the race detector, which takes several times the memory: for tests of how much kvd takes.
+func plainBinary(t *testing.T) string {
+	path := filepath.Join(t.TempDir(), "kvd")
+	out, err := exec.Command("go", "build", "-race=false", "-o", path, ".").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	return path
+}
+
 // startBinary is start with another binary, or a script that runs kvd.
 func startBinary(t *testing.T, name string, args ...string) *process {
 	p := &process{t: t, lines: make(chan map[string]any, 1000)}
