@@ -44,6 +44,9 @@ func (c *conn) denied(op protocol.Opcode) error {
 		if c.late(time.Now()) { // who never stops asking is never waited for
 			c.stop(errNoLogin)
 		}
+		if op == protocol.OpHello {
+			return refusalf(protocol.StatusUnauthenticated, "HELLO needs a user and a secret here")
+		}
 		return refusalf(protocol.StatusUnauthenticated, "%v needs a HELLO with a user and a secret first", op)
 	}
 	return refusalf(protocol.StatusForbidden, "%v: this user may only read", op)

@@ -149,7 +149,7 @@ func flagVar[T any](f flags, p *T, name, short, placeholder, usage string, parse
 
 // bool declares an option without one.
 func (f flags) bool(p *bool, name, short, usage string) {
-	f.VarPF(&flagValue[bool]{p, strconv.ParseBool, "bool"}, name, short, usage).NoOptDefVal = "true"
+	f.VarPF(&flagValue[bool]{p, parseBool, "bool"}, name, short, usage).NoOptDefVal = "true"
 }
 
 // flagValue is a pflag.Value of any type.
@@ -168,6 +168,14 @@ func (v *flagValue[T]) Set(s string) error {
 	}
 	*v.p = t
 	return nil
+}
+
+func parseBool(s string) (bool, error) {
+	b, err := strconv.ParseBool(s)
+	if err != nil {
+		return false, errors.New("true or false")
+	}
+	return b, nil
 }
 
 func parseString(s string) (string, error) { return s, nil }

@@ -136,10 +136,11 @@ func (c *call) exportRecords(end byte) error {
 		for _, it := range items {
 			r := text.Record{Key: it.Key, Value: it.Value, Expiry: it.Expiry}
 			if c.opts.json {
-				c.scratch = append(r.AppendJSONTo(c.scratch[:0], it.Version), '\n')
+				c.scratch = r.AppendJSONTo(c.scratch[:0], it.Version)
 			} else {
-				c.scratch = append(r.AppendTo(c.scratch[:0]), end)
+				c.scratch = r.AppendTo(c.scratch[:0])
 			}
+			c.scratch = append(c.scratch, end)
 			bytes += int64(len(c.scratch))
 			if _, err := c.out.Write(c.scratch); err != nil {
 				return err

@@ -107,7 +107,14 @@ func readCommands() []*command {
 // terminator declares -0.
 func terminator(f flags) *byte {
 	end := byte('\n')
-	f.VarPF(&flagValue[byte]{&end, func(string) (byte, error) { return 0, nil }, "bool"},
+	parse := func(s string) (byte, error) {
+		null, err := parseBool(s)
+		if null {
+			return 0, err
+		}
+		return '\n', err
+	}
+	f.VarPF(&flagValue[byte]{&end, parse, "bool"},
 		"null", "0", "lines end with NUL instead of newline, both read and printed").NoOptDefVal = "true"
 	return &end
 }
