@@ -145,3 +145,15 @@ func TestLocks(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, alone.Close())
 }
+
+func TestRoom(t *testing.T) {
+	dir := t.TempDir()
+	var st syscall.Statfs_t
+	require.NoError(t, syscall.Statfs(dir, &st))
+	room, err := vfs.OS.Room(dir)
+	require.NoError(t, err)
+	require.LessOrEqual(t, room, int64(st.Blocks)*int64(st.Bsize))
+	require.Positive(t, room)
+	_, err = vfs.OS.Room(filepath.Join(dir, "missing"))
+	require.ErrorIs(t, err, os.ErrNotExist)
+}

@@ -2,6 +2,7 @@ package vfs
 
 import (
 	"errors"
+	"math"
 	"os"
 	"runtime"
 	"syscall"
@@ -37,6 +38,21 @@ func (f osFile) Allocate(from, to int64) error {
 			return pathError("fallocate", f.Name(), errors.ErrUnsupported)
 		default:
 			return pathError("fallocate", f.Name(), err)
+		}
+	}
+}
+
+// Room is what statfs(2) says is left for users who are not root.
+func (osFS) Room(dir string) (int64, error) {
+	var st syscall.Statfs_t
+	for {
+		switch err := syscall.Statfs(dir, &st); err {
+		case syscall.EINTR:
+		case nil:
+			size := uint64(max(st.Bsize, 1))
+			return int64(min(st.Bavail, math.MaxInt64/size) * size), nil
+		default:
+			return 0, pathError("statfs", dir, err)
 		}
 	}
 }

@@ -25,6 +25,9 @@ type FS interface {
 	// SyncDir makes durable which files the folder holds: a file that was made, renamed or removed is so after a crash only
 	// once this has returned.
 	SyncDir(dir string) error
+	// Room returns how many bytes the files of a folder may still grow by, together. An error that matches
+	// errors.ErrUnsupported says that this system can't tell.
+	Room(dir string) (int64, error)
 	// SyncsAside reports whether other goroutines run while one waits for a Sync, even on a single processor.
 	SyncsAside() bool
 	// Lock takes a lock that no other process, and no other caller, holds, on a file that it makes where it is missing; it

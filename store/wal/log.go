@@ -56,7 +56,7 @@ type Options struct {
 	RotateBytes   int64         // a log file that has grown to this is followed by a new one; 0: 64 MiB
 	QueueBytes    int64         // while so many bytes of writes wait for the disk, Admit waits; 0: DefaultQueueBytes
 	ReserveBytes  int64         // the log file has about so much room on the disk in advance, where the policy is not Always four times that; 0: 4 MiB; below 0: none
-	SnapshotBytes int64         // a snapshot is due once the logs have this many bytes, and more than the last one; 0: 256 MiB; below 0: only on demand
+	SnapshotBytes int64         // a snapshot is due once the logs have this many bytes, or a quarter of the room that the disk has, and more than the last one; 0: 256 MiB; below 0: only on demand
 	Retry         time.Duration // how soon to look again for room on a full disk; for a file that could not be begun, after 20 times that; then later each time; 0: 50 ms
 }
 
@@ -113,7 +113,7 @@ func Open(o Options) (*Log, error) {
 	l := &Log{o: o, lock: lock}
 	l.stat.opened = time.Now()
 	l.queue.init(o)
-	l.snap.init()
+	l.snap.init(o)
 	l.flusher = newFlusher(o, &l.queue, &l.stat, func() { l.snap.consider(l) })
 	return l, nil
 }

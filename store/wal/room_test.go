@@ -77,6 +77,34 @@ func TestDiskFull(t *testing.T) {
 	}
 }
 
+// The log does not fill up a disk that its data have room on: a snapshot is taken before there is none for it.
+func TestSmallDisk(t *testing.T) {
+	for _, policy := range []wal.Policy{wal.Always, wal.Interval, wal.Never} {
+		t.Run(policy.String(), func(t *testing.T) {
+			const disk = 24 << 20
+			mem := vfstest.NewMem()
+			mem.SetRoom(disk)
+			o := wal.Options{Sync: policy, ReserveBytes: 256 << 10, Retry: time.Millisecond}
+			n := mustStart(t, mem, o, store.Options{})
+			n.log.Attach(n.st)
+			value := bytes.Repeat([]byte("v"), 32<<10)
+			for i := range 4 * disk / len(value) {
+				set := func() bool {
+					_, err := n.s.Set(fmt.Append(nil, "k", i%10), value, store.SetOptions{})
+					return err == nil
+				}
+				if !set() {
+					require.Eventually(t, set, 20*time.Second, time.Millisecond, "write %d: the log has filled up the disk", i)
+				}
+			}
+			require.NoError(t, n.stop())
+			state, _, err := recovered(mem, o)
+			require.NoError(t, err)
+			require.Len(t, state, 10)
+		})
+	}
+}
+
 // A write larger than what the log has room for in advance is found out to have none when it is too late to refuse it. It waits in
 // memory: who wrote it, and under policy Always who reads it, is told so; with room it is durable, in its place.
 func TestDiskFullForLargeWrite(t *testing.T) {

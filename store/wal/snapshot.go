@@ -150,6 +150,8 @@ func (s *snapshotWriter) finish(version uint64) error {
 type snapshots struct {
 	due    chan struct{}          // of capacity 1: one should be taken
 	source atomic.Pointer[Walker] // nil: Attach was not called
+	least  atomic.Int64           // how many bytes of logs make one due; set by the flusher
+	looked int64                  // how many there were when least was set; the flusher's own
 	mu     sync.Mutex             // held while one is taken
 
 	ctx    context.Context // ended by Close
@@ -157,7 +159,8 @@ type snapshots struct {
 	wg     sync.WaitGroup
 }
 
-func (s *snapshots) init() {
+func (s *snapshots) init(o Options) {
+	s.least.Store(o.SnapshotBytes)
 	s.due = make(chan struct{}, 1)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 }
@@ -173,6 +176,10 @@ func (s *snapshots) stop() {
 
 // consider asks for a snapshot if the logs have grown enough. Called by the flusher.
 func (s *snapshots) consider(l *Log) {
+	if now := l.stat.sinceSnapshot(); now < s.looked || now-s.looked >= lookBytes {
+		s.looked = now
+		s.least.Store(l.leastForSnapshot())
+	}
 	if !s.isDue(l) {
 		return
 	}
@@ -183,7 +190,20 @@ func (s *snapshots) consider(l *Log) {
 }
 
 func (s *snapshots) isDue(l *Log) bool {
-	return l.o.SnapshotBytes >= 0 && l.stat.sinceSnapshot() >= max(l.o.SnapshotBytes, l.stat.snapshot.Load())
+	return l.o.SnapshotBytes >= 0 && l.stat.sinceSnapshot() >= max(s.least.Load(), l.stat.snapshot.Load())
+}
+
+// lookBytes is how much the logs grow between two looks at the room on the disk.
+const lookBytes = 1 << 20
+
+// leastForSnapshot returns SnapshotBytes, but no more than a quarter of the room that the disk has: or the logs would fill it, and then there
+// would be none for the snapshot that takes their place, and no way out.
+func (l *Log) leastForSnapshot() int64 {
+	room, err := l.o.FS.Room(l.o.Dir)
+	if err != nil {
+		return l.o.SnapshotBytes
+	}
+	return min(l.o.SnapshotBytes, max(room/4, lookBytes))
 }
 
 // Attach says whose state snapshots are taken of, and begins to take them by itself. st is the store whose journal l is.

@@ -96,6 +96,9 @@ func (i *Inject) SyncDir(dir string) error {
 	return i.FS.SyncDir(dir)
 }
 
+// Room is part of vfs.FS.
+func (i *Inject) Room(dir string) (int64, error) { return i.FS.Room(dir) }
+
 // SyncsAside is part of vfs.FS.
 func (i *Inject) SyncsAside() bool { return i.FS.SyncsAside() }
 

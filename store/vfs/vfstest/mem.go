@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
@@ -129,6 +130,23 @@ func (m *Mem) SetRoom(n int64) {
 	m.room = n
 }
 
+// freed gives back the room of a file that goes. Called with mu held.
+func (m *Mem) freed(n *inode) {
+	if m.room >= 0 && n != nil {
+		m.room += int64(len(n.data))
+	}
+}
+
+// Room is part of vfs.FS.
+func (m *Mem) Room(string) (int64, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.room < 0 {
+		return math.MaxInt64, nil
+	}
+	return m.room, nil
+}
+
 // Snapshot returns what all files hold, by path.
 func (m *Mem) Snapshot() map[string][]byte {
 	m.mu.Lock()
@@ -177,6 +195,7 @@ func (m *Mem) Create(name string) (vfs.File, error) {
 		n = &inode{}
 		m.files[name] = n
 	}
+	m.freed(n)
 	n.data, n.ghosts, n.shared = nil, nil, false
 	return &memFile{m, n, name}, nil
 }
@@ -213,6 +232,7 @@ func (m *Mem) Rename(from, to string) error {
 		return pathError("rename", from, fmt.Errorf("to another folder: %s", to))
 	}
 	delete(m.files, from)
+	m.freed(m.files[to])
 	m.files[to] = n
 	return nil
 }
@@ -233,6 +253,7 @@ func (m *Mem) Remove(name string) error {
 	if m.files[name] == nil {
 		return pathError("remove", name, fs.ErrNotExist)
 	}
+	m.freed(m.files[name])
 	delete(m.files, name)
 	return nil
 }
