@@ -127,5 +127,10 @@ func (k *tty) exited() int {
 	case <-time.After(patience):
 		require.Fail(k.t, "it does not end", "%q", k.all())
 	}
-	return k.cmd.ProcessState.ExitCode()
+	code := k.cmd.ProcessState.ExitCode()
+	require.NotEqual(k.t, raceExit, code, "the race detector has found something: %s", k.all())
+	return code
 }
+
+// raceExit is the exit code of a program in which the race detector has found something.
+const raceExit = 66

@@ -8,7 +8,7 @@ import (
 	"github.com/chzyer/readline"
 )
 
-// editor stands between the keys and readline's buffer. readline calls it from one goroutine.
+// editor stands between the keys and readline's buffer. readline calls it from the goroutine of its keys; but see OnChange.
 type editor struct {
 	keys       *keys
 	hint       func(line []rune, pos int) Hint
@@ -43,6 +43,9 @@ func (e *editor) filter(r rune) (rune, bool) {
 
 // OnChange sees the line after each key, and may change it.
 func (e *editor) OnChange(line []rune, pos int, key rune) (_ []rune, _ int, changed bool) {
+	if line == nil && key == 0 {
+		return nil, 0, false // as a line begins, from the goroutine that asks for it, beside that of the keys
+	}
 	if e.replacement != nil {
 		line, pos, e.replacement = e.replacement, e.replacedPos, nil
 		e.saw(line, pos)
