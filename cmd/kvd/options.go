@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -46,7 +47,7 @@ type place string
 
 // Set takes a place.
 func (p *place) Set(text string) error {
-	if text == "" {
+	if strings.TrimSpace(text) == "" {
 		return errors.New("it is empty: name one, or leave the option out")
 	}
 	*p = place(text)
@@ -158,7 +159,11 @@ func (o *options) check() error {
 
 func checkAddress(flag, address string) error {
 	_, port, err := net.SplitHostPort(address)
-	if err == nil {
+	switch {
+	case err != nil:
+	case port == "": // of HOST:$UNSET; it would be taken for 0
+		err = errors.New("its port is empty; 0 is any that is free")
+	default:
 		_, err = net.LookupPort("tcp", port)
 	}
 	if err != nil {
