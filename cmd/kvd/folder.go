@@ -1,11 +1,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
 	"github.com/spf13/cobra"
 
+	"kv/files"
 	"kv/store/vfs"
 	"kv/store/wal"
 )
@@ -94,8 +96,11 @@ or missing. FILE may be a pipe; - is stdin. Where the backup is not whole, DIR i
 		Args: places(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			from, name := cmd.InOrStdin(), "stdin"
-			if args[0] != "-" {
-				f, err := os.Open(args[0])
+			switch {
+			case args[0] == "-" && files.Closed(os.Stdin):
+				return failed(exitFiles, errors.New("restore -: stdin is closed"))
+			case args[0] != "-":
+				f, err := files.Open(cmd.Context(), args[0]) // a FIFO without a writer can be given up
 				if err != nil {
 					return failed(exitFiles, err)
 				}
