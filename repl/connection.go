@@ -12,9 +12,9 @@ import (
 	"strings"
 	"syscall"
 
-	"kv/files"
 	"kv/protocol"
 	"kv/protocol/client"
+	"kv/repl/files"
 	"kv/repl/text"
 )
 

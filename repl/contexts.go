@@ -13,7 +13,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"kv/files"
+	"kv/repl/files"
 )
 
 // contexts is the file with the servers that the user has given names, in YAML:

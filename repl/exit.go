@@ -6,8 +6,8 @@ import (
 	"os"
 	"syscall"
 
-	"kv/files"
 	"kv/protocol"
+	"kv/repl/files"
 	"kv/repl/text"
 )
 

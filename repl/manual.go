@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"kv/files"
+	"kv/repl/files"
 )
 
 // Markdown is docs/cli.md: the whole reference.

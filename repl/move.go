@@ -6,8 +6,8 @@ import (
 	"os"
 	"time"
 
-	"kv/files"
 	"kv/protocol"
+	"kv/repl/files"
 	"kv/repl/load"
 	"kv/repl/text"
 )

@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/term"
 
-	"kv/files"
+	"kv/repl/files"
 )
 
 // Run runs kvc, of this version, on this process's standard streams and returns the exit code. After Ctrl-C it does not return: once the

@@ -5,7 +5,7 @@ import (
 	"io"
 	"time"
 
-	"kv/files"
+	"kv/repl/files"
 )
 
 func serverCommands() []*command {

@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"io"
 
-	"kv/files"
 	"kv/protocol"
+	"kv/repl/files"
 	"kv/repl/load"
 	"kv/repl/text"
 )

@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"kv/files"
+	"kv/repl/files"
 	"kv/store/vfs"
 	"kv/store/wal"
 )

@@ -8,7 +8,7 @@ import (
 	"os/signal"
 	"syscall"
 
-	"kv/files"
+	"kv/repl/files"
 )
 
 func main() {

@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"kv/files"
+	"kv/repl/files"
 )
 
 func manCommand() *cobra.Command {

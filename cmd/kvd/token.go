@@ -14,8 +14,8 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"kv/files"
 	"kv/netserver"
+	"kv/repl/files"
 )
 
 func tokenCommand() *cobra.Command {

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"kv/files"
+	"kv/repl/files"
 )
 
 // historyLimit is how many lines are remembered.
