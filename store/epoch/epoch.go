@@ -127,9 +127,6 @@ func (c *Cell) Pin() { c.pinned.Store(c.domain.now.Load()) }
 // Unpin ends that time.
 func (c *Cell) Unpin() { c.pinned.Store(0) }
 
-// Pinned reports whether the cell is pinned, to its own reader.
-func (c *Cell) Pinned() bool { return c.pinned.Load() != 0 }
-
 // Now returns the present epoch: that of what has been unlinked by now.
 func (d *Domain) Now() uint64 { return d.now.Load() }
 

@@ -76,15 +76,6 @@ func distinct(all []Entry) []Entry {
 	return kept
 }
 
-// Entries calls f for every entry of the shard, which is locked and has no transaction under way.
-func (sh *Shard) Entries(f func(Entry)) {
-	sh.segments(func(g segment, _ uint64) {
-		for i := range g.lines {
-			sh.table.each(g.line(i), func(_ line, _ int, ref arena.Ref) { f(Entry{sh.table.at(ref), sh.table.arena}) })
-		}
-	})
-}
-
 // Segment calls f for every entry of the segment of hash h, in the shard, which is locked and has no transaction under way, and returns the
 // segment's last hash.
 func (sh *Shard) Segment(h uint64, f func(Entry)) (last uint64) {
