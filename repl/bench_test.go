@@ -1,10 +1,7 @@
 package repl_test
 
 import (
-	"context"
-	"net"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -17,23 +14,7 @@ import (
 func limited(t *testing.T) (addr string, st *store.Store) {
 	st, err := store.Open(store.Options{MaxMemory: 4 << 20})
 	require.NoError(t, err)
-	srv, err := netserver.New(netserver.Config{Store: st, MaxConnections: 3, Limit: 1 << 20})
-	require.NoError(t, err)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	served := make(chan struct{})
-	go func() {
-		srv.Serve(l)
-		close(served)
-	}()
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		srv.Shutdown(ctx)
-		<-served
-		st.Close()
-	})
-	return l.Addr().String(), st
+	return serve(t, st, netserver.Config{MaxConnections: 3, Limit: 1 << 20}), st
 }
 
 // Whatever ends a bench, no key of it is left, and no other is touched.

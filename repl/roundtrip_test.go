@@ -28,6 +28,11 @@ func startServer(t *testing.T) (addr string) {
 func startServerWith(t *testing.T, o store.Options, config netserver.Config) (addr string) {
 	st, err := store.Open(o)
 	require.NoError(t, err)
+	return serve(t, st, config)
+}
+
+// serve starts a server of st, which it closes when the test ends.
+func serve(t *testing.T, st *store.Store, config netserver.Config) (addr string) {
 	config.Store = st
 	srv, err := netserver.New(config)
 	require.NoError(t, err)
