@@ -60,12 +60,24 @@ func testCallersCodeThatEnds(t *testing.T, mask uint64, history int, end func())
 		{"accept of a transaction that only reads", func(c *Session) {
 			c.TxnIf(nil, nil, ops[3:], func([]Result) error { end(); return nil })
 		}, false},
+		{"change", func(c *Session) {
+			c.Update(keysOf("a", "b", "c"), func(u *Update) error {
+				u.Set([]byte("a"), []byte("new"), 0)
+				u.Set([]byte("c"), []byte("new"), u.Now()+1000)
+				u.Delete([]byte("b"))
+				end()
+				return nil
+			})
+		}, false},
 		{"Walk", func(*Session) { s.Walk(func(*Entry) error { end(); return nil }) }, false},
 		{"Append of Set", func(c *Session) { c.Set([]byte("a"), make([]byte, 1000), SetOptions{}) }, true},
 		{"Append of Set of a new key", func(c *Session) { c.Set([]byte("c"), nil, SetOptions{TTL: 1000}) }, true},
 		{"Append of Del", func(c *Session) { c.Del(keysOf("a")) }, true},
 		{"Append of MSet", func(c *Session) { c.MSet(pairsOf("a", "", "c", "")) }, true},
 		{"Append of Txn", func(c *Session) { c.Txn(nil, nil, ops) }, true},
+		{"Append of Update", func(c *Session) {
+			c.Update(keysOf("a"), func(u *Update) error { u.Set([]byte("a"), nil, 0); return nil })
+		}, true},
 	}
 	for _, call := range calls {
 		if call.journal {

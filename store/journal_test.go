@@ -30,6 +30,14 @@ func TestFlushWaitsForWhatWasSeen(t *testing.T) {
 		{"a Set that conflicts", func(s opened) { s.Set(key, nil, SetOptions{Conditional: true, IfVersion: 1}) }},
 		{"a Del of a deleted key", func(s opened) { s.Del(keysOf("deleted")) }},
 		{"a Del of deleted keys", func(s opened) { s.Del(keysOf("deleted", "deleted")) }},
+		{"an Update that writes", func(s opened) {
+			s.Update([][]byte{key}, func(u *Update) error { u.Set(key, nil, 0); return nil })
+		}},
+		{"an Update that only reads", func(s opened) { s.Update([][]byte{key}, func(u *Update) error { u.Get(key); return nil }) }},
+		{"an Update that gives up", func(s opened) { s.Update([][]byte{key}, func(u *Update) error { u.Get(key); return errRefused }) }},
+		{"an Update that finds nothing to delete", func(s opened) {
+			s.Update(keysOf("deleted"), func(u *Update) error { u.Delete([]byte("deleted")); return nil })
+		}},
 		{"Scan", func(s opened) { s.Scan(nil, ScanOptions{}) }},
 		{"History", func(s opened) { s.History(nil, key, 0) }},
 		{"GetVersion", func(s opened) { s.GetVersion(key, 1) }},

@@ -45,6 +45,7 @@ func runModel(t *rapid.T, mask uint64) {
 		"MSet":       m.mset,
 		"Del":        m.delete,
 		"Txn":        m.txn,
+		"Update":     m.update,
 		"Scan":       m.scan,
 		"History":    m.history,
 		"GetVersion": m.getVersion,

@@ -1,0 +1,127 @@
+package store
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Found is what [Update.Get] has found: a view of an entry. If it does not exist, nothing else may be asked of it.
+type Found = *Entry
+
+// Exists reports whether there is an entry: false for what stands for an absent key.
+func (e *Entry) Exists() bool { return e != nil }
+
+// Update is a change of some keys under way: see [Session.Update]. It is for the goroutine that change runs in, and until change
+// returns.
+type Update struct {
+	w     *commit
+	keys  [][]byte            // those that may be touched
+	named map[string]struct{} // the same, if they are many
+
+	done    counter // what the update counts as
+	misses  uint64
+	counted bool  // by Count, which sets aside what Set and Delete would count
+	err     error // the first value that can't be stored
+}
+
+// fewKeys is how many keys are looked through one by one to find whether a key is among them.
+const fewKeys = 16
+
+// Update changes keys by what they hold, all at one instant. change is called with the locks of all keys held, maybe more than
+// once (each time it starts from nothing): it reads and writes those keys through u, must be quick, and must not use the store or
+// block. If it returns an error, that is Update's, and nothing was applied; so if it panics. The version is 0 if nothing was
+// written. Other errors are those of Set.
+//
+// A change that writes nothing is answered while the store is read-only too.
+func (c *Session) Update(keys [][]byte, change func(u *Update) error) (version uint64, err error) {
+	s := c.store
+	s.followClock() // an expiry that change makes is of this era
+	refused := s.admit()
+	u := Update{keys: keys}
+	if len(keys) > fewKeys {
+		u.named = make(map[string]struct{}, len(keys))
+		for _, k := range keys {
+			u.named[string(k)] = struct{}{}
+		}
+	}
+	version, err = c.atomically(false, func(w *commit) {
+		u = Update{w: w, keys: u.keys, named: u.named}
+		switch err := change(&u); {
+		case err != nil:
+			w.refused = err
+		case u.err != nil:
+			w.refused = u.err
+		case len(w.pending) > 0:
+			w.refused = refused
+		}
+	}, slices.Values(keys))
+	if err != nil {
+		return 0, err
+	}
+	c.gets += u.done.gets
+	c.misses += u.misses
+	c.sets += u.done.sets
+	c.dels += u.done.dels
+	return version, nil
+}
+
+// Get returns what key holds: of what u itself has written, the newest; not Exists() if it is absent or expired. It is valid until
+// change returns. Version() of what u itself wrote is 0.
+func (u *Update) Get(key []byte) Found { return u.w.current(u.hash(key), key) }
+
+// Set gives key a value and an expiry, in Unix milliseconds, 0: none. Both are copied. An expiry that has passed deletes the key.
+func (u *Update) Set(key, value []byte, expiry uint64) {
+	h := u.hash(key)
+	if err := checkLen(key, value); err != nil {
+		if u.err == nil {
+			u.err = err
+		}
+		return
+	}
+	e := newTombstone(key)
+	if expiry == 0 || expiry > u.Now() {
+		e = newEntry(key, value, expiry)
+	}
+	u.w.set(h, e)
+	if !u.counted {
+		u.done.sets++
+	}
+}
+
+// Delete deletes key and reports whether it existed.
+func (u *Update) Delete(key []byte) (existed bool) {
+	u.hash(key)
+	if !u.counted {
+		u.done.dels++
+	}
+	return u.w.del(key)
+}
+
+// Now is the store's clock in Unix milliseconds, the same for the whole of change.
+func (u *Update) Now() uint64 { return u.w.now.millis() }
+
+// Count says what the update counts as in Stats: so many keys read, written and deleted. What it is told at several times adds up.
+// Without it each key that is set counts as written, each that is deleted as deleted, and those that are read as nothing.
+func (u *Update) Count(gets, sets, dels int) {
+	if !u.counted {
+		u.counted, u.done = true, counter{}
+	}
+	u.done.gets += uint64(gets)
+	u.done.sets += uint64(sets)
+	u.done.dels += uint64(dels)
+}
+
+// CountMisses says that so many of the keys that Count was told were read were absent.
+func (u *Update) CountMisses(n int) { u.misses += uint64(n) }
+
+// hash returns the hash of key, which must be among those that the update is of.
+func (u *Update) hash(key []byte) uint64 {
+	if u.named != nil {
+		if _, ok := u.named[string(key)]; ok {
+			return u.w.s.hash(key)
+		}
+	} else if slices.ContainsFunc(u.keys, func(k []byte) bool { return string(k) == string(key) }) {
+		return u.w.s.hash(key)
+	}
+	panic(fmt.Sprintf("store: an update touches the key %.64q, which it was not given", key))
+}
