@@ -80,14 +80,14 @@ func (o *options) define(f *pflag.FlagSet) {
 	o.frameTimeout, o.writeTimeout = duration(netserver.DefaultFrameTimeout), duration(netserver.DefaultWriteTimeout)
 	f.Var(&o.frameTimeout, "frame-timeout", "how long a request may take to arrive; large ones get a second more for each 64 KiB")
 	f.Var(&o.writeTimeout, "write-timeout", "how long a client may take nothing of its answers; each 64 KiB that it takes count as a second")
-	f.Var(&o.http, "http", "address for metrics, health and profiles, HOST:PORT; none: they are not served")
+	f.Var(&o.http, "http", "address for metrics and health, HOST:PORT, and, to this machine alone, for profiles; none: they are not served")
 	f.Var(&o.tlsCert, "tls-cert", "file with the server's certificate; with it, TLS is spoken")
 	f.Var(&o.tlsKey, "tls-key", "file with the certificate's key")
 	f.Var(&o.tlsClientCA, "tls-client-ca", "file with the authority that clients' certificates must come from")
 	f.Var(&o.authFile, "auth-file", "file with the users that may connect; see kvd token")
 	o.drain = duration(defaultDrain)
 	f.Var(&o.drain, "drain", "how long the end may take, for requests that have arrived")
-	f.BoolVar(&o.insecure, "insecure", false, "allow everyone who reaches this machine to connect, where --listen and --http let them")
+	f.BoolVar(&o.insecure, "insecure", false, "allow everyone who reaches this machine to connect, where --listen lets them")
 	f.VisitAll(func(flag *pflag.Flag) { flag.Value = &lastWins{flag.Value, flag, &o.warnings} })
 }
 
@@ -146,9 +146,6 @@ func (o *options) check() error {
 	if o.http != "" {
 		if err := checkAddress("--http", string(o.http)); err != nil {
 			return err
-		}
-		if !loopback(string(o.http)) && !o.insecure {
-			return fmt.Errorf("--http %s: other machines could read metrics and profiles without asking; give it a loopback address such as 127.0.0.1:9090, or allow it with --insecure", o.http)
 		}
 	}
 	if !loopback(string(o.listen)) && o.authFile == "" && o.tlsClientCA == "" && !o.insecure {

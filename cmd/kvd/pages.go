@@ -1,11 +1,43 @@
 package main
 
 import (
+	"errors"
+	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"sync"
 	"time"
+
+	"kv/netserver/ops"
 )
+
+// listenHTTP takes the address of --http; nil: there is none.
+func listenHTTP(o options) (net.Listener, error) {
+	if o.http == "" {
+		return nil, nil
+	}
+	l, err := net.Listen("tcp", string(o.http))
+	if err != nil {
+		return nil, failed(exitListen, fmt.Errorf("--http: %w", err))
+	}
+	return l, nil
+}
+
+// servePages serves all that is on --http, on at most so many connections at a time, until stop is called. Here is the one place
+// where its paths come together.
+func servePages(l net.Listener, shown ops.Config, connections int, log *slog.Logger) (stop func()) {
+	mux := http.NewServeMux()
+	mux.Handle("/", ops.Handler(shown))
+	pages := newPages(mux, connections)
+	go func() {
+		if err := pages.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			log.Error("the pages of --http are not served any more", "error", err)
+		}
+	}()
+	log.Info("metrics on http://" + l.Addr().String() + "/metrics")
+	return func() { pages.Close() }
+}
 
 // The pages' limits: who reads them asks now and then, and is quick. A profile may take a minute.
 const (

@@ -145,6 +145,34 @@ func TestInMemory(t *testing.T) {
 	}
 }
 
+// TestPagesBeyondLoopback: an orchestrator reaches metrics and health from elsewhere without any door being opened; who is on the
+// machine gets profiles besides.
+func TestPagesBeyondLoopback(t *testing.T) {
+	p := start(t, "--http", ":0")
+	_, port, err := net.SplitHostPort(strings.TrimPrefix(p.http, "http://"))
+	require.NoError(t, err)
+	ask := func(host, page string) int {
+		r, err := http.Get("http://" + net.JoinHostPort(host, port) + page)
+		require.NoError(t, err)
+		require.NoError(t, r.Body.Close())
+		return r.StatusCode
+	}
+	hosts := map[string]int{"127.0.0.1": http.StatusOK}
+	addresses, err := net.InterfaceAddrs()
+	require.NoError(t, err)
+	for _, a := range addresses {
+		if ip := a.(*net.IPNet).IP; ip.IsGlobalUnicast() {
+			hosts[ip.String()] = http.StatusForbidden
+		}
+	}
+	for host, profiles := range hosts {
+		for page, want := range map[string]int{"/metrics": http.StatusOK, "/healthz": http.StatusOK, "/readyz": http.StatusOK, "/debug/pprof/cmdline": profiles} {
+			require.Equal(t, want, ask(host, page), "%s at %s", page, host)
+		}
+	}
+	p.stop(syscall.SIGTERM)
+}
+
 // TestData: what was written is there after a restart, under each sync policy.
 func TestData(t *testing.T) {
 	for _, policy := range []string{"always", "interval", "never"} {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"os/signal"
 	"sync/atomic"
@@ -68,14 +67,8 @@ func serve(ctx context.Context, o options, messages *lineQueue, log *slog.Logger
 			}
 			return data.failed()
 		}
-		pages := newPages(ops.Handler(ops.Config{Server: srv.Load, Ready: ready, Version: version.String(), Metrics: data.metrics()}), connections.pages)
-		go func() {
-			if err := pages.Serve(web); !errors.Is(err, http.ErrServerClosed) {
-				log.Error("the pages of --http are not served any more", "error", err)
-			}
-		}()
-		defer pages.Close()
-		log.Info("metrics on http://" + web.Addr().String() + "/metrics")
+		shown := ops.Config{Server: srv.Load, Ready: ready, Version: version.String(), Metrics: data.metrics()}
+		defer servePages(web, shown, connections.pages, log)()
 	}
 	loaded, err := data.load(ctx, l.(netserver.Listener), sec.tls)
 	if err != nil {
@@ -136,17 +129,6 @@ func serve(ctx context.Context, o options, messages *lineQueue, log *slog.Logger
 	}
 	log.Info("stopped")
 	return failed(exitEnded, err)
-}
-
-func listenHTTP(o options) (net.Listener, error) {
-	if o.http == "" {
-		return nil, nil
-	}
-	l, err := net.Listen("tcp", string(o.http))
-	if err != nil {
-		return nil, failed(exitListen, fmt.Errorf("--http: %w", err))
-	}
-	return l, nil
 }
 
 // reloadOnHangup reads users, certificate and authority again on SIGHUP, until stop is called.

@@ -13,20 +13,38 @@ import (
 // network, would fetch for such a page whatever it can reach: under the page's own name, if that resolves to an address of
 // this server (DNS rebinding), or as a request to another site, whose answer the page can't read, but which has been made.
 //
-// So a request must name the server by an address, as localhost or by the machine's name. Where the listener is not on
-// loopback, health and metrics are given under any name, since other machines know it by one; profiles are not.
+// So a request must name the server by an address, as localhost or by the machine's name. Where it did not come to a loopback
+// address, it may have any name, since other machines know the server by one.
 func ownPages(h http.Handler) http.Handler {
 	machine, _ := os.Hostname() // without one, no name is the machine's
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		at, known := localAddress(r)
 		switch site := r.Header.Get("Sec-Fetch-Site"); {
 		case site != "" && site != "none" && site != "same-origin":
 			http.Error(w, "not for a page of another site", http.StatusForbidden)
-		case !ownHost(r.Host, machine) && (onLoopback(r) || strings.HasPrefix(r.URL.Path, "/debug/")):
+		case !ownHost(r.Host, machine) && (!known || at.IsLoopback()):
 			http.Error(w, fmt.Sprintf("%q is no name of this server: use its IP address, or localhost", r.Host), http.StatusForbidden)
 		default:
 			h.ServeHTTP(w, r)
 		}
 	})
+}
+
+// ownMachine passes on to h only what was asked for on this machine: what came to a loopback address, and was not passed on by
+// a proxy that says so.
+func ownMachine(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if at, known := localAddress(r); !known || !at.IsLoopback() || passedOn(r.Header) {
+			http.Error(w, "profiles are for this machine alone: ask for them on it, by a loopback address", http.StatusForbidden)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+// passedOn reports whether a proxy says that it passes a request on for somebody else.
+func passedOn(h http.Header) bool {
+	return h.Get("Forwarded") != "" || h.Get("X-Forwarded-For") != "" || h.Get("Via") != ""
 }
 
 // ownHost reports whether nobody else can have host, which may have a port, resolve to an address of this server. Browsers
@@ -42,12 +60,12 @@ func ownHost(host, machine string) bool {
 	return host == "" || host == "localhost" || strings.HasSuffix(host, ".localhost") || host == strings.ToLower(machine)
 }
 
-// onLoopback reports whether the request came to a loopback address, or to one that is not known.
-func onLoopback(r *http.Request) bool {
+// localAddress is the address of this machine that the request came to, if that is known.
+func localAddress(r *http.Request) (at netip.Addr, known bool) {
 	local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
 	if !ok {
-		return true
+		return netip.Addr{}, false
 	}
 	a, err := netip.ParseAddrPort(local.String())
-	return err != nil || a.Addr().Unmap().IsLoopback()
+	return a.Addr().Unmap(), err == nil
 }

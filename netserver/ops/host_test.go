@@ -15,7 +15,7 @@ import (
 )
 
 // TestForeignPages: a web page that somebody else made reaches nothing, whatever name it has for this server. Who asks from
-// another machine, by a name, gets health and metrics where the listener lets him, and no profiles.
+// another machine gets health and metrics where the listener lets him, by any name, and no profiles.
 func TestForeignPages(t *testing.T) {
 	h := ops.Handler(ops.Config{Server: func() *netserver.Server { return nil }, Ready: func() error { return nil }})
 	machine, err := os.Hostname()
@@ -49,7 +49,8 @@ func TestForeignPages(t *testing.T) {
 		{"evil.example", "", "", forbidden, forbidden}, // a connection that says nothing of itself
 		{"127.0.0.1:7071", "cross-site", loopback, forbidden, forbidden},
 		{"localhost:7071", "same-site", loopback, forbidden, forbidden},
-		{"10.1.2.3:7071", "", outside, ok, ok},
+		{"10.1.2.3:7071", "", outside, ok, forbidden},
+		{"localhost:7071", "", outside, ok, forbidden},
 		{"kv.internal:7071", "", outside, ok, forbidden},
 		{"kv.internal:7071", "cross-site", outside, forbidden, forbidden},
 	} {
@@ -70,6 +71,22 @@ func TestForeignPages(t *testing.T) {
 			w := httptest.NewRecorder()
 			h.ServeHTTP(w, r)
 			require.Equal(t, want, w.Code, "%s: %+v", path, tt)
+		}
+	}
+}
+
+// TestProfilesBehindAProxy: a proxy on this machine asks by a loopback address for others; one that says so gets no profiles for them.
+func TestProfilesBehindAProxy(t *testing.T) {
+	h := ops.Handler(ops.Config{Server: func() *netserver.Server { return nil }, Ready: func() error { return nil }})
+	at := &net.TCPAddr{IP: net.IPv6loopback, Port: 7071}
+	for _, header := range []string{"Forwarded", "X-Forwarded-For", "Via"} {
+		for path, want := range map[string]int{"/healthz": http.StatusOK, "/metrics": http.StatusOK, "/debug/pprof/cmdline": http.StatusForbidden} {
+			r := httptest.NewRequest(http.MethodGet, path, nil)
+			r.Host = "localhost"
+			r.Header.Set(header, "10.1.2.3")
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, net.Addr(at))))
+			require.Equal(t, want, w.Code, "%s with %s", path, header)
 		}
 	}
 }

@@ -3,10 +3,11 @@
 //	/metrics       for Prometheus: the figures of STATS as kv_…, how long requests take, and what Go and the process say
 //	/healthz       200 while the process lives
 //	/readyz        200 while the server takes reads and writes; else 503 and why: while it loads its data, how far it is
-//	/debug/pprof/  profiles, for go tool pprof
+//	/debug/pprof/  profiles, for go tool pprof, for who asks on this machine
 //
-// Nothing here asks who is there: listen on loopback, or behind something that does. But a web page of somebody else's gets
-// nothing, so that a browser beside the server does not open it to the world.
+// Nothing here asks who is there. Metrics and health tell no key and no value, and are for who can reach the listener:
+// orchestrators, monitoring. Profiles cost time, and show what the process does, so other machines get none. A web page of
+// somebody else's gets nothing, so that a browser beside the server does not open it to the world.
 package ops
 
 import (
@@ -58,10 +59,16 @@ func Handler(c Config) http.Handler {
 		}
 		fmt.Fprintln(w, "ok")
 	})
+	mux.Handle("/debug/", ownMachine(profiles()))
+	return ownPages(mux)
+}
+
+func profiles() http.Handler {
+	mux := http.NewServeMux()
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	return ownPages(mux)
+	return mux
 }

@@ -1,7 +1,9 @@
 package ops_test
 
 import (
+	"context"
 	"errors"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -18,7 +20,9 @@ import (
 
 func get(h http.Handler, path string) (status int, body string) {
 	w := httptest.NewRecorder()
-	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://localhost"+path, nil))
+	r := httptest.NewRequest(http.MethodGet, "http://localhost"+path, nil)
+	at := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 7071}
+	h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, at)))
 	return w.Code, w.Body.String()
 }
 
