@@ -5,7 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"kv/repl/text"
+	"kv/protocol/jsonform"
 )
 
 func contextCommand() *command {
@@ -165,11 +165,11 @@ func (c *call) showContext(all *contexts, name string) error {
 
 func (s *session) jsonContext(name string, settings map[string]string, current bool) {
 	b := append(s.scratch[:0], `{"name":`...)
-	b = text.AppendJSON(b, []byte(name))
+	b = jsonform.AppendBytes(b, []byte(name))
 	for _, option := range contextOptions {
 		if value, ok := settings[option]; ok {
 			b = fmt.Appendf(b, ",%q:", option)
-			b = text.AppendJSON(b, []byte(value))
+			b = jsonform.AppendBytes(b, []byte(value))
 		}
 	}
 	s.scratch = fmt.Appendf(b, `,"current":%t}`, current)

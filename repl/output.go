@@ -11,6 +11,7 @@ import (
 
 	"kv/protocol"
 	"kv/protocol/client"
+	"kv/protocol/jsonform"
 	"kv/repl/text"
 	"kv/repl/words"
 )
@@ -227,18 +228,14 @@ func (s *session) printPair(key []byte, v protocol.Value, end byte) {
 // jsonValue prints a key and its value as a JSON object.
 func (s *session) jsonValue(key []byte, v protocol.Value) {
 	b := append(s.scratch[:0], `{"key":`...)
-	b = text.AppendJSON(b, key)
+	b = jsonform.AppendBytes(b, key)
 	b = append(b, `,"value":`...)
 	if v.Found {
-		b = text.AppendJSON(b, v.Data)
+		b = jsonform.AppendBytes(b, v.Data)
 	} else {
 		b = append(b, "null"...)
 	}
-	b = append(b, `,"version":`...)
-	b = strconv.AppendUint(b, v.Version, 10)
-	b = append(b, `,"expiry":`...)
-	b = text.AppendJSONExpiry(b, v.Expiry)
-	s.scratch = append(b, '}')
+	s.scratch = jsonform.AppendMeta(b, v.Version, v.Expiry)
 	s.out.Write(s.scratch)
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"kv/protocol"
+	"kv/protocol/jsonform"
 	"kv/repl/text"
 )
 
@@ -381,12 +382,8 @@ func (c *call) count() error {
 // jsonKey prints a key without its value as a JSON object.
 func (s *session) jsonKey(it protocol.ScanItem) {
 	b := append(s.scratch[:0], `{"key":`...)
-	b = text.AppendJSON(b, it.Key)
-	b = append(b, `,"version":`...)
-	b = strconv.AppendUint(b, it.Version, 10)
-	b = append(b, `,"expiry":`...)
-	b = text.AppendJSONExpiry(b, it.Expiry)
-	s.scratch = append(b, '}')
+	b = jsonform.AppendBytes(b, it.Key)
+	s.scratch = jsonform.AppendMeta(b, it.Version, it.Expiry)
 	s.out.Write(s.scratch)
 }
 
@@ -430,10 +427,10 @@ func revisionTime(r protocol.Revision) string {
 
 func (s *session) jsonRevision(key []byte, r protocol.Revision) {
 	b := append(s.scratch[:0], `{"key":`...)
-	b = text.AppendJSON(b, key)
+	b = jsonform.AppendBytes(b, key)
 	b = append(b, `,"value":`...)
 	if r.Value.Found {
-		b = text.AppendJSON(b, r.Value.Data)
+		b = jsonform.AppendBytes(b, r.Value.Data)
 	} else {
 		b = append(b, "null"...)
 	}

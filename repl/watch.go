@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"kv/protocol"
+	"kv/protocol/jsonform"
 	"kv/repl/terminal"
 	"kv/repl/text"
 )
@@ -310,7 +311,7 @@ func (s *session) jsonStats(at time.Time, stats []protocol.Stat) {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = append(text.AppendJSON(b, []byte(st.Name)), ':')
+		b = append(jsonform.AppendBytes(b, []byte(st.Name)), ':')
 		b = strconv.AppendUint(b, st.Value, 10)
 	}
 	s.scratch = append(b, "}\n"...)

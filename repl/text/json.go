@@ -10,60 +10,14 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
-	"unicode/utf16"
 	"unicode/utf8"
-)
 
-// AppendJSON appends b as JSON: a string where it is valid UTF-8, else {"base64": "…"}.
-func AppendJSON(dst, b []byte) []byte {
-	if !utf8.Valid(b) {
-		dst = append(dst, `{"base64":"`...)
-		dst = base64.StdEncoding.AppendEncode(dst, b)
-		return append(dst, `"}`...)
-	}
-	dst = append(dst, '"')
-	for len(b) > 0 {
-		r, n := utf8.DecodeRune(b)
-		switch {
-		case r == '"' || r == '\\':
-			dst = append(dst, '\\', byte(r))
-		case r == '\n':
-			dst = append(dst, `\n`...)
-		case r == '\r':
-			dst = append(dst, `\r`...)
-		case r == '\t':
-			dst = append(dst, `\t`...)
-		case unicode.IsPrint(r):
-			dst = append(dst, b[:n]...)
-		default: // a terminal might act on it
-			for _, u := range utf16.AppendRune(nil, r) {
-				dst = append(dst, '\\', 'u', hexDigits[u>>12], hexDigits[u>>8&15], hexDigits[u>>4&15], hexDigits[u&15])
-			}
-		}
-		b = b[n:]
-	}
-	return append(dst, '"')
-}
+	"kv/protocol/jsonform"
+)
 
 // AppendJSONTo appends r as one JSON object on one line, without its terminator; version too.
 func (r Record) AppendJSONTo(dst []byte, version uint64) []byte {
-	dst = append(dst, `{"key":`...)
-	dst = AppendJSON(dst, r.Key)
-	dst = append(dst, `,"value":`...)
-	dst = AppendJSON(dst, r.Value)
-	dst = append(dst, `,"version":`...)
-	dst = strconv.AppendUint(dst, version, 10)
-	dst = append(dst, `,"expiry":`...)
-	return append(AppendJSONExpiry(dst, r.Expiry), '}')
-}
-
-// AppendJSONExpiry appends an expiry: a number of Unix milliseconds, or null where there is none.
-func AppendJSONExpiry(dst []byte, expiry uint64) []byte {
-	if expiry == 0 {
-		return append(dst, "null"...)
-	}
-	return strconv.AppendUint(dst, expiry, 10)
+	return jsonform.AppendRecord(dst, r.Key, r.Value, version, r.Expiry)
 }
 
 // loneSurrogate reports whether the JSON string src has a \uD800 to \uDFFF that is not half of a pair.

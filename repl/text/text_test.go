@@ -11,6 +11,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"kv/protocol/jsonform"
 )
 
 func TestFields(t *testing.T) {
@@ -142,7 +144,7 @@ func TestJSON(t *testing.T) {
 		{"\U000e0001", `"\udb40\udc01"`},
 		{"\xff\x00", `{"base64":"/wA="}`},
 	} {
-		assert.Equal(t, tt.json, string(AppendJSON(nil, []byte(tt.bytes))))
+		assert.Equal(t, tt.json, string(jsonform.AppendBytes(nil, []byte(tt.bytes))))
 		r, err := ParseJSONRecord([]byte(`{"key":` + tt.json + `,"value":` + tt.json + `}`))
 		require.NoError(t, err)
 		assert.Equal(t, tt.bytes, string(r.Key))
