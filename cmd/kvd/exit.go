@@ -4,7 +4,8 @@ import (
 	"errors"
 
 	"kv/store/vfs"
-	"kv/store/wal"
+	"kv/store/wal/folder"
+	"kv/store/wal/tool"
 )
 
 // The exit codes of kvd, which are promises; what each means is in exitMeanings.
@@ -47,9 +48,9 @@ func failed(code int, err error) error {
 
 // dataFailed gives err, unless it is nil, the exit code for what is wrong with a data folder.
 func dataFailed(err error) error {
-	var damage *wal.DamageError
+	var damage *folder.DamageError
 	switch {
-	case errors.As(err, &damage), errors.Is(err, wal.ErrNotWhole):
+	case errors.As(err, &damage), errors.Is(err, tool.ErrNotWhole):
 		return failed(exitDamaged, err)
 	case errors.Is(err, vfs.ErrLocked):
 		return failed(exitInUse, err)

@@ -9,7 +9,7 @@ import (
 
 	"kv/repl/files"
 	"kv/store/vfs"
-	"kv/store/wal"
+	"kv/store/wal/tool"
 )
 
 // dataCommands are the commands that work on a data folder which no server uses.
@@ -43,7 +43,7 @@ if it can't be read.`,
 		Example: `  kvd check /var/lib/kv`,
 		Args:    places(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			report, err := wal.Check(vfs.OS, args[0])
+			report, err := tool.Check(vfs.OS, args[0])
 			if err != nil {
 				return dataFailed(err)
 			}
@@ -68,7 +68,7 @@ server may be using the folder.`,
 		Example: `  kvd repair /var/lib/kv`,
 		Args:    places(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			report, err := wal.Repair(vfs.OS, args[0])
+			report, err := tool.Repair(vfs.OS, args[0])
 			if err != nil {
 				return dataFailed(err)
 			}
@@ -107,7 +107,7 @@ or missing. FILE may be a pipe; - is stdin. Where the backup is not whole, DIR i
 				defer f.Close()
 				from, name = f, args[0]
 			}
-			report, err := wal.RestoreFrom(vfs.OS, from, args[1])
+			report, err := tool.RestoreFrom(vfs.OS, from, args[1])
 			if err != nil {
 				return dataFailed(fmt.Errorf("restore %s: %w", name, err))
 			}

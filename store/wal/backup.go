@@ -3,14 +3,15 @@ package wal
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
 
 	"kv/store"
+	"kv/store/wal/folder"
+	"kv/store/wal/frame"
+	"kv/store/wal/record"
 )
 
 // A backup is the state of a store at one instant, in a snapshot's format. A walk alone would not do: it takes its time, and
@@ -64,7 +65,7 @@ func (p *taps) add(version uint64, entries []*store.Entry) {
 	if len(p.all) == 0 {
 		return
 	}
-	w, size, total := write{version, slices.Clone(entries)}, int64(recordSize(entries)+tapOverhead), int64(0)
+	w, size, total := write{version, slices.Clone(entries)}, int64(record.Size(entries)+tapOverhead), int64(0)
 	for _, t := range p.all {
 		if !t.overflow {
 			t.writes, t.bytes = append(t.writes, w), t.bytes+size
@@ -94,7 +95,7 @@ func backup(ctx context.Context, j tapped, st Walker, out io.Writer, wait func(v
 		return 0, 0, err
 	}
 	defer j.endTap(t)
-	w := newSnapshotWriter(out, header{magicSnapshot, newID(), 1, 0})
+	w := record.NewSnapshotWriter(out, frame.Header{Magic: frame.MagicSnapshot, ID: folder.NewID(), Seq: 1, Base: 0})
 	tails := func(last bool) error {
 		writes, v, err := j.drain(t, last)
 		if err != nil {
@@ -103,7 +104,7 @@ func backup(ctx context.Context, j tapped, st Walker, out io.Writer, wait func(v
 		version = v
 		for _, x := range writes {
 			for _, e := range x.entries {
-				if err := w.addTail(x.version, e); err != nil {
+				if err := w.AddTail(x.version, e); err != nil {
 					return err
 				}
 			}
@@ -115,13 +116,13 @@ func backup(ctx context.Context, j tapped, st Walker, out io.Writer, wait func(v
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if w.n.blocks != blocks { // one was written, which may have taken long
+		if _, written := w.Written(); written != blocks { // one was, which may have taken long
 			if err := tails(false); err != nil {
 				return err
 			}
-			blocks = w.n.blocks
+			blocks = written
 		}
-		return w.add(e)
+		return w.Add(e)
 	})
 	if err == nil {
 		err = tails(true)
@@ -130,22 +131,13 @@ func backup(ctx context.Context, j tapped, st Walker, out io.Writer, wait func(v
 		err = wait(version) // a backup shows nothing that a crash could undo
 	}
 	if err == nil {
-		err = w.finish(version)
+		err = w.Finish(version)
 	}
 	if err != nil {
 		return 0, 0, fmt.Errorf("backup: %w", err)
 	}
-	return version, w.bytes, nil
-}
-
-func newID() uint64 {
-	for {
-		var b [8]byte
-		rand.Read(b[:])
-		if id := binary.BigEndian.Uint64(b[:]); id != 0 {
-			return id
-		}
-	}
+	size, _ = w.Written()
+	return version, size, nil
 }
 
 // Backup writes the state of the store at one instant, while reads and writes go on, and returns the newest version that

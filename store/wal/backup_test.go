@@ -18,6 +18,7 @@ import (
 	"kv/store"
 	"kv/store/vfs/vfstest"
 	"kv/store/wal"
+	"kv/store/wal/tool"
 )
 
 // source is what a backup is taken of.
@@ -74,7 +75,7 @@ func TestBackup(t *testing.T) {
 					require.EqualValues(t, len(b.data), b.size)
 					m := vfstest.NewMem()
 					m.WriteFile("/backup", b.data)
-					report, err := wal.Restore(m, "/backup", "/data")
+					report, err := tool.Restore(m, "/backup", "/data")
 					require.NoError(t, err)
 					require.Equal(t, b.version, report.Version)
 					state, _, err := recovered(m, wal.Options{})
@@ -104,7 +105,7 @@ func makeBackup(t *testing.T) []byte {
 func TestRestoreFrom(t *testing.T) {
 	b := makeBackup(t)
 	m := vfstest.NewMem()
-	report, err := wal.RestoreFrom(m, iotest.OneByteReader(bytes.NewReader(b)), "/data")
+	report, err := tool.RestoreFrom(m, iotest.OneByteReader(bytes.NewReader(b)), "/data")
 	require.NoError(t, err)
 	require.EqualValues(t, 20, report.Entries())
 	state, _, err := recovered(m, wal.Options{})
@@ -122,7 +123,7 @@ func TestRestoreFrom(t *testing.T) {
 			if there {
 				require.NoError(t, m.MkdirAll("/data"))
 			}
-			_, err := wal.RestoreFrom(m, from, "/data")
+			_, err := tool.RestoreFrom(m, from, "/data")
 			require.Error(t, err, what)
 			names, err := m.List("/data")
 			require.Empty(t, names, what)
@@ -131,7 +132,7 @@ func TestRestoreFrom(t *testing.T) {
 	}
 	m = vfstest.NewMem()
 	m.SetRoom(100)
-	_, err = wal.RestoreFrom(m, bytes.NewReader(b), "/data")
+	_, err = tool.RestoreFrom(m, bytes.NewReader(b), "/data")
 	require.ErrorIs(t, err, syscall.ENOSPC)
 	_, err = m.List("/data")
 	require.Error(t, err)
@@ -143,7 +144,7 @@ func TestRestoreRefuses(t *testing.T) {
 		m := vfstest.NewMem()
 		m.WriteFile("/backup", data)
 		m.WriteFile("/used/log-0000000000000001", nil)
-		_, err := wal.Restore(m, "/backup", dir)
+		_, err := tool.Restore(m, "/backup", dir)
 		if err != nil && dir != "/used" {
 			_, err := m.List(dir)
 			require.Error(t, err, "a folder was made of a bad backup")
@@ -153,13 +154,13 @@ func TestRestoreRefuses(t *testing.T) {
 	require.NoError(t, restore(b, "/data"))
 	require.ErrorContains(t, restore(b, "/used"), "holds a store already")
 	for i := range len(b) {
-		require.ErrorIs(t, restore(b[:i], "/data"), wal.ErrNotWhole, "cut to %d bytes", i)
+		require.ErrorIs(t, restore(b[:i], "/data"), tool.ErrNotWhole, "cut to %d bytes", i)
 		bad := bytes.Clone(b)
 		bad[i] ^= 0x10
 		require.Error(t, restore(bad, "/data"), "byte %d", i)
 	}
 	require.ErrorContains(t, restore(append(b, 0), "/data"), "not a whole backup")
-	require.ErrorIs(t, restore(nil, "/data"), wal.ErrNotWhole)
+	require.ErrorIs(t, restore(nil, "/data"), tool.ErrNotWhole)
 }
 
 func TestBackupChunks(t *testing.T) {
@@ -188,7 +189,7 @@ func TestBackupChunks(t *testing.T) {
 	}
 	m := vfstest.NewMem()
 	m.WriteFile("/backup", all)
-	report, err := wal.Restore(m, "/backup", "/data")
+	report, err := tool.Restore(m, "/backup", "/data")
 	require.NoError(t, err)
 	require.EqualValues(t, 1000, report.Entries())
 }

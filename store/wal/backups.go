@@ -10,6 +10,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"kv/store/wal/folder"
 )
 
 // Backups hands backups out in chunks, as clients pull them.
@@ -65,7 +67,7 @@ func (b *Backups) Backup(owner string, handle uint64) (next uint64, chunk []byte
 		if s, err = b.begin(owner); err != nil {
 			return 0, nil, err
 		}
-		handle = newID()
+		handle = folder.NewID()
 	} else if s = b.take(handle); s == nil {
 		return 0, nil, ErrNoBackup
 	}

@@ -1,11 +1,10 @@
 package wal
 
 import (
-	"encoding/binary"
-	"hash/crc32"
 	"slices"
 
 	"kv/store"
+	"kv/store/wal/record"
 )
 
 // batch is what the flusher writes, and syncs, at a time. While it is open the log's mutex guards it; then the flusher owns
@@ -57,7 +56,7 @@ func (b *batch) add(version uint64, entries []*store.Entry, n int, spare *[][]by
 		b.pieces = append(b.pieces, piece{records: takeChunk(spare)})
 		i++
 	}
-	b.pieces[i].records = appendRecord(b.pieces[i].records, version, entries)
+	b.pieces[i].records = record.Append(b.pieces[i].records, version, entries)
 }
 
 func takeChunk(spare *[][]byte) []byte {
@@ -93,37 +92,4 @@ func (b *batch) release(spare *[][]byte) {
 		}
 	}
 	b.pieces = nil
-}
-
-// recordSize is how long a write's record is.
-func recordSize(entries []*store.Entry) int {
-	n := frameHeader + recordHeader
-	for _, e := range entries {
-		n += entryHeader + len(e.Key()) + len(e.Value())
-		if e.Expiry() != 0 {
-			n += 8
-		}
-	}
-	return n
-}
-
-// appendRecord appends a record that is to be sealed.
-func appendRecord(b []byte, version uint64, entries []*store.Entry) []byte {
-	at := len(b)
-	b = appendRecordHeader(b, version, 0)
-	for _, e := range entries {
-		b = append(appendEntryKey(b, e), e.Value()...)
-	}
-	binary.BigEndian.PutUint64(b[at+4:], uint64(len(b)-at-frameHeader))
-	return b
-}
-
-// seal completes records, one behind the other, with the position of the last sync, and their checksums.
-func seal(records []byte, synced int64, seed uint32) {
-	for len(records) > 0 {
-		n := frameHeader + int(binary.BigEndian.Uint64(records[4:]))
-		binary.BigEndian.PutUint64(records[frameHeader+8:], uint64(synced))
-		binary.BigEndian.PutUint32(records, crc32.Update(seed, castagnoli, records[4:n]))
-		records = records[n:]
-	}
 }

@@ -21,10 +21,12 @@ import (
 	"kv/store/vfs"
 	"kv/store/vfs/vfstest"
 	"kv/store/wal"
+	"kv/store/wal/folder"
+	"kv/store/wal/tool"
 )
 
-// folder is a data folder, with what is known of how it came to be.
-type folder struct {
+// made is a data folder, with what is known of how it came to be.
+type made struct {
 	*ledger
 	files map[string][]byte
 	o     wal.Options
@@ -33,8 +35,8 @@ type folder struct {
 
 // makeFolder lets one session work on so many keys in steps, with a snapshot where steps say so by being 0. If closed is false the power
 // fails at the end, with nothing lost.
-func makeFolder(t *testing.T, keys int, o wal.Options, closed bool, steps ...int) *folder {
-	f := &folder{ledger: newLedger(keys), o: o, known: map[[2]string]bool{}}
+func makeFolder(t *testing.T, keys int, o wal.Options, closed bool, steps ...int) *made {
+	f := &made{ledger: newLedger(keys), o: o, known: map[[2]string]bool{}}
 	mem := vfstest.NewMem()
 	n := mustStart(t, mem, o, store.Options{})
 	rng := rand.New(rand.NewPCG(1, 2))
@@ -64,7 +66,7 @@ func makeFolder(t *testing.T, keys int, o wal.Options, closed bool, steps ...int
 }
 
 // with returns the folder with one file changed; nil: removed.
-func (f *folder) with(name string, data []byte) *vfstest.Mem {
+func (f *made) with(name string, data []byte) *vfstest.Mem {
 	m := vfstest.NewMem()
 	for n, b := range f.files {
 		if n != name {
@@ -80,8 +82,8 @@ func (f *folder) with(name string, data []byte) *vfstest.Mem {
 // verify recovers a folder that was changed: a refusal with its reason, or the state after a prefix of the writes. It also
 // holds Check and Repair to their words: Check knows whether recovery will refuse; after Repair it does not, and every value
 // is one that was written.
-func (f *folder) verify(t *testing.T, m *vfstest.Mem, least uint64, what string) (refused bool) {
-	report, err := wal.Check(m, "/data")
+func (f *made) verify(t *testing.T, m *vfstest.Mem, least uint64, what string) (refused bool) {
+	report, err := tool.Check(m, "/data")
 	require.NoError(t, err, what)
 	state, _, err := recovered(m.Crash(100, nil), f.o)
 	require.Equal(t, report.Damaged(), err != nil, "%s: check says %v, recovery says %v", what, report.Problems, err)
@@ -89,13 +91,13 @@ func (f *folder) verify(t *testing.T, m *vfstest.Mem, least uint64, what string)
 		f.check(t, state, least, what)
 		return false
 	}
-	var damage *wal.DamageError
+	var damage *folder.DamageError
 	require.ErrorAs(t, err, &damage, what)
 	require.ErrorContains(t, err, "kvd repair /data", what)
 
-	_, err = wal.Repair(m, "/data")
+	_, err = tool.Repair(m, "/data")
 	require.NoError(t, err, what)
-	report, err = wal.Check(m, "/data")
+	report, err = tool.Check(m, "/data")
 	require.NoError(t, err, what)
 	require.False(t, report.Damaged(), "%s: after the repair: %v", what, report.Problems)
 	state, _, err = recovered(m, f.o)
@@ -108,13 +110,13 @@ func (f *folder) verify(t *testing.T, m *vfstest.Mem, least uint64, what string)
 
 // folders returns one of several logs, one with a snapshot, and one that was not closed: some hundred bytes of each, in the
 // long form 64 KiB.
-func folders(t *testing.T) map[string]*folder {
+func folders(t *testing.T) map[string]*made {
 	steps, before, keys, rotate := 25, 25, 8, int64(1200)
 	if soak() {
 		steps, before, keys, rotate = 700, 2400, 1300, 30_000
 	}
 	o := wal.Options{Sync: wal.Always, RotateBytes: rotate, SnapshotBytes: -1, ReserveBytes: 1500}
-	return map[string]*folder{
+	return map[string]*made{
 		"logs":     makeFolder(t, 8, o, true, steps),
 		"snapshot": makeFolder(t, keys, o, true, before, 0, steps),
 		"crashed":  makeFolder(t, 8, o, false, steps),
@@ -122,7 +124,7 @@ func folders(t *testing.T) map[string]*folder {
 }
 
 // last returns the name of the log that was being written.
-func (f *folder) last() string {
+func (f *made) last() string {
 	var logs []string
 	for n := range f.files {
 		if strings.Contains(n, "/log-") {
@@ -197,7 +199,7 @@ func TestStrayFile(t *testing.T) {
 						what := fmt.Sprintf("%s of %d bytes", file, len(data))
 						m := f.with(file, data)
 						if kind == "log" && seq > 1000 {
-							for _, use := range []func(vfs.FS, string) (wal.Report, error){wal.Check, wal.Repair} {
+							for _, use := range []func(vfs.FS, string) (tool.Report, error){tool.Check, tool.Repair} {
 								_, err := use(m, "/data")
 								require.ErrorContains(t, err, filepath.Base(file)+" is no file of this store", what)
 							}
@@ -220,7 +222,7 @@ func TestStrayFile(t *testing.T) {
 // them, a repair goes back to those.
 func TestRepairGoesBack(t *testing.T) {
 	o := wal.Options{Sync: wal.Always, SnapshotBytes: -1}
-	f := &folder{ledger: newLedger(8), o: o}
+	f := &made{ledger: newLedger(8), o: o}
 	mem := vfstest.NewMem()
 	n := mustStart(t, mem, o, store.Options{})
 	rng := rand.New(rand.NewPCG(1, 2))
@@ -246,7 +248,7 @@ func TestRepairGoesBack(t *testing.T) {
 	for what, data := range map[string][]byte{"empty": {}, "header": flip(20), "block": flip(60), "trailer": flip(len(whole) - 1), "cut": whole[:len(whole)-1]} {
 		m := f.with(snapshot, data)
 		m.WriteFile(first, before[first])
-		report, err := wal.Repair(m, "/data")
+		report, err := tool.Repair(m, "/data")
 		require.NoError(t, err, what)
 		require.True(t, report.Damaged(), what)
 		kept := report.Problems[0].Kept
@@ -260,7 +262,7 @@ func TestRepairGoesBack(t *testing.T) {
 	// But not where more can be read of the snapshot than of what was before.
 	m := f.with(snapshot, whole[:len(whole)-1])
 	m.WriteFile("/data/snapshot-0000000000000001", nil)
-	_, err = wal.Repair(m, "/data")
+	_, err = tool.Repair(m, "/data")
 	require.NoError(t, err)
 	state, _, err := recovered(m, o)
 	require.NoError(t, err)
@@ -280,7 +282,7 @@ func TestCheckWritesNothing(t *testing.T) {
 			}
 			before := m.Snapshot()
 			inject := &vfstest.Inject{FS: m}
-			report, err := wal.Check(inject, "/data")
+			report, err := tool.Check(inject, "/data")
 			require.NoError(t, err)
 			require.Equal(t, what == "damaged", report.Damaged())
 			require.Zero(t, inject.Calls())
@@ -329,7 +331,7 @@ func TestFolderRefused(t *testing.T) {
 		m := vfstest.NewMem()
 		n := mustStart(t, m, wal.Options{}, store.Options{})
 		require.ErrorContains(t, open(m), "in use by another process")
-		_, err := wal.Check(m, "/data")
+		_, err := tool.Check(m, "/data")
 		require.ErrorContains(t, err, "in use by another process")
 		require.NoError(t, n.stop())
 		require.NoError(t, open(m))
@@ -338,9 +340,9 @@ func TestFolderRefused(t *testing.T) {
 		b := makeBackup(t)
 		for what, use := range map[string]func(m *vfstest.Mem) error{
 			"open":    open,
-			"check":   func(m *vfstest.Mem) error { _, err := wal.Check(m, "/data"); return err },
-			"repair":  func(m *vfstest.Mem) error { _, err := wal.Repair(m, "/data"); return err },
-			"restore": func(m *vfstest.Mem) error { _, err := wal.RestoreFrom(m, bytes.NewReader(b), "/data"); return err },
+			"check":   func(m *vfstest.Mem) error { _, err := tool.Check(m, "/data"); return err },
+			"repair":  func(m *vfstest.Mem) error { _, err := tool.Repair(m, "/data"); return err },
+			"restore": func(m *vfstest.Mem) error { _, err := tool.RestoreFrom(m, bytes.NewReader(b), "/data"); return err },
 		} {
 			m := vfstest.NewMem()
 			m.WriteFile("/data/thesis.txt", []byte("do not touch"))
@@ -356,7 +358,7 @@ func TestFolderRefused(t *testing.T) {
 		data[7]++
 		binary.BigEndian.PutUint32(data[32:], crc32.Checksum(data[:32], crc32.MakeTable(crc32.Castagnoli)))
 		require.ErrorContains(t, open(f.with(f.last(), data)), "written by a newer version of kvd")
-		_, err := wal.Repair(f.with(f.last(), data), "/data")
+		_, err := tool.Repair(f.with(f.last(), data), "/data")
 		require.ErrorContains(t, err, "written by a newer version of kvd", "and it is not for repair")
 	})
 	t.Run("a file of another store", func(t *testing.T) {
@@ -366,7 +368,7 @@ func TestFolderRefused(t *testing.T) {
 		require.ErrorContains(t, open(a.with(name, b.files[name])), "belongs to another store")
 	})
 	t.Run("missing, for check", func(t *testing.T) {
-		_, err := wal.Check(vfstest.NewMem(), "/data")
+		_, err := tool.Check(vfstest.NewMem(), "/data")
 		require.True(t, errors.Is(err, fs.ErrNotExist), "%v", err)
 	})
 }
@@ -383,7 +385,7 @@ func TestReservedRoom(t *testing.T) {
 	data := f.files[f.last()]
 	require.Greater(t, len(data), 10_000)
 	m := f.with(f.last(), data)
-	report, err := wal.Check(m, "/data")
+	report, err := tool.Check(m, "/data")
 	require.NoError(t, err)
 	require.Empty(t, report.Problems)
 	n := mustStart(t, m, o, store.Options{})
@@ -394,7 +396,7 @@ func TestReservedRoom(t *testing.T) {
 	names, err := m.List("/data")
 	require.NoError(t, err)
 	require.NotContains(t, strings.Join(names, " "), "torn")
-	report, err = wal.Check(m, "/data")
+	report, err = tool.Check(m, "/data")
 	require.NoError(t, err)
 	require.Empty(t, report.Problems, "nor when another log follows")
 

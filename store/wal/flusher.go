@@ -3,10 +3,15 @@ package wal
 import (
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 	"time"
 
 	"kv/store"
+	"kv/store/wal/folder"
+	"kv/store/wal/frame"
+	"kv/store/wal/logfile"
+	"kv/store/wal/record"
 )
 
 // flusher is the goroutine that writes. It owns all that is here; with the writers it shares the queue alone, and what it
@@ -18,21 +23,25 @@ type flusher struct {
 	o     Options
 	q     *queue
 	stat  *counters
-	after func()                   // called after each piece of work that was done
-	ended chan struct{}            // closed when it has returned
-	begin func() (*logFile, error) // makes the first file, while that could not be made for want of room
+	after func()                        // called after each piece of work that was done
+	ended chan struct{}                 // closed when it has returned
+	begin func() (*logfile.File, error) // makes the first file, while that could not be made for want of room
 
-	file  *logFile      // nil: see begin
-	began int64         // counters.logged, when file was begun
-	dirty bool          // there are writes behind the last sync
-	since time.Time     // when it became dirty, or was synced
-	took  time.Duration // how long the last sync took
+	file   *logfile.File // nil: see begin
+	began  int64         // counters.logged, when file was begun
+	marked bool          // nothing was synced since the last mark, so the file says how far it was
+	dirty  bool          // there are writes behind the last sync
+	since  time.Time     // when it became dirty, or was synced
+	took   time.Duration // how long the last sync took
 
 	held     error     // why the batch in hand could not be written; nil: it could
 	room     backoff   // when to look for room again
 	rotation backoff   // when to try again to begin a file
 	toldFull time.Time // when it was told that writes are refused; zero: they are not
 }
+
+// markSize is the length of a mark.
+const markSize = frame.Overhead + record.HeaderSize
 
 func newFlusher(o Options, q *queue, stat *counters, after func()) *flusher {
 	return &flusher{
@@ -58,7 +67,7 @@ func (f *flusher) run() {
 		f.after()
 	}
 	if f.file != nil {
-		f.file.f.Close()
+		f.file.Close()
 	}
 }
 
@@ -70,7 +79,7 @@ func (f *flusher) pace() pace {
 // due returns when the flusher has something to do that nobody asks for; zero: it has not.
 func (f *flusher) due() time.Time {
 	at := f.restAt()
-	if f.file == nil || f.held != nil || f.file.short != nil {
+	if f.file == nil || f.held != nil || f.file.Short() != nil {
 		if at.IsZero() || f.room.at.Before(at) {
 			at = f.room.at
 		}
@@ -84,7 +93,7 @@ func (f *flusher) restAt() time.Time {
 	case f.file == nil:
 	case f.o.Sync == Interval && f.dirty:
 		return f.since.Add(f.o.Interval)
-	case f.o.Sync != Never && !f.dirty && !f.file.marked:
+	case f.o.Sync != Never && !f.dirty && !f.marked:
 		return f.since.Add(restAfter)
 	}
 	return time.Time{}
@@ -103,7 +112,7 @@ func (f *flusher) do(w *work) error {
 		f.room.failed()
 		full = f.q.hold(w.batch, f.held)
 	} else {
-		f.q.finish(w.batch, f.o.Sync == Always, f.file.short, f.file.grant())
+		f.q.finish(w.batch, f.o.Sync == Always, f.file.Short(), f.grant())
 	}
 	for len(w.requests) > 0 {
 		r, err := w.requests[0], full
@@ -112,13 +121,13 @@ func (f *flusher) do(w *work) error {
 			if err, fatal = f.rotate(); fatal != nil {
 				return fatal
 			}
-			r.head, r.logged = f.file.h, f.began
+			r.head, r.logged = f.file.Header(), f.began
 			f.reserve(0)
 		}
 		w.requests = w.requests[1:]
 		r.resolve(err)
 	}
-	if f.file != nil && f.file.size >= f.o.RotateBytes && f.rotation.due() && !w.closing {
+	if f.file != nil && f.file.Size() >= f.o.RotateBytes && f.rotation.due() && !w.closing {
 		if _, fatal := f.rotate(); fatal != nil {
 			return fatal
 		}
@@ -143,12 +152,12 @@ func (f *flusher) flush(b *batch, sync bool) error {
 	rest := f.restAt()
 	overdue := !rest.IsZero() && !time.Now().Before(rest)
 	f.held = nil
-	if b.writes > 0 || f.file.short != nil {
+	if b.writes > 0 || f.file.Short() != nil {
 		f.reserve(b.bytes)
 	}
 	if b.writes > 0 {
-		before := f.file.size
-		if err := f.file.write(b); noRoom(err) {
+		before := f.file.Size()
+		if err := f.write(b); logfile.NoRoom(err) {
 			f.held = err
 		} else if err != nil {
 			return err
@@ -156,7 +165,7 @@ func (f *flusher) flush(b *batch, sync bool) error {
 		if f.held == nil && !f.dirty {
 			f.dirty, f.since = true, time.Now()
 		}
-		f.count(f.file.size - before)
+		f.count(f.file.Size() - before)
 	}
 	switch {
 	case sync || f.o.Sync == Always && b.writes > 0 || overdue && f.dirty:
@@ -170,14 +179,45 @@ func (f *flusher) flush(b *batch, sync bool) error {
 // reserve makes room for n bytes and for what comes behind them, and lets the queue know where there is less than enough.
 func (f *flusher) reserve(n int64) {
 	again := f.room.due()
-	f.file.reserve(n, again)
+	f.file.Reserve(n, again)
 	switch {
-	case f.file.short == nil && f.held == nil:
+	case f.file.Short() == nil && f.held == nil:
 		f.room.succeeded()
 	case again && f.held == nil:
 		f.room.failed()
 	}
-	f.q.setRoom(f.file.short, f.file.grant())
+	f.q.setRoom(f.file.Short(), f.grant())
+}
+
+// grant returns how many bytes of records the file is certain to have room for, short of the disk's failing, as far as it can tell.
+func (f *flusher) grant() int64 {
+	n := f.file.Grant()
+	if n == math.MaxInt64 {
+		return n
+	}
+	return max(0, n-markSize)
+}
+
+// write appends b to the file.
+func (f *flusher) write(b *batch) error {
+	err := f.file.Append(func() error {
+		for _, p := range b.pieces {
+			if p.records != nil {
+				record.Seal(p.records, f.file.Synced(), f.file.Encoder().Seed())
+				if err := frame.WriteAll(f.file, p.records); err != nil {
+					return err
+				}
+				continue
+			}
+			record.Encode(f.file.Encoder(), p.large.version, f.file.Synced(), p.large.entries)
+			if err := f.file.WriteOut(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	f.marked = f.marked && err != nil
+	return err
 }
 
 // count books n bytes that were written.
@@ -188,11 +228,11 @@ func (f *flusher) count(n int64) {
 
 // sync makes durable what was written.
 func (f *flusher) sync() error {
-	if f.file.synced == f.file.end() {
+	if f.file.Synced() == f.file.End() {
 		return nil
 	}
 	start := time.Now()
-	if err := f.file.sync(); err != nil {
+	if err := f.file.Sync(); err != nil {
 		return err
 	}
 	f.took = time.Since(start)
@@ -206,12 +246,16 @@ func (f *flusher) sync() error {
 
 // mark writes down how far the log is synced.
 func (f *flusher) mark() error {
-	err := f.file.mark()
-	if noRoom(err) {
+	err := f.file.Append(func() error {
+		record.Encode(f.file.Encoder(), 0, f.file.Synced(), nil)
+		return f.file.WriteOut()
+	})
+	if logfile.NoRoom(err) {
 		f.since = time.Now() // it is tried again after as long
 		return nil
 	}
 	if err == nil {
+		f.marked = true
 		f.count(markSize)
 	}
 	return err
@@ -225,28 +269,30 @@ func (f *flusher) rotate() (err, fatal error) {
 		return nil, fatal
 	}
 	old := f.file
-	next, err := createLog(f.o, header{magicLog, old.h.id, old.h.seq + 1, old.end()}, nil)
+	seq := old.Header().Seq + 1
+	next, err := logfile.Create(f.o.file(), frame.Header{Magic: frame.MagicLog, ID: old.Header().ID, Seq: seq, Base: old.End()}, nil)
 	if err != nil {
-		f.o.FS.Remove(filepath.Join(f.o.Dir, logName(old.h.seq+1))) // that it may stay is no harm, see above
+		f.o.FS.Remove(filepath.Join(f.o.Dir, folder.LogName(seq))) // that it may stay is no harm, see above
 		f.rotation.failed()
 		f.stat.rotationsFailed.Add(1)
 		f.stat.countLogs(f.o)
-		f.o.Logger.Error("the next log file can't be begun: the log goes on in this one", "dir", f.o.Dir, "log", old.name, "err", err,
+		f.o.Logger.Error("the next log file can't be begun: the log goes on in this one", "dir", f.o.Dir, "log", old.Name(), "err", err,
 			"again", f.rotation.pause.String())
 		return err, nil
 	}
 	f.rotation.succeeded()
 	f.use(next)
 	// The old file is complete and on the disk: what is done to it now is for order's sake.
-	if err := errors.Join(old.trim(), old.f.Close()); err != nil {
-		f.o.Logger.Warn("a log file that is complete can't be cut to its length and closed", "dir", f.o.Dir, "log", old.name, "err", err)
+	if err := errors.Join(old.Trim(), old.Close()); err != nil {
+		f.o.Logger.Warn("a log file that is complete can't be cut to its length and closed", "dir", f.o.Dir, "log", old.Name(), "err", err)
 	}
 	return nil, nil
 }
 
 // use goes on in a file that was begun; reserve is to be called before the next write.
-func (f *flusher) use(file *logFile) {
+func (f *flusher) use(file *logfile.File) {
 	f.file, f.began, f.since = file, f.stat.logged.Load(), time.Now()
+	f.marked = file.Size() == frame.HeaderSize
 	f.stat.countLogs(f.o)
 	f.room.at = time.Now() // there may be room for what is held
 }
@@ -256,12 +302,12 @@ func (f *flusher) end() error {
 	if err := f.sync(); err != nil {
 		return err
 	}
-	if f.file.size > headerSize {
+	if f.file.Size() > frame.HeaderSize {
 		err, fatal := f.rotate()
 		if err == nil || fatal != nil {
 			return fatal
 		}
-		if !f.file.marked {
+		if !f.marked {
 			if err := f.mark(); err != nil {
 				return err
 			}
@@ -270,8 +316,8 @@ func (f *flusher) end() error {
 			return err
 		}
 	}
-	if err := f.file.trim(); err != nil {
-		f.o.Logger.Warn("the log can't be cut to its length", "dir", f.o.Dir, "log", f.file.name, "err", err)
+	if err := f.file.Trim(); err != nil {
+		f.o.Logger.Warn("the log can't be cut to its length", "dir", f.o.Dir, "log", f.file.Name(), "err", err)
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package wal
+package wal_test
 
 import (
 	"io"
@@ -7,24 +7,29 @@ import (
 
 	"kv/store"
 	"kv/store/vfs/vfstest"
+	"kv/store/wal"
+	"kv/store/wal/folder"
+	"kv/store/wal/frame"
+	"kv/store/wal/record"
+	"kv/store/wal/tool"
 )
 
 // framed makes a file of the pieces of data, each a byte of length (of which the highest bit says that the piece comes as it
 // is, without a frame around it) and that many bytes: so that what is behind the checksums is fuzzed too.
-func framed(h header, data []byte) []byte {
-	enc := encoder{seed: h.seed()}
-	enc.buf = h.append(nil)
+func framed(h frame.Header, data []byte) []byte {
+	enc := frame.NewEncoder(h)
+	enc.Header(h)
 	for len(data) > 0 {
 		n := min(int(data[0]&0x7f), len(data)-1)
 		piece := data[1 : 1+n]
 		if data[0]&0x80 != 0 {
-			enc.buf = append(enc.buf, piece...)
+			enc.Buf = append(enc.Buf, piece...)
 		} else {
-			enc.frame(piece)
+			enc.Frame(piece)
 		}
 		data = data[1+n:]
 	}
-	return enc.buf
+	return enc.Buf
 }
 
 // read recovers, checks and repairs a folder of these files. Nothing may panic, and after the repair it must start.
@@ -34,7 +39,7 @@ func read(t *testing.T, files map[string][]byte) {
 		m.WriteFile("/data/"+name, data)
 	}
 	recover := func(m *vfstest.Mem) error {
-		l, err := Open(Options{FS: m, Dir: "/data", ReserveBytes: 1000, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+		l, err := wal.Open(wal.Options{FS: m, Dir: "/data", ReserveBytes: 1000, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -43,7 +48,7 @@ func read(t *testing.T, files map[string][]byte) {
 		_, err = l.Replay(ignore, ignore)
 		return err
 	}
-	report, err := Check(m, "/data")
+	report, err := tool.Check(m, "/data")
 	if err == nil {
 		if got := recover(m.Crash(100, nil)); (got != nil) != report.Damaged() {
 			t.Fatalf("check finds %v, recovery %v", report.Problems, got)
@@ -53,7 +58,7 @@ func read(t *testing.T, files map[string][]byte) {
 	} else {
 		return
 	}
-	if _, err := Repair(m, "/data"); err != nil {
+	if _, err := tool.Repair(m, "/data"); err != nil {
 		t.Logf("repair: %v", err)
 		return
 	}
@@ -62,7 +67,7 @@ func read(t *testing.T, files map[string][]byte) {
 	}
 }
 
-func record(version byte, entries ...byte) []byte {
+func recordOf(version byte, entries ...byte) []byte {
 	b := append([]byte{0, 0, 0, 0, 0, 0, 0, version, 0, 0, 0, 0, 0, 0, 0, 36}, entries...)
 	return append([]byte{byte(len(b))}, b...)
 }
@@ -71,33 +76,33 @@ func FuzzLog(f *testing.F) {
 	entry := []byte{0, 0, 0, 0, 1, 0, 0, 0, 1, 'k', 'v'}
 	gone := []byte{1, 0, 0, 0, 1, 0, 0, 0, 0, 'k'}
 	lock := []byte{2, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9, 'l', 'v'}
-	one, two, three := record(1, entry...), record(2, gone...), record(3, append(entry, lock...)...)
+	one, two, three := recordOf(1, entry...), recordOf(2, gone...), recordOf(3, append(entry, lock...)...)
 	f.Add(one, false)
 	f.Add(append(append(append([]byte{}, one...), two...), three...), true)
 	f.Add(append(append(append([]byte{}, one...), 0x83, 1, 2, 3), three...), false)
-	f.Add(append(append([]byte{}, one...), record(0)...), false)
+	f.Add(append(append([]byte{}, one...), recordOf(0)...), false)
 	f.Fuzz(func(t *testing.T, data []byte, sealed bool) {
-		h := header{magicLog, 7, 1, 0}
-		files := map[string][]byte{logName(1): framed(h, data)}
+		h := frame.Header{Magic: frame.MagicLog, ID: 7, Seq: 1, Base: 0}
+		files := map[string][]byte{folder.LogName(1): framed(h, data)}
 		if sealed {
-			next := header{magicLog, 7, 2, int64(len(files[logName(1)]))}
-			files[logName(2)] = next.append(nil)
+			next := frame.Header{Magic: frame.MagicLog, ID: 7, Seq: 2, Base: int64(len(files[folder.LogName(1)]))}
+			files[folder.LogName(2)] = next.Append(nil)
 			// An empty log that was given up while it was begun, and one that says more than there is.
-			for _, base := range []int64{next.base / 2, next.base + 1} {
-				next.base = base
-				read(t, map[string][]byte{logName(1): files[logName(1)], logName(2): next.append(nil)})
+			for _, base := range []int64{next.Base / 2, next.Base + 1} {
+				next.Base = base
+				read(t, map[string][]byte{folder.LogName(1): files[folder.LogName(1)], folder.LogName(2): next.Append(nil)})
 			}
 		}
 		read(t, files)
-		read(t, map[string][]byte{logName(1): data})
+		read(t, map[string][]byte{folder.LogName(1): data})
 	})
 }
 
 func FuzzSnapshot(f *testing.F) {
-	block := []byte{kindBlock, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 1, 0, 0, 0, 1, 'k', 'v'}
-	tail := append([]byte{kindTail}, block[1:]...)
+	block := []byte{record.KindBlock, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 1, 0, 0, 0, 1, 'k', 'v'}
+	tail := append([]byte{record.KindTail}, block[1:]...)
 	end := func(entries, blocks byte) []byte {
-		return []byte{kindTrailer, 0, 0, 0, 0, 0, 0, 0, entries, 0, 0, 0, 0, 0, 0, 0, blocks, 0, 0, 0, 0, 0, 0, 0, 9}
+		return []byte{record.KindTrailer, 0, 0, 0, 0, 0, 0, 0, entries, 0, 0, 0, 0, 0, 0, 0, blocks, 0, 0, 0, 0, 0, 0, 0, 9}
 	}
 	piece := func(b []byte) []byte { return append([]byte{byte(len(b))}, b...) }
 	f.Add(append(piece(block), piece(end(1, 1))...))
@@ -106,8 +111,8 @@ func FuzzSnapshot(f *testing.F) {
 	f.Add(piece(end(0, 0)))
 	f.Add(piece(block))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		log := header{magicLog, 7, 3, 0}.append(nil)
-		read(t, map[string][]byte{snapshotName(3): framed(header{magicSnapshot, 7, 3, 0}, data), logName(3): log})
-		read(t, map[string][]byte{snapshotName(3): data, logName(3): log})
+		log := frame.Header{Magic: frame.MagicLog, ID: 7, Seq: 3, Base: 0}.Append(nil)
+		read(t, map[string][]byte{folder.SnapshotName(3): framed(frame.Header{Magic: frame.MagicSnapshot, ID: 7, Seq: 3, Base: 0}, data), folder.LogName(3): log})
+		read(t, map[string][]byte{folder.SnapshotName(3): data, folder.LogName(3): log})
 	})
 }

@@ -1,10 +1,8 @@
 package wal
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"hash/maphash"
 	"io"
 	"path/filepath"
@@ -13,6 +11,9 @@ import (
 	"sync/atomic"
 
 	"kv/store"
+	"kv/store/wal/folder"
+	"kv/store/wal/frame"
+	"kv/store/wal/record"
 )
 
 // router applies entries on all processors, those of one key in the order in which they were added.
@@ -62,13 +63,13 @@ func (r *router) stop() {
 }
 
 // loadSnapshot applies all of a snapshot: its blocks on all processors, then its tail in order.
-func (r *recovery) loadSnapshot(name string, seq uint64) (header, error) {
-	f, fr, h, err := r.open(name, magicSnapshot, seq)
+func (r *recovery) loadSnapshot(name string, seq uint64) (frame.Header, error) {
+	f, fr, h, err := r.open(name, frame.MagicSnapshot, seq)
 	if err != nil {
 		return h, err
 	}
 	defer f.Close()
-	r.snapshotBytes = fr.end
+	r.snapshotBytes = fr.End
 
 	l := &loader{r: r, name: name, fr: fr, blocks: make(chan block, runtime.GOMAXPROCS(0))}
 	var wg sync.WaitGroup
@@ -89,43 +90,43 @@ func (r *recovery) loadSnapshot(name string, seq uint64) (header, error) {
 			return h, err
 		}
 	}
-	if n := uint64(r.entries.Load()); n != t.entries {
-		return h, r.damage(name, fr.off, fmt.Sprintf("it holds %d entries, and was written with %d", n, t.entries))
+	if n := uint64(r.entries.Load()); n != t.Entries {
+		return h, r.damage(name, fr.Off, fmt.Sprintf("it holds %d entries, and was written with %d", n, t.Entries))
 	}
-	r.last = max(r.last, t.version)
+	r.last = max(r.last, t.Version)
 	return h, nil
 }
 
 // Expect returns about how many entries Replay will give to load: those of the snapshot. It is a hint; what can't be read counts
 // nothing, and is Replay's to complain about.
 func (l *Log) Expect() int64 {
-	d, err := readFolder(l.o.FS, l.o.Dir)
-	if err != nil || len(d.snapshots) == 0 {
+	d, err := folder.Read(l.o.FS, l.o.Dir)
+	if err != nil || len(d.Snapshots) == 0 {
 		return 0
 	}
-	f, err := l.o.FS.Open(filepath.Join(l.o.Dir, snapshotName(d.snapshots[len(d.snapshots)-1])))
+	f, err := l.o.FS.Open(filepath.Join(l.o.Dir, folder.SnapshotName(d.Snapshots[len(d.Snapshots)-1])))
 	if err != nil {
 		return 0
 	}
 	defer f.Close()
-	fr, _, err := openFrames(f, magicSnapshot)
+	fr, _, err := frame.Open(f, frame.MagicSnapshot)
 	if err != nil {
 		return 0
 	}
-	fr.off = max(fr.off, fr.end-frameHeader-trailerSize)
-	body, err := fr.next()
+	fr.Off = max(fr.Off, fr.End-frame.Overhead-record.TrailerSize)
+	body, err := fr.Next()
 	if err != nil {
 		return 0
 	}
-	t, _ := parseTrailer(body)
-	return int64(min(t.entries, uint64(fr.end/entryHeader)))
+	t, _ := record.ParseTrailer(body)
+	return int64(min(t.Entries, uint64(fr.End/record.EntryOverhead)))
 }
 
 // loader loads one snapshot.
 type loader struct {
 	r      *recovery
 	name   string
-	fr     *frames
+	fr     *frame.Reader
 	blocks chan block
 	pool   sync.Pool
 	tail   []block
@@ -139,62 +140,62 @@ type block struct {
 }
 
 // read hands the blocks to the workers and returns the trailer.
-func (l *loader) read() (trailer, error) {
+func (l *loader) read() (record.Trailer, error) {
 	fr := l.fr
-	fr.ahead = 512 // it is for the heads of the blocks only: fill reads them
+	fr.Ahead = 512 // it is for the heads of the blocks only: fill reads them
 	n := uint64(0)
 	for l.bad.Load() == nil {
-		if fr.off == fr.end {
-			return trailer{}, l.r.damage(l.name, fr.off, "it ends without its trailer")
+		if fr.Off == fr.End {
+			return record.Trailer{}, l.r.damage(l.name, fr.Off, "it ends without its trailer")
 		}
-		off := fr.off
-		size, err := fr.length(off)
+		off := fr.Off
+		size, err := fr.Length(off)
 		if err == nil && size == 0 {
-			err = errBadFrame
+			err = frame.ErrBad
 		}
-		if err == nil && size > trustedLen {
+		if err == nil && size > frame.TrustedLen {
 			var ok bool
-			if ok, err = fr.verify(off, size); err == nil && !ok {
-				err = errBadFrame
+			if ok, err = fr.Verify(off, size); err == nil && !ok {
+				err = frame.ErrBad
 			}
 		}
-		if err == errBadFrame {
+		if err == frame.ErrBad {
 			err = l.r.damage(l.name, off, "no valid block")
 		}
 		if err != nil {
-			return trailer{}, err
+			return record.Trailer{}, err
 		}
-		kind, err := fr.window(off, frameHeader+1)
+		kind, err := fr.Window(off, frame.Overhead+1)
 		if err != nil {
-			return trailer{}, err
+			return record.Trailer{}, err
 		}
-		b := block{off: off, size: frameHeader + size}
-		switch kind[frameHeader] {
-		case kindTrailer:
+		b := block{off: off, size: frame.Overhead + size}
+		switch kind[frame.Overhead] {
+		case record.KindTrailer:
 			return l.trailer(n)
-		case kindTail:
+		case record.KindTail:
 			l.tail = append(l.tail, b)
 		default:
 			if b, err = l.fill(b); err != nil {
-				return trailer{}, err
+				return record.Trailer{}, err
 			}
 			l.blocks <- b
 		}
-		fr.off += b.size
+		fr.Off += b.size
 		n++
 	}
-	return trailer{}, nil
+	return record.Trailer{}, nil
 }
 
 // fill reads the bytes of b.
 func (l *loader) fill(b block) (block, error) {
 	buf, _ := l.pool.Get().(*[]byte)
 	if buf == nil || int64(cap(*buf)) < b.size {
-		fresh := make([]byte, max(b.size, blockSize+blockSize/4))
+		fresh := make([]byte, max(b.size, record.BlockSize+record.BlockSize/4))
 		buf = &fresh
 	}
 	b.data = (*buf)[:b.size]
-	if n, err := l.fr.f.ReadAt(b.data, b.off); int64(n) < b.size {
+	if n, err := l.fr.F.ReadAt(b.data, b.off); int64(n) < b.size {
 		return b, fmt.Errorf("%s: %w", l.name, errors.Join(err, io.ErrUnexpectedEOF))
 	}
 	return b, nil
@@ -220,28 +221,28 @@ func (l *loader) decode(b block) error {
 		}
 	}
 	defer func() {
-		if cap(b.data) <= 4*blockSize {
+		if cap(b.data) <= 4*record.BlockSize {
 			l.pool.Put(&b.data)
 		}
 	}()
-	if crc32.Update(l.fr.seed, castagnoli, b.data[4:]) != binary.BigEndian.Uint32(b.data) {
+	if !frame.Valid(l.fr.Seed, b.data) {
 		return l.r.damage(l.name, b.off, "no valid block")
 	}
-	body := b.data[frameHeader:]
-	if body[0] != kindBlock && body[0] != kindTail {
+	body := b.data[frame.Overhead:]
+	if body[0] != record.KindBlock && body[0] != record.KindTail {
 		return l.r.damage(l.name, b.off, fmt.Sprintf("a block of kind %d", body[0]))
 	}
 	give := l.r.load
-	if body[0] == kindTail {
+	if body[0] == record.KindTail {
 		give = l.r.apply
 	}
 	entries := make([]*store.Entry, 0, 2048)
 	for body = body[1:]; len(body) > 0; {
-		version, e, rest, ok := parseVersioned(body)
+		version, e, rest, ok := record.ParseVersioned(body)
 		if !ok {
 			return l.r.damage(l.name, b.off, "the block holds no valid entry where one should be")
 		}
-		entries = append(entries, e.entry(version))
+		entries = append(entries, e.Make(version))
 		body = rest
 	}
 	give(entries)
@@ -250,24 +251,24 @@ func (l *loader) decode(b block) error {
 	return nil
 }
 
-// trailer reads the trailer, at fr.off.
-func (l *loader) trailer(blocks uint64) (trailer, error) {
-	off := l.fr.off
-	body, err := l.fr.next()
-	if err == errBadFrame {
-		return trailer{}, l.r.damage(l.name, off, "no valid block")
+// trailer reads the trailer, at fr.Off.
+func (l *loader) trailer(blocks uint64) (record.Trailer, error) {
+	off := l.fr.Off
+	body, err := l.fr.Next()
+	if err == frame.ErrBad {
+		return record.Trailer{}, l.r.damage(l.name, off, "no valid block")
 	}
 	if err != nil {
-		return trailer{}, err
+		return record.Trailer{}, err
 	}
-	t, ok := parseTrailer(body)
+	t, ok := record.ParseTrailer(body)
 	switch {
 	case !ok:
 		return t, l.r.damage(l.name, off, "the trailer is not valid")
-	case t.blocks != blocks:
-		return t, l.r.damage(l.name, off, fmt.Sprintf("it has %d blocks, and was written with %d", blocks, t.blocks))
-	case l.fr.off != l.fr.end:
-		return t, l.r.damage(l.name, l.fr.off, fmt.Sprintf("%d bytes follow the trailer", l.fr.end-l.fr.off))
+	case t.Blocks != blocks:
+		return t, l.r.damage(l.name, off, fmt.Sprintf("it has %d blocks, and was written with %d", blocks, t.Blocks))
+	case l.fr.Off != l.fr.End:
+		return t, l.r.damage(l.name, l.fr.Off, fmt.Sprintf("%d bytes follow the trailer", l.fr.End-l.fr.Off))
 	}
 	return t, nil
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"kv/store/vfs"
+	"kv/store/wal/folder"
+	"kv/store/wal/logfile"
 )
 
 // Policy says when a write is made durable.
@@ -88,6 +90,19 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
+// file says how the files of the log are to be.
+func (o Options) file() logfile.Options {
+	f := logfile.Options{FS: o.FS, Dir: o.Dir, Ahead: o.ReserveBytes}
+	if o.Sync == Always {
+		f.Zeros = min(mostZeros, max(0, f.Ahead/4))
+	} else {
+		f.Ahead *= 4 // nobody waits for the writes, so more of them come before the next look
+	}
+	return f
+}
+
+const mostZeros = 256 << 10 // that are written at a time
+
 // Log keeps the writes of one store in a folder. It is that store's journal.
 type Log struct {
 	o    Options
@@ -106,7 +121,7 @@ func Open(o Options) (*Log, error) {
 	if err := o.FS.MkdirAll(o.Dir); err != nil {
 		return nil, fmt.Errorf("data folder %s: %w", o.Dir, err)
 	}
-	lock, _, err := lockFolder(o.FS, o.Dir)
+	lock, _, err := folder.Lock(o.FS, o.Dir)
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 	"kv/store"
 	"kv/store/vfs/vfstest"
 	"kv/store/wal"
+	"kv/store/wal/tool"
 )
 
 // found lists the files that have this text in them.
@@ -104,7 +105,7 @@ func TestPurgeBesideABackup(t *testing.T) {
 
 	fs := vfstest.NewMem()
 	fs.WriteFile("/backup", b.Bytes())
-	_, err = wal.Restore(fs, "/backup", "/data")
+	_, err = tool.Restore(fs, "/backup", "/data")
 	require.NoError(t, err)
 	n := mustStart(t, fs, wal.Options{}, store.Options{History: 3})
 	require.Len(t, n.s.History(nil, []byte("key"), 0), 1)

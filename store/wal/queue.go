@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"kv/store"
+	"kv/store/wal/frame"
 )
 
 // queue is what the writers and the flusher share: the writes between Append and the disk, and who waits for them. The
@@ -65,8 +66,8 @@ type request struct {
 	done   chan struct{}
 	// Set before done is closed, and not changed.
 	err    error
-	head   header // of the file that is written now
-	logged int64  // counters.logged, at its beginning
+	head   frame.Header // of the file that is written now
+	logged int64        // counters.logged, at its beginning
 }
 
 // resolve lets the request's owner go on. Called once.
@@ -179,7 +180,7 @@ func (q *queue) take(p pace) work {
 		if waiting && until.IsZero() {
 			until = time.Now().Add(pause)
 		}
-		if waiting && (pause == 0 || !time.Now().Before(until) || q.open.bytes >= writeChunk) || len(q.requests) > 0 || q.closing || q.news ||
+		if waiting && (pause == 0 || !time.Now().Before(until) || q.open.bytes >= frame.WriteChunk) || len(q.requests) > 0 || q.closing || q.news ||
 			!p.due.IsZero() && !time.Now().Before(p.due) {
 			if q.busy == nil {
 				q.busy, q.open = q.open, newBatch()
@@ -210,7 +211,7 @@ func (q *queue) take(p pace) work {
 func (q *queue) letWrite() {
 	for before := -1; ; {
 		q.mu.Lock()
-		n, full := q.open.writes, q.open.bytes >= writeChunk
+		n, full := q.open.writes, q.open.bytes >= frame.WriteChunk
 		q.mu.Unlock()
 		if n == 0 || n == before || full {
 			return

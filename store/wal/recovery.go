@@ -10,6 +10,10 @@ import (
 
 	"kv/store"
 	"kv/store/vfs"
+	"kv/store/wal/folder"
+	"kv/store/wal/frame"
+	"kv/store/wal/logfile"
+	"kv/store/wal/record"
 )
 
 // How a store is brought back: the newest snapshot is loaded, then the logs from its sequence on are read in order, and
@@ -32,11 +36,11 @@ import (
 func (l *Log) Replay(load, apply func(entries []*store.Entry)) (uint64, error) {
 	start := time.Now()
 	r := &recovery{fs: l.o.FS, dir: l.o.Dir, load: load, apply: apply, progress: &l.progress}
-	d, err := readFolder(r.fs, r.dir)
+	d, err := folder.Read(r.fs, r.dir)
 	if err != nil {
 		return 0, err
 	}
-	p, err := d.plan(r.damage)
+	p, err := d.Plan(r.damage)
 	if err != nil {
 		return 0, err
 	}
@@ -46,15 +50,15 @@ func (l *Log) Replay(load, apply func(entries []*store.Entry)) (uint64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("recovery: %w", err)
 	}
-	l.clear(append(p.stale, d.tmp...)) // before room is needed
+	l.clear(append(p.Stale, d.Tmp...)) // before room is needed
 	l.stat.logged.Store(r.logBytes)
 	l.stat.snapshot.Store(r.snapshotBytes)
-	l.flusher.begin = func() (*logFile, error) { return l.resume(r, p) }
+	l.flusher.begin = func() (*logfile.File, error) { return l.resume(r, p) }
 	switch file, err := l.flusher.begin(); {
 	case err == nil:
 		l.flusher.use(file)
 		l.flusher.reserve(0)
-	case noRoom(err):
+	case logfile.NoRoom(err):
 		// What was read can be shown. The flusher goes on trying, and writes are refused until it has begun the log.
 		l.flusher.room.failed()
 		l.mu.Lock()
@@ -117,22 +121,22 @@ type recovery struct {
 }
 
 func (r *recovery) damage(file string, off int64, detail string) error {
-	return &DamageError{r.dir, file, off, detail}
+	return &folder.DamageError{Dir: r.dir, File: file, Offset: off, Detail: detail}
 }
 
-func (r *recovery) run(p plan) error {
+func (r *recovery) run(p folder.Plan) error {
 	base := int64(0)
-	if p.snapshot != 0 {
-		h, err := r.loadSnapshot(snapshotName(p.snapshot), p.snapshot)
+	if p.Snapshot != 0 {
+		h, err := r.loadSnapshot(folder.SnapshotName(p.Snapshot), p.Snapshot)
 		if err != nil {
 			return err
 		}
-		base = h.base
+		base = h.Base
 	}
 	router := newRouter(r.apply)
 	defer router.stop()
 	var next *openLog
-	for i, seq := range p.logs {
+	for i, seq := range p.Logs {
 		cur := next
 		next = nil
 		var err error
@@ -140,23 +144,23 @@ func (r *recovery) run(p plan) error {
 			if cur, err = r.openLog(seq); err != nil {
 				return err
 			}
-			if cur.h.base != base {
+			if cur.h.Base != base {
 				cur.f.Close()
-				return r.damage(cur.name, 0, fmt.Sprintf("it begins at position %d, not at %d", cur.h.base, base))
+				return r.damage(cur.name, 0, fmt.Sprintf("it begins at position %d, not at %d", cur.h.Base, base))
 			}
 		}
-		proven := int64(headerSize)
-		last := i+1 == len(p.logs)
+		proven := int64(frame.HeaderSize)
+		last := i+1 == len(p.Logs)
 		if !last {
-			if next, err = r.openLog(p.logs[i+1]); err == nil && i+2 == len(p.logs) {
+			if next, err = r.openLog(p.Logs[i+1]); err == nil && i+2 == len(p.Logs) {
 				last, err = next.empty()
-				proven = next.h.base - cur.h.base
+				proven = next.h.Base - cur.h.Base
 			}
 		}
 		switch {
 		case err != nil:
 		case !last:
-			err = r.readSealed(cur, next.h.base, router)
+			err = r.readSealed(cur, next.h.Base, router)
 		default:
 			err = r.readLast(cur, proven, router)
 		}
@@ -181,19 +185,19 @@ func (r *recovery) run(p plan) error {
 type openLog struct {
 	name string
 	f    vfs.File
-	fr   *frames
-	h    header
+	fr   *frame.Reader
+	h    frame.Header
 }
 
 // empty reports whether g has nothing behind its header, but for room that was reserved.
 func (g *openLog) empty() (bool, error) {
-	used, err := g.fr.used(headerSize)
-	return used == headerSize, err
+	used, err := g.fr.Used(frame.HeaderSize)
+	return used == frame.HeaderSize, err
 }
 
 func (r *recovery) openLog(seq uint64) (*openLog, error) {
-	name := logName(seq)
-	f, fr, h, err := r.open(name, magicLog, seq)
+	name := folder.LogName(seq)
+	f, fr, h, err := r.open(name, frame.MagicLog, seq)
 	if err != nil {
 		return nil, err
 	}
@@ -201,21 +205,21 @@ func (r *recovery) openLog(seq uint64) (*openLog, error) {
 }
 
 // open opens a file of the folder and checks its header.
-func (r *recovery) open(name, magic string, seq uint64) (vfs.File, *frames, header, error) {
+func (r *recovery) open(name, magic string, seq uint64) (vfs.File, *frame.Reader, frame.Header, error) {
 	f, err := r.fs.Open(filepath.Join(r.dir, name))
 	if err != nil {
-		return nil, nil, header{}, err
+		return nil, nil, frame.Header{}, err
 	}
-	fr, h, err := openFrames(f, magic)
+	fr, h, err := frame.Open(f, magic)
 	switch {
-	case err == nil && h.seq != seq:
-		err = r.damage(name, 0, fmt.Sprintf("its header is that of sequence %x", h.seq))
-	case err == nil && r.id != 0 && h.id != r.id:
+	case err == nil && h.Seq != seq:
+		err = r.damage(name, 0, fmt.Sprintf("its header is that of sequence %x", h.Seq))
+	case err == nil && r.id != 0 && h.ID != r.id:
 		err = r.damage(name, 0, "it belongs to another store")
 	case err == nil:
-		r.id = h.id
+		r.id = h.ID
 		return f, fr, h, nil
-	case isFinal(err):
+	case frame.IsFinal(err):
 		err = fmt.Errorf("%s: %w", filepath.Join(r.dir, name), err)
 	default:
 		err = r.damage(name, 0, err.Error())
@@ -226,43 +230,43 @@ func (r *recovery) open(name, magic string, seq uint64) (vfs.File, *frames, head
 
 // readSealed reads a log that another one follows, which begins at position next.
 func (r *recovery) readSealed(g *openLog, next int64, router *router) error {
-	end := next - g.h.base
-	if end < headerSize || end > g.fr.end {
+	end := next - g.h.Base
+	if end < frame.HeaderSize || end > g.fr.End {
 		return r.short(g, end)
 	}
-	g.fr.end = end
+	g.fr.End = end
 	err := r.records(g, router)
-	if err == errBadFrame {
-		return r.damage(g.name, g.fr.off, "no valid record, before the end of a log that was complete")
+	if err == frame.ErrBad {
+		return r.damage(g.name, g.fr.Off, "no valid record, before the end of a log that was complete")
 	}
-	r.logBytes += end - headerSize
+	r.logBytes += end - frame.HeaderSize
 	return err
 }
 
 // readLast reads the log that was being written, of which proven bytes are known to have been on disk, and judges what follows
 // a bad record.
 func (r *recovery) readLast(g *openLog, proven int64, router *router) error {
-	if proven < headerSize || proven > g.fr.end {
+	if proven < frame.HeaderSize || proven > g.fr.End {
 		return r.short(g, proven)
 	}
-	r.name, r.seq, r.base, r.proven = g.name, g.h.seq, g.h.base, proven
+	r.name, r.seq, r.base, r.proven = g.name, g.h.Seq, g.h.Base, proven
 	err := r.records(g, router)
-	if err != nil && err != errBadFrame {
+	if err != nil && err != frame.ErrBad {
 		return err
 	}
-	r.end = g.fr.off
-	r.logBytes += r.end - headerSize
+	r.end = g.fr.Off
+	r.logBytes += r.end - frame.HeaderSize
 	if r.end < proven {
 		return r.damage(r.name, r.end, fmt.Sprintf("no valid record, though the next log says that this one was on disk up to offset %d", proven))
 	}
 	if err == nil {
 		return nil
 	}
-	used, err := g.fr.used(r.end)
+	used, err := g.fr.Used(r.end)
 	if err != nil {
 		return err
 	}
-	r.torn, r.zeros = used-r.end, g.fr.end-used
+	r.torn, r.zeros = used-r.end, g.fr.End-used
 	if r.torn == 0 {
 		return nil
 	}
@@ -271,58 +275,58 @@ func (r *recovery) readLast(g *openLog, proven int64, router *router) error {
 
 // short is the error of a log that has not the n bytes that the next one says it had.
 func (r *recovery) short(g *openLog, n int64) error {
-	return r.damage(g.name, g.fr.end, fmt.Sprintf("it has %d bytes, and had %d when the next one was begun", g.fr.end, n))
+	return r.damage(g.name, g.fr.End, fmt.Sprintf("it has %d bytes, and had %d when the next one was begun", g.fr.End, n))
 }
 
 // judge decides whether the bad record at r.end is a torn tail, and returns an error if it is not.
 func (r *recovery) judge(g *openLog) error {
 	order := r.order
 	plausible := func(off int64, body []byte) bool {
-		version, synced, _ := parseRecord(body)
+		version, synced, _ := record.Parse(body)
 		return (version == 0 || version > order) && synced <= r.base+off
 	}
 	for from := r.end + 1; ; {
-		off, err := g.fr.find(from, recordHeader, plausible)
+		off, err := g.fr.Find(from, record.HeaderSize, plausible)
 		if err != nil {
 			return err
 		}
-		if off == g.fr.end {
+		if off == g.fr.End {
 			return nil
 		}
-		g.fr.off = off
-		body, err := g.fr.next()
+		g.fr.Off = off
+		body, err := g.fr.Next()
 		if err != nil {
 			return err
 		}
-		if _, ok := validRecord(body); !ok {
+		if _, ok := record.Valid(body); !ok {
 			from = off + 1
 			continue
 		}
-		version, synced, _ := parseRecord(body)
+		version, synced, _ := record.Parse(body)
 		order = max(order, version)
 		if synced > r.base+r.end {
 			return r.damage(r.name, r.end, fmt.Sprintf("no valid record, though the one at offset %d says that the log was on disk up to offset %d", off, synced-r.base))
 		}
-		from = g.fr.off
+		from = g.fr.Off
 	}
 }
 
-// records applies the records of g, up to its end or the first that is not valid: errBadFrame.
+// records applies the records of g, up to its end or the first that is not valid: frame.ErrBad.
 func (r *recovery) records(g *openLog, router *router) error {
 	for {
-		off := g.fr.off
-		body, err := g.fr.next()
+		off := g.fr.Off
+		body, err := g.fr.Next()
 		if err == io.EOF {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		version, synced, ok := parseRecord(body)
+		version, synced, ok := record.Parse(body)
 		switch {
 		case !ok:
 			return r.damage(g.name, off, "the record is too short")
-		case synced > g.h.base+off:
+		case synced > g.h.Base+off:
 			return r.damage(g.name, off, fmt.Sprintf("the record says that the log was synced up to position %d", synced))
 		case version != 0 && version <= r.order:
 			return r.damage(g.name, off, fmt.Sprintf("version %d comes after version %d", version, r.order))
@@ -330,18 +334,18 @@ func (r *recovery) records(g *openLog, router *router) error {
 		if g.name == r.name {
 			r.proven = max(r.proven, synced-r.base)
 		}
-		r.progress.done.Add(g.fr.off - off)
+		r.progress.done.Add(g.fr.Off - off)
 		if version == 0 {
 			continue
 		}
 		r.order, r.last = version, max(r.last, version)
 		r.count++
-		for b := body[recordHeader:]; len(b) > 0; {
-			var e rawEntry
-			if e, b, ok = parseEntry(b); !ok {
+		for b := body[record.HeaderSize:]; len(b) > 0; {
+			var e record.Entry
+			if e, b, ok = record.ParseEntry(b); !ok {
 				return r.damage(g.name, off, "the record holds no valid entry where one should be")
 			}
-			router.add(e.entry(version))
+			router.add(e.Make(version))
 		}
 	}
 }
@@ -354,7 +358,7 @@ type progress struct{ done, total atomic.Int64 }
 func (l *Log) Progress() (done, total int64) { return l.progress.done.Load(), l.progress.total.Load() }
 
 // report logs every second how far the recovery is, until the function that it returns is called.
-func (r *recovery) report(log *slog.Logger, p plan) (stop func()) {
+func (r *recovery) report(log *slog.Logger, p folder.Plan) (stop func()) {
 	var total int64
 	size := func(name string) {
 		if f, err := r.fs.Open(filepath.Join(r.dir, name)); err == nil {
@@ -363,11 +367,11 @@ func (r *recovery) report(log *slog.Logger, p plan) (stop func()) {
 			f.Close()
 		}
 	}
-	if p.snapshot != 0 {
-		size(snapshotName(p.snapshot))
+	if p.Snapshot != 0 {
+		size(folder.SnapshotName(p.Snapshot))
 	}
-	for _, seq := range p.logs {
-		size(logName(seq))
+	for _, seq := range p.Logs {
+		size(folder.LogName(seq))
 	}
 	r.progress.total.Store(total)
 	quit := make(chan struct{})

@@ -18,6 +18,8 @@ import (
 	"kv/store/vfs"
 	"kv/store/vfs/vfstest"
 	"kv/store/wal"
+	"kv/store/wal/folder"
+	"kv/store/wal/tool"
 )
 
 // Where the next log file can't be begun, whatever call it is that fails, the log goes on in the one it has; a crash then loses
@@ -121,7 +123,7 @@ func TestMovedFolder(t *testing.T) {
 	s.Close()
 	require.NoError(t, st.Close())
 	require.NoError(t, log.Close())
-	report, err := wal.Check(vfs.OS, dir)
+	report, err := tool.Check(vfs.OS, dir)
 	require.NoError(t, err)
 	require.Empty(t, report.Problems)
 }
@@ -175,13 +177,13 @@ func TestOrderlyEndIsProven(t *testing.T) {
 			for what, cut := range map[string][]byte{"cut": kept, "zeros": append(kept, make([]byte, lost)...)} {
 				m.WriteFile(name, cut)
 				_, _, err := recovered(m.Crash(100, nil), o)
-				var damage *wal.DamageError
+				var damage *folder.DamageError
 				require.ErrorAs(t, err, &damage, "%v, %s: %d bytes lost", policy, what, lost)
-				report, err := wal.Check(m, "/data")
+				report, err := tool.Check(m, "/data")
 				require.NoError(t, err)
 				require.True(t, report.Damaged(), "%v, %s: %d bytes lost", policy, what, lost)
 			}
-			_, err := wal.Repair(m, "/data")
+			_, err := tool.Repair(m, "/data")
 			require.NoError(t, err)
 			_, _, err = recovered(m, o)
 			require.NoError(t, err)

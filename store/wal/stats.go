@@ -4,6 +4,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"kv/store/wal/folder"
 )
 
 // Stats are a log's figures.
@@ -46,8 +48,8 @@ func (c *counters) sinceSnapshot() int64 { return c.logged.Load() - c.covered.Lo
 func (c *counters) countLogs(o Options) {
 	c.counting.Lock()
 	defer c.counting.Unlock()
-	if d, err := readFolder(o.FS, o.Dir); err == nil {
-		c.files.Store(int64(len(d.logs)))
+	if d, err := folder.Read(o.FS, o.Dir); err == nil {
+		c.files.Store(int64(len(d.Logs)))
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"kv/store"
+	"kv/store/wal/frame"
+	"kv/store/wal/record"
 )
 
 // How a write gets to the disk.
@@ -48,15 +50,14 @@ import (
 // each waiter sync for itself and the others (leader election, as in many databases). It saves a wake-up when one connection writes, and needs the waiters to hand the lead over when many
 // do; a flusher of its own is simpler, and also has the interval's timer and the rotation to care for.
 const (
-	writeChunk = 1 << 20              // how much is encoded before it is written
-	linger     = 5 * time.Millisecond // policies Interval and Never: how long writes are collected before they are written
-	maxGather  = time.Millisecond     // policy Always: the longest that a batch is collected
-	restAfter  = time.Second          // a log that was quiet for so long gets a mark
+	linger    = 5 * time.Millisecond // policies Interval and Never: how long writes are collected before they are written
+	maxGather = time.Millisecond     // policy Always: the longest that a batch is collected
+	restAfter = time.Second          // a log that was quiet for so long gets a mark
 )
 
 // Append is part of store.Journal.
 func (l *Log) Append(floor uint64, entries []*store.Entry) (uint64, error) {
-	n := recordSize(entries)
+	n := record.Size(entries)
 	l.mu.Lock()
 	if err := l.refusal(); err != nil {
 		l.mu.Unlock()
@@ -77,7 +78,7 @@ func (l *Log) Append(floor uint64, entries []*store.Entry) (uint64, error) {
 	}
 	l.taps.add(version, entries)
 	// The flusher sleeps while nothing is queued, and for a little longer, for a fuller batch, unless that is full.
-	wake := l.open.writes == 1 || l.open.writes == l.expected || before < writeChunk && l.queued >= writeChunk
+	wake := l.open.writes == 1 || l.open.writes == l.expected || before < frame.WriteChunk && l.queued >= frame.WriteChunk
 	l.mu.Unlock()
 	if wake {
 		l.poke()

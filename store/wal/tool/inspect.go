@@ -1,4 +1,4 @@
-package wal
+package tool
 
 import (
 	"errors"
@@ -8,6 +8,9 @@ import (
 	"slices"
 
 	"kv/store/vfs"
+	"kv/store/wal/folder"
+	"kv/store/wal/frame"
+	"kv/store/wal/record"
 )
 
 // inspection is what inspect finds.
@@ -25,15 +28,15 @@ type inspection struct {
 type inspected struct {
 	name    string
 	missing bool
-	h       header // of the file, or what it must have been
-	badHead bool   // the file has another, or none
-	empty   bool   // of a log: it has nothing behind its header
+	h       frame.Header // of the file, or what it must have been
+	badHead bool         // the file has another, or none
+	empty   bool         // of a log: it has nothing behind its header
 	size    int64
 	end     int64 // how many bytes the file should have; a log may have more, which are ignored
 	good    []span
-	bad     []span  // in order, up to end
-	trailer trailer // of a snapshot
-	whole   bool    // of a snapshot: it ends with its trailer
+	bad     []span         // in order, up to end
+	trailer record.Trailer // of a snapshot
+	whole   bool           // of a snapshot: it ends with its trailer
 	newest  uint64
 	proven  int64 // of a log: offset up to which its records say that it was synced
 }
@@ -45,7 +48,7 @@ type span struct {
 }
 
 func inspect(fs vfs.FS, dir string) (*inspection, error) {
-	d, err := readFolder(fs, dir)
+	d, err := folder.Read(fs, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -59,10 +62,10 @@ func inspect(fs vfs.FS, dir string) (*inspection, error) {
 }
 
 // folder inspects what d says is there. It returns true if the newest snapshot is better set aside, and has taken it out of d.
-func (x *inspection) folder(d *folder) (again bool, err error) {
+func (x *inspection) folder(d *folder.Folder) (again bool, err error) {
 	missing := map[string]bool{}
 	before := len(x.report.Problems)
-	p, err := d.plan(func(file string, off int64, detail string) error {
+	p, err := d.Plan(func(file string, off int64, detail string) error {
 		missing[file] = true
 		x.problem(file, off, 0, detail)
 		return nil
@@ -71,16 +74,16 @@ func (x *inspection) folder(d *folder) (again bool, err error) {
 		return false, err
 	}
 	// Headers first: what is missing in one may be known from the others.
-	if p.snapshot == 0 && len(p.logs) > 0 && missing[snapshotName(p.logs[0])] {
-		p.snapshot = p.logs[0]
+	if p.Snapshot == 0 && len(p.Logs) > 0 && missing[folder.SnapshotName(p.Logs[0])] {
+		p.Snapshot = p.Logs[0]
 	}
-	if p.snapshot != 0 {
-		if x.snapshot, err = x.head(snapshotName(p.snapshot), magicSnapshot, p.snapshot, missing); err != nil {
+	if p.Snapshot != 0 {
+		if x.snapshot, err = x.head(folder.SnapshotName(p.Snapshot), frame.MagicSnapshot, p.Snapshot, missing); err != nil {
 			return false, err
 		}
 	}
-	for _, seq := range p.logs {
-		g, err := x.head(logName(seq), magicLog, seq, missing)
+	for _, seq := range p.Logs {
+		g, err := x.head(folder.LogName(seq), frame.MagicLog, seq, missing)
 		if err != nil {
 			return false, err
 		}
@@ -88,15 +91,15 @@ func (x *inspection) folder(d *folder) (again bool, err error) {
 	}
 	if s := x.snapshot; s != nil {
 		if s.badHead {
-			s.h.id = x.id
+			s.h.ID = x.id
 			if len(x.logs) > 0 && !x.logs[0].badHead {
-				s.h.base = x.logs[0].h.base
+				s.h.Base = x.logs[0].h.Base
 			}
 		}
 		if err := x.snapshotFrames(s); err != nil {
 			return false, err
 		}
-		if s.damaged() && !s.missing && d.doWithout(s, p) {
+		if s.damaged() && !s.missing && doWithout(d, s, p) {
 			problems := slices.DeleteFunc(x.report.Problems[before:], func(p Problem) bool { return p.File != s.name })
 			*x = inspection{fs: x.fs, dir: x.dir, aside: append(x.aside, s.name),
 				report: Report{Dir: x.dir, Problems: append(x.report.Problems[:before], problems...)}}
@@ -114,13 +117,30 @@ func (x *inspection) folder(d *folder) (again bool, err error) {
 // damaged reports whether a snapshot is not what was written.
 func (g *inspected) damaged() bool { return g.missing || g.badHead || len(g.bad) > 0 || !g.whole }
 
+// doWithout takes the newest snapshot, which is damaged and by which p was made, out of d and returns true, if the files before it
+// are still there: all that say the same, or, where nothing of the snapshot can be read, any.
+func doWithout(d *folder.Folder, s *inspected, p folder.Plan) bool {
+	if len(p.Stale) == 0 {
+		return false
+	}
+	older := *d
+	older.Snapshots = d.Snapshots[:len(d.Snapshots)-1]
+	complete := true
+	_, err := older.Plan(func(string, int64, string) error { complete = false; return nil })
+	if err != nil || !complete && len(s.good) > 0 {
+		return false
+	}
+	*d = older
+	return true
+}
+
 func (x *inspection) problem(file string, off, n int64, detail string) {
 	x.report.Problems = append(x.report.Problems, Problem{File: file, Offset: off, Bytes: n, Detail: detail})
 }
 
 // head reads a file's header.
 func (x *inspection) head(name, magic string, seq uint64, missing map[string]bool) (*inspected, error) {
-	g := &inspected{name: name, h: header{magic: magic, seq: seq}, badHead: true, proven: headerSize}
+	g := &inspected{name: name, h: frame.Header{Magic: magic, Seq: seq}, badHead: true, proven: frame.HeaderSize}
 	if missing[name] {
 		g.missing = true
 		return g, nil
@@ -130,18 +150,18 @@ func (x *inspection) head(name, magic string, seq uint64, missing map[string]boo
 		return nil, err
 	}
 	defer f.Close()
-	fr, h, err := openFrames(f, magic)
-	if err == nil && (h.seq != seq || x.id != 0 && h.id != x.id) {
+	fr, h, err := frame.Open(f, magic)
+	if err == nil && (h.Seq != seq || x.id != 0 && h.ID != x.id) {
 		err = errors.New("its header is that of another file")
 	}
 	switch {
 	case err == nil:
-		g.h, g.badHead, g.size = h, false, fr.end
-		x.id = h.id
-		used, err := fr.used(headerSize)
-		g.empty = used == headerSize
+		g.h, g.badHead, g.size = h, false, fr.End
+		x.id = h.ID
+		used, err := fr.Used(frame.HeaderSize)
+		g.empty = used == frame.HeaderSize
 		return g, err
-	case isFinal(err):
+	case frame.IsFinal(err):
 		return nil, fmt.Errorf("%s: %w", filepath.Join(x.dir, name), err)
 	}
 	if g.size, err = f.Size(); err != nil {
@@ -151,33 +171,33 @@ func (x *inspection) head(name, magic string, seq uint64, missing map[string]boo
 }
 
 // reader opens the frames of g, as its header is, or should be.
-func (x *inspection) reader(g *inspected) (*frames, error) {
+func (x *inspection) reader(g *inspected) (*frame.Reader, error) {
 	f, err := x.fs.Open(filepath.Join(x.dir, g.name))
 	if err != nil {
 		return nil, err
 	}
-	return &frames{f: f, seed: g.h.seed(), end: g.size, off: min(headerSize, g.size), ahead: readChunk}, nil
+	return &frame.Reader{F: f, Seed: g.h.Seed(), End: g.size, Off: min(frame.HeaderSize, g.size), Ahead: frame.ReadChunk}, nil
 }
 
 // walk goes through the frames of g up to g.end, and files away what is good and what is bad. valid says whether a frame's
 // body is one; plausible whether it may be, from its first peek bytes.
-func (g *inspected) walk(fr *frames, peek int, plausible func(off int64, body []byte) bool, valid func(off int64, body []byte) bool) error {
-	fr.end = min(fr.end, g.end)
-	for fr.off < fr.end {
-		off := fr.off
-		body, err := fr.next()
+func (g *inspected) walk(fr *frame.Reader, peek int, plausible func(off int64, body []byte) bool, valid func(off int64, body []byte) bool) error {
+	fr.End = min(fr.End, g.end)
+	for fr.Off < fr.End {
+		off := fr.Off
+		body, err := fr.Next()
 		if err == nil && valid(off, body) {
 			if n := len(g.good); n > 0 && g.good[n-1].to == off {
-				g.good[n-1].to = fr.off
+				g.good[n-1].to = fr.Off
 			} else {
-				g.good = append(g.good, span{from: off, to: fr.off})
+				g.good = append(g.good, span{from: off, to: fr.Off})
 			}
 			continue
 		}
-		if err != nil && err != errBadFrame {
+		if err != nil && err != frame.ErrBad {
 			return err
 		}
-		next, err2 := fr.find(off+1, peek, plausible)
+		next, err2 := fr.Find(off+1, peek, plausible)
 		if err2 != nil {
 			return err2
 		}
@@ -186,7 +206,7 @@ func (g *inspected) walk(fr *frames, peek int, plausible func(off int64, body []
 		} else {
 			g.bad = append(g.bad, span{off, next, err == nil})
 		}
-		fr.off = next
+		fr.Off = next
 	}
 	return nil
 }
@@ -197,26 +217,26 @@ func (x *inspection) snapshotFrames(g *inspected) error {
 		return nil
 	}
 	if g.badHead {
-		x.problem(g.name, 0, min(g.size, headerSize), "the header is not valid")
+		x.problem(g.name, 0, min(g.size, frame.HeaderSize), "the header is not valid")
 	}
 	fr, err := x.reader(g)
 	if err != nil {
 		return err
 	}
-	defer fr.f.Close()
+	defer fr.F.Close()
 	g.end = g.size
-	plausible := func(_ int64, body []byte) bool { return body[0] >= kindBlock && body[0] <= kindTrailer }
+	plausible := func(_ int64, body []byte) bool { return body[0] >= record.KindBlock && body[0] <= record.KindTrailer }
 	err = g.walk(fr, 1, plausible, func(off int64, body []byte) bool {
 		if g.whole || len(body) == 0 {
 			return false // behind the trailer
 		}
-		if body[0] == kindTrailer {
-			g.trailer, g.whole = parseTrailer(body)
+		if body[0] == record.KindTrailer {
+			g.trailer, g.whole = record.ParseTrailer(body)
 			return g.whole
 		}
 		var n int64
 		for b := body[1:]; len(b) > 0; n++ {
-			version, _, rest, ok := parseVersioned(b)
+			version, _, rest, ok := record.ParseVersioned(b)
 			if !ok {
 				return false
 			}
@@ -237,11 +257,11 @@ func (x *inspection) snapshotFrames(g *inspected) error {
 	case len(g.bad) > 0:
 	case !g.whole:
 		x.problem(g.name, g.end, 0, "it ends without its trailer")
-	case g.trailer.blocks != uint64(rep.Records) || g.trailer.entries != uint64(rep.Entries):
-		x.problem(g.name, g.end, 0, fmt.Sprintf("it has %d blocks with %d entries, and was written with %d and %d", rep.Records, rep.Entries, g.trailer.blocks, g.trailer.entries))
+	case g.trailer.Blocks != uint64(rep.Records) || g.trailer.Entries != uint64(rep.Entries):
+		x.problem(g.name, g.end, 0, fmt.Sprintf("it has %d blocks with %d entries, and was written with %d and %d", rep.Records, rep.Entries, g.trailer.Blocks, g.trailer.Entries))
 		g.whole = false
 	}
-	g.newest = max(rep.Newest, g.trailer.version)
+	g.newest = max(rep.Newest, g.trailer.Version)
 	x.report.Version = max(x.report.Version, g.newest)
 	x.report.Files = append(x.report.Files, rep)
 	return nil
@@ -263,39 +283,39 @@ func (x *inspection) logFrames(i int, g *inspected) error {
 	case i > 0:
 		before := x.logs[i-1]
 		order = before.newest
-		bases = []int64{before.h.base + before.end, before.h.base + before.proven}
+		bases = []int64{before.h.Base + before.end, before.h.Base + before.proven}
 	case x.snapshot != nil && !x.snapshot.badHead:
-		bases = []int64{x.snapshot.h.base}
+		bases = []int64{x.snapshot.h.Base}
 	}
 	// The last log, or the one before an empty one: that only says where this one was once to end.
 	last := i+1 == len(x.logs)
 	beforeEmpty := i+2 == len(x.logs) && !x.logs[i+1].badHead && x.logs[i+1].empty
 	if g.badHead {
-		g.h.id, g.h.base = x.id, bases[0]
+		g.h.ID, g.h.Base = x.id, bases[0]
 		if !g.missing {
-			x.problem(g.name, 0, min(g.size, headerSize), "the header is not valid")
+			x.problem(g.name, 0, min(g.size, frame.HeaderSize), "the header is not valid")
 			if err := x.guessBase(g, bases); err != nil {
 				return err
 			}
 		}
-	} else if i == 0 && g.h.base != bases[0] {
-		x.problem(g.name, 0, headerSize, fmt.Sprintf("it begins at position %d, not at %d", g.h.base, bases[0]))
+	} else if i == 0 && g.h.Base != bases[0] {
+		x.problem(g.name, 0, frame.HeaderSize, fmt.Sprintf("it begins at position %d, not at %d", g.h.Base, bases[0]))
 		if s := x.snapshot; s != nil && (s.missing || s.badHead) {
-			s.h.base = g.h.base
+			s.h.Base = g.h.Base
 		} else {
-			g.badHead, g.h.base = true, bases[0]
+			g.badHead, g.h.Base = true, bases[0]
 		}
 	}
 	g.end = g.size
 	if !last && !x.logs[i+1].badHead {
-		g.end = x.logs[i+1].h.base - g.h.base
-		if g.end < headerSize { // of two headers that contradict each other the later one gives way
+		g.end = x.logs[i+1].h.Base - g.h.Base
+		if g.end < frame.HeaderSize { // of two headers that contradict each other the later one gives way
 			x.logs[i+1].badHead = true
 			g.end = g.size
 			beforeEmpty = false
 		}
 	}
-	g.end = max(g.end, headerSize)
+	g.end = max(g.end, frame.HeaderSize)
 	if beforeEmpty {
 		last, g.proven = true, g.end
 		g.end = max(g.end, g.size)
@@ -305,18 +325,18 @@ func (x *inspection) logFrames(i int, g *inspected) error {
 		if err != nil {
 			return err
 		}
-		defer fr.f.Close()
+		defer fr.F.Close()
 		plausible := func(off int64, body []byte) bool {
-			version, synced, _ := parseRecord(body)
-			return (version == 0 || version > order) && synced <= g.h.base+off
+			version, synced, _ := record.Parse(body)
+			return (version == 0 || version > order) && synced <= g.h.Base+off
 		}
-		err = g.walk(fr, recordHeader, plausible, func(off int64, body []byte) bool {
-			n, ok := validRecord(body)
+		err = g.walk(fr, record.HeaderSize, plausible, func(off int64, body []byte) bool {
+			n, ok := record.Valid(body)
 			if !ok || !plausible(off, body) {
 				return false
 			}
-			version, synced, _ := parseRecord(body)
-			g.proven = max(g.proven, synced-g.h.base)
+			version, synced, _ := record.Parse(body)
+			g.proven = max(g.proven, synced-g.h.Base)
 			if version != 0 {
 				order = version
 				rep.see(version)
@@ -332,7 +352,7 @@ func (x *inspection) logFrames(i int, g *inspected) error {
 			return err
 		}
 	}
-	if have := max(g.size, headerSize); have < g.end {
+	if have := max(g.size, frame.HeaderSize); have < g.end {
 		if n := len(g.bad); n > 0 && g.bad[n-1].to == have {
 			g.bad[n-1].to = g.end
 		} else {
@@ -363,12 +383,12 @@ func (x *inspection) logFrames(i int, g *inspected) error {
 }
 
 // trim leaves the zeros at the end of the last log, which was walked, out: they are room that was reserved.
-func (g *inspected) trim(fr *frames) error {
+func (g *inspected) trim(fr *frame.Reader) error {
 	n := len(g.bad) - 1
 	if n < 0 || g.bad[n].to != g.end || g.bad[n].odd {
 		return nil
 	}
-	used, err := fr.used(g.bad[n].from)
+	used, err := fr.Used(g.bad[n].from)
 	if err != nil {
 		return err
 	}
@@ -380,23 +400,23 @@ func (g *inspected) trim(fr *frames) error {
 	return nil
 }
 
-// guessBase sets g.h.base to the one with which the first record is valid.
+// guessBase sets g.h.Base to the one with which the first record is valid.
 func (x *inspection) guessBase(g *inspected, bases []int64) error {
 	for _, base := range bases {
-		g.h.base = base
+		g.h.Base = base
 		fr, err := x.reader(g)
 		if err != nil {
 			return err
 		}
-		_, err = fr.next()
-		fr.f.Close()
+		_, err = fr.Next()
+		fr.F.Close()
 		if err == nil {
 			return nil
 		}
-		if err != errBadFrame && err != io.EOF {
+		if err != frame.ErrBad && err != io.EOF {
 			return err
 		}
 	}
-	g.h.base = bases[0]
+	g.h.Base = bases[0]
 	return nil
 }

@@ -1,4 +1,6 @@
-package wal
+// Package tool is what an operator does to a data folder that no process uses: see what is in it and what of that is damaged, repair it, and
+// make one of a backup.
+package tool
 
 import (
 	"cmp"
@@ -6,6 +8,7 @@ import (
 	"io"
 
 	"kv/store/vfs"
+	"kv/store/wal/folder"
 )
 
 // Report says what a data folder holds.
@@ -84,7 +87,7 @@ func (r Report) WriteTo(w io.Writer) (int64, error) {
 // Check reads all of a data folder that no process uses, verifies it and says what it found. It writes nothing. The error is for what keeps it
 // from looking; what is wrong with the bytes is in the report.
 func Check(fs vfs.FS, dir string) (Report, error) {
-	lock, err := lockToRead(fs, dir)
+	lock, err := folder.LockToRead(fs, dir)
 	if err != nil {
 		return Report{}, err
 	}

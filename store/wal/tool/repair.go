@@ -1,4 +1,4 @@
-package wal
+package tool
 
 import (
 	"errors"
@@ -7,6 +7,9 @@ import (
 	"path/filepath"
 
 	"kv/store/vfs"
+	"kv/store/wal/folder"
+	"kv/store/wal/frame"
+	"kv/store/wal/record"
 )
 
 // Repair makes a damaged folder one that a store can start from, with all in it that can be read. Each file that it
@@ -14,7 +17,7 @@ import (
 // only given such a name. Writes in the stretches that can't be read are lost; those behind them are not,
 // and each that is there is there whole. The report says what was wrong. A torn tail is left to the next start.
 func Repair(fs vfs.FS, dir string) (Report, error) {
-	lock, _, err := lockFolder(fs, dir)
+	lock, _, err := folder.Lock(fs, dir)
 	if err != nil {
 		return Report{}, err
 	}
@@ -70,10 +73,10 @@ func (x *inspection) kept(name, kept string) {
 }
 
 // rewrite keeps a copy of g, writes what is to be in its place, and puts it there.
-func (x *inspection) rewrite(g *inspected, write func(*inspected, *frames, io.Writer) error) error {
+func (x *inspection) rewrite(g *inspected, write func(*inspected, *frame.Reader, io.Writer) error) error {
 	path := filepath.Join(x.dir, g.name)
 	kept := ""
-	var fr *frames
+	var fr *frame.Reader
 	if !g.missing {
 		var err error
 		if kept, err = x.keep(g); err != nil {
@@ -82,9 +85,9 @@ func (x *inspection) rewrite(g *inspected, write func(*inspected, *frames, io.Wr
 		if fr, err = x.reader(g); err != nil {
 			return err
 		}
-		defer fr.f.Close()
+		defer fr.F.Close()
 	}
-	f, err := x.fs.Create(path + tmpSuffix)
+	f, err := x.fs.Create(path + folder.TmpSuffix)
 	if err != nil {
 		return err
 	}
@@ -92,9 +95,9 @@ func (x *inspection) rewrite(g *inspected, write func(*inspected, *frames, io.Wr
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
-		return errors.Join(fmt.Errorf("repair %s: %w", path, err), x.fs.Remove(path+tmpSuffix))
+		return errors.Join(fmt.Errorf("repair %s: %w", path, err), x.fs.Remove(path+folder.TmpSuffix))
 	}
-	if err := x.fs.Rename(path+tmpSuffix, path); err != nil {
+	if err := x.fs.Rename(path+folder.TmpSuffix, path); err != nil {
 		return err
 	}
 	x.kept(g.name, kept)
@@ -107,7 +110,7 @@ func (x *inspection) keep(g *inspected) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return kept, copyRange(x.fs, filepath.Join(x.dir, g.name), filepath.Join(x.dir, kept), 0, g.size)
+	return kept, folder.CopyRange(x.fs, filepath.Join(x.dir, g.name), filepath.Join(x.dir, kept), 0, g.size)
 }
 
 // free returns a name for a copy of the file that no other has.
@@ -128,21 +131,20 @@ func (x *inspection) free(file string) (string, error) {
 }
 
 // repairLog writes the log with a mark, which is no write, in the place of each bad stretch: so that positions stay.
-func (x *inspection) repairLog(g *inspected, fr *frames, f io.Writer) error {
-	enc := encoder{seed: g.h.seed()}
-	enc.buf = g.h.append(nil)
-	enc.n = headerSize
+func (x *inspection) repairLog(g *inspected, fr *frame.Reader, f io.Writer) error {
+	enc := frame.NewEncoder(g.h)
+	enc.Header(g.h)
 	good, bad := g.good, g.bad
 	for len(good) > 0 || len(bad) > 0 {
 		if len(bad) == 0 || len(good) > 0 && good[0].from < bad[0].from {
-			for fr.off = good[0].from; fr.off < good[0].to; {
-				body, err := fr.next()
+			for fr.Off = good[0].from; fr.Off < good[0].to; {
+				body, err := fr.Next()
 				if err != nil {
 					return err
 				}
-				enc.frame(body)
-				if enc.n >= writeChunk {
-					if err := enc.writeTo(f); err != nil {
+				enc.Frame(body)
+				if enc.Len() >= frame.WriteChunk {
+					if err := enc.Flush(f); err != nil {
 						return err
 					}
 				}
@@ -150,43 +152,42 @@ func (x *inspection) repairLog(g *inspected, fr *frames, f io.Writer) error {
 			good = good[1:]
 			continue
 		}
-		n := bad[0].to - bad[0].from - frameHeader
-		if n < recordHeader {
+		n := bad[0].to - bad[0].from - frame.Overhead
+		if n < record.HeaderSize {
 			return fmt.Errorf("the %d bytes at offset %d are too few for a record", bad[0].to-bad[0].from, bad[0].from)
 		}
-		enc.frame(make([]byte, n))
+		enc.Frame(make([]byte, n))
 		bad = bad[1:]
 	}
-	if err := enc.writeTo(f); err != nil {
+	if err := enc.Flush(f); err != nil {
 		return err
 	}
 	if g.end < g.size { // the torn tail, or what the next log has too
-		return copyInto(f, fr.f, g.end, g.size)
+		return folder.CopyInto(f, fr.F, g.end, g.size)
 	}
 	return nil
 }
 
 // repairSnapshot writes the snapshot without what is bad.
-func (x *inspection) repairSnapshot(g *inspected, fr *frames, f io.Writer) error {
-	w := newSnapshotWriter(f, g.h)
+func (x *inspection) repairSnapshot(g *inspected, fr *frame.Reader, f io.Writer) error {
+	w := record.NewSnapshotWriter(f, g.h)
 	for _, s := range g.good {
-		for fr.off = s.from; fr.off < s.to; {
-			body, err := fr.next()
+		for fr.Off = s.from; fr.Off < s.to; {
+			body, err := fr.Next()
 			if err != nil {
 				return err
 			}
-			if body[0] == kindTrailer {
+			if body[0] == record.KindTrailer {
 				continue
 			}
-			for b := body[1:]; len(b) > 0; w.n.entries++ {
-				_, _, b, _ = parseVersioned(b)
+			entries := uint64(0)
+			for b := body[1:]; len(b) > 0; entries++ {
+				_, _, b, _ = record.ParseVersioned(b)
 			}
-			w.n.blocks++
-			w.enc.frame(body)
-			if err := w.flush(); err != nil {
+			if err := w.AddBlock(body, entries); err != nil {
 				return err
 			}
 		}
 	}
-	return w.finish(g.newest)
+	return w.Finish(g.newest)
 }

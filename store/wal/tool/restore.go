@@ -1,4 +1,4 @@
-package wal
+package tool
 
 import (
 	"bufio"
@@ -7,13 +7,16 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 	iofs "io/fs"
 	"path/filepath"
 	"slices"
 
 	"kv/store/vfs"
+	"kv/store/wal/folder"
+	"kv/store/wal/frame"
+	"kv/store/wal/logfile"
+	"kv/store/wal/record"
 )
 
 // ErrNotWhole is the error of a backup that is not what was written, or is none.
@@ -46,25 +49,25 @@ func RestoreFrom(fs vfs.FS, from io.Reader, dir string) (_ Report, err error) {
 	if err := fs.MkdirAll(dir); err != nil {
 		return Report{}, fmt.Errorf("data folder %s: %w", dir, err)
 	}
-	lock, d, err := lockFolder(fs, dir)
+	lock, d, err := folder.Lock(fs, dir)
 	if err != nil {
 		return Report{}, err
 	}
 	defer lock.Close()
-	if len(d.logs)+len(d.snapshots)+len(d.kept) > 0 {
+	if len(d.Logs)+len(d.Snapshots)+len(d.Kept) > 0 {
 		return Report{}, fmt.Errorf("data folder %s holds a store already; give an empty folder, or a new one", dir)
 	}
 	// The log gets its name last: a snapshot without one is refused, a log without one would be an empty store.
-	h := header{magicSnapshot, newID(), 1, 0}
-	name := filepath.Join(dir, snapshotName(1))
-	err = in.copyTo(fs, name+tmpSuffix, h)
+	h := frame.Header{Magic: frame.MagicSnapshot, ID: folder.NewID(), Seq: 1, Base: 0}
+	name := filepath.Join(dir, folder.SnapshotName(1))
+	err = in.copyTo(fs, name+folder.TmpSuffix, h)
 	if err == nil {
-		err = fs.Rename(name+tmpSuffix, name)
+		err = fs.Rename(name+folder.TmpSuffix, name)
 	}
 	if err != nil {
-		undo := []string{name + tmpSuffix}
-		if !slices.Contains(before, lockName) {
-			undo = append(undo, filepath.Join(dir, lockName))
+		undo := []string{name + folder.TmpSuffix}
+		if !slices.Contains(before, folder.LockName) {
+			undo = append(undo, filepath.Join(dir, folder.LockName))
 		}
 		if made {
 			undo = append(undo, dir)
@@ -79,12 +82,12 @@ func RestoreFrom(fs vfs.FS, from io.Reader, dir string) (_ Report, err error) {
 	if err := fs.SyncDir(dir); err != nil {
 		return in.report, err
 	}
-	h.magic = magicLog
-	f, err := createLog(Options{Dir: dir, FS: fs, Sync: Always}.withDefaults(), h, nil)
+	h.Magic = frame.MagicLog
+	f, err := logfile.Create(logfile.Options{Dir: dir, FS: fs}, h, nil)
 	if err != nil {
 		return in.report, err
 	}
-	return in.report, f.f.Close()
+	return in.report, f.Close()
 }
 
 // backupReader reads and verifies a backup.
@@ -98,22 +101,22 @@ type backupReader struct {
 
 // openBackup reads a backup's header.
 func openBackup(from io.Reader) (*backupReader, error) {
-	in := &backupReader{r: bufio.NewReaderSize(from, readChunk), off: headerSize}
-	b := make([]byte, headerSize)
+	in := &backupReader{r: bufio.NewReaderSize(from, frame.ReadChunk), off: frame.HeaderSize}
+	b := make([]byte, frame.HeaderSize)
 	n, err := io.ReadFull(in.r, b)
 	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
 		return nil, err
 	}
-	h, err := parseHeader(b[:n], magicSnapshot)
+	h, err := frame.ParseHeader(b[:n], frame.MagicSnapshot)
 	switch {
-	case errors.Is(err, errNewer):
+	case errors.Is(err, frame.ErrNewer):
 		return nil, err
 	case err != nil:
 		return nil, fmt.Errorf("%w: %w", ErrNotWhole, err)
-	case h.seq != 1:
+	case h.Seq != 1:
 		return nil, fmt.Errorf("%w, but a snapshot out of a data folder, which alone is not the state of one instant", ErrNotWhole)
 	}
-	in.seed = h.seed()
+	in.seed = h.Seed()
 	return in, nil
 }
 
@@ -124,7 +127,7 @@ func (in *backupReader) bad(detail string) error {
 
 // next returns the body of the next frame, valid until the next call.
 func (in *backupReader) next() ([]byte, error) {
-	var head [frameHeader]byte
+	var head [frame.Overhead]byte
 	if _, err := io.ReadFull(in.r, head[:]); err == io.EOF || err == io.ErrUnexpectedEOF {
 		return nil, in.bad("it ends without its trailer")
 	} else if err != nil {
@@ -142,8 +145,7 @@ func (in *backupReader) next() ([]byte, error) {
 		return nil, err
 	}
 	body := in.body.Bytes()
-	crc := crc32.Update(in.seed, castagnoli, head[4:])
-	if crc32.Update(crc, castagnoli, body) != binary.BigEndian.Uint32(head[:]) {
+	if frame.Sum(in.seed, head[4:], body) != binary.BigEndian.Uint32(head[:]) {
 		return nil, in.bad("no valid block")
 	}
 	return body, nil
@@ -151,27 +153,28 @@ func (in *backupReader) next() ([]byte, error) {
 
 // copyTo makes a file of the backup's frames, with another header, so that they are that file's; durably. The error may be that
 // it is not a whole backup.
-func (in *backupReader) copyTo(fs vfs.FS, name string, h header) (err error) {
+func (in *backupReader) copyTo(fs vfs.FS, name string, h frame.Header) (err error) {
 	f, err := fs.Create(name)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	out := io.NewOffsetWriter(f, 0)
-	enc := encoder{seed: h.seed(), buf: h.append(nil), n: headerSize}
+	enc := frame.NewEncoder(h)
+	enc.Header(h)
 	rep := FileReport{Name: "backup"}
 	for {
 		body, err := in.next()
 		if err != nil {
 			return err
 		}
-		t, isTrailer := parseTrailer(body)
+		t, isTrailer := record.ParseTrailer(body)
 		if !isTrailer {
-			if body[0] != kindBlock && body[0] != kindTail {
+			if body[0] != record.KindBlock && body[0] != record.KindTail {
 				return in.bad(fmt.Sprintf("a block of kind %d", body[0]))
 			}
 			for b := body[1:]; len(b) > 0; rep.Entries++ {
-				version, _, rest, ok := parseVersioned(b)
+				version, _, rest, ok := record.ParseVersioned(b)
 				if !ok {
 					return in.bad("the block holds no valid entry where one should be")
 				}
@@ -180,22 +183,22 @@ func (in *backupReader) copyTo(fs vfs.FS, name string, h header) (err error) {
 			}
 			rep.Records++
 		}
-		enc.frame(body)
-		if err := enc.writeTo(out); err != nil {
+		enc.Frame(body)
+		if err := enc.Flush(out); err != nil {
 			return err
 		}
-		in.off += frameHeader + int64(len(body))
+		in.off += frame.Overhead + int64(len(body))
 		if !isTrailer {
 			continue
 		}
-		if t.blocks != uint64(rep.Records) || t.entries != uint64(rep.Entries) {
-			return in.bad(fmt.Sprintf("it has %d blocks with %d entries, and was written with %d and %d", rep.Records, rep.Entries, t.blocks, t.entries))
+		if t.Blocks != uint64(rep.Records) || t.Entries != uint64(rep.Entries) {
+			return in.bad(fmt.Sprintf("it has %d blocks with %d entries, and was written with %d and %d", rep.Records, rep.Entries, t.Blocks, t.Entries))
 		}
 		if _, err := in.r.ReadByte(); err != io.EOF {
 			return cmp.Or(err, in.bad("something follows the trailer"))
 		}
 		rep.Bytes = in.off
-		in.report = Report{Files: []FileReport{rep}, Version: max(rep.Newest, t.version)}
+		in.report = Report{Files: []FileReport{rep}, Version: max(rep.Newest, t.Version)}
 		return f.Sync()
 	}
 }

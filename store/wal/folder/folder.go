@@ -1,0 +1,193 @@
+// Package folder knows what a data folder holds by its names: the logs, the snapshots, what is left over of an unfinished one, and which of
+// them a start reads. It locks a folder, and copies in it.
+package folder
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	iofs "io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"kv/store/vfs"
+)
+
+const (
+	// LockName is the file that is locked by the process that uses the folder.
+	LockName = "LOCK"
+	// TmpSuffix is what the names of unfinished files end with.
+	TmpSuffix = ".tmp"
+
+	logPrefix      = "log-"
+	snapshotPrefix = "snapshot-"
+)
+
+// LogName returns the name of the log file with this sequence.
+func LogName(seq uint64) string { return fmt.Sprintf("%s%016x", logPrefix, seq) }
+
+// SnapshotName returns the name of the snapshot with this sequence.
+func SnapshotName(seq uint64) string { return fmt.Sprintf("%s%016x", snapshotPrefix, seq) }
+
+// Folder is what a data folder holds, by name.
+type Folder struct {
+	Snapshots []uint64 // sequences, ascending
+	Logs      []uint64
+	Tmp       []string
+	Kept      []string // cut off, or replaced, by a start or a repair
+	Foreign   []string
+}
+
+// Read returns what dir holds. A folder that holds files and none of a store is an error.
+func Read(fs vfs.FS, dir string) (Folder, error) {
+	names, err := fs.List(dir)
+	if err != nil {
+		return Folder{}, fmt.Errorf("data folder %s: %w", dir, err)
+	}
+	var d Folder
+	for _, name := range names {
+		seq, kind, rest := parseName(name)
+		switch {
+		case name == LockName:
+		case kind == "":
+			d.Foreign = append(d.Foreign, name)
+		case rest == "" && kind == logPrefix:
+			d.Logs = append(d.Logs, seq)
+		case rest == "":
+			d.Snapshots = append(d.Snapshots, seq)
+		case rest == TmpSuffix:
+			d.Tmp = append(d.Tmp, name)
+		default:
+			d.Kept = append(d.Kept, name)
+		}
+	}
+	slices.Sort(d.Logs)
+	slices.Sort(d.Snapshots)
+	if len(d.Logs)+len(d.Snapshots)+len(d.Tmp)+len(d.Kept) == 0 && len(d.Foreign) > 0 && !slices.Equal(d.Foreign, []string{"lost+found"}) {
+		return d, fmt.Errorf("data folder %s is not one: it holds %s, and nothing of a store; give an empty folder, or a new one", dir, d.Foreign[0])
+	}
+	return d, nil
+}
+
+// Lock takes the lock of a folder that is there, and returns what it holds. One that is not a data folder is refused before
+// anything is written to it.
+func Lock(fs vfs.FS, dir string) (io.Closer, Folder, error) {
+	if _, err := Read(fs, dir); err != nil {
+		return nil, Folder{}, err
+	}
+	lock, err := fs.Lock(filepath.Join(dir, LockName))
+	if err != nil {
+		return nil, Folder{}, lockError(dir, err)
+	}
+	d, err := Read(fs, dir) // again, since only now nobody else changes it
+	if err != nil {
+		lock.Close()
+		return nil, Folder{}, err
+	}
+	return lock, d, nil
+}
+
+// LockToRead keeps others from writing to the folder until the Closer is closed, and writes nothing. A folder without a lock
+// file is in nobody's use.
+func LockToRead(fs vfs.FS, dir string) (io.Closer, error) {
+	if _, err := Read(fs, dir); err != nil {
+		return nil, err
+	}
+	lock, err := fs.LockShared(filepath.Join(dir, LockName))
+	if errors.Is(err, iofs.ErrNotExist) {
+		return io.NopCloser(nil), nil
+	}
+	if err != nil {
+		return nil, lockError(dir, err)
+	}
+	return lock, nil
+}
+
+func lockError(dir string, err error) error {
+	if errors.Is(err, vfs.ErrLocked) {
+		return fmt.Errorf("data folder %s is in use by another process: %w", dir, err)
+	}
+	return fmt.Errorf("data folder %s: %w", dir, err)
+}
+
+// parseName takes the name of a store's file apart: its kind is logPrefix or snapshotPrefix, or empty for any other file.
+func parseName(name string) (seq uint64, kind, rest string) {
+	for _, kind := range []string{logPrefix, snapshotPrefix} {
+		s, ok := strings.CutPrefix(name, kind)
+		if !ok || len(s) < 16 {
+			continue
+		}
+		var seq uint64
+		for _, c := range []byte(s[:16]) {
+			switch {
+			case '0' <= c && c <= '9':
+				seq = seq<<4 | uint64(c-'0')
+			case 'a' <= c && c <= 'f':
+				seq = seq<<4 | uint64(c-'a'+10)
+			default:
+				return 0, "", ""
+			}
+		}
+		if seq == 0 { // they begin with 1
+			return 0, "", ""
+		}
+		rest = s[16:]
+		if rest == "" || rest == TmpSuffix || strings.HasPrefix(rest, ".torn-") || strings.HasPrefix(rest, ".damaged-") {
+			return seq, kind, rest
+		}
+	}
+	return 0, "", ""
+}
+
+// Plan is what a recovery reads, in this order.
+type Plan struct {
+	Snapshot uint64   // its sequence; 0: there is none
+	Logs     []uint64 // consecutive
+	Stale    []string // files that a newer snapshot covers
+}
+
+// mostMissing is how many logs in a row may be missing. A file so far behind the others was never one of them.
+const mostMissing = 1000
+
+// Plan finds out what a recovery reads. damaged is called for what is missing.
+func (d Folder) Plan(damaged func(file string, off int64, detail string) error) (Plan, error) {
+	var p Plan
+	first := uint64(1)
+	if n := len(d.Snapshots); n > 0 {
+		p.Snapshot = d.Snapshots[n-1]
+		first = p.Snapshot
+		for _, seq := range d.Snapshots[:n-1] {
+			p.Stale = append(p.Stale, SnapshotName(seq))
+		}
+	} else if len(d.Logs) > 0 && d.Logs[0] != first {
+		first = d.Logs[0]
+		if err := damaged(SnapshotName(first), 0, "the file is missing, or the logs before "+LogName(first)+" are"); err != nil {
+			return p, err
+		}
+	}
+	for _, seq := range d.Logs {
+		if seq < first {
+			p.Stale = append(p.Stale, LogName(seq))
+			continue
+		}
+		want := first + uint64(len(p.Logs))
+		if seq-want > mostMissing {
+			return p, fmt.Errorf("%s is no file of this store: all from %s to it would be missing; move it out of the folder", LogName(seq), LogName(want))
+		}
+		for ; want < seq; want++ {
+			if err := damaged(LogName(want), 0, "the file is missing"); err != nil {
+				return p, err
+			}
+			p.Logs = append(p.Logs, want)
+		}
+		p.Logs = append(p.Logs, seq)
+	}
+	if p.Snapshot != 0 && len(p.Logs) == 0 {
+		if err := damaged(LogName(first), 0, "the file is missing, though the snapshot is there"); err != nil {
+			return p, err
+		}
+		p.Logs = append(p.Logs, first)
+	}
+	return p, nil
+}

@@ -1,0 +1,189 @@
+// Package record is what the frames of a store's files hold: the records of its log, which are writes, and the blocks of its snapshots.
+package record
+
+import (
+	"encoding/binary"
+
+	"kv/store"
+	"kv/store/wal/frame"
+)
+
+// The body of a log's frame is a record: what one write request left of each key that it changed.
+//
+//	0         8        16
+//	+---------+--------+-------+-------+----
+//	| version | synced | entry | entry | ...
+//	| u64     | u64    |       |       |
+//	+---------+--------+-------+-------+----
+//
+// synced is the log position up to which the log was on disk, for certain, when the record was written. Version 0 is no
+// write: a mark, written when the log has come to rest so that its synced position is on record; what follows synced is then
+// ignored.
+//
+// An entry:
+//
+//	0       1            5              9          [17]
+//	+-------+------------+--------------+----------+-----+-------+
+//	| flags | key length | value length | [expiry] | key | value |
+//	| u8    | u32        | u32          | [u64]    |     |       |
+//	+-------+------------+--------------+----------+-----+-------+
+//
+// Flags: 1 = the key was deleted, 2 = there is an expiry, in Unix milliseconds, 4 = no version, but the erasure of those before
+// this one: with 1 of all, else of all but the one that was current. The numbers are frozen: they are in files.
+const (
+	// HeaderSize is the length of a record without its entries.
+	HeaderSize = 16
+	// EntryOverhead is the least length of an entry.
+	EntryOverhead = 9
+
+	flagDeleted = 1
+	flagExpires = 2
+	flagPurge   = 4
+)
+
+// Encode adds a record, whose entries need not have their version, as a frame. Version 0: a mark.
+func Encode(e *frame.Encoder, version uint64, synced int64, entries []*store.Entry) {
+	e.Begin()
+	e.Buf = appendHeader(e.Buf, version, synced)
+	for _, x := range entries {
+		EncodeEntry(e, x)
+	}
+	e.End()
+}
+
+// EncodeEntry adds an entry to the body of the frame that was begun.
+func EncodeEntry(e *frame.Encoder, x *store.Entry) {
+	e.Buf = appendEntryKey(e.Buf, x)
+	e.Value(x.Value())
+}
+
+func appendHeader(b []byte, version uint64, synced int64) []byte {
+	b = binary.BigEndian.AppendUint64(b, version)
+	return binary.BigEndian.AppendUint64(b, uint64(synced))
+}
+
+// appendEntryKey appends an entry as far as its value.
+func appendEntryKey(b []byte, x *store.Entry) []byte {
+	var flags byte
+	if x.Deleted() {
+		flags |= flagDeleted
+	}
+	length := x.Len()
+	if purge, all := x.Purge(); purge {
+		if flags, length = flagPurge, 0; all {
+			flags |= flagDeleted
+		}
+	}
+	expiry := x.Expiry()
+	if expiry != 0 {
+		flags |= flagExpires
+	}
+	key := x.Key()
+	b = append(b, flags)
+	b = binary.BigEndian.AppendUint32(b, uint32(len(key)))
+	b = binary.BigEndian.AppendUint32(b, uint32(length))
+	if expiry != 0 {
+		b = binary.BigEndian.AppendUint64(b, expiry)
+	}
+	return append(b, key...)
+}
+
+// Size is how long a write's record is.
+func Size(entries []*store.Entry) int {
+	n := frame.Overhead + HeaderSize
+	for _, e := range entries {
+		n += EntryOverhead + len(e.Key()) + len(e.Value())
+		if e.Expiry() != 0 {
+			n += 8
+		}
+	}
+	return n
+}
+
+// Append appends a record that is to be sealed.
+func Append(b []byte, version uint64, entries []*store.Entry) []byte {
+	at := len(b)
+	b = appendHeader(append(b, make([]byte, frame.Overhead)...), version, 0)
+	for _, e := range entries {
+		b = append(appendEntryKey(b, e), e.Value()...)
+	}
+	binary.BigEndian.PutUint64(b[at+4:], uint64(len(b)-at-frame.Overhead))
+	return b
+}
+
+// Seal completes records, one behind the other, with the position of the last sync, and their checksums.
+func Seal(records []byte, synced int64, seed uint32) {
+	for len(records) > 0 {
+		n := frame.Overhead + int(binary.BigEndian.Uint64(records[4:]))
+		binary.BigEndian.PutUint64(records[frame.Overhead+8:], uint64(synced))
+		frame.Seal(seed, records[:n])
+		records = records[n:]
+	}
+}
+
+// Parse reads a record's header. The entries begin at body[HeaderSize:].
+func Parse(body []byte) (version uint64, synced int64, ok bool) {
+	if len(body) < HeaderSize {
+		return 0, 0, false
+	}
+	return binary.BigEndian.Uint64(body), int64(binary.BigEndian.Uint64(body[8:])), true
+}
+
+// Valid reports whether body is a record, and how many entries it has.
+func Valid(body []byte) (entries int64, ok bool) {
+	version, _, ok := Parse(body)
+	if !ok || version == 0 {
+		return 0, ok
+	}
+	for b := body[HeaderSize:]; len(b) > 0; entries++ {
+		if _, b, ok = ParseEntry(b); !ok {
+			return 0, false
+		}
+	}
+	return entries, true
+}
+
+// Entry is an encoded entry, its key and value within the body that it was read from.
+type Entry struct {
+	Key, Value []byte
+	Expiry     uint64 // in Unix milliseconds; 0: none
+	Deleted    bool
+	Purge      bool // Deleted then says whether it is of all
+}
+
+// ParseEntry reads the entry at the start of b and returns what is behind it.
+func ParseEntry(b []byte) (e Entry, rest []byte, ok bool) {
+	if len(b) < EntryOverhead {
+		return e, nil, false
+	}
+	flags := b[0]
+	klen, vlen := uint64(binary.BigEndian.Uint32(b[1:])), uint64(binary.BigEndian.Uint32(b[5:]))
+	b = b[EntryOverhead:]
+	if flags&^(flagDeleted|flagExpires|flagPurge) != 0 || klen > store.MaxLen || vlen > store.MaxLen {
+		return e, nil, false
+	}
+	e.Deleted, e.Purge = flags&flagDeleted != 0, flags&flagPurge != 0
+	if flags&flagExpires != 0 {
+		if len(b) < 8 {
+			return e, nil, false
+		}
+		e.Expiry = binary.BigEndian.Uint64(b)
+		b = b[8:]
+		if e.Expiry == 0 || e.Deleted || e.Purge {
+			return e, nil, false
+		}
+	}
+	if klen+vlen > uint64(len(b)) || (e.Deleted || e.Purge) && vlen != 0 {
+		return e, nil, false
+	}
+	e.Key, e.Value = b[:klen:klen], b[klen:klen+vlen:klen+vlen]
+	return e, b[klen+vlen:], true
+}
+
+// Make makes the store's entry.
+func (e Entry) Make(version uint64) *store.Entry {
+	if e.Purge {
+		return store.NewPurge(version, e.Key, e.Deleted)
+	}
+	return store.NewEntry(version, e.Key, e.Value, e.Expiry, e.Deleted)
+}

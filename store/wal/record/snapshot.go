@@ -1,0 +1,143 @@
+package record
+
+import (
+	"bytes"
+	"encoding/binary"
+	"io"
+
+	"kv/store"
+	"kv/store/wal/frame"
+)
+
+// A snapshot's frames have bodies of three kinds, by their first byte:
+//
+//	block    1        1, then entries, each with its version before it (u64); all those of one key, its earlier versions
+//	                  first, are in one block; the order of the keys means nothing
+//	tail     any      2, then entries as in a block, to be applied in order once all blocks are: only in a backup
+//	trailer  1, last  3, entries (u64), blocks and tails (u64), version (u64): the newest that the state can have in it
+//
+// The numbers are frozen: they are in files.
+const (
+	// KindBlock, KindTail and KindTrailer are the first bytes of a snapshot's bodies.
+	KindBlock   = 1
+	KindTail    = 2
+	KindTrailer = 3
+
+	// TrailerSize is the length of a trailer's body.
+	TrailerSize = 25
+	// BlockSize is about how long a block is, values of more than that aside.
+	BlockSize = 128 << 10
+)
+
+// Trailer is the last frame of a snapshot: how much it holds, and the newest version that the state can have in it.
+type Trailer struct{ Entries, Blocks, Version uint64 }
+
+// ParseTrailer reads the body of a trailer.
+func ParseTrailer(body []byte) (t Trailer, ok bool) {
+	if len(body) != TrailerSize || body[0] != KindTrailer {
+		return t, false
+	}
+	return Trailer{binary.BigEndian.Uint64(body[1:]), binary.BigEndian.Uint64(body[9:]), binary.BigEndian.Uint64(body[17:])}, true
+}
+
+// ParseVersioned reads an entry with its version before it.
+func ParseVersioned(b []byte) (version uint64, e Entry, rest []byte, ok bool) {
+	if len(b) < 8 {
+		return 0, e, nil, false
+	}
+	e, rest, ok = ParseEntry(b[8:])
+	return binary.BigEndian.Uint64(b), e, rest, ok
+}
+
+// SnapshotWriter writes the frames of a snapshot.
+type SnapshotWriter struct {
+	w     io.Writer
+	enc   *frame.Encoder
+	kind  byte // of the block that is being filled; 0: none is
+	size  int  // its bytes, about
+	key   []byte
+	n     Trailer
+	bytes int64 // written
+}
+
+// NewSnapshotWriter makes a writer of a snapshot, which begins with h.
+func NewSnapshotWriter(w io.Writer, h frame.Header) *SnapshotWriter {
+	s := &SnapshotWriter{w: w, enc: frame.NewEncoder(h)}
+	s.enc.Header(h)
+	return s
+}
+
+// Written returns how many bytes and how many blocks were written.
+func (s *SnapshotWriter) Written() (bytes int64, blocks uint64) { return s.bytes, s.n.Blocks }
+
+// Add adds an entry that has its version.
+func (s *SnapshotWriter) Add(e *store.Entry) error {
+	if s.size >= BlockSize && !bytes.Equal(e.Key(), s.key) {
+		if err := s.flush(); err != nil {
+			return err
+		}
+	}
+	s.versioned(KindBlock, e.Version(), e)
+	s.key = e.Key()
+	return nil
+}
+
+// AddTail adds an entry that follows those of all blocks.
+func (s *SnapshotWriter) AddTail(version uint64, e *store.Entry) error {
+	if s.kind == KindBlock || s.size >= BlockSize {
+		if err := s.flush(); err != nil {
+			return err
+		}
+	}
+	s.versioned(KindTail, version, e)
+	return nil
+}
+
+// AddBlock adds the body of a block, or a tail, with so many entries, as another snapshot has it.
+func (s *SnapshotWriter) AddBlock(body []byte, entries uint64) error {
+	s.n.Entries += entries
+	s.n.Blocks++
+	s.enc.Frame(body)
+	return s.flush()
+}
+
+func (s *SnapshotWriter) versioned(kind byte, version uint64, e *store.Entry) {
+	if s.kind == 0 {
+		s.kind = kind
+		s.enc.Begin()
+		s.enc.Buf = append(s.enc.Buf, kind)
+	}
+	s.enc.Buf = binary.BigEndian.AppendUint64(s.enc.Buf, version)
+	EncodeEntry(s.enc, e)
+	s.size += 8 + EntryOverhead + len(e.Key()) + e.Len()
+	s.n.Entries++
+}
+
+// flush ends the block that is being filled, and writes what there is.
+func (s *SnapshotWriter) flush() error {
+	if s.kind != 0 {
+		s.enc.End()
+		s.kind, s.size, s.key = 0, 0, nil
+		s.n.Blocks++
+	}
+	n := int64(s.enc.Len())
+	if err := s.enc.Flush(s.w); err != nil {
+		return err
+	}
+	s.bytes += n
+	return nil
+}
+
+// Finish writes the trailer. version is the newest that the state can have in it.
+func (s *SnapshotWriter) Finish(version uint64) error {
+	if err := s.flush(); err != nil {
+		return err
+	}
+	s.n.Version = version
+	b := []byte{KindTrailer}
+	for _, n := range []uint64{s.n.Entries, s.n.Blocks, s.n.Version} {
+		b = binary.BigEndian.AppendUint64(b, n)
+	}
+	s.enc.Frame(b)
+	return s.flush()
+}
