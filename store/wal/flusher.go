@@ -40,9 +40,6 @@ type flusher struct {
 	toldFull time.Time // when it was told that writes are refused; zero: they are not
 }
 
-// markSize is the length of a mark.
-const markSize = frame.Overhead + record.HeaderSize
-
 func newFlusher(o Options, q *queue, stat *counters, after func()) *flusher {
 	return &flusher{
 		o: o, q: q, stat: stat, after: after, ended: make(chan struct{}),
@@ -195,7 +192,7 @@ func (f *flusher) grant() int64 {
 	if n == math.MaxInt64 {
 		return n
 	}
-	return max(0, n-markSize)
+	return max(0, n-frame.MarkSize)
 }
 
 // write appends b to the file.
@@ -247,7 +244,7 @@ func (f *flusher) sync() error {
 // mark writes down how far the log is synced.
 func (f *flusher) mark() error {
 	err := f.file.Append(func() error {
-		record.Encode(f.file.Encoder(), 0, f.file.Synced(), nil)
+		f.file.Encoder().Mark(f.file.Synced())
 		return f.file.WriteOut()
 	})
 	if logfile.NoRoom(err) {
@@ -256,7 +253,7 @@ func (f *flusher) mark() error {
 	}
 	if err == nil {
 		f.marked = true
-		f.count(markSize)
+		f.count(frame.MarkSize)
 	}
 	return err
 }

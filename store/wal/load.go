@@ -64,7 +64,7 @@ func (r *router) stop() {
 
 // loadSnapshot applies all of a snapshot: its blocks on all processors, then its tail in order.
 func (r *recovery) loadSnapshot(name string, seq uint64) (frame.Header, error) {
-	f, fr, h, err := r.open(name, frame.MagicSnapshot, seq)
+	f, fr, h, err := r.Open(name, frame.MagicSnapshot, seq)
 	if err != nil {
 		return h, err
 	}
@@ -91,9 +91,9 @@ func (r *recovery) loadSnapshot(name string, seq uint64) (frame.Header, error) {
 		}
 	}
 	if n := uint64(r.entries.Load()); n != t.Entries {
-		return h, r.damage(name, fr.Off, fmt.Sprintf("it holds %d entries, and was written with %d", n, t.Entries))
+		return h, r.Damage(name, fr.Off, fmt.Sprintf("it holds %d entries, and was written with %d", n, t.Entries))
 	}
-	r.last = max(r.last, t.Version)
+	r.newest = t.Version
 	return h, nil
 }
 
@@ -146,7 +146,7 @@ func (l *loader) read() (record.Trailer, error) {
 	n := uint64(0)
 	for l.bad.Load() == nil {
 		if fr.Off == fr.End {
-			return record.Trailer{}, l.r.damage(l.name, fr.Off, "it ends without its trailer")
+			return record.Trailer{}, l.r.Damage(l.name, fr.Off, "it ends without its trailer")
 		}
 		off := fr.Off
 		size, err := fr.Length(off)
@@ -160,7 +160,7 @@ func (l *loader) read() (record.Trailer, error) {
 			}
 		}
 		if err == frame.ErrBad {
-			err = l.r.damage(l.name, off, "no valid block")
+			err = l.r.Damage(l.name, off, "no valid block")
 		}
 		if err != nil {
 			return record.Trailer{}, err
@@ -226,11 +226,11 @@ func (l *loader) decode(b block) error {
 		}
 	}()
 	if !frame.Valid(l.fr.Seed, b.data) {
-		return l.r.damage(l.name, b.off, "no valid block")
+		return l.r.Damage(l.name, b.off, "no valid block")
 	}
 	body := b.data[frame.Overhead:]
 	if body[0] != record.KindBlock && body[0] != record.KindTail {
-		return l.r.damage(l.name, b.off, fmt.Sprintf("a block of kind %d", body[0]))
+		return l.r.Damage(l.name, b.off, fmt.Sprintf("a block of kind %d", body[0]))
 	}
 	give := l.r.load
 	if body[0] == record.KindTail {
@@ -240,7 +240,7 @@ func (l *loader) decode(b block) error {
 	for body = body[1:]; len(body) > 0; {
 		version, e, rest, ok := record.ParseVersioned(body)
 		if !ok {
-			return l.r.damage(l.name, b.off, "the block holds no valid entry where one should be")
+			return l.r.Damage(l.name, b.off, "the block holds no valid entry where one should be")
 		}
 		entries = append(entries, e.Make(version))
 		body = rest
@@ -256,7 +256,7 @@ func (l *loader) trailer(blocks uint64) (record.Trailer, error) {
 	off := l.fr.Off
 	body, err := l.fr.Next()
 	if err == frame.ErrBad {
-		return record.Trailer{}, l.r.damage(l.name, off, "no valid block")
+		return record.Trailer{}, l.r.Damage(l.name, off, "no valid block")
 	}
 	if err != nil {
 		return record.Trailer{}, err
@@ -264,11 +264,11 @@ func (l *loader) trailer(blocks uint64) (record.Trailer, error) {
 	t, ok := record.ParseTrailer(body)
 	switch {
 	case !ok:
-		return t, l.r.damage(l.name, off, "the trailer is not valid")
+		return t, l.r.Damage(l.name, off, "the trailer is not valid")
 	case t.Blocks != blocks:
-		return t, l.r.damage(l.name, off, fmt.Sprintf("it has %d blocks, and was written with %d", blocks, t.Blocks))
+		return t, l.r.Damage(l.name, off, fmt.Sprintf("it has %d blocks, and was written with %d", blocks, t.Blocks))
 	case l.fr.Off != l.fr.End:
-		return t, l.r.damage(l.name, l.fr.Off, fmt.Sprintf("%d bytes follow the trailer", l.fr.End-l.fr.Off))
+		return t, l.r.Damage(l.name, l.fr.Off, fmt.Sprintf("%d bytes follow the trailer", l.fr.End-l.fr.Off))
 	}
 	return t, nil
 }

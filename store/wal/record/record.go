@@ -31,8 +31,6 @@ import (
 // Flags: 1 = the key was deleted, 2 = there is an expiry, in Unix milliseconds, 4 = no version, but the erasure of those before
 // this one: with 1 of all, else of all but the one that was current. The numbers are frozen: they are in files.
 const (
-	// HeaderSize is the length of a record without its entries.
-	HeaderSize = 16
 	// EntryOverhead is the least length of an entry.
 	EntryOverhead = 9
 
@@ -44,7 +42,7 @@ const (
 // Encode adds a record, whose entries need not have their version, as a frame. Version 0: a mark.
 func Encode(e *frame.Encoder, version uint64, synced int64, entries []*store.Entry) {
 	e.Begin()
-	e.Buf = appendHeader(e.Buf, version, synced)
+	e.Buf = frame.AppendRecord(e.Buf, version, synced)
 	for _, x := range entries {
 		EncodeEntry(e, x)
 	}
@@ -55,11 +53,6 @@ func Encode(e *frame.Encoder, version uint64, synced int64, entries []*store.Ent
 func EncodeEntry(e *frame.Encoder, x *store.Entry) {
 	e.Buf = appendEntryKey(e.Buf, x)
 	e.Value(x.Value())
-}
-
-func appendHeader(b []byte, version uint64, synced int64) []byte {
-	b = binary.BigEndian.AppendUint64(b, version)
-	return binary.BigEndian.AppendUint64(b, uint64(synced))
 }
 
 // appendEntryKey appends an entry as far as its value.
@@ -90,7 +83,7 @@ func appendEntryKey(b []byte, x *store.Entry) []byte {
 
 // Size is how long a write's record is.
 func Size(entries []*store.Entry) int {
-	n := frame.Overhead + HeaderSize
+	n := frame.MarkSize
 	for _, e := range entries {
 		n += EntryOverhead + len(e.Key()) + len(e.Value())
 		if e.Expiry() != 0 {
@@ -100,13 +93,19 @@ func Size(entries []*store.Entry) int {
 	return n
 }
 
-// Append appends a record that is to be sealed.
-func Append(b []byte, version uint64, entries []*store.Entry) []byte {
-	at := len(b)
-	b = appendHeader(append(b, make([]byte, frame.Overhead)...), version, 0)
+// AppendEntries appends entries as a record holds them.
+func AppendEntries(b []byte, entries []*store.Entry) []byte {
 	for _, e := range entries {
 		b = append(appendEntryKey(b, e), e.Value()...)
 	}
+	return b
+}
+
+// Append appends a record that is to be sealed.
+func Append(b []byte, version uint64, entries []*store.Entry) []byte {
+	at := len(b)
+	b = frame.AppendRecord(append(b, make([]byte, frame.Overhead)...), version, 0)
+	b = AppendEntries(b, entries)
 	binary.BigEndian.PutUint64(b[at+4:], uint64(len(b)-at-frame.Overhead))
 	return b
 }
@@ -121,21 +120,19 @@ func Seal(records []byte, synced int64, seed uint32) {
 	}
 }
 
-// Parse reads a record's header. The entries begin at body[HeaderSize:].
-func Parse(body []byte) (version uint64, synced int64, ok bool) {
-	if len(body) < HeaderSize {
-		return 0, 0, false
-	}
-	return binary.BigEndian.Uint64(body), int64(binary.BigEndian.Uint64(body[8:])), true
+// Valid reports whether body is a record, or a mark.
+func Valid(body []byte) bool {
+	_, ok := Count(body)
+	return ok
 }
 
-// Valid reports whether body is a record, and how many entries it has.
-func Valid(body []byte) (entries int64, ok bool) {
-	version, _, ok := Parse(body)
+// Count returns how many entries a record has, none if it is a mark, and whether it is valid.
+func Count(body []byte) (entries int64, ok bool) {
+	version, _, ok := frame.ParseRecord(body)
 	if !ok || version == 0 {
 		return 0, ok
 	}
-	for b := body[HeaderSize:]; len(b) > 0; entries++ {
+	for b := body[frame.RecordHead:]; len(b) > 0; entries++ {
 		if _, b, ok = ParseEntry(b); !ok {
 			return 0, false
 		}

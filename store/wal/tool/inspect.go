@@ -327,15 +327,15 @@ func (x *inspection) logFrames(i int, g *inspected) error {
 		}
 		defer fr.F.Close()
 		plausible := func(off int64, body []byte) bool {
-			version, synced, _ := record.Parse(body)
+			version, synced, _ := frame.ParseRecord(body)
 			return (version == 0 || version > order) && synced <= g.h.Base+off
 		}
-		err = g.walk(fr, record.HeaderSize, plausible, func(off int64, body []byte) bool {
-			n, ok := record.Valid(body)
+		err = g.walk(fr, frame.RecordHead, plausible, func(off int64, body []byte) bool {
+			n, ok := record.Count(body)
 			if !ok || !plausible(off, body) {
 				return false
 			}
-			version, synced, _ := record.Parse(body)
+			version, synced, _ := frame.ParseRecord(body)
 			g.proven = max(g.proven, synced-g.h.Base)
 			if version != 0 {
 				order = version

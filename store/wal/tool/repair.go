@@ -153,7 +153,7 @@ func (x *inspection) repairLog(g *inspected, fr *frame.Reader, f io.Writer) erro
 			continue
 		}
 		n := bad[0].to - bad[0].from - frame.Overhead
-		if n < record.HeaderSize {
+		if n < frame.RecordHead {
 			return fmt.Errorf("the %d bytes at offset %d are too few for a record", bad[0].to-bad[0].from, bad[0].from)
 		}
 		enc.Frame(make([]byte, n))
