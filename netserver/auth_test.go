@@ -21,8 +21,8 @@ func TestRoles(t *testing.T) {
 	o := nettest.Options{Config: netserver.Config{Accounts: accounts(t, "writer", "rw", "w-secret", "reader", "ro", "r-secret")}}
 	writes := map[protocol.Opcode]bool{
 		protocol.OpSet: true, protocol.OpDel: true, protocol.OpMSet: true, protocol.OpRollback: true, protocol.OpSnapshot: true,
-		protocol.OpPurge: true,
-		protocol.OpTxn:   true, // this one does
+		protocol.OpPurge: true, protocol.OpIncr: true, protocol.OpExpire: true, protocol.OpPersist: true,
+		protocol.OpTxn: true, // this one does
 	}
 	nettest.Each(t, o, func(t *testing.T, s *nettest.Server) {
 		nobody, reader, writer := s.Dial(t), s.Dial(t), s.Dial(t)

@@ -3,6 +3,7 @@ package netserver_test
 import (
 	"fmt"
 	"os"
+	"strconv"
 	"testing"
 	"time"
 
@@ -18,7 +19,7 @@ var soak = os.Getenv("KV_SOAK") != ""
 
 // TestLinearizable: what clients see over TCP can be explained by one order of all requests.
 func TestLinearizable(t *testing.T) {
-	o, rounds := linear.Options{Clients: 6, Requests: 250, Batch: 3}, 3
+	o, rounds := linear.Options{Clients: 6, Requests: 250, Batch: 3, Counters: true}, 3
 	if soak {
 		o.Requests, rounds = 2000, 100
 	}
@@ -75,6 +76,12 @@ func appendLinear(dst []byte, id uint32, q linear.Request) []byte {
 			set.Conditional, set.IfVersion = true, c.Version
 		}
 		return set.AppendTo(dst, id)
+	case linear.Incr:
+		incr := protocol.Incr{Key: keys[0], By: q.Steps[0].By}
+		for _, c := range q.Conditions {
+			incr.Conditional, incr.IfVersion = true, c.Version
+		}
+		return incr.AppendTo(dst, id)
 	case linear.Del:
 		return protocol.AppendKeys(dst, protocol.OpDel, 0, id, keys...)
 	case linear.MGet:
@@ -97,6 +104,9 @@ func (c *linearClient) response(q linear.Request, f nettest.Frame) (r linear.Res
 	if q.Kind == linear.Get && f.Status() == protocol.StatusNotFound {
 		return linear.Response{Results: make([]linear.Result, 1)}
 	}
+	if q.Kind == linear.Incr && f.Status() == protocol.StatusBadRequest {
+		return linear.Response{Refused: true}
+	}
 	require.NoError(c.t, err)
 
 	var values []protocol.Value
@@ -108,6 +118,10 @@ func (c *linearClient) response(q linear.Request, f nettest.Frame) (r linear.Res
 		values = append(values, v)
 	case linear.Set, linear.MSet:
 		r.Version, err = protocol.ParseVersion(f.Body)
+	case linear.Incr:
+		var answer protocol.IncrResponse
+		answer, err = protocol.ParseIncrResponse(f.Body)
+		r.Version, r.Results[0].Value = answer.Version, strconv.FormatInt(answer.Value, 10)
 	case linear.Del:
 		var existed uint32
 		existed, r.Version, err = protocol.ParseDeleted(f.Body)

@@ -99,6 +99,15 @@ func singleKey(h protocol.Header, body []byte) (key []byte, ok bool) {
 	case protocol.OpSet:
 		q, err := protocol.ParseSet(h.Flags, body)
 		return q.Key, err == nil
+	case protocol.OpIncr:
+		q, err := protocol.ParseIncr(h.Flags, body)
+		return q.Key, err == nil
+	case protocol.OpExpire:
+		q, err := protocol.ParseExpire(h.Flags, body)
+		return q.Key, err == nil
+	case protocol.OpPersist:
+		q, err := protocol.ParsePersist(h.Flags, body)
+		return q.Key, err == nil
 	}
 	return nil, false
 }
@@ -283,6 +292,12 @@ func (c *conn) execute(w *workspace, h protocol.Header, body []byte) error {
 		return c.rollback(w, h, body)
 	case protocol.OpPurge:
 		return c.purge(w, h, body)
+	case protocol.OpIncr:
+		return c.incr(w, h, body)
+	case protocol.OpExpire:
+		return c.expire(w, h, body)
+	case protocol.OpPersist:
+		return c.persist(w, h, body)
 	case protocol.OpSnapshot:
 		return c.snapshot(w, h, body)
 	case protocol.OpBackup:
@@ -335,4 +350,6 @@ var failures = []struct {
 	{store.ErrReadOnly, protocol.StatusUnavailable},
 	{store.ErrTooLarge, protocol.StatusTooLarge},
 	{store.ErrStaleCursor, protocol.StatusBadRequest},
+	{store.ErrNotANumber, protocol.StatusBadRequest},
+	{store.ErrOverflow, protocol.StatusBadRequest},
 }

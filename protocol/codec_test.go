@@ -43,6 +43,15 @@ func reencodeRequest(h protocol.Header, body []byte) ([]byte, error) {
 	case protocol.OpPurge:
 		q, err := protocol.ParsePurge(nil, h.Flags, body)
 		return q.AppendTo(nil, h.ID), err
+	case protocol.OpIncr:
+		q, err := protocol.ParseIncr(h.Flags, body)
+		return q.AppendTo(nil, h.ID), err
+	case protocol.OpExpire:
+		q, err := protocol.ParseExpire(h.Flags, body)
+		return q.AppendTo(nil, h.ID), err
+	case protocol.OpPersist:
+		q, err := protocol.ParsePersist(h.Flags, body)
+		return q.AppendTo(nil, h.ID), err
 	case protocol.OpBackup:
 		q, err := protocol.ParseBackup(body)
 		return q.AppendTo(nil, h.ID), err
@@ -72,7 +81,10 @@ func reencodeResponse(flags uint8, h protocol.Header, body []byte) ([]byte, erro
 			b = protocol.AppendMeta(b, v.Meta)
 		}
 		return okFrame(h, append(b, v.Data...)), err
-	case protocol.OpSet, protocol.OpMSet, protocol.OpRollback:
+	case protocol.OpIncr:
+		p, err := protocol.ParseIncrResponse(body)
+		return p.AppendTo(nil, h.ID), err
+	case protocol.OpSet, protocol.OpMSet, protocol.OpRollback, protocol.OpExpire, protocol.OpPersist:
 		v, err := protocol.ParseVersion(body)
 		return protocol.AppendVersion(nil, h.Opcode, h.ID, v), err
 	case protocol.OpDel:

@@ -186,6 +186,9 @@ func TestMalformedResponses(t *testing.T) {
 			"no meta": "0000" + "00000001" + "0000000161", "left over": "0000" + "00000000" + "00",
 			"no value": "0000" + "00000001" + "0000000161" + "00000000000000010000000000000000",
 		}},
+		"INCR": {func(b []byte) error { _, err := protocol.ParseIncrResponse(b); return err }, table{
+			"empty": "", "a value alone": "0000000000000001", "long": "0000000000000001" + "0000000000000001" + "00",
+		}},
 		"HISTORY": {func(b []byte) error { _, err := protocol.ParseHistoryResponse(b); return err }, table{
 			"empty": "", "count without versions": "00000001", "left over": "0000000000",
 			"value past the end": "00000001" + "00000000000000010000000000000001" + "00000001",

@@ -26,7 +26,10 @@ const (
 	OpSnapshot Opcode = 0x0e
 	OpBackup   Opcode = 0x0f
 	// 0x10 to 0x12 are reserved for clusters.
-	OpPurge Opcode = 0x13
+	OpPurge   Opcode = 0x13
+	OpIncr    Opcode = 0x14
+	OpExpire  Opcode = 0x15
+	OpPersist Opcode = 0x16
 )
 
 // Request flags. A flag that its opcode does not know is BAD_REQUEST.
@@ -34,9 +37,9 @@ const (
 	FlagWithMeta  uint8 = 0x01 // GET, MGET, TXN, SCAN: version and expiry come with each value
 	FlagAtVersion uint8 = 0x02 // GET: a kept version, not the current one
 
-	FlagIfVersion uint8 = 0x01 // SET: only if the key's version is this one; 0 = only if absent
-	FlagTTL       uint8 = 0x02 // SET: expire after so many milliseconds
-	FlagExpireAt  uint8 = 0x04 // SET: expire at this time
+	FlagIfVersion uint8 = 0x01 // SET, INCR, EXPIRE, PERSIST: only if the key's version is this one; 0 = only if absent
+	FlagTTL       uint8 = 0x02 // SET, INCR, EXPIRE: expire after so many milliseconds
+	FlagExpireAt  uint8 = 0x04 // SET, INCR, EXPIRE: expire at this time
 
 	FlagWithValues uint8 = 0x02 // SCAN: values too, not keys alone
 
@@ -62,6 +65,9 @@ var opcodes = [...]struct {
 	OpSnapshot: {"SNAPSHOT", 0},
 	OpBackup:   {"BACKUP", 0},
 	OpPurge:    {"PURGE", FlagByPrefix},
+	OpIncr:     {"INCR", FlagIfVersion | FlagTTL | FlagExpireAt},
+	OpExpire:   {"EXPIRE", FlagIfVersion | FlagTTL | FlagExpireAt},
+	OpPersist:  {"PERSIST", FlagIfVersion},
 }
 
 // Known reports whether o is an opcode of version 1 that a request may carry.

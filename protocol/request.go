@@ -54,54 +54,20 @@ type Set struct {
 
 // AppendTo appends the whole frame of r.
 func (r Set) AppendTo(dst []byte, id uint32) []byte {
-	var flags uint8
-	n := 4 + len(r.Key) + len(r.Value)
-	if r.Conditional {
-		flags |= FlagIfVersion
-		n += 8
-	}
-	if r.TTL != 0 {
-		flags |= FlagTTL
-		n += 8
-	}
-	if r.ExpireAt != 0 {
-		flags |= FlagExpireAt
-		n += 8
-	}
-	dst = AppendHeader(dst, OpSet, flags, id, n)
-	if r.Conditional {
-		dst = binary.BigEndian.AppendUint64(dst, r.IfVersion)
-	}
-	if r.TTL != 0 {
-		dst = binary.BigEndian.AppendUint64(dst, r.TTL)
-	}
-	if r.ExpireAt != 0 {
-		dst = binary.BigEndian.AppendUint64(dst, r.ExpireAt)
-	}
-	dst = appendBytes(dst, r.Key)
+	o := options{r.Conditional, r.IfVersion, r.TTL, r.ExpireAt}
+	flags, size := o.flags()
+	dst = AppendHeader(dst, OpSet, flags, id, size+4+len(r.Key)+len(r.Value))
+	dst = appendBytes(o.appendTo(dst), r.Key)
 	return append(dst, r.Value...)
 }
 
 // ParseSet reads the body of a SET.
 func ParseSet(flags uint8, body []byte) (Set, error) {
 	r := reader{b: body}
-	var q Set
-	if flags&FlagIfVersion != 0 {
-		q.Conditional = true
-		q.IfVersion = r.u64()
-	}
-	if flags&FlagTTL != 0 {
-		if q.TTL = r.u64(); q.TTL == 0 && !r.bad {
-			return q, badf("SET with a TTL of 0: it must be above 0 milliseconds")
-		}
-	}
-	if flags&FlagExpireAt != 0 {
-		if q.ExpireAt = r.u64(); q.ExpireAt == 0 && !r.bad {
-			return q, badf("SET with an expiry of 0: it is a time in Unix milliseconds, above 0")
-		}
-		if q.TTL != 0 {
-			return q, badf("SET with a TTL and an expiry: they exclude each other")
-		}
+	o, err := r.options(OpSet, flags)
+	q := Set{Conditional: o.conditional, IfVersion: o.ifVersion, TTL: o.ttl, ExpireAt: o.expireAt}
+	if err != nil {
+		return q, err
 	}
 	q.Key = r.bytes(uint64(r.u32()))
 	q.Value = r.rest()

@@ -54,7 +54,7 @@ func ParseValue(withMeta bool, body []byte) (Value, error) {
 	return v, nil
 }
 
-// ParseVersion reads the OK body of a SET, an MSET or a ROLLBACK.
+// ParseVersion reads the OK body of a SET, an MSET, a ROLLBACK, an EXPIRE or a PERSIST.
 func ParseVersion(body []byte) (uint64, error) {
 	r := reader{b: body}
 	v := r.u64()
@@ -64,7 +64,7 @@ func ParseVersion(body []byte) (uint64, error) {
 	return v, nil
 }
 
-// AppendVersion appends the response of a SET, an MSET or a ROLLBACK.
+// AppendVersion appends the response of a SET, an MSET, a ROLLBACK, an EXPIRE or a PERSIST.
 func AppendVersion(dst []byte, op Opcode, id uint32, version uint64) []byte {
 	dst = AppendHeader(dst, op, uint8(StatusOK), id, 8)
 	return binary.BigEndian.AppendUint64(dst, version)

@@ -159,6 +159,38 @@ func TestRequestsRoundTrip(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, q, got)
 	})
+	check("INCR", func(t *rapid.T, id uint32) {
+		q := protocol.Incr{Key: draw(t, anyBytes, "key"), By: int64(draw(t, anyU64, "by")), TTL: draw(t, anyU64, "ttl")}
+		if q.Conditional = draw(t, rapid.Bool(), "conditional"); q.Conditional {
+			q.IfVersion = draw(t, anyU64, "version")
+		}
+		if q.TTL == 0 {
+			q.ExpireAt = draw(t, anyU64, "expire at")
+		}
+		flags, body := sent(t, q.AppendTo(nil, id), protocol.OpIncr, id)
+		got, err := protocol.ParseIncr(flags, body)
+		require.NoError(t, err)
+		assert.Equal(t, q, got)
+	})
+	check("EXPIRE, PERSIST", func(t *rapid.T, id uint32) {
+		q := protocol.Expire{Key: draw(t, anyBytes, "key"), TTL: draw(t, anyU64, "ttl")}
+		if q.Conditional = draw(t, rapid.Bool(), "conditional"); q.Conditional {
+			q.IfVersion = draw(t, anyU64, "version")
+		}
+		if q.TTL == 0 {
+			q.ExpireAt = draw(t, nonZero, "expire at")
+		}
+		flags, body := sent(t, q.AppendTo(nil, id), protocol.OpExpire, id)
+		got, err := protocol.ParseExpire(flags, body)
+		require.NoError(t, err)
+		assert.Equal(t, q, got)
+
+		p := protocol.Persist{Key: q.Key, Conditional: q.Conditional, IfVersion: q.IfVersion}
+		flags, body = sent(t, p.AppendTo(nil, id), protocol.OpPersist, id)
+		gotP, err := protocol.ParsePersist(flags, body)
+		require.NoError(t, err)
+		assert.Equal(t, p, gotP)
+	})
 	check("BACKUP", func(t *rapid.T, id uint32) {
 		q := protocol.Backup{Handle: draw(t, anyU64, "handle")}
 		_, body := sent(t, q.AppendTo(nil, id), protocol.OpBackup, id)
@@ -194,8 +226,15 @@ func TestResponsesRoundTrip(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, p, got)
 	})
-	check("SET, MSET, ROLLBACK", func(t *rapid.T, id uint32) {
-		op := draw(t, rapid.SampledFrom([]protocol.Opcode{protocol.OpSet, protocol.OpMSet, protocol.OpRollback}), "opcode")
+	check("INCR", func(t *rapid.T, id uint32) {
+		p := protocol.IncrResponse{Value: int64(draw(t, anyU64, "value")), Version: draw(t, anyU64, "version")}
+		_, body := sent(t, p.AppendTo(nil, id), protocol.OpIncr, id)
+		got, err := protocol.ParseIncrResponse(body)
+		require.NoError(t, err)
+		assert.Equal(t, p, got)
+	})
+	check("SET, MSET, ROLLBACK, EXPIRE, PERSIST", func(t *rapid.T, id uint32) {
+		op := draw(t, rapid.SampledFrom([]protocol.Opcode{protocol.OpSet, protocol.OpMSet, protocol.OpRollback, protocol.OpExpire, protocol.OpPersist}), "opcode")
 		v := draw(t, anyU64, "version")
 		_, body := sent(t, protocol.AppendVersion(nil, op, id, v), op, id)
 		got, err := protocol.ParseVersion(body)

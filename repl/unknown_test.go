@@ -28,7 +28,7 @@ func TestUnknownCommands(t *testing.T) {
 		"gte": `the nearest is "get"`, "scna": `the nearest is "scan"`, "hist": `the nearest is "history"`, "delt": `the nearest is "del"`,
 		"GTE": `the nearest is "get"`, "ste": `the nearest is "set"`, "g": `the nearest is "get"`,
 		"keys": "scan PREFIX prints the keys", "exists": "meta KEY finds a key", "KEYS": "scan PREFIX", "FlushAll": "scan | kvc del -",
-		"expire": "--ttl", "auth": "--user NAME", "select": "one store", "dbsize": "how many keys",
+		"pexpire": "--ttl", "decr": "incr KEY -- -1", "auth": "--user NAME", "select": "one store", "dbsize": "how many keys",
 	} {
 		err := newSession(Env{}).unknownCommand(name, nil)
 		assert.ErrorContains(t, err, says, name)

@@ -11,7 +11,7 @@ import (
 )
 
 func writeCommands() []*command {
-	return []*command{
+	all := []*command{
 		{
 			name: "set", args: "KEY VALUE | KEY - | KEY --file F", min: 1, max: 2, keys: firstKey, inTxn: true,
 			short: "Give a key a value.",
@@ -62,6 +62,9 @@ func writeCommands() []*command {
 			},
 		},
 		deleteCommand(),
+	}
+	all = append(all, changeCommands()...)
+	return append(all, []*command{
 		{
 			name: "rollback", args: "KEY VERSION", min: 2, max: 2, keys: firstKey,
 			short: "Give a key the value that it had in an earlier version, and print the new version.",
@@ -72,7 +75,7 @@ func writeCommands() []*command {
 			build: func(flags) func(*call) error { return (*call).rollback },
 		},
 		purgeCommand(),
-	}
+	}...)
 }
 
 // setOptions are the options of set.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -69,7 +70,7 @@ func TestNotLinearizable(t *testing.T) {
 // under way for long makes the search for an order long.
 func (o opened) watch(t *testing.T, requests int, seed uint64) []porcupine.Operation {
 	clients := 0
-	return linear.Run(linear.Options{Clients: 6, Requests: requests, Batch: 1, Seed: seed}, func() linear.Client {
+	return linear.Run(linear.Options{Clients: 6, Requests: requests, Batch: 1, Seed: seed, Counters: true}, func() linear.Client {
 		clients++
 		c := &linearClient{Session: o.Store.Session(), forget: requests - 10*clients}
 		t.Cleanup(c.Close)
@@ -144,6 +145,25 @@ func (c *linearClient) do(q linear.Request) (r linear.Response) {
 			pairs = append(pairs, Pair{keys[i], []byte(s.Value)})
 		}
 		r.Version, err = c.MSet(pairs)
+	case linear.Incr:
+		r.Version, err = c.Update(keys, func(u *Update) error {
+			e, text := u.Get(keys[0]), []byte("0")
+			if len(conds) > 0 && versionOf(e) != conds[0].Version {
+				return &ConflictError{Version: versionOf(e)}
+			}
+			if e.Exists() {
+				text = e.Value()
+			}
+			n, err := Sum(text, q.Steps[0].By)
+			if err == nil {
+				r.Results[0].Value = strconv.FormatInt(n, 10)
+				u.Set(keys[0], []byte(r.Results[0].Value), 0)
+			}
+			return err
+		})
+		if errors.Is(err, ErrNotANumber) {
+			return linear.Response{Refused: true}
+		}
 	case linear.Del:
 		r.Existed, r.Version, err = c.Del(keys)
 	case linear.Txn:

@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"math"
 	"slices"
 )
 
@@ -99,6 +100,24 @@ func (u *Update) Delete(key []byte) (existed bool) {
 
 // Now is the store's clock in Unix milliseconds, the same for the whole of change.
 func (u *Update) Now() uint64 { return u.w.now.millis() }
+
+// After returns the time that is so many milliseconds after Now, at most the largest uint64.
+func (u *Update) After(ttl uint64) uint64 { return after(u.Now(), ttl) }
+
+// Expiry returns when e, which Get has found, expires, by the clock as it is now: what Set takes for the key to keep its expiry. It
+// differs from e's own where the clock was set back since e was written. 0: never.
+func (u *Update) Expiry(e Found) uint64 {
+	at := e.Expiry()
+	if at == 0 || at == math.MaxUint64 {
+		return at
+	}
+	st := u.w.now.state
+	back := uint64(st.leadOf(e.Version())-st.lead) / 1000
+	if back >= at {
+		return 1
+	}
+	return at - back
+}
 
 // Count says what the update counts as in Stats: so many keys read, written and deleted. What it is told at several times adds up.
 // Without it each key that is set counts as written, each that is deleted as deleted, and those that are read as nothing.

@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"sync"
@@ -228,6 +229,42 @@ func TestUpdateIsLoggedByEffect(t *testing.T) {
 	require.NoError(t, err)
 	require.Zero(t, version)
 	require.Len(t, j.records, n+1)
+}
+
+// A key that keeps its expiry lives as long as it would have, though the clock was set back meanwhile.
+func TestUpdateKeepsAnExpiry(t *testing.T) {
+	s := openTest(t, Options{}, fullHash)
+	for _, key := range []string{"ttl", "endless", "last"} {
+		_, err := s.Set([]byte(key), nil, SetOptions{TTL: map[string]uint64{"ttl": 1000, "last": math.MaxUint64}[key]})
+		require.NoError(t, err)
+	}
+	touch := func(key string) (expiry uint64) {
+		_, err := s.Update(keysOf(key), func(u *Update) error {
+			e := u.Get([]byte(key))
+			expiry = u.Expiry(e)
+			u.Set([]byte(key), []byte("new"), expiry)
+			return nil
+		})
+		require.NoError(t, err)
+		return expiry
+	}
+	began := s.Store.clock.now().millis()
+	require.Equal(t, began+1000, touch("ttl"))
+	require.Zero(t, touch("endless"))
+	require.Equal(t, uint64(math.MaxUint64), touch("last"))
+
+	s.clock.wall.Add(-3600_000_000)
+	s.sweep()
+	require.Equal(t, began-3600_000, s.Store.clock.now().millis())
+	for range 2 {
+		require.Equal(t, began-3600_000+1000, touch("ttl"))
+		require.Zero(t, touch("endless"))
+		require.Equal(t, uint64(math.MaxUint64), touch("last"))
+	}
+	s.clock.pass(999)
+	require.Equal(t, "new", text(s.Get([]byte("ttl"))))
+	s.clock.pass(1)
+	require.Nil(t, s.Get([]byte("ttl")))
 }
 
 func TestUpdateIsRefused(t *testing.T) {

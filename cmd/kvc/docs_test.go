@@ -41,7 +41,9 @@ func blocks(t *testing.T, page, kind string) map[int]string {
 var recipes = map[string]string{
 	"lock:nightly-report": "working\n",
 	"lock:migration":      "step 1\nstep 2\nstep 3\n",
-	"increment visits":    "6\n",
+	"incr visits":         "6\n",
+	"calls:$1":            "call 1\ncall 2\ncall 3\ncall 4: too many\ncall 5: too many\n",
+	"temperature":         "31\n",
 	"config:db:pool":      "DB_HOST=db1.example\nDB_PORT=5432\nDB_POOL=20\nlevel info\n",
 	"config:feature":      "on\n",
 	"transfer 30":         "account:ann\t70\naccount:bob\t30\n",

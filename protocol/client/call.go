@@ -104,7 +104,8 @@ func lost(op protocol.Opcode, cause error) error {
 // writes reports whether a request with opcode op may change what is stored.
 func writes(op protocol.Opcode) bool {
 	switch op {
-	case protocol.OpSet, protocol.OpDel, protocol.OpMSet, protocol.OpTxn, protocol.OpRollback, protocol.OpPurge:
+	case protocol.OpSet, protocol.OpDel, protocol.OpMSet, protocol.OpTxn, protocol.OpRollback, protocol.OpPurge,
+		protocol.OpIncr, protocol.OpExpire, protocol.OpPersist:
 		return true
 	}
 	return false

@@ -66,6 +66,32 @@ func (c *Client) MSet(ctx context.Context, pairs ...protocol.Pair) (version uint
 	})
 }
 
+// Incr adds q.By to the number that a key holds, an absent one holding 0, and returns the sum and its version. Errors: protocol.ErrBadRequest
+// where the key holds no number, or the sum would be out of 64 bits; protocol.ErrConflict as Set.
+func (c *Client) Incr(ctx context.Context, q protocol.Incr) (value int64, version uint64, err error) {
+	body, err := c.do(ctx, q.AppendTo)
+	if err != nil {
+		return 0, 0, err
+	}
+	p, err := protocol.ParseIncrResponse(body)
+	if err != nil {
+		return 0, 0, c.malformed(protocol.OpIncr, err)
+	}
+	return p.Value, p.Version, nil
+}
+
+// Expire gives a key another expiry and returns the version that it then has; where the time has passed, that of its deletion.
+// Errors: protocol.ErrNotFound, and protocol.ErrConflict as Set.
+func (c *Client) Expire(ctx context.Context, q protocol.Expire) (version uint64, err error) {
+	return c.write(ctx, protocol.OpExpire, q.AppendTo)
+}
+
+// Persist takes its expiry from a key and returns the version that it then has; where it had none, nothing was written. Errors:
+// protocol.ErrNotFound, and protocol.ErrConflict as Set.
+func (c *Client) Persist(ctx context.Context, q protocol.Persist) (version uint64, err error) {
+	return c.write(ctx, protocol.OpPersist, q.AppendTo)
+}
+
 // Rollback gives key a new version that equals a kept one, which may be a deletion, and returns the new version.
 // protocol.ErrNotFound: that version is not kept.
 func (c *Client) Rollback(ctx context.Context, key []byte, version uint64) (uint64, error) {

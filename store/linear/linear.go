@@ -36,6 +36,7 @@ const (
 	MGet
 	MSet
 	Txn
+	Incr
 )
 
 // Condition holds while key has this version; 0: while it is absent.
@@ -46,12 +47,13 @@ type Condition struct {
 
 // Step is what a request does to one key.
 type Step struct {
-	Kind  Kind // Get, Set or Del
+	Kind  Kind // Get, Set, Del or Incr
 	Key   int
 	Value string // Set
+	By    int64  // Incr
 }
 
-// Request is one request. Conditions belong to a Txn, or are the one of a Set.
+// Request is one request. Conditions belong to a Txn, or are the one of a Set or an Incr.
 type Request struct {
 	Kind       Kind
 	Conditions []Condition
@@ -63,6 +65,7 @@ type Response struct {
 	Unknown  bool   // there was no answer: it may have been applied, or may yet be
 	Conflict bool   // the condition with this index did not hold, the key has this version; nothing was applied
 	Index    int    //
+	Refused  bool   // Incr: the key holds no number, or one that the sum would be out of 64 bits with; nothing was applied
 	Version  uint64 // of what was written, 0 if nothing was; or the conflict's
 	Existed  int    // Del: how many of the keys existed
 	Results  []Result
@@ -70,8 +73,8 @@ type Response struct {
 
 // Result is the answer to one step.
 type Result struct {
-	Found   bool // Get
-	Value   string
+	Found   bool   // Get
+	Value   string // Get; Incr: the sum
 	Version uint64 // 0: it was not told
 	Existed bool   // Del, in a Txn
 }
@@ -87,6 +90,7 @@ type Options struct {
 	Requests int // of each client
 	Batch    int // the most requests in a batch
 	Seed     uint64
+	Counters bool // some values are numbers, and some requests Incr
 }
 
 // never is the time at which a request returns that had no answer.
@@ -99,7 +103,7 @@ func Run(o Options, dial func() Client) []porcupine.Operation {
 	var done sync.WaitGroup
 	for id := range histories {
 		c := dial()
-		g := &generator{rand: rand.New(rand.NewPCG(o.Seed, uint64(id))), client: id}
+		g := &generator{rand: rand.New(rand.NewPCG(o.Seed, uint64(id))), client: id, counters: o.Counters}
 		done.Go(func() {
 			for sent := 0; sent < o.Requests; {
 				batch := make([]Request, 1+g.rand.IntN(min(o.Batch, o.Requests-sent)))
@@ -142,13 +146,21 @@ func Check(history []porcupine.Operation, timeout time.Duration) error {
 
 // generator makes one client's requests.
 type generator struct {
-	rand   *rand.Rand
-	client int
-	values int
-	seen   [Keys]uint64 // the last version of each key that the client was told of
+	rand     *rand.Rand
+	client   int
+	values   int
+	counters bool
+	seen     [Keys]uint64 // the last version of each key that the client was told of
 }
 
 func (g *generator) request() Request {
+	if g.counters && g.rand.IntN(4) == 0 {
+		s := Step{Kind: Incr, Key: g.rand.IntN(Keys), By: g.rand.Int64N(5) - 2}
+		if g.rand.IntN(4) == 0 {
+			return Request{Kind: Incr, Conditions: []Condition{g.condition(s.Key)}, Steps: []Step{s}}
+		}
+		return Request{Kind: Incr, Steps: []Step{s}}
+	}
 	switch g.rand.IntN(10) {
 	case 0, 1, 2:
 		return Request{Kind: Get, Steps: []Step{g.step(Get)}}
@@ -184,6 +196,9 @@ func (g *generator) step(k Kind) Step {
 	if k == Set {
 		g.values++
 		s.Value = fmt.Sprintf("%d.%d", g.client, g.values)
+		if g.counters && g.values%2 == 0 {
+			s.Value = fmt.Sprintf("%d%06d", g.client+1, g.values)
+		}
 	}
 	return s
 }
@@ -193,13 +208,13 @@ func (g *generator) condition(key int) Condition { return Condition{key, g.seen[
 
 func (g *generator) learn(q Request, r Response) {
 	switch {
-	case r.Unknown:
+	case r.Unknown, r.Refused:
 	case r.Conflict:
 		g.seen[q.Conditions[r.Index].Key] = r.Version
 	default:
 		for i, s := range q.Steps {
 			switch {
-			case s.Kind == Set:
+			case s.Kind == Set || s.Kind == Incr:
 				g.seen[s.Key] = r.Version
 			case s.Kind == Del:
 				g.seen[s.Key] = 0

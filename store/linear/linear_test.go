@@ -2,6 +2,7 @@ package linear_test
 
 import (
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -44,6 +45,14 @@ func (o *oneLock) do(q linear.Request) (r linear.Response) {
 		old := o.cells[s.Key]
 		result := linear.Result{}
 		switch s.Kind {
+		case linear.Incr:
+			n, err := strconv.Atoi(old.Value)
+			if err != nil && old.Found {
+				return linear.Response{Refused: true}
+			}
+			result.Value = strconv.Itoa(n + int(s.By))
+			o.cells[s.Key] = linear.Result{Found: true, Value: result.Value, Version: o.version}
+			r.Version = o.version
 		case linear.Get:
 			result = old
 		case linear.Set:
@@ -62,10 +71,10 @@ func (o *oneLock) do(q linear.Request) (r linear.Response) {
 	return r
 }
 
-var options = linear.Options{Clients: 4, Requests: 300, Batch: 3, Seed: 1}
+var options = linear.Options{Clients: 4, Requests: 300, Batch: 3, Seed: 1, Counters: true}
 
 // alone has one request at a time, so that of every answer only one can be right.
-var alone = linear.Options{Clients: 1, Requests: 1000, Batch: 1, Seed: 1}
+var alone = linear.Options{Clients: 1, Requests: 1000, Batch: 1, Seed: 1, Counters: true}
 
 func run(options linear.Options, wrong func(*linear.Response)) []porcupine.Operation {
 	o := &oneLock{cells: make(map[int]linear.Result), wrong: wrong}
@@ -90,6 +99,15 @@ func TestWrongIsFound(t *testing.T) {
 		},
 		"an old version written": func(r *linear.Response) bool {
 			return !r.Conflict && r.Version > 100 && set(&r.Version, 1)
+		},
+		"an increment that is lost": func(r *linear.Response) bool {
+			return len(r.Results) == 1 && !r.Results[0].Found && r.Results[0].Value != "" && r.Results[0].Value != "0" && set(&r.Results[0].Value, "0")
+		},
+		"an increment that is refused": func(r *linear.Response) bool {
+			return len(r.Results) == 1 && !r.Results[0].Found && r.Results[0].Value != "" && set(r, linear.Response{Refused: true})
+		},
+		"a refusal that is none": func(r *linear.Response) bool {
+			return r.Refused && set(r, linear.Response{Version: 1 << 40, Results: []linear.Result{{Value: "1"}}})
 		},
 		"a conflict with another version": func(r *linear.Response) bool {
 			return r.Conflict && set(&r.Version, r.Version+1)

@@ -2,6 +2,7 @@ package linear
 
 import (
 	"fmt"
+	"strconv"
 
 	"github.com/anishathalye/porcupine"
 )
@@ -33,6 +34,18 @@ func (c *cell) is(version uint64) bool {
 		c.version = version
 	}
 	return c.current() == version
+}
+
+// plus returns what adding to c makes of it, false if it can't be added to.
+func (c cell) plus(by int64) (sum string, ok bool) {
+	n := int64(0)
+	if c.present {
+		var err error
+		if n, err = strconv.ParseInt(c.value, 10, 64); err != nil {
+			return "", false
+		}
+	}
+	return strconv.FormatInt(n+by, 10), true // no value of the generator is near the end of 64 bits
 }
 
 var model = porcupine.Model{
@@ -79,6 +92,15 @@ func apply(s state, q Request, r Response) (state, bool) {
 			}
 		case Set:
 			*c, wrote = cell{true, step.Value, version}, true
+		case Incr:
+			sum, ok := c.plus(step.By)
+			if !ok {
+				return s, r.Refused || r.Unknown
+			}
+			if !r.Unknown && (r.Refused || r.Results[i].Value != sum) {
+				return s, false
+			}
+			*c, wrote = cell{true, sum, version}, true
 		case Del:
 			if q.Kind == Txn && !r.Unknown && r.Results[i].Existed != c.present {
 				return s, false
