@@ -2,7 +2,6 @@ package netserver
 
 import (
 	"encoding/binary"
-	"errors"
 
 	"kv/protocol"
 	"kv/store"
@@ -11,8 +10,8 @@ import (
 // The requests about the connection, the server, and the store as a whole.
 
 func (c *conn) ping(w *workspace, h protocol.Header, body []byte) error {
-	w.out.buf = protocol.AppendHeader(w.out.buf, h.Opcode, uint8(protocol.StatusOK), h.ID, len(body))
-	w.out.value(body)
+	w.out.Buf = protocol.AppendHeader(w.out.Buf, h.Opcode, uint8(protocol.StatusOK), h.ID, len(body))
+	w.out.Value(body)
 	return nil
 }
 
@@ -24,25 +23,41 @@ func (c *conn) hello(w *workspace, h protocol.Header, body []byte) error {
 	if q.Version < protocol.Version {
 		return refusalf(protocol.StatusBadRequest, "protocol version %d: the lowest that is spoken here is %d", q.Version, protocol.Version)
 	}
-	if c.server.config.Accounts != nil {
-		if err := c.logIn(w, h, q.User, q.Secret); err != nil {
-			return err
-		}
+	if err := c.logIn(w, h, q.User, q.Secret); err != nil {
+		return err
 	}
-	w.out.buf = protocol.HelloResponse{
+	w.out.Buf = protocol.HelloResponse{
 		Version:  protocol.Version,
 		Limit:    c.server.config.Limit,
 		Instance: c.server.config.Store.Instance(),
 		Server:   c.server.config.Name,
-	}.AppendTo(w.out.buf, h.ID)
+	}.AppendTo(w.out.Buf, h.ID)
 	return nil
+}
+
+// logIn logs in, and answers what was asked before while a failed one is waited for.
+func (c *conn) logIn(w *workspace, h protocol.Header, user, secret []byte) error {
+	err := c.tryLogin(user, secret)
+	if err != errWrongLogin {
+		return err
+	}
+	if !w.out.flush(1) {
+		return ErrAnswered
+	}
+	if c.atone(); !c.barred {
+		return err
+	}
+	c.refuse(w, h, errWrongLogin)
+	w.out.Flush()
+	c.stop(errGuessing)
+	return ErrAnswered
 }
 
 func (c *conn) stats(w *workspace, h protocol.Header, body []byte) error {
 	if len(body) != 0 {
 		return refusalf(protocol.StatusBadRequest, "STATS has no body, this one has %d bytes", len(body))
 	}
-	w.out.buf = protocol.AppendStats(w.out.buf, h.ID, c.server.figures(c.session.Stats()))
+	w.out.Buf = protocol.AppendStats(w.out.Buf, h.ID, c.Stats())
 	return nil
 }
 
@@ -60,7 +75,7 @@ func (c *conn) scan(w *workspace, h protocol.Header, body []byte) error {
 		return err
 	}
 	size, held := pageHolds(page, q)
-	for bodyHolds(size, held) > c.server.config.ClientOutput && len(page.Entries) > 1 {
+	for outputOf(size, held) > c.server.config.ClientOutput && len(page.Entries) > 1 {
 		// Of a shorter page the client can have more.
 		o.Limit = len(page.Entries) / 2
 		shorter, err := c.session.Scan(q.Cursor, o)
@@ -78,18 +93,18 @@ func (c *conn) scan(w *workspace, h protocol.Header, body []byte) error {
 	}
 	if !q.WithValues {
 		// Copied, so that a client that does not read holds no values that it did not ask for.
-		c.appendPiece(w, appendPage(make([]byte, 0, size), page, q.WithMeta))
+		w.out.Piece(appendPage(make([]byte, 0, size), page, q.WithMeta))
 		return nil
 	}
-	w.out.buf = appendPageHead(w.out.buf, page)
+	w.out.Buf = appendPageHead(w.out.Buf, page)
 	for _, e := range page.Entries {
-		w.out.buf = binary.BigEndian.AppendUint32(w.out.buf, uint32(len(e.Key())))
-		c.appendPiece(w, e.Key())
+		w.out.Buf = binary.BigEndian.AppendUint32(w.out.Buf, uint32(len(e.Key())))
+		w.out.Piece(e.Key())
 		if q.WithMeta {
-			w.out.buf = protocol.AppendMeta(w.out.buf, meta(e))
+			w.out.Buf = protocol.AppendMeta(w.out.Buf, meta(e))
 		}
-		w.out.buf = binary.BigEndian.AppendUint32(w.out.buf, uint32(e.Len()))
-		c.appendPiece(w, e.Value())
+		w.out.Buf = binary.BigEndian.AppendUint32(w.out.Buf, uint32(e.Len()))
+		w.out.Piece(e.Value())
 	}
 	return nil
 }
@@ -146,10 +161,10 @@ func (c *conn) history(w *workspace, h protocol.Header, body []byte) error {
 	if err := c.begin(w, h, size, held); err != nil {
 		return err
 	}
-	w.out.buf = binary.BigEndian.AppendUint32(w.out.buf, uint32(len(revisions)))
+	w.out.Buf = binary.BigEndian.AppendUint32(w.out.Buf, uint32(len(revisions)))
 	for _, r := range revisions {
-		w.out.buf = binary.BigEndian.AppendUint64(w.out.buf, r.Entry.Version())
-		w.out.buf = binary.BigEndian.AppendUint64(w.out.buf, r.Time)
+		w.out.Buf = binary.BigEndian.AppendUint64(w.out.Buf, r.Entry.Version())
+		w.out.Buf = binary.BigEndian.AppendUint64(w.out.Buf, r.Time)
 		if r.Entry.Deleted() {
 			c.appendValue(w, nil, false)
 		} else {
@@ -168,7 +183,7 @@ func (c *conn) rollback(w *workspace, h protocol.Header, body []byte) error {
 	if err != nil {
 		return err
 	}
-	w.out.buf = protocol.AppendVersion(w.out.buf, h.Opcode, h.ID, version)
+	w.out.Buf = protocol.AppendVersion(w.out.Buf, h.Opcode, h.ID, version)
 	return nil
 }
 
@@ -189,7 +204,7 @@ func (c *conn) purge(w *workspace, h protocol.Header, body []byte) error {
 		return err
 	}
 	p.Erased = uint64(erased)
-	w.out.buf = p.AppendTo(w.out.buf, h.ID)
+	w.out.Buf = p.AppendTo(w.out.Buf, h.ID)
 	return nil
 }
 
@@ -197,69 +212,34 @@ func (c *conn) snapshot(w *workspace, h protocol.Header, body []byte) error {
 	if len(body) != 0 {
 		return refusalf(protocol.StatusBadRequest, "SNAPSHOT has no body, this one has %d bytes", len(body))
 	}
-	if c.server.config.Snapshots == nil {
-		return refusalf(protocol.StatusUnavailable, "the server has no data folder")
-	}
-	version, size, err := c.server.config.Snapshots.Snapshot(c.server.context)
+	version, size, err := c.Snapshot()
 	if err != nil {
-		return unavailable(err)
+		return err
 	}
-	w.out.buf = protocol.SnapshotResponse{Version: version, Bytes: uint64(size)}.AppendTo(w.out.buf, h.ID)
+	w.out.Buf = protocol.SnapshotResponse{Version: version, Bytes: uint64(size)}.AppendTo(w.out.Buf, h.ID)
 	return nil
 }
-
-// usualChunk is at least what a chunk of a backup takes, as a rule.
-const usualChunk = 1<<20 + 64
 
 func (c *conn) backup(w *workspace, h protocol.Header, body []byte) error {
 	q, err := protocol.ParseBackup(body)
 	if err != nil {
 		return err
 	}
-	if c.server.config.Backups == nil {
-		return refusalf(protocol.StatusUnavailable, "the server makes no backups")
-	}
-	switch {
-	case q.Handle == 0:
-		c.endBackup() // one that was begun here before and never finished
-	case q.Handle != c.backingUp:
-		return refusalf(protocol.StatusBadRequest, "no backup of this connection has that handle")
-	}
-	// Before, since a chunk that is not sent is lost, and the backup with it.
-	if err := c.holdAnswer(w, h, min(usualChunk, c.server.config.ClientOutput)); err != nil {
+	if err := c.canBackup(q.Handle); err != nil {
 		return err
 	}
-	c.backingUp = 0
-	user := ""
-	if c.login != nil {
-		user = c.login.user
+	// Before, since a chunk that is not sent is lost, and the backup with it.
+	if err := w.out.hold(h.Opcode.String(), min(usualChunk, c.server.config.ClientOutput)); err != nil {
+		return err
 	}
-	next, chunk, err := c.server.config.Backups.Backup(user, q.Handle)
+	next, chunk, err := c.Backup(q.Handle)
 	if err != nil {
-		return unavailable(err)
+		return err
 	}
-	c.backingUp = next
 	if err := c.begin(w, h, 8+len(chunk), 0); err != nil {
 		return err
 	}
-	w.out.buf = binary.BigEndian.AppendUint64(w.out.buf, next)
-	c.appendPiece(w, chunk)
+	w.out.Buf = binary.BigEndian.AppendUint64(w.out.Buf, next)
+	w.out.Piece(chunk)
 	return nil
-}
-
-// endBackup gives up the backup that the connection has begun and not finished, if any.
-func (c *conn) endBackup() {
-	if c.backingUp != 0 {
-		c.server.config.Backups.End(c.backingUp)
-		c.backingUp = 0
-	}
-}
-
-// unavailable is the answer where what is behind the store failed, unless err is an answer of its own.
-func unavailable(err error) error {
-	var refusal *protocol.Error
-	if errors.As(err, &refusal) {
-		return refusal
-	}
-	return refusalf(protocol.StatusUnavailable, "%v", err)
 }

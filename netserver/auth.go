@@ -12,44 +12,42 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"kv/protocol"
 )
 
-// access is what a connection may do; each level includes those below.
-type access uint8
+// Access is what a client may do; each level includes those below.
+type Access uint8
 
+// The levels of access.
 const (
-	accessNone  access = iota // HELLO
-	accessRead                // all that changes nothing
-	accessWrite               // everything
+	AccessNone  Access = iota // to log in
+	AccessRead                // all that changes nothing
+	AccessWrite               // everything
 )
 
 // accessNeeded is the access without which a request with this opcode is refused unread. (A transaction that writes asks
 // for more once it is parsed.)
-func accessNeeded(op protocol.Opcode) access {
+func accessNeeded(op protocol.Opcode) Access {
 	switch op {
 	case protocol.OpHello:
-		return accessNone
+		return AccessNone
 	case protocol.OpGet, protocol.OpMGet, protocol.OpTxn, protocol.OpStats, protocol.OpPing, protocol.OpScan, protocol.OpHistory, protocol.OpBackup:
-		return accessRead
+		return AccessRead
 	}
-	return accessWrite
+	return AccessWrite
 }
 
-// denied is the answer to a request that the connection may not make.
-func (c *conn) denied(op protocol.Opcode) error {
-	if c.access == accessNone {
-		if c.late(time.Now()) { // who never stops asking is never waited for
-			c.stop(errNoLogin)
-		}
-		if op == protocol.OpHello {
-			return refusalf(protocol.StatusUnauthenticated, "HELLO needs a user and a secret here")
-		}
-		return refusalf(protocol.StatusUnauthenticated, "%v needs a HELLO with a user and a secret first", op)
+// Access returns what c may do: where there are no Accounts, everything.
+func (c *Client) Access() Access { return c.access }
+
+// Denied returns the *protocol.Error to a request that c may not make, for want of access: UNAUTHENTICATED where nobody has logged
+// in, else FORBIDDEN. what names the request.
+func (c *Client) Denied(what string) error {
+	if c.access == AccessNone {
+		return refusalf(protocol.StatusUnauthenticated, "%s needs a HELLO with a user and a secret first", what)
 	}
-	return refusalf(protocol.StatusForbidden, "%v: this user may only read", op)
+	return refusalf(protocol.StatusForbidden, "%s: this user may only read", what)
 }
 
 // Accounts are the users that may connect. They may be replaced while a server uses them: who is not there any more, or has
@@ -65,11 +63,11 @@ type Accounts struct {
 type users map[string]account
 
 type account struct {
-	access access
+	access Access
 	secret [sha256.Size]byte // the secret's hash
 }
 
-var roles = map[string]access{"ro": accessRead, "rw": accessWrite}
+var roles = map[string]Access{"ro": AccessRead, "rw": AccessWrite}
 
 // Load replaces the accounts by those in r, one a line: user:role:secret, where the role is rw or ro and secret is the
 // SHA-256 of the user's secret in hexadecimal. Blank lines and lines that begin with # are skipped. There must be a user at
@@ -166,7 +164,7 @@ func (a *Accounts) check(user, secret []byte) *login {
 		known = (*all)[string(user)]
 	}
 	given := sha256.Sum256(secret)
-	if subtle.ConstantTimeCompare(given[:], known.secret[:]) == 0 || known.access == accessNone {
+	if subtle.ConstantTimeCompare(given[:], known.secret[:]) == 0 || known.access == AccessNone {
 		return nil
 	}
 	return &login{string(user), known, all}

@@ -34,7 +34,7 @@ func (c *conn) incr(w *workspace, h protocol.Header, body []byte) error {
 	if err != nil {
 		return err
 	}
-	w.out.buf = p.AppendTo(w.out.buf, h.ID)
+	w.out.Buf = p.AppendTo(w.out.Buf, h.ID)
 	return nil
 }
 
@@ -54,7 +54,7 @@ func (c *conn) expire(w *workspace, h protocol.Header, body []byte) error {
 	if err != nil {
 		return err
 	}
-	w.out.buf = protocol.AppendVersion(w.out.buf, h.Opcode, h.ID, version)
+	w.out.Buf = protocol.AppendVersion(w.out.Buf, h.Opcode, h.ID, version)
 	return nil
 }
 
@@ -82,7 +82,7 @@ func (c *conn) persist(w *workspace, h protocol.Header, body []byte) error {
 	if version == 0 {
 		version = has
 	}
-	w.out.buf = protocol.AppendVersion(w.out.buf, h.Opcode, h.ID, version)
+	w.out.Buf = protocol.AppendVersion(w.out.Buf, h.Opcode, h.ID, version)
 	return nil
 }
 

@@ -9,7 +9,7 @@ import (
 
 // TestComplaintDue: one warning a second, which counts those left out before it.
 func TestComplaintDue(t *testing.T) {
-	var k complaint
+	var k Complaint
 	start := time.Unix(1_700_000_000, 0)
 	for i, tt := range []struct {
 		after time.Duration

@@ -11,40 +11,27 @@ import (
 	"time"
 
 	"kv/protocol"
-	"kv/store"
 )
 
 // conn is one connection. Its own goroutine runs serve and is the only one to touch it, but for what is said below.
 type conn struct {
+	Client
+
 	// Fixed before the goroutine starts. Others may call nc.SetReadDeadline and close the accepted connection.
-	server     *Server
 	nc         net.Conn        // what requests come from and answers go to: patient, or TLS over it
 	patient    patient         // over the accepted connection
 	raw        syscall.RawConn // the socket, where nc is no more than that; nil: requests are read as a stream
 	onReadable func(fd uintptr) bool
-	latency    *latency // one of the server's
 
 	// The goroutine's alone.
-	session *store.Session
-	access  access
-	limit   uint32    // the longest request that is read, not read away
-	login   *login    // who has logged in; nil: nobody, or nobody has to
-	loginBy time.Time // when somebody must have; zero: nobody has to any more
-	wrong   int       // how many logins have failed
-	// backingUp is the handle that the connection's backup goes on with; 0: it has none.
-	backingUp uint64
-	fd        int       // the socket, while onReadable runs; -1: it is not at hand
-	end       error     // not nil: the connection has ended, with this
-	final     bool      // the server drains, and this connection has been told
-	solo      bool      // flushing failed once: answer request by request
-	sent      bool      // an answer was sent since the last read
-	inbox     *inbox    // an unfinished frame; nil: there is none
-	armed     time.Time // the read deadline that arm has set; zero: none
-
-	// held is what the connection holds of the server's output memory. Written by the goroutine alone, read by anyone.
-	held atomic.Int64
-	// cutOff is set before the connection is closed for want of memory, by whoever closes it.
-	cutOff atomic.Bool
+	work  *workspace // while there is something to read or to answer; else nil
+	fd    int        // the socket, while onReadable runs; -1: it is not at hand
+	end   error      // not nil: the connection has ended, with this
+	final bool       // the server drains, and this connection has been told
+	solo  bool       // flushing failed once: answer request by request
+	sent  bool       // an answer was sent since the last read
+	inbox *inbox     // an unfinished frame; nil: there is none
+	armed time.Time  // the read deadline that arm has set; zero: none
 
 	// Written by the goroutine alone, read by anyone.
 	bytesIn, bytesOut atomic.Uint64
@@ -74,7 +61,8 @@ const (
 )
 
 func newConn(s *Server, nc net.Conn) *conn {
-	c := &conn{server: s, fd: -1, limit: s.config.Limit, patient: patient{Conn: nc, timeout: s.config.WriteTimeout}}
+	c := &conn{fd: -1, patient: patient{Conn: nc, timeout: s.config.WriteTimeout}}
+	c.patient.client = &c.Client
 	c.nc = &c.patient
 	if s.config.TLS != nil {
 		c.nc = tls.Server(&c.patient, s.config.TLS)
@@ -82,12 +70,17 @@ func newConn(s *Server, nc net.Conn) *conn {
 		c.raw = rawConn(nc)
 	}
 	c.onReadable = c.readable
-	if s.config.Accounts == nil {
-		c.access = accessWrite
-	} else {
-		c.logOut()
-	}
+	c.enter(s, nc.RemoteAddr(), c)
 	return c
+}
+
+// cut breaks the connection off.
+func (c *conn) cut() {
+	nc := c.patient.Conn
+	if t, ok := nc.(*net.TCPConn); ok {
+		t.SetLinger(0) // what the system still has to send goes, too
+	}
+	go nc.Close() // may wait, as in Shutdown
 }
 
 // serve runs the connection's whole life.
@@ -96,7 +89,7 @@ func (c *conn) serve() {
 		if err := c.handshake(t); err != nil {
 			if !c.server.draining.Load() {
 				c.server.handshakeFailures.Add(1)
-				c.server.complain(&c.server.complaints.handshake, c.nc, "TLS handshake failed", "error", err)
+				c.server.complain(&c.server.complaints.handshake, c.remote, "TLS handshake failed", "error", err)
 			}
 			c.patient.Conn.Close()
 			c.server.forget(c)
@@ -119,7 +112,7 @@ func (c *conn) live() {
 	if c.inbox != nil { // it ended while it waited for the rest of a frame
 		c.inbox.drop(c.server)
 	}
-	c.endBackup()
+	c.giveBack()
 	c.session.Close()
 	c.ended()
 	c.nc.Close()
@@ -338,22 +331,22 @@ func (c *conn) ended() {
 	var bad *notAFrameError
 	switch {
 	case c.cutOff.Load():
-		s.config.Logger.Debug("connection closed for want of memory", "error", c.end, "remote", c.nc.RemoteAddr().String())
+		s.config.Logger.Debug("connection closed for want of memory", "error", c.end, "remote", c.Remote())
 		return
 	case errors.As(c.end, &bad):
-		s.complain(&s.complaints.foreign, c.nc, "closing a connection that does not speak the kv protocol",
+		s.complain(&s.complaints.foreign, c.remote, "closing a connection that does not speak the kv protocol",
 			"looks_like", bad.looksLike, "error", c.end)
 	case errors.Is(c.end, errSlowFrame), errors.Is(c.end, errSlowRead):
-		s.complain(&s.complaints.slow, c.nc, "closing a slow connection", "error", c.end)
+		s.complain(&s.complaints.slow, c.remote, "closing a slow connection", "error", c.end)
 	case errors.Is(c.end, errNoLogin):
-		s.complain(&s.complaints.noLogin, c.nc, "closing a connection that did not log in", "error", c.end)
+		s.complain(&s.complaints.noLogin, c.remote, "closing a connection that did not log in", "error", c.end)
 	case errors.Is(c.end, errGuessing):
-		s.complain(&s.complaints.guessing, c.nc, "closing a connection that logged in wrongly", "failed", c.wrong, "error", c.end)
+		s.complain(&s.complaints.guessing, c.remote, "closing a connection that logged in wrongly", "failed", c.wrong, "error", c.end)
 	case errors.Is(c.end, errLapsed):
-		s.config.Logger.Info("closing a user's connection", "user", c.login.user, "error", c.end, "remote", c.nc.RemoteAddr().String())
+		s.config.Logger.Info("closing a user's connection", "user", c.login.user, "error", c.end, "remote", c.Remote())
 	case errors.Is(c.end, errDrained):
 	default:
-		s.config.Logger.Debug("connection closed", "error", c.end, "remote", c.nc.RemoteAddr().String())
+		s.config.Logger.Debug("connection closed", "error", c.end, "remote", c.Remote())
 		return
 	}
 	if errors.Is(c.end, errSlowRead) {

@@ -14,7 +14,7 @@ func (c *conn) get(w *workspace, h protocol.Header, body []byte) error {
 	if h.Flags == 0 {
 		e := c.session.Get(body)
 		if e == nil {
-			w.out.buf = protocol.AppendHeader(w.out.buf, protocol.OpGet, uint8(protocol.StatusNotFound), h.ID, 0)
+			w.out.Buf = protocol.AppendHeader(w.out.Buf, protocol.OpGet, uint8(protocol.StatusNotFound), h.ID, 0)
 			return nil
 		}
 		return c.appendEntry(w, h, e, false)
@@ -47,17 +47,16 @@ func (c *conn) appendEntry(w *workspace, h protocol.Header, e *store.Entry, with
 	if !protocol.Fits(size) {
 		return tooLarge(h.Opcode)
 	}
-	if len(v) >= copySize {
-		if err := c.holdAnswer(w, h, int64(size)+heldBy(e)); err != nil {
+	if len(v) >= CopySize {
+		if err := w.out.BeginValue(h.Opcode.String(), size, heldBy(e)); err != nil {
 			return err
 		}
-		w.promised = 0 // it is made
 	}
-	w.out.buf = protocol.AppendHeader(w.out.buf, h.Opcode, uint8(protocol.StatusOK), h.ID, size)
+	w.out.Buf = protocol.AppendHeader(w.out.Buf, h.Opcode, uint8(protocol.StatusOK), h.ID, size)
 	if withMeta {
-		w.out.buf = protocol.AppendMeta(w.out.buf, meta(e))
+		w.out.Buf = protocol.AppendMeta(w.out.Buf, meta(e))
 	}
-	w.out.value(v)
+	w.out.Value(v)
 	return nil
 }
 
@@ -78,7 +77,7 @@ func (c *conn) set(w *workspace, h protocol.Header, body []byte) error {
 	if err != nil {
 		return err
 	}
-	w.out.buf = protocol.AppendVersion(w.out.buf, h.Opcode, h.ID, version)
+	w.out.Buf = protocol.AppendVersion(w.out.Buf, h.Opcode, h.ID, version)
 	return nil
 }
 
@@ -90,7 +89,7 @@ func (c *conn) del(w *workspace, h protocol.Header, body []byte) (err error) {
 	if err != nil {
 		return err
 	}
-	w.out.buf = protocol.AppendDeleted(w.out.buf, h.ID, uint32(existed), version)
+	w.out.Buf = protocol.AppendDeleted(w.out.Buf, h.ID, uint32(existed), version)
 	return nil
 }
 
@@ -106,7 +105,7 @@ func (c *conn) mset(w *workspace, h protocol.Header, body []byte) (err error) {
 	if err != nil {
 		return err
 	}
-	w.out.buf = protocol.AppendVersion(w.out.buf, h.Opcode, h.ID, version)
+	w.out.Buf = protocol.AppendVersion(w.out.Buf, h.Opcode, h.ID, version)
 	return nil
 }
 
@@ -125,7 +124,7 @@ func (c *conn) mget(w *workspace, h protocol.Header, body []byte) (err error) {
 	if err := c.begin(w, h, size, held); err != nil {
 		return err
 	}
-	w.out.buf = binary.BigEndian.AppendUint32(w.out.buf, uint32(len(w.entries)))
+	w.out.Buf = binary.BigEndian.AppendUint32(w.out.Buf, uint32(len(w.entries)))
 	for _, e := range w.entries {
 		c.appendValue(w, e, withMeta)
 	}
@@ -143,8 +142,8 @@ func (c *conn) txn(w *workspace, h protocol.Header, body []byte) error {
 	}
 	ops := make([]store.Op, len(q.Ops))
 	for i, o := range q.Ops {
-		if o.Kind != protocol.TxnGet && c.access < accessWrite {
-			return c.denied(h.Opcode)
+		if o.Kind != protocol.TxnGet && c.access < AccessWrite {
+			return c.Denied(h.Opcode.String())
 		}
 		ops[i] = store.Op{Kind: opKinds[o.Kind], Key: o.Key, Value: o.Value, TTL: o.TTL, ExpireAt: o.ExpireAt}
 	}
@@ -160,12 +159,12 @@ func (c *conn) txn(w *workspace, h protocol.Header, body []byte) error {
 			if !protocol.Fits(size) {
 				return tooLarge(h.Opcode)
 			}
-			return c.promise(w, h, bodyHolds(size, held)) // afterwards it could not be refused any more
+			return w.out.Promise(h.Opcode.String(), size, held) // afterwards it could not be refused any more
 		})
 	}
 	results, version, err := run()
-	for tries := 0; errors.Is(err, errNotHeld) && tries < 4; tries++ {
-		if err = c.holdAnswer(w, h, bodyHolds(size, held)); err == nil {
+	for tries := 0; errors.Is(err, ErrNotHeld) && tries < 4; tries++ {
+		if err = w.out.Hold(h.Opcode.String(), size, held); err == nil {
 			results, version, err = run()
 		}
 	}
@@ -175,10 +174,10 @@ func (c *conn) txn(w *workspace, h protocol.Header, body []byte) error {
 	if err := c.begin(w, h, size, held); err != nil {
 		return err
 	}
-	w.out.buf = binary.BigEndian.AppendUint64(w.out.buf, version)
-	w.out.buf = binary.BigEndian.AppendUint32(w.out.buf, uint32(len(ops)))
+	w.out.Buf = binary.BigEndian.AppendUint64(w.out.Buf, version)
+	w.out.Buf = binary.BigEndian.AppendUint32(w.out.Buf, uint32(len(ops)))
 	for i, o := range ops {
-		w.out.buf = append(w.out.buf, byte(q.Ops[i].Kind))
+		w.out.Buf = append(w.out.Buf, byte(q.Ops[i].Kind))
 		switch o.Kind {
 		case store.OpGet:
 			c.appendValue(w, results[i].Entry, q.WithMeta)
@@ -187,7 +186,7 @@ func (c *conn) txn(w *workspace, h protocol.Header, body []byte) error {
 			if results[i].Existed {
 				existed = 1
 			}
-			w.out.buf = append(w.out.buf, existed)
+			w.out.Buf = append(w.out.Buf, existed)
 		}
 	}
 	return nil
@@ -208,23 +207,15 @@ func resultSize(kind store.OpKind, r store.Result, withMeta bool) int {
 	return 0
 }
 
-// begin starts an answer with a body of size bytes, made of entries that take so much besides their values. One that is sent
-// in pieces has its request flushed first: once its beginning has left it can't be taken back.
+// begin starts an answer with a body of size bytes, made of entries that take so much besides their values: see Output.Begin.
 func (c *conn) begin(w *workspace, h protocol.Header, size int, entries int64) error {
 	if !protocol.Fits(size) {
 		return tooLarge(h.Opcode)
 	}
-	if err := c.holdAnswer(w, h, bodyHolds(size, entries)); err != nil {
+	if err := w.out.Begin(h.Opcode.String(), size, entries); err != nil {
 		return err
 	}
-	if !c.takes(w, size) {
-		if !c.flush(w) {
-			return errAnswered
-		}
-		w.inPieces = true
-	}
-	w.promised = 0 // it is made
-	w.out.buf = protocol.AppendHeader(w.out.buf, h.Opcode, uint8(protocol.StatusOK), h.ID, size)
+	w.out.Buf = protocol.AppendHeader(w.out.Buf, h.Opcode, uint8(protocol.StatusOK), h.ID, size)
 	return nil
 }
 
@@ -242,20 +233,23 @@ func valueSize(e *store.Entry, withMeta bool) int {
 // appendValue appends a value as MGET and TXN have it.
 func (c *conn) appendValue(w *workspace, e *store.Entry, withMeta bool) {
 	if e == nil {
-		w.out.buf = binary.BigEndian.AppendUint32(w.out.buf, protocol.Absent)
+		w.out.Buf = binary.BigEndian.AppendUint32(w.out.Buf, protocol.Absent)
 		return
 	}
-	w.out.buf = binary.BigEndian.AppendUint32(w.out.buf, uint32(e.Len()))
+	w.out.Buf = binary.BigEndian.AppendUint32(w.out.Buf, uint32(e.Len()))
 	if withMeta {
-		w.out.buf = protocol.AppendMeta(w.out.buf, meta(e))
+		w.out.Buf = protocol.AppendMeta(w.out.Buf, meta(e))
 	}
-	c.appendPiece(w, e.Value())
+	w.out.Piece(e.Value())
 }
 
-// appendPiece appends v to an answer that begin began.
-func (c *conn) appendPiece(w *workspace, v []byte) {
-	w.out.value(v)
-	if w.inPieces && c.full(w) {
-		c.send(w)
+// heldBy is what an entry takes besides its value while an answer holds it.
+func heldBy(e *store.Entry) int64 {
+	if e == nil {
+		return 0
 	}
+	return int64(len(e.Key())) + entryOverhead
 }
+
+// entryOverhead is about what an entry has besides its key and its value.
+const entryOverhead = 32

@@ -59,6 +59,9 @@ func (c *conn) park(w *workspace) {
 	if pending := in.pending(w); !pending || c.end != nil {
 		in.drop(c.server)
 		c.inbox = nil
+		if c.end == nil {
+			c.arm() // nobody may have logged in
+		}
 		return
 	}
 	if in == &w.inbox {
@@ -139,8 +142,12 @@ func (c *conn) space(w *workspace) []byte {
 // arrived takes n bytes that were read to where space said, and answers every frame that is whole now.
 func (c *conn) arrived(w *workspace, n int) {
 	c.bytesIn.Store(c.bytesIn.Load() + uint64(n))
-	if c.lapsed() {
+	switch {
+	case c.lapsed():
 		c.stop(errLapsed)
+		return
+	case !c.loginBy.IsZero() && c.late(time.Now()): // who never stops asking is never waited for
+		c.stop(errNoLogin)
 		return
 	}
 	in := c.inbox

@@ -113,3 +113,27 @@ func TestJournalFails(t *testing.T) {
 		}
 	}
 }
+
+// TestJournalFailsAfterAWait: a transaction whose answer has to wait for those before it is answered once, whatever becomes of
+// what it wrote.
+func TestJournalFailsAfterAWait(t *testing.T) {
+	for _, secured := range []bool{false, true} {
+		j := &journal{}
+		o := nettest.Options{Store: store.Options{Journal: j}, TLS: secured, Config: outputs.Config}
+		s := nettest.Start(t, o)
+		c := s.Dial(t)
+		a, b := []byte("a"), []byte("b")
+		require.Equal(t, protocol.StatusOK, c.Do(protocol.Set{Key: a, Value: make([]byte, 1_040_000)}.AppendTo(nil, 1)).Status())
+		require.Equal(t, protocol.StatusOK, c.Do(protocol.Set{Key: b, Value: make([]byte, 20_000)}.AppendTo(nil, 1)).Status())
+		j.fail()
+		get := protocol.TxnOp{Kind: protocol.TxnGet, Key: a}
+		batch := [][]byte{
+			protocol.Get{Key: b}.AppendTo(nil, 2), // what it holds and what the next one does are more than a client may have
+			protocol.Txn{Ops: []protocol.TxnOp{{Kind: protocol.TxnSet, Key: []byte("lost")}, get, get}}.AppendTo(nil, 3),
+			ping(4, "x"),
+		}
+		c.Send(batch...)
+		statuses := expectAll(t, c, batch)
+		require.Equal(t, []protocol.Status{protocol.StatusOK, protocol.StatusUnavailable}, statuses[:2])
+	}
+}

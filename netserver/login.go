@@ -6,7 +6,7 @@ import (
 	"kv/protocol"
 )
 
-// login is what a connection knows of the user that it acts for.
+// login is what is known of the user that a client acts as.
 type login struct {
 	user    string
 	account account
@@ -25,43 +25,65 @@ const (
 	maxDelayed = 64
 )
 
-// logOut leaves the connection with what everyone has who has not logged in, and FrameTimeout to do so.
-func (c *conn) logOut() {
-	c.access, c.limit, c.login = accessNone, min(loginLimit, c.server.config.Limit), nil
+// User returns who has logged in; "": nobody has.
+func (c *Client) User() string {
+	if c.login == nil {
+		return ""
+	}
+	return c.login.user
+}
+
+// Logout leaves c with what everyone has who has not logged in, and FrameTimeout to do so.
+func (c *Client) Logout() {
+	c.access, c.limit, c.login = AccessNone, min(loginLimit, c.server.config.Limit), nil
 	if c.loginBy.IsZero() {
 		c.loginBy = time.Now().Add(c.server.config.FrameTimeout)
 	}
 }
 
-// logIn makes the connection this user's. If user or secret are wrong it is nobody's.
-func (c *conn) logIn(w *workspace, h protocol.Header, user, secret []byte) error {
+// Login makes c this user's. If user or secret are wrong, c is nobody's, and the error is a *protocol.Error that says
+// UNAUTHENTICATED. It comes late, so what was answered before is to be sent first; and after it c may be barred. Where there are no
+// Accounts, everyone may log in as anyone.
+func (c *Client) Login(user, secret []byte) error {
+	err := c.tryLogin(user, secret)
+	if err == errWrongLogin {
+		c.atone()
+	}
+	return err
+}
+
+// Barred reports whether too many logins have failed: the client is to be answered and his connection closed.
+func (c *Client) Barred() bool { return c.barred }
+
+// tryLogin is Login without the wait that errWrongLogin deserves: see atone.
+func (c *Client) tryLogin(user, secret []byte) error {
 	s := c.server
+	if s.config.Accounts == nil {
+		return nil
+	}
 	if l := s.config.Accounts.check(user, secret); l != nil {
 		c.login, c.access, c.limit, c.loginBy = l, l.account.access, s.config.Limit, time.Time{}
 		return nil
 	}
-	c.logOut()
-	c.arm()
+	c.Logout()
 	if len(user)+len(secret) == 0 {
-		return c.denied(h.Opcode) // that is no guess
+		return errNoUser // that is no guess
 	}
 	c.wrong++
 	s.loginFailures.Add(1)
-	s.complain(&s.complaints.login, c.nc, "a login failed", "user", string(user[:min(len(user), 64)]))
-
-	if !c.flush(w) { // what was answered before does not wait
-		return errAnswered
-	}
-	if c.wrong < maxWrong && s.delay() {
-		return errWrongLogin
-	}
-	c.refuse(w, h, errWrongLogin)
-	c.flush(w)
-	c.stop(errGuessing)
-	return errAnswered
+	s.complain(&s.complaints.login, c.remote, "a login failed", "user", string(user[:min(len(user), 64)]))
+	return errWrongLogin
 }
 
-var errWrongLogin = &protocol.Error{Status: protocol.StatusUnauthenticated, Message: "wrong user or secret"}
+// atone waits as long as the answer to a failed login takes. Who may not wait is barred.
+func (c *Client) atone() {
+	c.barred = c.barred || c.wrong >= maxWrong || !c.server.delay()
+}
+
+var (
+	errWrongLogin = &protocol.Error{Status: protocol.StatusUnauthenticated, Message: "wrong user or secret"}
+	errNoUser     = &protocol.Error{Status: protocol.StatusUnauthenticated, Message: "HELLO needs a user and a secret here"}
+)
 
 // delay waits for loginDelay, less if the server drains. It returns false if too many wait already.
 func (s *Server) delay() bool {
@@ -80,9 +102,9 @@ func (s *Server) delay() bool {
 	return true
 }
 
-// lapsed reports whether the user that the connection acts for is not what he was when he logged in. It is asked before
+// lapsed reports whether the user that the client acts as is not what he was when he logged in. It is asked before
 // what has come is looked at, and before each wait, after its deadline is set: see Server.draining.
-func (c *conn) lapsed() bool {
+func (c *Client) lapsed() bool {
 	l := c.login
 	if l == nil {
 		return false
@@ -99,4 +121,4 @@ func (c *conn) lapsed() bool {
 }
 
 // late reports whether somebody should have logged in by now.
-func (c *conn) late(now time.Time) bool { return !c.loginBy.IsZero() && !now.Before(c.loginBy) }
+func (c *Client) late(now time.Time) bool { return !c.loginBy.IsZero() && !now.Before(c.loginBy) }

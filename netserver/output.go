@@ -1,178 +1,298 @@
 package netserver
 
 import (
+	"context"
 	"errors"
-	"fmt"
 	"net"
+	"sync"
 	"time"
 
 	"kv/protocol"
-	"kv/store"
 )
-
-// What a connection holds in order to answer: a workspace, and the long answers that are on their way. A long value is not
-// copied but sent out of its entry, which lives until it is sent, even if the key gets another value meanwhile; and so do all
-// entries of an answer of many keys. A client that does not read keeps all that for as long as it is waited for. So it is
-// taken from Config.OutputMemory before it is used, and no connection may have more than Config.ClientOutput of it.
-//
-// When it is short, who needs some of it waits, and the connection is cut off that has waited longest for its client.
 
 const (
-	// minOutputMemory and minClientOutput are the least that a server works with.
-	minOutputMemory = 4 * workspaceMemory
-	minClientOutput = 64 << 10
-	// answerExtra is at most what the answer that has a value holds beyond the length of the request that set it.
-	answerExtra = 128
-
-	// cutAfter is how long a client may keep a connection waiting, at the least, before it is cut off for want of memory.
-	cutAfter = 250 * time.Millisecond
-	// cutAnyAfter is how long memory may be waited for before somebody is cut off who does take what he is sent.
-	cutAnyAfter = time.Second
-	// outputPatience is how long an answer waits for memory before it is refused instead. The slow have been cut off by then.
-	outputPatience = 5 * time.Second
-	// outputLook is how long a wait for memory lasts before it looks again who may be cut off.
-	outputLook = 50 * time.Millisecond
+	// flushSize is how many bytes of answers are collected before they are sent, where there is memory for that; else
+	// CopySize is.
+	flushSize = 64 << 10
+	// CopySize is the length, in bytes, from which a value is sent straight out of where it lies, not copied first.
+	CopySize = 16 << 10
+	// narrow and wide are how many bytes of answers an Output has room for: what is collected, and one more value with its
+	// header.
+	narrow = 2*CopySize + 1<<10
+	wide   = flushSize + CopySize + 1<<10
 )
 
-// hold takes n bytes of output memory for the connection. If they are not there it waits, for so long or, if that is 0,
-// until the server is cut off; and returns false if they did not come.
-func (c *conn) hold(n int64, patience time.Duration) bool {
-	s := c.server
-	if !s.output.take(n) && !s.awaitOutput(n, patience) {
-		return false
-	}
-	c.held.Store(c.held.Load() + n)
-	return true
+// Output collects the answers to what has come on a connection, and sends them. It is there while there is something to
+// answer, and the connection's goroutine's alone.
+//
+// An answer shorter than CopySize is appended to Buf. One that may be longer begins with Begin, which takes the memory for it, and is made of
+// what is appended to Buf and the pieces behind it. Whoever has answered a request asks Full.
+type Output struct {
+	// Buf is what is to be sent next, and grows at its end alone. It has room for CopySize bytes more whenever Full was asked, if it said
+	// yes Flush called, since something was appended.
+	Buf  []byte
+	list net.Buffers // if not empty: pieces of Buf and long values between them, in order
+	cut  int         // Buf[:cut] is in list
+	long int         // bytes of the long values in list
+
+	conn     *conn // whose it is
+	inPieces bool  // an answer is being sent piece by piece; its request is flushed
+
+	// requests is how many have begun to be answered that no flush covers yet, and began when the first of them was, since the server started.
+	requests uint64
+	began    time.Duration
+	narrow   []byte // the buffer for answers, while Buf is a wide one; else nil
+	// held is what the connection holds for the answers that are collected, for the one that is sent in pieces, and for the one that is being
+	// made: of that, promised.
+	held, promised int64
 }
 
-// tryHold is hold without waiting.
-func (c *conn) tryHold(n int64) bool {
-	if !c.server.output.take(n) {
-		return false
+var wideBuffers = sync.Pool{New: func() any { b := make([]byte, 0, wide); return &b }}
+
+// ErrAnswered says that a request has had its answer already.
+var ErrAnswered = errors.New("answered")
+
+// ErrNotHeld says that the answers before have to be sent first, or that memory has to be waited for.
+var ErrNotHeld = errors.New("no memory for the answer at once")
+
+// Request says that a request begins to be answered. Each has exactly one answer.
+func (o *Output) Request() {
+	if o.requests == 0 {
+		o.began = o.conn.server.age()
 	}
-	c.held.Store(c.held.Load() + n)
-	return true
+	o.requests++
 }
 
-// letGo gives back n bytes that the connection holds.
-func (c *conn) letGo(n int64) {
-	if n != 0 {
-		c.held.Store(c.held.Load() - n)
-		c.server.output.give(n)
-	}
-}
+// Refused counts a request that is answered with this status.
+func (o *Output) Refused(status protocol.Status) { o.conn.server.count(status) }
 
-func (s *Server) awaitOutput(n int64, patience time.Duration) bool {
-	return s.output.await(n, outputLook, func(waited time.Duration) bool {
-		s.cutOffSlowest(waited >= cutAnyAfter)
-		return !s.cut.Load() && (patience == 0 || waited < patience)
-	})
-}
-
-// cutOffSlowest cuts off the connection that has waited longest for its client to take what it is sent, less what that has made
-// good by taking some, if there is one that has waited for cutAfter. If there is none, and anyone may be cut off, it is the one
-// whose answer has been on its way for longest.
-func (s *Server) cutOffSlowest(anyone bool) {
-	if !s.cutting.TryLock() {
-		return // somebody else is at it
-	}
-	defer s.cutting.Unlock()
-	now := time.Now().UnixNano()
-	slowest, since := s.longest(now-int64(cutAfter), func(c *conn) int64 { return c.patient.waiting.Load() })
-	if slowest == nil && anyone {
-		slowest, since = s.longest(now-int64(cutAnyAfter), func(c *conn) int64 { return c.patient.began.Load() })
-	}
-	if slowest == nil {
+// Value appends v, which must stay as it is until it is sent: it is copied only if it is shorter than CopySize.
+func (o *Output) Value(v []byte) {
+	if len(v) < CopySize {
+		o.Buf = append(o.Buf, v...)
 		return
 	}
-	slowest.cutOff.Store(true)
-	s.cutOffs.Add(1)
-	s.complain(&s.complaints.cutOff, slowest.nc, "closing the slowest connection: there is no memory for answers that are not read",
-		"held_bytes", slowest.held.Load(), "waited", time.Duration(now-since).Round(time.Millisecond).String())
-	nc := slowest.patient.Conn
-	if t, ok := nc.(*net.TCPConn); ok {
-		t.SetLinger(0) // what the system still has to send goes, too
-	}
-	go nc.Close() // may wait, as in Shutdown
+	o.cutOff()
+	o.list = append(o.list, v)
+	o.long += len(v)
 }
 
-// promise takes memory for the answer to a request that is executed, which is going to hold n bytes until it is sent, unless
-// that much is promised already. It waits for nothing. The error is the request's, or errNotHeld: see holdAnswer.
-func (c *conn) promise(w *workspace, h protocol.Header, n int64) error {
-	if limit := c.server.config.ClientOutput; n > limit {
-		return tooMuchOutput(h.Opcode, n, limit)
+// Piece is Value within an answer that Begin began.
+func (o *Output) Piece(v []byte) {
+	o.Value(v)
+	if o.inPieces && o.Full() {
+		o.send()
 	}
-	more := n - w.promised
+}
+
+// Promise takes memory for the answer to a request that is executed, which is going to be size bytes long and to keep held bytes alive
+// besides until it is sent, unless that much is promised already. It waits for nothing, so it may be called with locks held; what can be refused,
+// is refused here. The error is a *protocol.Error, or ErrNotHeld: then Hold does it, without locks. What is promised to a
+// request that Begin does not follow for, Drop gives back.
+func (o *Output) Promise(what string, size int, held int64) error {
+	return o.promise(what, outputOf(size, held))
+}
+
+func (o *Output) promise(what string, n int64) error {
+	limit := o.conn.server.config.ClientOutput
+	if n > limit {
+		return tooMuchOutput(what, n, limit)
+	}
+	more := n - o.promised
 	if more <= 0 {
 		return nil
 	}
-	if w.held+more > c.server.config.ClientOutput || !c.tryHold(more) {
-		return errNotHeld
+	if o.held+more > limit || !o.conn.tryHold(more) {
+		return ErrNotHeld
 	}
-	w.held += more
-	w.promised = n
+	o.held += more
+	o.promised = n
 	return nil
 }
 
-// errNotHeld says that the answers before have to be sent first, or that memory has to be waited for.
-var errNotHeld = errors.New("no memory for the answer at once")
-
-// longest returns the connection with the earliest time before limit, among those that hold something and wait for their
-// client.
-func (s *Server) longest(limit int64, since func(*conn) int64) (longest *conn, earliest int64) {
-	earliest = limit
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for c := range s.conns {
-		if t := since(c); t != 0 && t < earliest && c.patient.waiting.Load() != 0 && c.held.Load() > 0 && !c.cutOff.Load() {
-			longest, earliest = c, t
-		}
-	}
-	return longest, earliest
+// Hold is Promise, but does what has to be done first: it sends the answers before, and waits. The error may then be ErrAnswered.
+func (o *Output) Hold(what string, size int, held int64) error {
+	return o.hold(what, outputOf(size, held))
 }
 
-// holdAnswer is promise, but does what has to be done first.
-func (c *conn) holdAnswer(w *workspace, h protocol.Header, n int64) error {
-	err := c.promise(w, h, n)
-	if err != errNotHeld {
+func (o *Output) hold(what string, n int64) error {
+	err := o.promise(what, n)
+	if err != ErrNotHeld {
 		return err
 	}
-	if !c.flush(w) { // lets go of what is held for the answers before
-		return errAnswered
+	if !o.flush(1) { // lets go of what is held for the answers before
+		return ErrAnswered
 	}
-	more := n - w.promised
-	if !c.hold(more, c.server.config.patience) {
+	more := n - o.promised
+	if !o.conn.hold(context.Background(), more, o.conn.server.config.patience) {
 		return errNoOutput
 	}
-	w.held += more
-	w.promised = n
+	o.held += more
+	o.promised = n
 	return nil
 }
 
-// bodyHolds is how much an answer with a body of size bytes holds, made of entries that take so much besides their values. A
-// short one is copied, and holds no more than the workspace has.
-func bodyHolds(size int, entries int64) int64 {
-	if size < copySize {
+// Drop gives back what was promised to an answer that is not made after all.
+func (o *Output) Drop() {
+	if o.promised > 0 {
+		o.conn.letGo(o.promised)
+		o.held -= o.promised
+		o.promised = 0
+	}
+}
+
+// Begin starts an answer of size bytes, its header aside, that keeps held bytes alive besides until it is sent: those of entries, beyond their
+// values. The error is as Hold's. One that is sent in pieces has its request flushed first: once its beginning has left it can't be
+// taken back.
+func (o *Output) Begin(what string, size int, held int64) error {
+	if err := o.hold(what, outputOf(size, held)); err != nil {
+		return err
+	}
+	if !o.takes(size) {
+		if !o.flush(0) {
+			return ErrAnswered
+		}
+		o.inPieces = true
+	}
+	o.promised = 0 // it is made
+	return nil
+}
+
+// BeginValue is Begin for an answer that is one value, at least CopySize long, and its header: that is never copied.
+func (o *Output) BeginValue(what string, size int, held int64) error {
+	if err := o.hold(what, int64(size)+held); err != nil {
+		return err
+	}
+	o.promised = 0 // it is made
+	return nil
+}
+
+// outputOf is how much an answer of size bytes holds, made of entries that take so much besides their values. A short one is copied, and
+// holds no more than the workspace has.
+func outputOf(size int, entries int64) int64 {
+	if size < CopySize {
 		return 0
 	}
 	return int64(size) + entries
 }
 
-// errNoOutput is the answer to a request whose answer could not hold what it needs.
-var errNoOutput = &protocol.Error{Status: protocol.StatusOutOfMemory, Message: "no memory for an answer of this size now"}
-
-func tooMuchOutput(op protocol.Opcode, n, limit int64) error {
-	return &protocol.Error{Status: protocol.StatusTooLarge, Message: fmt.Sprintf(
-		"the answer to %v would take %d bytes until it is sent, and a client may have %d (--max-client-output): ask for less at a time", op, n, limit)}
-}
-
-// heldBy is what an entry takes besides its value while an answer holds it.
-func heldBy(e *store.Entry) int64 {
-	if e == nil {
-		return 0
+// Full reports whether so many answers are collected that they are to be sent. The first time it finds more room for them, if
+// there is memory for that.
+func (o *Output) Full() bool {
+	if o.conn.solo {
+		return true
 	}
-	return int64(len(e.Key())) + entryOverhead
+	if o.size() < CopySize {
+		return false
+	}
+	return o.size() >= flushSize || len(o.Buf) >= CopySize && !o.widen()
 }
 
-// entryOverhead is about what an entry has besides its key and its value.
-const entryOverhead = 32
+// Flush makes sure that what the answers tell can't be taken back, and sends them. If it can't, it has the connection's protocol
+// answer the requests that they belong to UNAVAILABLE instead, and returns false.
+func (o *Output) Flush() bool { return o.flush(0) }
+
+// flush is Flush while so many requests, 0 or 1, have begun that have no answer yet. If it returns false they have.
+func (o *Output) flush(unanswered uint64) bool {
+	c := o.conn
+	err := c.session.Flush()
+	if err != nil {
+		// A journal that failed stays failed, so from now on each request is flushed by itself: then what is read of what is
+		// durable may leave.
+		c.solo = true
+		o.reset()
+		c.unflushed(o, int(o.requests), Failure(err))
+		unanswered = 0
+	}
+	if n := o.requests - unanswered; n > 0 {
+		c.latency.add(n, c.server.age()-o.began)
+		o.requests = unanswered
+	}
+	o.send()
+	return err == nil
+}
+
+// send sends the answers. If that fails it ends the connection.
+func (o *Output) send() {
+	if o.size() > 0 && o.conn.end == nil {
+		o.conn.sendAll(o)
+	}
+	o.reset()
+	if !o.inPieces {
+		o.sent()
+	}
+}
+
+// sent lets go of what was held for answers that are sent.
+func (o *Output) sent() {
+	c := o.conn
+	c.letGo(o.held - o.promised)
+	o.held = o.promised
+	if c.began.Load() != 0 {
+		c.began.Store(0)
+	}
+}
+
+// finish ends an answer that Begin began. What is left of one that is sent in pieces is sent.
+func (o *Output) finish() {
+	if o.inPieces {
+		o.inPieces = false
+		o.send()
+	}
+}
+
+// takes reports whether an answer of size bytes finds room behind those that are collected.
+func (o *Output) takes(size int) bool {
+	if size < CopySize {
+		return true
+	}
+	return len(o.Buf)+size+protocol.HeaderSize <= wide && o.widen()
+}
+
+// widen makes room for more answers. It returns false if there is no memory for that.
+func (o *Output) widen() bool {
+	if o.narrow == nil {
+		if !o.conn.tryHold(wide) {
+			return false
+		}
+		o.narrow = o.Buf
+		o.Buf = append((*wideBuffers.Get().(*[]byte))[:0], o.Buf...)
+	}
+	return true
+}
+
+// close gives back what the connection has for answers.
+func (o *Output) close() {
+	o.inPieces, o.requests = false, 0
+	o.reset()
+	o.Drop()
+	o.sent()
+	if o.narrow != nil {
+		if b := o.Buf; cap(b) == wide {
+			wideBuffers.Put(&b)
+		}
+		o.Buf, o.narrow = o.narrow[:0], nil
+		o.conn.letGo(wide)
+	}
+	if cap(o.Buf) > narrow {
+		o.Buf = make([]byte, 0, narrow)
+	}
+	o.conn = nil
+}
+
+// size is how many bytes are to be sent.
+func (o *Output) size() int { return len(o.Buf) + o.long }
+
+// cutOff moves what Buf has since the last long value to the list. Should Buf move when it grows, the list keeps the old
+// bytes, which no one changes.
+func (o *Output) cutOff() {
+	if o.cut < len(o.Buf) {
+		o.list = append(o.list, o.Buf[o.cut:])
+		o.cut = len(o.Buf)
+	}
+}
+
+func (o *Output) reset() {
+	clear(o.list[:cap(o.list)])
+	o.Buf, o.list, o.cut, o.long = o.Buf[:0], o.list[:0], 0, 0
+}

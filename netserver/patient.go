@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net"
 	"os"
-	"sync/atomic"
 	"time"
 )
 
@@ -25,11 +24,7 @@ type patient struct {
 	owed    time.Duration
 	since   time.Time // when the last write ended
 
-	// waiting is since when, in Unix nanoseconds, the other side has let the write that is under way wait, less what it has
-	// made good; 0: there is none. Written by the connection's goroutine, read by anyone.
-	waiting atomic.Int64
-	// began is when, in Unix nanoseconds, the first write of the answer that is on its way began; 0: there is none. As waiting.
-	began atomic.Int64
+	client *Client // whose waiting and began it keeps
 }
 
 // Write sends all of b. The error matches errSlowRead if the other side was too slow to take it.
@@ -60,15 +55,15 @@ const (
 func (p *patient) insist(write func() (int64, error)) error {
 	now := time.Now()
 	p.owe(p.since.Sub(now), 0)
-	defer p.waiting.Store(0)
-	if p.began.Load() == 0 {
-		p.began.Store(now.UnixNano())
+	defer p.client.waiting.Store(0)
+	if p.client.began.Load() == 0 {
+		p.client.began.Store(now.UnixNano())
 	}
 	for {
 		if p.owed >= p.timeout {
 			return errSlowRead
 		}
-		p.waiting.Store(now.Add(-p.owed).UnixNano())
+		p.client.waiting.Store(now.Add(-p.owed).UnixNano())
 		wait := max(min(p.timeout-p.owed, p.timeout/looks, longestLook), time.Millisecond)
 		if err := p.Conn.SetWriteDeadline(now.Add(wait)); err != nil {
 			return err

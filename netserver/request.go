@@ -23,12 +23,12 @@ func (e *notAFrameError) Unwrap() error { return e.err }
 // A frame over the limit stops it, with the inbox set to read the frame away; bytes that can't be a frame end the
 // connection.
 func (c *conn) answer(w *workspace, p []byte) int {
-	w.batch, w.from, w.at = p, 0, 0
+	w.batch, w.at = p, 0
 	c.warm(w)
 	for c.end == nil && len(p)-w.at >= 4 {
 		rest := p[w.at:]
 		if err := protocol.CheckLength(binary.BigEndian.Uint32(rest)); err != nil {
-			c.flush(w)
+			w.out.Flush()
 			c.stop(&notAFrameError{foreign(rest), err})
 			return w.at
 		}
@@ -45,21 +45,15 @@ func (c *conn) answer(w *workspace, p []byte) int {
 			break
 		}
 		w.at += size
-		if w.requests == 0 {
-			w.began = c.server.age()
-		}
-		w.requests++
+		w.out.Request()
 		c.request(w, h, rest[protocol.HeaderSize:size])
-		if w.inPieces {
-			w.inPieces = false
-			c.send(w)
-		}
-		if c.solo || c.full(w) {
-			c.flush(w)
+		w.out.finish()
+		if w.out.Full() {
+			w.out.Flush()
 		}
 	}
 	if w.out.size() > 0 {
-		c.flush(w)
+		w.out.Flush()
 	}
 	return w.at
 }
@@ -67,7 +61,7 @@ func (c *conn) answer(w *workspace, p []byte) int {
 // warm has the store fetch what the single-key requests of the batch will touch.
 func (c *conn) warm(w *workspace) {
 	p := w.batch
-	if c.access == accessNone || len(p) < protocol.HeaderSize || protocol.ParseHeader(p).Size() >= len(p) {
+	if c.Access() == AccessNone || len(p) < protocol.HeaderSize || protocol.ParseHeader(p).Size() >= len(p) {
 		return // one request at most
 	}
 	keys := w.keys[:0]
@@ -125,7 +119,7 @@ func (c *conn) refuseFrame(h protocol.Header) {
 		}
 		err = refusalf(protocol.StatusTooLarge, "a request of length %d: %s %d at most", h.Length, limit, c.limit)
 	}
-	c.inbox.refuse(h, 0, failure(err))
+	c.inbox.refuse(h, 0, Failure(err))
 }
 
 // refused answers a refused frame, all of which has come.
@@ -135,55 +129,30 @@ func (c *conn) refused(w *workspace) {
 	c.latency.add(1, 0)
 	in.skipped, in.refusal = 0, nil
 	in.finished()
-	c.send(w)
+	w.out.send()
 }
 
-// flush makes sure that what the answers tell can't be taken back, and sends them. If it can't, it answers the requests
-// that they belong to UNAVAILABLE instead, and returns false.
-func (c *conn) flush(w *workspace) bool {
-	err := c.session.Flush()
-	if err != nil {
-		c.unflushed(w, err)
+// unflushed answers n requests with err, the last ones that have begun to be answered.
+func (c *conn) unflushed(o *Output, n int, err *protocol.Error) {
+	w := c.work
+	before := -n // of those that have begun, how many are flushed
+	for p := w.batch[:w.at]; len(p) > 0; p = p[protocol.ParseHeader(p).Size():] {
+		before++
 	}
-	if w.requests > 0 {
-		c.latency.add(w.requests, c.server.age()-w.began)
-		w.requests = 0
-	}
-	w.from = w.at
-	c.send(w)
-	return err == nil
-}
-
-// unflushed replaces the answers that flushing failed for. A journal that failed stays failed, so from now on each request
-// is flushed by itself: then what is read of what is durable may leave.
-func (c *conn) unflushed(w *workspace, err error) {
-	w.out.reset()
-	e := failure(err)
-	for p := w.batch[w.from:w.at]; len(p) > 0; {
+	for p := w.batch[:w.at]; len(p) > 0; before-- {
 		h := protocol.ParseHeader(p)
-		c.refuse(w, h, e)
+		if before <= 0 {
+			c.refuse(w, h, err)
+		}
 		p = p[h.Size():]
 	}
-	c.solo = true
 }
 
-// send sends the answers. If that fails it ends the connection.
-func (c *conn) send(w *workspace) {
-	out := &w.out
-	if out.size() > 0 && c.end == nil {
-		c.sendAll(out)
-	}
-	out.reset()
-	if !w.inPieces {
-		c.answersSent(w)
-	}
-}
-
-func (c *conn) sendAll(out *answers) {
+func (c *conn) sendAll(out *Output) {
 	c.bytesOut.Store(c.bytesOut.Load() + uint64(out.size()))
 	var err error
 	if len(out.list) == 0 {
-		err = c.write(out.buf)
+		err = c.write(out.Buf)
 	} else {
 		out.cutOff()
 		err = c.writeList(out.list)
@@ -224,7 +193,7 @@ func (c *conn) check(h protocol.Header) error {
 	case !h.Opcode.Known():
 		return refusalf(protocol.StatusUnknownOpcode, "no %v in protocol version %d", h.Opcode, protocol.Version)
 	case c.access < accessNeeded(h.Opcode):
-		return c.denied(h.Opcode)
+		return c.Denied(h.Opcode.String())
 	case !h.Opcode.AllowsFlags(h.Flags):
 		return refusalf(protocol.StatusBadRequest, "%v with unknown flags 0x%02x", h.Opcode, h.Flags)
 	}
@@ -246,22 +215,17 @@ func (c *conn) request(w *workspace, h protocol.Header, body []byte) {
 	default:
 		err = c.execute(w, h, body)
 	}
-	if w.promised > 0 {
-		c.unpromise(w)
-	}
-	if err != nil && err != errAnswered {
-		c.refuse(w, h, failure(err))
+	w.out.Drop()
+	if err != nil && err != ErrAnswered {
+		c.refuse(w, h, Failure(err))
 	}
 }
 
 // refuse appends the answer e to a request, and counts it.
 func (c *conn) refuse(w *workspace, h protocol.Header, e *protocol.Error) {
-	w.out.buf = appendRefusal(w.out.buf, h.Opcode, h.ID, e)
-	c.server.answered[e.Status].Add(1)
+	w.out.Buf = appendRefusal(w.out.Buf, h.Opcode, h.ID, e)
+	c.server.count(e.Status)
 }
-
-// errAnswered says that a request has had its answer already.
-var errAnswered = errors.New("answered")
 
 // execute runs a request that passed all checks but that of its body. It either appends the answer or returns an error.
 func (c *conn) execute(w *workspace, h protocol.Header, body []byte) error {
@@ -310,8 +274,9 @@ func refusalf(status protocol.Status, format string, args ...any) error {
 	return &protocol.Error{Status: status, Message: fmt.Sprintf(format, args...)}
 }
 
-// failure returns what the client is told of err.
-func failure(err error) *protocol.Error {
+// Failure returns what a client is told of an error of the store's, or of anything that a request needs. An error that is one
+// already it returns as it is.
+func Failure(err error) *protocol.Error {
 	var refusal *protocol.Error
 	if errors.As(err, &refusal) {
 		return refusal

@@ -9,6 +9,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"kv/protocol"
+	"kv/store"
 )
 
 // ErrServerClosed is what Serve returns after Shutdown.
@@ -28,7 +31,7 @@ type Server struct {
 	cut      atomic.Bool // draining has taken too long; set before the connections are closed
 
 	requests                         *pool         // of Config.RequestMemory; see claim
-	output                           *pool         // of Config.OutputMemory; see conn.hold
+	output                           *pool         // of Config.OutputMemory; see Client.hold
 	cutting                          sync.Mutex    // held by the one that looks for a connection to cut off
 	cutOffs                          atomic.Uint64 // connections that were cut off for want of memory
 	complaints                       complaints    // about clients
@@ -40,12 +43,15 @@ type Server struct {
 	mu        sync.Mutex                 // guards what follows
 	listeners map[*net.Listener]struct{} // by a pointer, since a listener need not be comparable
 	conns     map[*conn]struct{}
-	accepted  uint64         // connections served so far
-	refused   uint64         // connections that MaxConnections kept out
-	closedIn  uint64         // bytes received on connections that are closed
-	closedOut uint64         // bytes sent on them
-	refusing  int            // connections that are being told UNAVAILABLE
-	active    sync.WaitGroup // Serve calls and connections; Add only while draining is not set
+	entered   map[*Client]struct{} // clients without a connection
+	clients   uint64               // how many there were so far
+	sessions  []*store.Session     // of those that have left, for others
+	accepted  uint64               // connections served so far
+	refused   uint64               // connections that MaxConnections kept out
+	closedIn  uint64               // bytes received on connections that are closed
+	closedOut uint64               // bytes sent on them
+	refusing  int                  // connections that are being told UNAVAILABLE
+	active    sync.WaitGroup       // Serve calls and connections; Add only while draining is not set
 }
 
 // New makes a server. It serves nothing before Serve is called.
@@ -65,6 +71,7 @@ func New(c Config) (*Server, error) {
 		drain:     drain,
 		listeners: make(map[*net.Listener]struct{}),
 		conns:     make(map[*conn]struct{}),
+		entered:   make(map[*Client]struct{}),
 	}
 	if c.Accounts != nil {
 		c.Accounts.watch(s)
@@ -146,10 +153,17 @@ func (s *Server) admit(nc net.Conn) {
 	}
 	s.accepted++
 	c := newConn(s, nc)
-	c.latency = &s.latencies[s.accepted%uint64(len(s.latencies))]
+	s.enlist(&c.Client)
 	s.conns[c] = struct{}{}
 	s.active.Add(1)
 	go c.serve()
+}
+
+// enlist gives a client its number. It is called with mu held.
+func (s *Server) enlist(c *Client) {
+	s.clients++
+	c.id = s.clients
+	c.latency = &s.latencies[c.id%uint64(len(s.latencies))]
 }
 
 // maxRefusing is how many connections may be told at a time that there are too many; more are closed without a word.
@@ -168,7 +182,7 @@ func (s *Server) refuse(nc net.Conn) {
 	s.active.Add(1)
 	go func() {
 		defer s.active.Done()
-		s.complain(&s.complaints.refused, nc, "refusing a connection: there are too many", "max_connections", s.config.MaxConnections)
+		s.complain(&s.complaints.refused, nc.RemoteAddr(), "refusing a connection: there are too many", "max_connections", s.config.MaxConnections)
 		dismiss(nc, s.config.TLS, "too many connections")
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -232,6 +246,21 @@ func (s *Server) wakeAll() {
 	}
 }
 
+// count notes that a request was answered with this status.
+func (s *Server) count(status protocol.Status) { s.answered[status].Add(1) }
+
+// Store returns the store that is served.
+func (s *Server) Store() *store.Store { return s.config.Store }
+
+// HasAccounts reports whether clients have to log in.
+func (s *Server) HasAccounts() bool { return s.config.Accounts != nil }
+
+// Name is what the server calls itself, name and version.
+func (s *Server) Name() string { return s.config.Name }
+
+// Started is when the server was made.
+func (s *Server) Started() time.Time { return s.started }
+
 // age is how long ago the server was made. It costs half of what time.Now does.
 func (s *Server) age() time.Duration { return time.Since(s.started) }
 
@@ -250,6 +279,10 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.draining.Store(true)
 	s.drain()
 	listeners := slices.Collect(maps.Keys(s.listeners))
+	for _, session := range s.sessions {
+		session.Close()
+	}
+	s.sessions = nil
 	s.mu.Unlock()
 	s.wakeAll()
 	if s.config.Accounts != nil {
@@ -271,12 +304,14 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	s.cut.Store(true)
 	s.mu.Lock()
-	cut := slices.Collect(maps.Keys(s.conns))
-	s.mu.Unlock()
-	for _, c := range cut {
+	for c := range s.conns {
 		// Close waits for who is in a read of the socket, and so for the disk that an answer there waits for.
 		go c.patient.Conn.Close()
 	}
+	for c := range s.entered {
+		c.link.cut()
+	}
+	s.mu.Unlock()
 	select {
 	case <-done:
 	case <-time.After(lingerTime): // one waits for a disk that does not answer
