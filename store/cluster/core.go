@@ -1,0 +1,415 @@
+package cluster
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+
+	"go.etcd.io/raft/v3"
+	pb "go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
+)
+
+// TickEvery is how often Core.Tick is to be called. A leader sends a heartbeat each tick; who has heard none for 10 to 20 of
+// them stands for election; a leader that has not heard from a majority for 10 steps down.
+const TickEvery = 50 * time.Millisecond
+
+const (
+	electionTicks = 10
+	maxInFlight   = 4 << 20  // bytes of entries on the way to a member
+	maxApplying   = 16 << 20 // bytes of entries handed out to be applied
+)
+
+// CoreOptions say what a Core is.
+type CoreOptions struct {
+	// ID is this node's, a random number that no other node has ever had. Not 0.
+	ID uint64
+	// Nonce is a random number that no other process of this node has had (C4).
+	Nonce uint64
+	// Group is the number of the group of replicas.
+	Group uint32
+	// Log is what is on disk. What a Core reads of it has been read into memory: the loop never waits for a disk (C11).
+	Log raft.Storage
+	// Applied is the index up to which the state machine has applied the log, 0: it is empty. Term is that entry's.
+	Applied, Term uint64
+	// Whole is the index from which on the state is one: a snapshot of a live store has parts that are as new as this.
+	Whole uint64
+	// Clock is a monotonic one. Only differences count.
+	Clock func() time.Duration
+	// Wake tells the caller's loop that Work has something new, from any goroutine. It does not wait.
+	Wake func()
+	// Logger gets what is worth telling. It does not wait (C11).
+	Logger *slog.Logger
+	// ReadTimeout is how long a linearizable read waits for its index; 0: 5 s.
+	ReadTimeout time.Duration
+}
+
+// Core is one replica: consensus, the batches that are proposed and the rounds of reads, without goroutines, clock, disk and
+// network of its own. One goroutine calls its methods; Proposals and Reads may be used by any.
+//
+// After each call of another method, Work is called until it has nothing more. A panic of a Core is a broken invariant, or
+// a log that has lost what it had: the process must end (C9).
+type Core struct {
+	Proposals *Proposals
+	Reads     *Reads
+
+	id, nonce   uint64
+	group       uint32
+	rn          *raft.RawNode
+	log         raft.Storage
+	clock       func() time.Duration
+	logger      *slog.Logger
+	readTimeout time.Duration
+
+	term, leader uint64 // as of the last Work
+	leadTerm     uint64 // the term in which this node leads, 0: it does not
+	opened       bool   // Append was opened in that term (C3)
+	transferring bool   // proposals wait for the outcome
+	heldReads    []*pb.Message
+
+	published, publishedTerm uint64
+	whole                    uint64
+	conf                     *pb.ConfState // as of published
+
+	appends []*Append     // handed out, in order, and not yet done
+	out     []*pb.Message // to be sent with the next Work
+	abandon bool          // the next Work says so
+
+	rounds  rounds
+	askedOf [2]uint64
+	watch   watch
+}
+
+// Work is what is to be done. Its parts do not wait for each other.
+type Work struct {
+	// Send are messages to other members, which may be lost. One of type MsgSnap says that a member needs a snapshot of the
+	// state; SnapshotSent tells what became of that.
+	Send []*pb.Message
+	// Append is for the log, nil: nothing is. Appends are done in order, and then told to Appended in order.
+	Append *Append
+	// Apply is for the state machine, nil: nothing is. Applies are done in order, and then told to Applied in order.
+	Apply *Apply
+}
+
+// Empty reports whether there is nothing to do.
+func (w *Work) Empty() bool { return len(w.Send) == 0 && w.Append == nil && w.Apply == nil }
+
+// Append is what is to become durable in the log: first the snapshot's place, then the entries, which replace those of their
+// indexes and behind, and the hard state.
+type Append struct {
+	Snapshot  *pb.Snapshot // nil: none. The log begins anew behind it
+	Entries   []*pb.Entry
+	HardState *pb.HardState // nil: as it was
+	// Sync says that it must be durable before Appended is called.
+	Sync bool
+
+	done      bool
+	installed bool // the state machine has taken in the snapshot, or there is none
+	handed    bool // the snapshot was handed to the state machine
+	responses []*pb.Message
+}
+
+// Apply is what the state machine is to do.
+type Apply struct {
+	// Abandon says that whatever this node has proposed and not published is forgotten, before anything else. What of that commits
+	// after all comes as anybody's.
+	Abandon bool
+	// Install is a snapshot that has been received, whose place in the log is durable: it takes the place of all state.
+	Install *pb.Snapshot
+	// Whole is set by who installs: the index from which on the state is one.
+	Whole uint64
+	// Entries are published in order.
+	Entries []Committed
+
+	raw      []*pb.Entry
+	response *pb.Message
+	install  *Append
+}
+
+// Committed is an entry that is committed.
+type Committed struct {
+	Index, Term uint64
+	// Batch is this node's own batch, which the payload was made from, nil: it is none in flight. It is resolved with Published.
+	Batch *Batch
+	// Payload is what was appended to the batch, nil: the entry is Raft's own.
+	Payload []byte
+}
+
+// Published is called when the entry has been applied: whoever waits for the batch goes on.
+func (e *Committed) Published() {
+	if e.Batch != nil {
+		e.Batch.resolve(nil)
+	}
+}
+
+// NewCore returns the replica whose log and state these are.
+func NewCore(o CoreOptions) (*Core, error) {
+	c := &Core{
+		id: o.ID, nonce: o.Nonce, group: o.Group, log: o.Log, clock: o.Clock, logger: o.Logger, readTimeout: o.ReadTimeout,
+		published: o.Applied, publishedTerm: o.Term, whole: o.Whole,
+		Proposals: &Proposals{wake: o.Wake},
+		Reads:     &Reads{wake: o.Wake, clock: o.Clock},
+	}
+	c.Reads.fresh.Store(-1)
+	c.Reads.bounded.Store(-1)
+	if c.readTimeout == 0 {
+		c.readTimeout = 5 * time.Second
+	}
+	_, conf, err := o.Log.InitialState()
+	if err != nil {
+		return nil, fmt.Errorf("read the log's state: %w", err)
+	}
+	c.conf = conf
+	c.rn, err = raft.NewRawNode(&raft.Config{
+		ID: o.ID, ElectionTick: electionTicks, HeartbeatTick: 1, Storage: coreLog{o.Log, c}, Applied: o.Applied,
+		AsyncStorageWrites: true, CheckQuorum: true, PreVote: true, StepDownOnRemoval: true, DisableProposalForwarding: true,
+		MaxSizePerMsg: maxBatch, MaxInflightMsgs: 256, MaxInflightBytes: maxInFlight, MaxCommittedSizePerReady: maxApplying,
+		MaxUncommittedEntriesSize: 4 * maxWindow,
+		Logger:                    raftLogger{o.Logger},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("begin as a replica: %w", err)
+	}
+	c.term = c.rn.BasicStatus().HardState.GetTerm()
+	return c, nil
+}
+
+// coreLog is the log as the library sees it. A snapshot is always of what is published now: it is streamed from the live state,
+// so none is ever kept for others.
+type coreLog struct {
+	raft.Storage
+	c *Core
+}
+
+// Snapshot is part of raft.Storage.
+func (l coreLog) Snapshot() (*pb.Snapshot, error) {
+	// The log says that what was asked for is being read from disk, or that it is no more there.
+	if _, err := l.Storage.Snapshot(); err != nil {
+		return nil, err
+	}
+	if l.c.published == 0 || l.c.published < l.c.whole {
+		return nil, raft.ErrSnapshotTemporarilyUnavailable
+	}
+	return &pb.Snapshot{Metadata: &pb.SnapshotMetadata{
+		Index: new(l.c.published), Term: new(l.c.publishedTerm), ConfState: proto.Clone(l.c.conf).(*pb.ConfState),
+	}}, nil
+}
+
+// Tick is called every TickEvery.
+func (c *Core) Tick() {
+	c.rn.Tick()
+	c.tickRounds()
+	c.tickWatch()
+}
+
+// Step takes a message from another member. One that makes no sense is dropped. A MsgSnap is given only once the snapshot
+// itself has been received and is durable.
+func (c *Core) Step(m *pb.Message) {
+	if m.GetType() == pb.MsgReadIndex && c.leadTerm != 0 && !c.opened {
+		c.heldReads = append(c.heldReads, m) // see canAsk
+		return
+	}
+	if err := c.rn.Step(m); err != nil {
+		c.logger.Debug("a message of another member was dropped", "type", m.GetType(), "from", m.GetFrom(), "error", err)
+	}
+}
+
+// Unreachable says that messages to a member have been lost.
+func (c *Core) Unreachable(id uint64) { c.rn.ReportUnreachable(id) }
+
+// SnapshotSent says what became of the snapshot that a member needed.
+func (c *Core) SnapshotSent(id uint64, ok bool) {
+	status := raft.SnapshotFinish
+	if !ok {
+		status = raft.SnapshotFailure
+	}
+	c.rn.ReportSnapshot(id, status)
+}
+
+// Campaign has this node stand for election now.
+func (c *Core) Campaign() error { return c.rn.Campaign() }
+
+// ProposeChange proposes to change who the members are. Raft drops it without a word while another change is under way.
+func (c *Core) ProposeChange(change pb.ConfChangeI) error { return c.rn.ProposeConfChange(change) }
+
+// Appended says that the oldest Append is done and, where it says so, durable (C8).
+func (c *Core) Appended(a *Append) {
+	a.done = true
+	if a.Snapshot == nil {
+		a.installed = true
+	}
+	c.respond()
+}
+
+// respond tells the library, and the other members, what is durable, in order. The state machine takes a snapshot in first.
+func (c *Core) respond() {
+	for len(c.appends) > 0 && c.appends[0].done && c.appends[0].installed {
+		a := c.appends[0]
+		c.appends = c.appends[1:]
+		c.watch.since = c.clock()
+		for _, m := range a.responses {
+			if m.GetTo() != c.id {
+				c.out = append(c.out, m)
+			} else if err := c.rn.Step(m); err != nil {
+				c.logger.Debug("the log's answer was dropped", "error", err)
+			}
+		}
+	}
+}
+
+// Applied says that the oldest Apply is done.
+func (c *Core) Applied(a *Apply) {
+	if a.install != nil {
+		meta := a.Install.GetMetadata()
+		c.published, c.publishedTerm, c.conf = meta.GetIndex(), meta.GetTerm(), meta.GetConfState()
+		c.whole = max(c.whole, a.Whole)
+		a.install.installed = true
+		c.respond()
+	}
+	if n := len(a.raw); n > 0 {
+		c.changeMembers(a.raw)
+		last := a.raw[n-1]
+		c.published, c.publishedTerm = last.GetIndex(), last.GetTerm()
+		if err := c.rn.Step(a.response); err != nil {
+			c.logger.Debug("the state machine's answer was dropped", "error", err)
+		}
+		c.openIfPublished()
+	}
+	c.settleRounds()
+}
+
+// changeMembers carries out what entries say about who the members are.
+func (c *Core) changeMembers(entries []*pb.Entry) {
+	for _, e := range entries {
+		var change pb.ConfChangeI
+		var err error
+		switch e.GetType() {
+		case pb.EntryConfChange:
+			m := new(pb.ConfChange)
+			change, err = m, proto.Unmarshal(e.GetData(), m)
+		case pb.EntryConfChangeV2:
+			m := new(pb.ConfChangeV2)
+			change, err = m, proto.Unmarshal(e.GetData(), m)
+		default:
+			continue
+		}
+		if err != nil {
+			panic(fmt.Errorf("entry %d of the log is no change of the members: %w", e.GetIndex(), err))
+		}
+		c.conf = c.rn.ApplyConfChange(change)
+	}
+}
+
+// Work returns what is to be done now.
+func (c *Core) Work() Work {
+	var w Work
+	for w.Empty() {
+		c.propose()
+		c.beginRound()
+		if !c.rn.HasReady() {
+			break
+		}
+		c.ready(c.rn.Ready(), &w) // empty: only who leads has changed, which may let something begin
+	}
+	if w.Apply == nil {
+		w.Apply = c.toInstall()
+	}
+	if c.abandon {
+		if w.Apply == nil {
+			w.Apply = &Apply{}
+		}
+		w.Apply.Abandon, c.abandon = true, false
+	}
+	w.Send = append(w.Send, c.out...)
+	c.out = nil
+	return w
+}
+
+// toInstall returns the oldest snapshot whose place in the log is durable, and which the state machine has not been given. The
+// library hands out no entries meanwhile.
+func (c *Core) toInstall() *Apply {
+	for _, a := range c.appends {
+		if !a.done {
+			return nil
+		}
+		if !a.installed && !a.handed {
+			a.handed = true
+			return &Apply{Install: a.Snapshot, install: a}
+		}
+	}
+	return nil
+}
+
+// ready sorts what the library wants done.
+func (c *Core) ready(rd raft.Ready, w *Work) {
+	if rd.SoftState != nil || !raft.IsEmptyHardState(rd.HardState) {
+		c.noteLeader()
+	}
+	for _, rs := range rd.ReadStates {
+		c.answered(rs.RequestCtx, rs.Index)
+	}
+	for _, m := range rd.Messages {
+		switch m.GetTo() {
+		case raft.LocalAppendThread:
+			a := &Append{
+				Snapshot: m.GetSnapshot(), Entries: m.GetEntries(), Sync: len(m.GetResponses()) > 0,
+				responses: m.GetResponses(),
+			}
+			if m.Term != nil { // all three fields are there, or none
+				a.HardState = &pb.HardState{Term: m.Term, Vote: m.Vote, Commit: m.Commit}
+			}
+			if len(c.appends) == 0 {
+				c.watch.since = c.clock()
+			}
+			c.appends = append(c.appends, a)
+			w.Append = a
+		case raft.LocalApplyThread:
+			w.Apply = c.apply(m)
+		default:
+			w.Send = append(w.Send, m)
+		}
+	}
+}
+
+// apply prepares committed entries for the state machine.
+func (c *Core) apply(m *pb.Message) *Apply {
+	a := &Apply{raw: m.GetEntries(), response: m.GetResponses()[0], Entries: make([]Committed, 0, len(m.GetEntries()))}
+	for _, e := range a.raw {
+		x := Committed{Index: e.GetIndex(), Term: e.GetTerm()}
+		if e.GetType() == pb.EntryNormal && len(e.GetData()) > 0 {
+			id, payload, err := parseBatch(e.GetData(), c.group)
+			if err != nil {
+				panic(fmt.Errorf("entry %d: %w", e.GetIndex(), err))
+			}
+			x.Payload, x.Batch = payload, c.own(id, e.GetIndex())
+		}
+		a.Entries = append(a.Entries, x)
+	}
+	return a
+}
+
+// own returns the batch of this node's that is in flight with this id, nil: there is none (C4).
+func (c *Core) own(id batchID, index uint64) *Batch {
+	if id.node != c.id || id.nonce != c.nonce {
+		return nil
+	}
+	b, skipped := c.Proposals.match(id)
+	if skipped {
+		panic(fmt.Errorf("entry %d is batch %d of epoch %d, and the oldest in flight is another: C4 is broken", index, id.number, id.epoch))
+	}
+	return b
+}
+
+// Published returns the index up to which the log has been applied.
+func (c *Core) Published() uint64 { return c.published }
+
+// Whole reports whether the state is one: after a snapshot it is once what the snapshot's newest part shows is applied.
+func (c *Core) Whole() bool { return c.published >= c.whole }
+
+// Due returns when Work has something to do that no call announces, 0: never.
+func (c *Core) Due() time.Duration {
+	if !c.opened || c.transferring {
+		return 0
+	}
+	return c.Proposals.due()
+}

@@ -1,0 +1,555 @@
+package cluster
+
+import (
+	"encoding/binary"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.etcd.io/raft/v3"
+	pb "go.etcd.io/raft/v3/raftpb"
+)
+
+// replica is a Core whose disk, state machine and network are the test's.
+type replica struct {
+	*Core
+	g       *group
+	disk    *raft.MemoryStorage
+	appends []*Append
+	applies []*Apply
+
+	holdDisk, holdApply bool // nothing is done for now
+	applied             []string
+	abandoned           int
+}
+
+// group is several replicas, in one goroutine.
+type group struct {
+	t     *testing.T
+	now   time.Duration
+	nodes []*replica
+	sent  []*pb.Message            // on their way
+	drop  func(m *pb.Message) bool // nil: none is lost
+}
+
+func newGroup(t *testing.T, n int) *group {
+	g := &group{t: t, now: time.Hour}
+	var ids []uint64
+	for id := range n {
+		ids = append(ids, uint64(id+1))
+	}
+	for _, id := range ids {
+		disk := raft.NewMemoryStorage()
+		require.NoError(t, disk.ApplySnapshot(&pb.Snapshot{Metadata: &pb.SnapshotMetadata{
+			Index: new(uint64(1)), Term: new(uint64(1)), ConfState: &pb.ConfState{Voters: ids},
+		}}))
+		core, err := NewCore(CoreOptions{
+			ID: id, Nonce: 100 + id, Log: disk, Applied: 1, Term: 1,
+			Clock: func() time.Duration { return g.now }, Wake: func() {}, Logger: slog.New(slog.DiscardHandler),
+		})
+		require.NoError(t, err)
+		g.nodes = append(g.nodes, &replica{Core: core, g: g, disk: disk})
+	}
+	return g
+}
+
+// run does all that can be done without time passing.
+func (g *group) run() {
+	for busy := true; busy; {
+		busy = false
+		for _, r := range g.nodes {
+			busy = r.step() || busy
+		}
+		sent := g.sent
+		g.sent = nil
+		for _, m := range sent {
+			if g.drop == nil || !g.drop(m) {
+				g.nodes[m.GetTo()-1].Step(m)
+			}
+			busy = true
+		}
+	}
+}
+
+func (r *replica) step() (busy bool) {
+	for w := r.Work(); !w.Empty(); w = r.Work() {
+		busy = true
+		r.g.sent = append(r.g.sent, w.Send...)
+		if w.Append != nil {
+			r.appends = append(r.appends, w.Append)
+		}
+		if w.Apply != nil {
+			r.applies = append(r.applies, w.Apply)
+		}
+	}
+	for len(r.appends) > 0 && !r.holdDisk {
+		a := r.appends[0]
+		r.appends, busy = r.appends[1:], true
+		require.NoError(r.g.t, r.disk.Append(a.Entries))
+		if a.HardState != nil {
+			require.NoError(r.g.t, r.disk.SetHardState(a.HardState))
+		}
+		r.Appended(a)
+	}
+	for len(r.applies) > 0 && !r.holdApply {
+		a := r.applies[0]
+		r.applies, busy = r.applies[1:], true
+		if a.Abandon {
+			r.abandoned++
+		}
+		for i := range a.Entries {
+			if e := &a.Entries[i]; e.Payload != nil {
+				r.applied = append(r.applied, string(e.Payload))
+				if e.Batch != nil {
+					require.Equal(r.g.t, e.Payload, e.Batch.data[batchHeader:], "C4")
+				}
+			}
+			a.Entries[i].Published()
+		}
+		r.Applied(a)
+	}
+	return busy
+}
+
+// pass lets time pass, and everything happen that does meanwhile.
+func (g *group) pass(d time.Duration) {
+	for end := g.now + d; g.now < end; {
+		g.now += TickEvery
+		for _, r := range g.nodes {
+			r.Tick()
+		}
+		g.run()
+	}
+}
+
+// elect has a node lead.
+func (g *group) elect(id int) *replica {
+	r := g.nodes[id-1]
+	if leader := g.leader(); leader != nil {
+		leader.Transfer(r.id)
+	} else {
+		require.NoError(g.t, r.Campaign())
+	}
+	g.run()
+	require.True(g.t, r.Leads())
+	return r
+}
+
+// leader returns who leads and takes writes, nil: nobody.
+func (g *group) leader() *replica {
+	for _, r := range g.nodes {
+		if r.Leads() {
+			return r
+		}
+	}
+	return nil
+}
+
+// cut loses all messages from and to a node.
+func cut(id uint64) func(*pb.Message) bool {
+	return func(m *pb.Message) bool { return m.GetFrom() == id || m.GetTo() == id }
+}
+
+func (r *replica) write(s string) *Batch {
+	b, err := r.Proposals.Append(func(p []byte) []byte { return append(p, s...) })
+	require.NoError(r.g.t, err)
+	return b
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+func TestAWriteIsOnAllReplicas(t *testing.T) {
+	g := newGroup(t, 3)
+	leader := g.elect(1)
+	b := leader.write("a")
+	require.False(t, closed(b.Done()))
+	g.run()
+	require.True(t, closed(b.Done()))
+	require.NoError(t, b.Err())
+	for _, r := range g.nodes {
+		require.Equal(t, []string{"a"}, r.applied)
+	}
+	_, err := g.nodes[1].Proposals.Append(nil)
+	var not *NotLeaderError
+	require.ErrorAs(t, err, &not)
+	require.EqualValues(t, 1, not.Leader)
+}
+
+// C8: what a node has not on disk, it says nothing of.
+func TestNothingIsAcknowledgedBeforeTheSync(t *testing.T) {
+	g := newGroup(t, 3)
+	leader := g.elect(1)
+	for _, r := range g.nodes[1:] {
+		r.holdDisk = true
+	}
+	b := leader.write("a")
+	g.run()
+	require.False(t, closed(b.Done()), "the leader's disk alone is no majority")
+	g.nodes[1].holdDisk = false
+	g.run()
+	require.True(t, closed(b.Done()))
+
+	g = newGroup(t, 3)
+	for _, r := range g.nodes[1:] {
+		r.holdDisk = true
+	}
+	require.NoError(t, g.nodes[0].Campaign())
+	g.run()
+	require.False(t, g.nodes[0].Leads(), "votes that are not on disk do not count")
+}
+
+// C3: a leader takes writes once it has published its own term's first entry, and with it all from before.
+func TestAppendOpensOnceTheTermsFirstEntryIsPublished(t *testing.T) {
+	g := newGroup(t, 3)
+	first := g.elect(1)
+	first.write("a")
+	g.nodes[1].holdApply = true
+	g.run()
+
+	require.True(t, first.Transfer(2))
+	g.run()
+	second := g.nodes[1]
+	require.NotZero(t, second.leadTerm)
+	require.Empty(t, second.applied)
+	_, err := second.Proposals.Append(nil)
+	require.Error(t, err)
+
+	second.holdApply = false
+	g.run()
+	require.Equal(t, []string{"a"}, second.applied)
+	second.write("b")
+	g.run()
+	require.Equal(t, []string{"a", "b"}, g.nodes[2].applied)
+}
+
+// C5: what a leader has under way when it leads no more is unknown, though it commits afterwards.
+func TestLostLeadershipLeavesWritesUnknown(t *testing.T) {
+	g := newGroup(t, 3)
+	old := g.elect(1)
+	epoch := old.Proposals.Epoch()
+	old.holdApply = true
+	g.drop = func(m *pb.Message) bool { return m.GetType() == pb.MsgAppResp && m.GetTo() == 1 }
+	under := old.write("under way")
+	require.Equal(t, epoch, under.Epoch())
+	g.run()
+	open := old.write("in the open batch")
+	g.drop = cut(1)
+	g.pass(3 * time.Second)
+	for _, b := range []*Batch{under, open} {
+		require.True(t, closed(b.Done()))
+		require.ErrorIs(t, b.Err(), ErrUnknown)
+	}
+	require.NotEqual(t, epoch, old.Proposals.Epoch())
+	_, err := old.Proposals.Append(nil)
+	require.Error(t, err)
+	g.drop = nil
+	old.holdApply = false
+	g.pass(time.Second)
+	require.Equal(t, 1, old.abandoned)
+	for _, r := range g.nodes {
+		require.Equal(t, []string{"under way"}, r.applied)
+	}
+
+	g.elect(1)
+	require.Equal(t, epoch+2, old.Proposals.Epoch(), "epochs do not overlap")
+}
+
+func TestBatchesGrowWhileOneIsInFlight(t *testing.T) {
+	g := newGroup(t, 3)
+	leader := g.elect(1)
+	leader.write("a")
+	leader.step() // proposes it
+	leader.write("b")
+	leader.write("c")
+	g.run()
+	require.Equal(t, []string{"a", "bc"}, leader.applied)
+
+	big := strings.Repeat("x", maxBatch)
+	leader.write("d")
+	leader.step()
+	small := leader.write("e")
+	require.True(t, small != leader.write(big), "it goes to the next batch, whole")
+	require.True(t, small != leader.write("ff"))
+	g.run()
+	require.True(t, slices.Equal([]string{"d", "e", big, "ff"}, leader.applied[2:]))
+
+	huge := strings.Repeat("y", 3*maxBatch)
+	leader.write(huge)
+	g.run()
+	require.True(t, huge == leader.applied[6])
+}
+
+func TestASecondBatchFollowsTheFirstWhenThatIsLate(t *testing.T) {
+	g := newGroup(t, 3)
+	leader := g.elect(1)
+	g.drop = func(m *pb.Message) bool { return m.GetTo() == 1 }
+	leader.write("a")
+	g.run()
+	leader.write("b")
+	g.run()
+	require.Len(t, leader.Proposals.inFlight, 1)
+	require.Equal(t, g.now+windowAge, leader.Due())
+	g.now += windowAge
+	g.run()
+	require.Len(t, leader.Proposals.inFlight, 2)
+}
+
+// C6
+func TestReadsWaitForARoundThatBeganAfterThem(t *testing.T) {
+	g := newGroup(t, 3)
+	leader := g.elect(1)
+	for _, r := range g.nodes {
+		held := []*pb.Message{}
+		g.drop = func(m *pb.Message) bool {
+			if m.GetType() == pb.MsgHeartbeatResp && len(m.GetContext()) > 0 {
+				held = append(held, m)
+				return true
+			}
+			return false
+		}
+		early := r.Reads.Join()
+		require.Same(t, early, r.Reads.Join(), "one round serves all who wait")
+		g.run()
+		late := r.Reads.Join()
+		require.NotSame(t, early, late, "a round that has begun is too old for who comes now")
+		g.run()
+		require.False(t, closed(early.Done()))
+		g.drop = nil
+		g.sent = held
+		g.run()
+		require.True(t, closed(early.Done()) && closed(late.Done()))
+		require.NoError(t, early.Err())
+		require.Equal(t, leader.Published(), late.index)
+	}
+}
+
+func TestAReadWaitsUntilItsIndexIsPublished(t *testing.T) {
+	g := newGroup(t, 3)
+	leader, follower := g.elect(1), g.nodes[1]
+	follower.holdApply = true
+	leader.write("a")
+	g.run()
+	round := follower.Reads.Join()
+	g.run()
+	require.False(t, closed(round.Done()))
+	follower.holdApply = false
+	g.run()
+	require.True(t, closed(round.Done()))
+	require.Equal(t, []string{"a"}, follower.applied)
+}
+
+// A ctx that was asked with once is never asked with again: a late answer to it is no answer to the new question.
+func TestALostRoundIsAskedForAgainWithAnotherCtx(t *testing.T) {
+	g := newGroup(t, 3)
+	leader, follower := g.elect(1), g.nodes[1]
+	var lost []*pb.Message
+	g.drop = func(m *pb.Message) bool {
+		if m.GetType() == pb.MsgReadIndexResp {
+			lost = append(lost, m)
+			return true
+		}
+		return false
+	}
+	round := follower.Reads.Join()
+	g.run()
+	require.Len(t, lost, 1)
+	leader.write("a")
+	g.run()
+	g.pass(roundRetry)
+	require.Len(t, lost, 2)
+	require.NotEqual(t, lost[0].GetEntries()[0].GetData(), lost[1].GetEntries()[0].GetData())
+
+	g.sent = lost[:1]
+	g.drop = nil
+	g.run()
+	require.False(t, closed(round.Done()), "the answer to the first question")
+	g.sent = lost[1:]
+	g.run()
+	require.True(t, closed(round.Done()))
+	require.Equal(t, leader.Published(), round.index)
+}
+
+func TestARoundIsAskedForAgainWhenAnotherLeads(t *testing.T) {
+	g := newGroup(t, 3)
+	g.elect(1)
+	g.drop = cut(1)
+	g.pass(electionTicks*TickEvery - TickEvery)
+	round := g.nodes[1].Reads.Join()
+	g.run()
+	require.Equal(t, uint64(1), g.nodes[1].rounds.asked)
+	g.pass(TickEvery)
+	if !g.nodes[1].Leads() && !g.nodes[2].Leads() {
+		require.NoError(t, g.nodes[2].Campaign())
+		g.run()
+	}
+	require.True(t, closed(round.Done()))
+	require.NoError(t, round.Err())
+}
+
+func TestReadsWithoutAMajorityEndInAnError(t *testing.T) {
+	g := newGroup(t, 3)
+	g.elect(1)
+	g.drop = cut(1)
+	first := g.nodes[0].Reads.Join()
+	g.run()
+	second := g.nodes[0].Reads.Join()
+	g.pass(6 * time.Second)
+	for _, round := range []*Round{first, second} {
+		require.True(t, closed(round.Done()))
+		require.ErrorIs(t, round.Err(), ErrNoIndex)
+	}
+}
+
+// The library answers a single voter's reads from the committed index that it knows of, before its own term's first entry is
+// committed: after a restart that may be behind what was committed.
+func TestASingleVoterReadsNothingBeforeItsOwnTermsEntry(t *testing.T) {
+	g := newGroup(t, 1)
+	r := g.elect(1)
+	r.write("a")
+	g.run()
+	hs, _, err := r.disk.InitialState()
+	require.NoError(t, err)
+	hs.Commit = new(uint64(1)) // the commit is not synced with the entry
+	require.NoError(t, r.disk.SetHardState(hs))
+	r.Core, err = NewCore(CoreOptions{
+		ID: 1, Nonce: 7, Log: r.disk, Applied: 1, Term: 1, Clock: func() time.Duration { return g.now }, Wake: func() {},
+		Logger: slog.New(slog.DiscardHandler),
+	})
+	require.NoError(t, err)
+	r.applied = nil
+	round := r.Reads.Join()
+	r.holdDisk = true
+	require.NoError(t, r.Campaign())
+	g.run()
+	r.holdDisk = false
+	for range 2 { // its vote, then the entry
+		r.holdApply = true
+		g.run()
+		require.False(t, closed(round.Done()))
+	}
+	r.holdApply = false
+	g.run()
+	require.True(t, closed(round.Done()))
+	require.Equal(t, []string{"a"}, r.applied)
+}
+
+// A learner's question, too, waits for that.
+func TestALeaderHoldsQuestionsBackUntilItsTermsEntryIsPublished(t *testing.T) {
+	g := newGroup(t, 3)
+	g.nodes[0].holdApply = true
+	require.NoError(t, g.nodes[0].Campaign())
+	g.run()
+	round := g.nodes[1].Reads.Join()
+	g.run()
+	require.False(t, closed(round.Done()))
+	g.nodes[0].holdApply = false
+	g.run()
+	require.True(t, closed(round.Done()))
+}
+
+func TestBoundedReads(t *testing.T) {
+	g := newGroup(t, 3)
+	g.elect(1)
+	follower := g.nodes[2]
+	require.False(t, follower.Reads.Fresh(time.Hour), "no round has ended yet")
+	g.pass(TickEvery)
+	require.True(t, follower.Reads.Fresh(0), "one has begun by itself")
+	g.drop = cut(3)
+	g.pass(time.Second)
+	require.False(t, follower.Reads.Fresh(900*time.Millisecond))
+	require.True(t, follower.Reads.Fresh(time.Second))
+
+	g.drop = nil
+	follower.holdApply = true
+	g.nodes[0].write("a")
+	g.pass(2 * time.Second)
+	require.False(t, follower.Reads.Fresh(time.Second), "what was committed is not published")
+	follower.holdApply = false
+	g.run()
+	require.True(t, follower.Reads.Fresh(time.Second))
+
+	g.pass(freshFor + time.Second)
+	asked := follower.rounds.asked
+	g.pass(time.Second)
+	require.Equal(t, asked, follower.rounds.asked, "nobody asks any more")
+}
+
+func TestTransfer(t *testing.T) {
+	g := newGroup(t, 3)
+	leader := g.elect(1)
+	g.drop = cut(2)
+	leader.write("a")
+	g.run()
+	require.True(t, leader.Transfer(0))
+	g.run()
+	require.True(t, g.nodes[2].Leads(), "it has more of the log")
+
+	g.drop = cut(1)
+	require.True(t, g.nodes[2].Transfer(1))
+	b := g.nodes[2].write("b")
+	g.run()
+	require.False(t, closed(b.Done()), "writes wait for the outcome")
+	g.pass(time.Second)
+	require.True(t, closed(b.Done()), "there was none, and it goes on")
+	require.NoError(t, b.Err())
+	require.False(t, g.nodes[0].Transfer(0), "it does not lead")
+}
+
+func TestAMinorityElectsNobodyAndALeaderWithoutMajorityStepsDown(t *testing.T) {
+	g := newGroup(t, 3)
+	leader := g.elect(1)
+	term := leader.Term()
+	g.drop = cut(1)
+	b := leader.write("lost")
+	g.pass(3 * time.Second)
+	require.False(t, leader.Leads())
+	require.ErrorIs(t, b.Err(), ErrUnknown)
+	require.Equal(t, term, leader.Term(), "it asks before it raises the term")
+	g.drop = nil
+	g.pass(time.Second)
+	for _, r := range g.nodes {
+		require.Empty(t, r.applied)
+		require.NotZero(t, r.Leader())
+	}
+}
+
+func TestADiskThatHangs(t *testing.T) {
+	g := newGroup(t, 3)
+	leader := g.elect(1)
+	leader.holdDisk = true
+	leader.write("a")
+	g.pass(500 * time.Millisecond)
+	require.True(t, leader.Leads())
+	g.pass(time.Second)
+	require.False(t, leader.Leads())
+	require.True(t, g.nodes[1].Leads() || g.nodes[2].Leads())
+	require.PanicsWithError(t, "the disk has not answered for 10s", func() { g.pass(10 * time.Second) })
+}
+
+func TestEntriesThatAreNoBatchesAreRefused(t *testing.T) {
+	b := make([]byte, batchHeader)
+	id := batchID{1, 2, 3, 4}
+	putBatchHeader(b, 5, id)
+	got, payload, err := parseBatch(append(b, "payload"...), 5)
+	require.NoError(t, err)
+	require.Equal(t, id, got)
+	require.Equal(t, "payload", string(payload))
+	_, _, err = parseBatch(b, 6)
+	require.ErrorIs(t, err, errOtherGroups)
+	_, _, err = parseBatch(b[:36], 5)
+	require.ErrorIs(t, err, errNoBatch)
+	b[0] = 2
+	_, _, err = parseBatch(b, 5)
+	require.ErrorIs(t, err, errNoBatch)
+	require.Equal(t, uint64(4), binary.BigEndian.Uint64(b[29:]), "the layout is in files")
+}

@@ -1,0 +1,40 @@
+// Package cluster keeps several stores alike: one log, in an order that a majority has on disk, is applied to each of them. The
+// consensus is Raft, by go.etcd.io/raft/v3, a state machine without goroutines, clock, disk or network; this package is
+// what is around that.
+//
+// A [Core] is one replica, and like the library under it without goroutines, clock, disk and network: it is told what
+// happened, and says what is to be done. A [Node] has the goroutines that tell it and do it. Package sim drives whole
+// clusters of Cores from one goroutine, on a fake clock, network and file systems.
+//
+// # Invariants
+//
+// Code and tests cite them by number.
+//
+//   - C1 The state holds only what is committed, in the log's order. Only applying the log, and the swap of a snapshot
+//     that was taken in, change it.
+//   - C2 A version is given, and its record put into the open batch, under one lock, in one epoch; the epochs of a process
+//     do not overlap.
+//   - C3 Append is open only while this node leads and has published its own term's first entry; so every effect is
+//     computed from all effects before it in the log.
+//   - C4 A batch carries (node, nonce of the process, epoch, number). The leader publishes its own entries from memory only
+//     if all four are those of the oldest in flight; otherwise from the bytes.
+//   - C5 An answer to a write leaves only if its version is published and the epoch is still that in which it was given.
+//   - C6 A batch of requests with a read in it is executed only after an index is published that was obtained by a round that
+//     began after the batch arrived. The leader is no exception.
+//   - C7 An answer of the write path that shows state without writing waits as C5 says for what it saw, and confirms as C6
+//     says afterwards.
+//   - C8 A message that says "I have it" (an acknowledged append, a vote) leaves only after a sync that covered it. Hard state
+//     and entries are in one file, in order.
+//   - C9 After the first error of a write or sync nothing is written again: the node leaves leadership, answers nobody and
+//     ends. A single node stays for its reads; here the others have them.
+//   - C10 Applying is a function of the log alone: no clock, no budget, no configuration, no chance, no order of a map. Two
+//     replicas that have published the same index have the same content.
+//   - C11 No goroutine that the loop waits for touches a disk, or a lock that a disk can hold up: storage is asynchronous, and
+//     logging goes through a queue.
+//   - C12 Log entries up to an index go only if a durable snapshot has that index, and no stream of a snapshot has pinned
+//     them.
+//   - C13 A format is written only if all members said that they read it.
+//
+// Where to begin: core.go, then lead.go (what leading means: C2 to C5), propose.go (batches, and how many are on their way),
+// reads.go (rounds: C6), watch.go (a disk that hangs), entry.go (the bytes of an entry), node.go (the goroutines).
+package cluster

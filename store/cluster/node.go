@@ -1,0 +1,384 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.etcd.io/raft/v3"
+	pb "go.etcd.io/raft/v3/raftpb"
+)
+
+// Log is what keeps a Core's Appends. Its methods of raft.Storage show what has been saved, and do not wait for a disk.
+type Log interface {
+	raft.Storage
+	// Save does several Appends, in order, with one sync at the end if one of them asks for it. After an error nothing is
+	// called any more (C9).
+	Save(appends []*Append) error
+}
+
+// StateMachine is what a log is applied to. One goroutine calls it, in the log's order.
+type StateMachine interface {
+	// Apply publishes an entry. What it does depends on nothing but the entries so far (C10).
+	Apply(e *Committed) error
+	// Abandon forgets what was proposed and not published.
+	Abandon()
+	// Install puts the snapshot that was received last in the place of all state, and returns the index from which on the
+	// state is one.
+	Install(s *pb.Snapshot) (whole uint64, err error)
+}
+
+// Transport sends messages to other members. It does not wait, and may lose them.
+type Transport interface {
+	Send(messages []*pb.Message)
+}
+
+// ErrStopped is the error of what waits when a Node stops.
+var ErrStopped = errors.New("this node has stopped")
+
+// Status is what a Node is about.
+type Status struct {
+	ID        uint64
+	Term      uint64
+	Leader    uint64 // 0: none is known
+	Leads     bool   // this node leads and takes writes
+	Published uint64 // the index up to which the log has been applied
+	Whole     bool   // the state is one
+}
+
+// Node runs a Core: a goroutine that tells it what happens, the only one that touches it, one for the log and one for the state
+// machine.
+type Node struct {
+	core      *Core
+	log       Log
+	machine   StateMachine
+	transport Transport
+
+	wake chan struct{}
+	in   inbox
+	logQ queue[*Append]
+	appQ queue[*Apply]
+
+	applying []*Apply // the state machine's goroutine's; of nobody once that has ended
+
+	status atomic.Pointer[Status]
+	stop   chan struct{}
+	once   sync.Once
+	err    error         // why it ended, published by done
+	done   chan struct{} // closed when all goroutines have ended
+}
+
+// inbox is what the loop has not been told yet.
+type inbox struct {
+	mu       sync.Mutex
+	messages []*pb.Message
+	appended []*Append
+	applied  []*Apply
+	calls    []func(*Core)
+	failure  error
+}
+
+// NodeOptions are those of the Core, but for what the Node gives itself, and what is around it.
+type NodeOptions struct {
+	CoreOptions
+	Log       Log
+	Machine   StateMachine
+	Transport Transport
+}
+
+// Start begins to run a replica.
+func Start(o NodeOptions) (*Node, error) {
+	n := &Node{
+		log: o.Log, machine: o.Machine, transport: o.Transport,
+		wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
+	}
+	n.logQ.init()
+	n.appQ.init()
+	o.CoreOptions.Log, o.CoreOptions.Wake = o.Log, n.poke
+	if o.Clock == nil {
+		start := time.Now()
+		o.CoreOptions.Clock = func() time.Duration { return time.Since(start) }
+	}
+	core, err := NewCore(o.CoreOptions)
+	if err != nil {
+		return nil, err
+	}
+	n.core = core
+	n.tell()
+	var wg sync.WaitGroup
+	wg.Go(n.loop)
+	wg.Go(n.save)
+	wg.Go(n.apply)
+	go func() {
+		wg.Wait()
+		for _, a := range append(n.applying, n.appQ.items...) { // what will not be applied
+			for _, e := range a.Entries {
+				if e.Batch != nil {
+					e.Batch.resolve(ErrUnknown)
+				}
+			}
+		}
+		close(n.done)
+	}()
+	return n, nil
+}
+
+// Proposals is where writes go.
+func (n *Node) Proposals() *Proposals { return n.core.Proposals }
+
+// Reads is where reads wait.
+func (n *Node) Reads() *Reads { return n.core.Reads }
+
+// Status returns what the node is about, as of its last step.
+func (n *Node) Status() Status { return *n.status.Load() }
+
+// Receive takes messages of other members.
+func (n *Node) Receive(messages ...*pb.Message) {
+	n.in.mu.Lock()
+	n.in.messages = append(n.in.messages, messages...)
+	n.in.mu.Unlock()
+	n.poke()
+}
+
+// Call has the loop call f soon.
+func (n *Node) Call(f func(*Core)) {
+	n.in.mu.Lock()
+	n.in.calls = append(n.in.calls, f)
+	n.in.mu.Unlock()
+	n.poke()
+}
+
+// Stop ends the node, and waits for that. What is under way fails.
+func (n *Node) Stop() {
+	n.once.Do(func() { close(n.stop) })
+	<-n.done
+}
+
+// Done is closed when the node has ended.
+func (n *Node) Done() <-chan struct{} { return n.done }
+
+// Err says why, once Done is closed; nil: it was stopped.
+func (n *Node) Err() error { return n.err }
+
+func (n *Node) poke() {
+	select {
+	case n.wake <- struct{}{}:
+	default:
+	}
+}
+
+// loop tells the core what happens. A panic of the core, or of the library, is a broken invariant: the node ends (C9).
+func (n *Node) loop() {
+	defer n.end()
+	defer func() {
+		if p := recover(); p != nil {
+			err, ok := p.(error)
+			if !ok {
+				err = fmt.Errorf("%v", p)
+			}
+			n.err = err
+		}
+	}()
+	ticker := time.NewTicker(TickEvery)
+	defer ticker.Stop()
+	for {
+		var due <-chan time.Time
+		if at := n.core.Due(); at != 0 {
+			due = time.After(max(0, at-n.core.clock()))
+		}
+		select {
+		case <-n.stop:
+			return
+		case <-ticker.C:
+			n.core.Tick()
+		case <-n.wake:
+			if n.err = n.take(); n.err != nil {
+				return
+			}
+		case <-due:
+		}
+		n.work()
+		n.tell()
+	}
+}
+
+// take tells the core what has come in.
+func (n *Node) take() error {
+	n.in.mu.Lock()
+	messages, appended, applied, calls, failure := n.in.messages, n.in.appended, n.in.applied, n.in.calls, n.in.failure
+	n.in.messages, n.in.appended, n.in.applied, n.in.calls = nil, nil, nil, nil
+	n.in.mu.Unlock()
+	if failure != nil {
+		return failure
+	}
+	for _, a := range appended {
+		n.core.Appended(a)
+		n.work()
+	}
+	for _, a := range applied {
+		n.core.Applied(a)
+		n.work()
+	}
+	for _, m := range messages {
+		n.core.Step(m)
+		n.work()
+	}
+	for _, f := range calls {
+		f(n.core)
+		n.work()
+	}
+	return nil
+}
+
+// work has done what the core wants.
+func (n *Node) work() {
+	for {
+		w := n.core.Work()
+		if w.Empty() {
+			return
+		}
+		if w.Append != nil {
+			n.logQ.add(w.Append)
+		}
+		if w.Apply != nil {
+			n.appQ.add(w.Apply)
+		}
+		if len(w.Send) > 0 {
+			n.transport.Send(w.Send)
+		}
+	}
+}
+
+// tell publishes the status.
+func (n *Node) tell() {
+	s := Status{
+		ID: n.core.id, Term: n.core.term, Leader: n.core.leader, Leads: n.core.opened,
+		Published: n.core.published, Whole: n.core.Whole(),
+	}
+	if old := n.status.Load(); old == nil || *old != s {
+		n.status.Store(&s)
+	}
+}
+
+// end fails all that waits.
+func (n *Node) end() {
+	n.core.Proposals.leader.Store(0)
+	n.core.Proposals.close()
+	n.core.closeReads(ErrStopped)
+	n.once.Do(func() { close(n.stop) })
+}
+
+// fail ends the node.
+func (n *Node) fail(err error) {
+	n.in.mu.Lock()
+	if n.in.failure == nil {
+		n.in.failure = err
+	}
+	n.in.mu.Unlock()
+	n.poke()
+}
+
+// save is the log's goroutine.
+func (n *Node) save() {
+	for {
+		appends, ok := n.logQ.take(n.stop)
+		if !ok {
+			return
+		}
+		if err := n.log.Save(appends); err != nil {
+			n.fail(fmt.Errorf("write the log: %w", err))
+			return
+		}
+		n.in.mu.Lock()
+		n.in.appended = append(n.in.appended, appends...)
+		n.in.mu.Unlock()
+		n.poke()
+	}
+}
+
+// apply is the state machine's goroutine.
+func (n *Node) apply() {
+	for {
+		applies, ok := n.appQ.take(n.stop)
+		if !ok {
+			return
+		}
+		n.applying = applies
+		for _, a := range applies {
+			if err := n.applyOne(a); err != nil {
+				n.fail(fmt.Errorf("apply the log: %w", err))
+				return
+			}
+			n.in.mu.Lock()
+			n.in.applied = append(n.in.applied, a)
+			n.in.mu.Unlock()
+			n.poke()
+		}
+		n.applying = nil
+	}
+}
+
+func (n *Node) applyOne(a *Apply) error {
+	if a.Abandon {
+		n.machine.Abandon()
+	}
+	if a.Install != nil {
+		whole, err := n.machine.Install(a.Install)
+		if err != nil {
+			return fmt.Errorf("install a snapshot: %w", err)
+		}
+		a.Whole = whole
+	}
+	for i := range a.Entries {
+		e := &a.Entries[i]
+		if err := n.machine.Apply(e); err != nil {
+			return fmt.Errorf("entry %d: %w", e.Index, err)
+		}
+		e.Published()
+	}
+	return nil
+}
+
+// queue is unbounded: who adds never waits. What bounds it is what Raft hands out before it hears of its end.
+type queue[T any] struct {
+	mu    sync.Mutex
+	items []T
+	wake  chan struct{}
+}
+
+func (q *queue[T]) init() { q.wake = make(chan struct{}, 1) }
+
+func (q *queue[T]) add(x T) {
+	q.mu.Lock()
+	q.items = append(q.items, x)
+	q.mu.Unlock()
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+// take waits until there is something, and returns all of it; false: stop was closed.
+func (q *queue[T]) take(stop <-chan struct{}) ([]T, bool) {
+	for {
+		select {
+		case <-stop: // even where there is more: a node that has failed does nothing any more
+			return nil, false
+		default:
+		}
+		q.mu.Lock()
+		items := q.items
+		q.items = nil
+		q.mu.Unlock()
+		if len(items) > 0 {
+			return items, true
+		}
+		select {
+		case <-q.wake:
+		case <-stop:
+			return nil, false
+		}
+	}
+}

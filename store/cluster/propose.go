@@ -1,0 +1,210 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// maxBatch is how many bytes of records a batch has, unless it is of one record.
+	maxBatch = 1 << 20
+	// windowAge is how old the oldest batch in flight is before a second one follows it. Where a majority answers faster than
+	// that, one at a time is best: the next one grows meanwhile.
+	windowAge = 5 * time.Millisecond
+	// maxWindow is how many bytes are in flight at a time.
+	maxWindow = 16 << 20
+)
+
+// ErrUnknown is the error of a write that this node could not see the end of: it may have been applied, or may yet be.
+var ErrUnknown = errors.New("leadership was lost while the write was under way: it may have been applied")
+
+// NotLeaderError is the error of a write at a node that does not lead, or not yet: nothing was applied.
+type NotLeaderError struct {
+	Leader uint64 // who does; 0: nobody that this node knows of
+}
+
+func (e *NotLeaderError) Error() string {
+	if e.Leader == 0 {
+		return "there is no leader now: try again"
+	}
+	return fmt.Sprintf("node %x leads, not this one", e.Leader)
+}
+
+// Batch is what becomes one entry of the log.
+type Batch struct {
+	epoch   uint64
+	number  uint64 // from 1, within the epoch; 0: it was not proposed
+	data    []byte // room for the header, then the payload
+	records int
+	since   time.Duration // when it was proposed
+
+	once sync.Once
+	err  error         // published by done
+	done chan struct{} // closed when it has been published, or never will be by this node's doing
+}
+
+// Epoch is that in which the batch was made.
+func (b *Batch) Epoch() uint64 { return b.epoch }
+
+// Done is closed once it is known what became of the batch.
+func (b *Batch) Done() <-chan struct{} { return b.done }
+
+// Err says what became of it, once Done is closed: nil, it has been published; ErrUnknown.
+func (b *Batch) Err() error { return b.err }
+
+func (b *Batch) resolve(err error) {
+	b.once.Do(func() {
+		b.err = err
+		close(b.done)
+	})
+}
+
+// Proposals is where writers leave what is to be put into the log, and where the loop takes it: one batch at a time, while the
+// next one grows.
+type Proposals struct {
+	wake func() // tells the loop that there is something to take; it does not wait
+
+	// epoch is odd while Append is open, and rises whenever that changes (C2). It is written with mu held. A reader that has
+	// seen that a version is published, and then the epoch in which it was given, knows that the version is that write's (C5).
+	epoch  atomic.Uint64
+	leader atomic.Uint64 // for NotLeaderError
+
+	mu       sync.Mutex
+	queue    []*Batch // not yet proposed; the last one is open
+	inFlight []*Batch // proposed, in order, and not yet handed out to be applied
+	bytes    int      // of those in flight
+	number   uint64   // of the last one that was proposed in this epoch
+}
+
+// Epoch returns the present epoch. It is odd while Append is open.
+func (p *Proposals) Epoch() uint64 { return p.epoch.Load() }
+
+// Append has add append a record to the payload of the open batch, which it gets and returns, and returns the batch. What add
+// does besides, such as to give the record its version, is under the same lock (C2). The error is a *NotLeaderError, and
+// add was not called then.
+func (p *Proposals) Append(add func(payload []byte) []byte) (*Batch, error) {
+	p.mu.Lock()
+	epoch := p.epoch.Load()
+	if epoch%2 == 0 {
+		p.mu.Unlock()
+		return nil, &NotLeaderError{p.leader.Load()}
+	}
+	b := p.openBatch(epoch)
+	before := len(b.data)
+	b.data = add(b.data)
+	b.records++
+	if len(b.data) > batchHeader+maxBatch && b.records > 1 { // it does not fit: it is the first of the next one
+		record := b.data[before:]
+		b.data = b.data[:before:before]
+		b.records--
+		next := newBatch(epoch)
+		next.data = append(next.data, record...)
+		next.records = 1
+		p.queue = append(p.queue, next)
+		b = next
+	}
+	p.mu.Unlock()
+	p.wake()
+	return b, nil
+}
+
+// openBatch returns the batch that the next record goes to. Called with mu held.
+func (p *Proposals) openBatch(epoch uint64) *Batch {
+	if n := len(p.queue); n > 0 && len(p.queue[n-1].data) < batchHeader+maxBatch {
+		return p.queue[n-1]
+	}
+	b := newBatch(epoch)
+	p.queue = append(p.queue, b)
+	return b
+}
+
+func newBatch(epoch uint64) *Batch {
+	return &Batch{epoch: epoch, data: make([]byte, batchHeader, 1<<10), done: make(chan struct{})}
+}
+
+// take returns the batch that is to be proposed now, nil: none is. It counts as in flight from here on.
+func (p *Proposals) take(now time.Duration) *Batch {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.queue) == 0 {
+		return nil
+	}
+	b := p.queue[0]
+	if len(p.inFlight) > 0 {
+		full := len(p.queue) > 1 || len(b.data) >= batchHeader+maxBatch
+		old := now-p.inFlight[0].since >= windowAge
+		if !full && !old || p.bytes+len(b.data) > maxWindow {
+			return nil
+		}
+	}
+	p.queue = p.queue[1:]
+	p.number++
+	b.number, b.since = p.number, now
+	p.inFlight = append(p.inFlight, b)
+	p.bytes += len(b.data)
+	return b
+}
+
+// untake puts back the batch that take returned last: the library did not accept it.
+func (p *Proposals) untake(b *Batch) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.inFlight = p.inFlight[:len(p.inFlight)-1]
+	p.queue = append([]*Batch{b}, p.queue...)
+	p.number--
+	p.bytes -= len(b.data)
+}
+
+// match returns the batch in flight that an entry with this id is, nil: it is none (C4). It is in flight no more. skipped
+// says that older ones are, which the log does not have and never will: that can't be.
+func (p *Proposals) match(id batchID) (b *Batch, skipped bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.inFlight) == 0 || p.inFlight[0].epoch != id.epoch {
+		return nil, false
+	}
+	if b = p.inFlight[0]; b.number != id.number {
+		return nil, true
+	}
+	p.inFlight = p.inFlight[1:]
+	p.bytes -= len(b.data)
+	return b, false
+}
+
+// open opens Append, in a new epoch.
+func (p *Proposals) open() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.number = 0
+	p.epoch.Add(1)
+}
+
+// close closes Append, and fails all that is under way. It reports whether it was open.
+func (p *Proposals) close() bool {
+	p.mu.Lock()
+	if p.epoch.Load()%2 == 0 {
+		p.mu.Unlock()
+		return false
+	}
+	p.epoch.Add(1)
+	lost := append(p.inFlight, p.queue...)
+	p.inFlight, p.queue, p.bytes = nil, nil, 0
+	p.mu.Unlock()
+	for _, b := range lost {
+		b.resolve(ErrUnknown)
+	}
+	return true
+}
+
+// due returns when take is to be called again although nobody appends, 0: not before somebody does.
+func (p *Proposals) due() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.queue) == 0 || len(p.inFlight) == 0 {
+		return 0
+	}
+	return p.inFlight[0].since + windowAge
+}

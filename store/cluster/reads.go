@@ -1,0 +1,223 @@
+package cluster
+
+import (
+	"encoding/binary"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// roundRetry is how long a round waits for its index before it asks again: messages are lost.
+	roundRetry = time.Second
+	// freshFor is how long rounds begin by themselves after the last bounded read.
+	freshFor = 10 * time.Second
+)
+
+// ErrNoIndex is the error of a linearizable read for which no majority could be asked.
+var ErrNoIndex = errors.New("no leader, or no majority, could be asked in time for what is newest: try again")
+
+// ErrStale is the error of a read under a bound that this node can't hold.
+var ErrStale = errors.New("this node can't tell that it is as new as was asked for")
+
+// Reads is where readers wait for the log index that their reads have to include. One round serves all who wait: the leader
+// tells its committed index after a majority has told it that it still leads. Whoever comes while a round is under way
+// joins the next, for the index of the one under way may be older than a write that was answered since (C6).
+type Reads struct {
+	wake  func() // tells the loop that somebody waits; it does not wait
+	clock func() time.Duration
+
+	// fresh is when the last round began whose index has been published: what this node has now is at least as new as what
+	// was committed then. Negative: there was none. The loop writes it, after publishing.
+	fresh   atomic.Int64
+	bounded atomic.Int64 // when a bounded read was asked last
+
+	mu     sync.Mutex
+	next   *Round // that the next to come joins; nil: nobody has
+	closed error  // why no round will begin any more
+}
+
+// Round is what the readers wait for that joined it.
+type Round struct {
+	joined time.Duration // when the first of them did
+	began  time.Duration // when the index was asked for that counts: with the last ctx
+	ctx    [24]byte      // of the last time it was asked for; no two are ever equal
+	index  uint64        // 0: not known
+
+	err  error // published by done
+	done chan struct{}
+}
+
+// Done is closed when the reads of those who joined may be executed, or never can be.
+func (r *Round) Done() <-chan struct{} { return r.done }
+
+// Err says, once Done is closed, whether they may: nil, or ErrNoIndex.
+func (r *Round) Err() error { return r.err }
+
+func (r *Round) resolve(err error) {
+	r.err = err
+	close(r.done)
+}
+
+// Join returns the next round, which has not begun.
+func (r *Reads) Join() *Round {
+	r.mu.Lock()
+	round := r.next
+	if round == nil {
+		round = &Round{joined: r.clock(), done: make(chan struct{})}
+		if r.closed != nil {
+			r.mu.Unlock()
+			round.resolve(r.closed)
+			return round
+		}
+		r.next = round
+	}
+	r.mu.Unlock()
+	r.wake()
+	return round
+}
+
+// Fresh reports whether what is published now has all that was committed a time of bound ago. Where it does not, a caller
+// joins a round, and reads if that ends within the bound.
+func (r *Reads) Fresh(bound time.Duration) bool {
+	now := r.clock()
+	r.bounded.Store(int64(now))
+	at := r.fresh.Load()
+	return at >= 0 && now-time.Duration(at) <= bound
+}
+
+// waiting reports whether somebody has joined the next round.
+func (r *Reads) waiting() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.next != nil
+}
+
+// take returns the next round, nil: nobody waits for it. Who comes from now on joins another.
+func (r *Reads) take() *Round {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	round := r.next
+	r.next = nil
+	return round
+}
+
+// rounds is what the loop knows of those that have begun.
+type rounds struct {
+	asked   uint64   // how often an index was asked for
+	current *Round   // whose index is being asked for
+	pending []*Round // whose index is not published yet, in the order in which they began
+}
+
+// beginRound begins a round if one is due, or asks again for the one whose answer is lost.
+func (c *Core) beginRound() {
+	now := c.clock()
+	if c.rounds.current == nil {
+		if !c.canAsk() {
+			return
+		}
+		c.rounds.current = c.Reads.take()
+		if c.rounds.current == nil {
+			return
+		}
+		c.ask(now)
+	} else if c.canAsk() && (now-c.rounds.current.began >= roundRetry || c.askedOf != c.askedNow()) {
+		// It is lost, or who was asked leads no more.
+		c.ask(now)
+	}
+}
+
+// canAsk reports whether there is somebody to ask. A leader that has not published its own term's first entry can't answer:
+// the index that it knows of may be behind what its predecessor had committed. (The library holds a request back until that
+// entry is committed, but not where there is a single voter.)
+func (c *Core) canAsk() bool {
+	if c.leadTerm != 0 {
+		return c.opened
+	}
+	return c.leader != 0
+}
+
+// askedNow is who would be asked now.
+func (c *Core) askedNow() [2]uint64 { return [2]uint64{c.leader, c.term} }
+
+// ask asks for the index of the current round. A ctx is never used twice: an answer is then to this question, and began after
+// it, whatever the network does.
+func (c *Core) ask(now time.Duration) {
+	r := c.rounds.current
+	c.rounds.asked++
+	binary.BigEndian.PutUint64(r.ctx[:], c.id)
+	binary.BigEndian.PutUint64(r.ctx[8:], c.nonce)
+	binary.BigEndian.PutUint64(r.ctx[16:], c.rounds.asked)
+	r.began = now
+	c.askedOf = c.askedNow()
+	ctx := r.ctx // the library keeps it
+	c.rn.ReadIndex(ctx[:])
+}
+
+// answered notes the index that was asked for with ctx.
+func (c *Core) answered(ctx []byte, index uint64) {
+	r := c.rounds.current
+	if r == nil || string(ctx) != string(r.ctx[:]) {
+		return // it was asked for again since
+	}
+	r.index = index
+	c.rounds.current = nil
+	c.rounds.pending = append(c.rounds.pending, r)
+	c.settleRounds()
+}
+
+// settleRounds lets those go on whose index is published.
+func (c *Core) settleRounds() {
+	n := 0
+	for _, r := range c.rounds.pending {
+		if c.published < max(r.index, c.whole) {
+			break // those behind it have an index that is no smaller
+		}
+		c.Reads.fresh.Store(int64(r.began))
+		r.resolve(nil)
+		n++
+	}
+	c.rounds.pending = c.rounds.pending[n:]
+}
+
+// tickRounds gives up those that have waited too long, and begins one by itself while bounded reads are asked.
+func (c *Core) tickRounds() {
+	now := c.clock()
+	late := func(r *Round) bool { return r != nil && now-r.joined >= c.readTimeout }
+	for len(c.rounds.pending) > 0 && late(c.rounds.pending[0]) {
+		c.rounds.pending[0].resolve(ErrNoIndex)
+		c.rounds.pending = c.rounds.pending[1:]
+	}
+	if late(c.rounds.current) {
+		c.rounds.current.resolve(ErrNoIndex)
+		c.rounds.current = nil
+	}
+	c.Reads.mu.Lock()
+	next := c.Reads.next
+	if late(next) {
+		c.Reads.next = nil
+	} else {
+		next = nil
+	}
+	c.Reads.mu.Unlock()
+	if next != nil {
+		next.resolve(ErrNoIndex)
+	}
+	if at := c.Reads.bounded.Load(); at >= 0 && now-time.Duration(at) < freshFor && c.rounds.current == nil && !c.Reads.waiting() {
+		c.Reads.Join()
+	}
+}
+
+// closeReads fails all that wait, and all that come.
+func (c *Core) closeReads(err error) {
+	c.Reads.mu.Lock()
+	c.Reads.closed = err
+	c.Reads.mu.Unlock()
+	for _, r := range append(c.rounds.pending, c.rounds.current, c.Reads.take()) {
+		if r != nil {
+			r.resolve(err)
+		}
+	}
+	c.rounds.pending, c.rounds.current = nil, nil
+}

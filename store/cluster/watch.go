@@ -1,0 +1,40 @@
+package cluster
+
+import (
+	"fmt"
+	"time"
+)
+
+const (
+	// diskSlow is how long a sync takes before a leader hands leadership to another: a majority whose disks are well goes on.
+	diskSlow = time.Second
+	// diskDead is how long it takes before this node gives up.
+	diskDead = 10 * time.Second
+)
+
+// watch is what the loop knows of a disk that hangs.
+type watch struct {
+	since  time.Duration // since when the oldest append is the disk's
+	hits   uint64        // how often leadership was to be handed over for it
+	handed time.Duration // when last; 0: never
+}
+
+// tickWatch looks for a sync that does not end. A disk that hangs does not fail: with it the leader would hold up all writes
+// for as long as it answers heartbeats.
+func (c *Core) tickWatch() {
+	if len(c.appends) == 0 || c.appends[0].done {
+		return
+	}
+	now := c.clock()
+	took := now - c.watch.since
+	if took >= diskDead {
+		panic(fmt.Errorf("the disk has not answered for %v", took))
+	}
+	if took >= diskSlow && c.leadTerm != 0 && (c.watch.handed == 0 || now-c.watch.handed >= diskSlow) {
+		if c.Transfer(0) {
+			c.watch.hits++
+			c.watch.handed = now
+			c.logger.Warn("the disk hangs: another node is to lead", "for", took)
+		}
+	}
+}
