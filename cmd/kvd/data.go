@@ -145,8 +145,16 @@ func (d *data) loading() string {
 	if d.log == nil {
 		return "loading"
 	}
-	done, total := d.log.Progress()
+	done, total := d.progress()
 	return fmt.Sprintf("loading %d of %d bytes", done, total)
+}
+
+// progress is how many bytes of how many load has read.
+func (d *data) progress() (done, total int64) {
+	if d.log == nil {
+		return 0, 0
+	}
+	return d.log.Progress()
 }
 
 // failed returns why the store takes no writes, nil if it does.

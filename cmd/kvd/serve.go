@@ -39,7 +39,8 @@ func serve(ctx context.Context, o options, messages *lineQueue, log *slog.Logger
 	if sec.secretsInTheClear(l.Addr()) {
 		log.Warn("secrets cross the network in the clear: give --tls-cert and --tls-key, or listen on loopback", "listen", l.Addr().String())
 	}
-	defer reloadOnHangup(sec, log)()
+	manager := findManager(log)
+	defer reloadOnHangup(sec, manager, log)()
 	web, err := listenHTTP(o)
 	if err != nil {
 		return err
@@ -70,11 +71,14 @@ func serve(ctx context.Context, o options, messages *lineQueue, log *slog.Logger
 		shown := ops.Config{Server: srv.Load, Ready: ready, Version: version.String(), Metrics: data.metrics()}
 		defer servePages(web, shown, connections.pages, log)()
 	}
+	stopTelling := manager.loads(data.progress)
 	loaded, err := data.load(ctx, l.(netserver.Listener), sec.tls)
+	stopTelling()
 	if err != nil {
 		return dataFailed(err)
 	}
 	if !loaded {
+		manager.stops(0)
 		log.Info("stopped while the data were loaded: nothing was changed")
 		return nil
 	}
@@ -111,6 +115,7 @@ func serve(ctx context.Context, o options, messages *lineQueue, log *slog.Logger
 		"version", version.String(), "data", data.name(), "sync", data.policy(), "max_memory", o.maxMemory.String(),
 		"max_frame", size(s.Limit()).String(), "max_connections", connections.clients, "history", o.history, "history_age", o.historyAge.String(),
 		"tls", sec.tls != nil, "users", sec.accounts != nil)
+	manager.serves("listening on " + l.Addr().String())
 
 	select {
 	case <-ctx.Done():
@@ -118,6 +123,7 @@ func serve(ctx context.Context, o options, messages *lineQueue, log *slog.Logger
 	case err = <-served:
 		log.Error("can't accept connections any more", "error", err)
 	}
+	manager.stops(2 * time.Duration(o.drain)) // for requests, and for the disk
 	limit, cancel := context.WithTimeout(context.Background(), time.Duration(o.drain))
 	defer cancel()
 	if e := s.Shutdown(limit); e != nil {
@@ -132,7 +138,7 @@ func serve(ctx context.Context, o options, messages *lineQueue, log *slog.Logger
 }
 
 // reloadOnHangup reads users, certificate and authority again on SIGHUP, until stop is called.
-func reloadOnHangup(sec *security, log *slog.Logger) (stop func()) {
+func reloadOnHangup(sec *security, manager *manager, log *slog.Logger) (stop func()) {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	done := make(chan struct{})
@@ -143,11 +149,14 @@ func reloadOnHangup(sec *security, log *slog.Logger) (stop func()) {
 				return
 			case <-hangups:
 			}
-			if err := sec.load(); err != nil {
-				log.Error("SIGHUP: what was in force stays", "error", err)
-			} else {
+			manager.reloads(func() string {
+				if err := sec.load(); err != nil {
+					log.Error("SIGHUP: what was in force stays", "error", err)
+					return "what was in force stays: " + err.Error()
+				}
 				log.Info("SIGHUP: users and certificates were read again")
-			}
+				return "users and certificates were read again"
+			})
 		}
 	}()
 	return func() {
