@@ -51,7 +51,7 @@ Every flag is also an environment variable: --max-memory is KVD_MAX_MEMORY. The 
 	o.define(root.Flags())
 	complete(root, "sync", "always", "interval", "never")
 	root.MarkFlagDirname("data")
-	root.AddCommand(tokenCommand(), manCommand())
+	root.AddCommand(tokenCommand(), healthCommand(), manCommand())
 	root.AddCommand(dataCommands()...)
 	root.SetHelpCommand(helpCommand())
 	return root

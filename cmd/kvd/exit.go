@@ -10,8 +10,8 @@ import (
 
 // The exit codes of kvd, which are promises; what each means is in exitMeanings.
 const (
-	exitDone = iota
-	exitDamaged
+	exitDone    = iota
+	exitDamaged // also what every health check of a container takes for "unhealthy"
 	exitUsage
 	exitListen
 	exitInUse
@@ -22,7 +22,7 @@ const (
 // exitMeanings is what docs/operations.md and the man pages say of each code.
 var exitMeanings = []string{
 	exitDone:    "done; of the server: ended in order",
-	exitDamaged: "a data folder or a backup is damaged",
+	exitDamaged: "a data folder or a backup is damaged; of `kvd health`: the server is not ready",
 	exitUsage:   "wrong usage: an option, a variable, or a file that one of them names",
 	exitListen:  "an address can't be listened on: taken, or not this machine's",
 	exitInUse:   "another process uses the data folder",

@@ -308,3 +308,22 @@ func freeAddress(t *testing.T) string {
 		}
 	}
 }
+
+// TestHealth: kvd health finds the server as its own --http says, and tells ready, alive and gone apart.
+func TestHealth(t *testing.T) {
+	t.Setenv("HTTP_PROXY", "http://127.0.0.1:1") // not asked
+	p := start(t, "--http", "0.0.0.0:0")
+	_, port, err := net.SplitHostPort(strings.TrimPrefix(p.http, "http://"))
+	require.NoError(t, err)
+	for _, args := range [][]string{{"--http", ":" + port}, {"--http", "0.0.0.0:" + port}, {"--http", "127.0.0.1:" + port}, {"--live", "--http", ":" + port}} {
+		out, code := run(t, append([]string{"health"}, args...)...)
+		require.Zero(t, code, out)
+		require.Equal(t, "ok\n", out)
+	}
+	t.Setenv("KVD_HTTP", ":"+port)
+	out, code := run(t, "health")
+	require.Zero(t, code, out)
+	p.stop(syscall.SIGTERM)
+	out, code = run(t, "health", "--live")
+	require.Equal(t, exitDamaged, code, out)
+}
