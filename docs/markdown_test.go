@@ -33,11 +33,11 @@ type block struct {
 
 const root = ".."
 
-// pages reads README.md, CHANGELOG.md and docs/*.md.
+// pages reads README.md, CHANGELOG.md, docs/*.md and docs/deploy/*.md.
 func pages(t *testing.T) []page {
 	paths, err := filepath.Glob(root + "/docs/*.md")
 	require.NoError(t, err)
-	paths = append(paths, root+"/README.md", root+"/CHANGELOG.md")
+	paths = append(paths, root+"/README.md", root+"/CHANGELOG.md", root+"/docs/deploy/README.md")
 	var all []page
 	for _, p := range paths {
 		text, err := os.ReadFile(p)
