@@ -17,6 +17,7 @@ import (
 var printing = []string{
 	"get a", "get a --json", "get nobody --json", "get a --raw", "mget a", "meta a", "scan", "scan --values --json", "count", "count --json", "history a",
 	"set a 1 --print-version", "set a 1 --json", "mset a 1 --print-version", "del nobody", "purge nobody", "purge nobody --json", "rollback a $version",
+	"incr n", "incr n 2 --json", "expire a 1h --print-version", "expire a 1h --json", "persist a --print-version", "persist a --json",
 	"txn < reads", "txn --json < reads",
 	"import records --json", "export", "export --json", "bench --duration 1ms --keys 1 --json",
 	"stats", "stats --json", "stats --watch --count 1", "ping", "ping --json", "backup -", "backup all --json",

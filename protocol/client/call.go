@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
 	"kv/protocol"
@@ -18,39 +17,39 @@ type Call struct {
 	deadline time.Time // zero: none
 	client   *Client
 
-	// Set by whoever answers the call, before it puts the token into done; read by whoever took the token out.
+	// Set by whoever answers the call, once, before done says so; then only read.
 	header protocol.Header
 	body   []byte
 	err    error
-	done   chan struct{} // holds one token once the call is answered or has failed
+	// done says that the call is answered or has failed: it is closed, or where the call is recycled holds one token, for the one
+	// goroutine that waits.
+	done chan struct{}
 
-	timer *time.Timer // the waiting goroutine's; made when first needed
+	recycled bool        // fixed
+	timer    *time.Timer // where recycled: the waiting goroutine's; made when first needed
 }
-
-// calls recycles those that do uses, which nobody else can hold.
-var calls = sync.Pool{New: func() any { return newCall() }}
-
-func newCall() *Call { return &Call{done: make(chan struct{}, 1)} }
 
 // finish answers the call. It never blocks: it is called once.
 func (k *Call) finish(h protocol.Header, body []byte, err error) {
 	k.header, k.body, k.err = h, body, err
-	k.done <- struct{}{}
+	if k.recycled {
+		k.done <- struct{}{}
+	} else {
+		close(k.done)
+	}
 }
 
 // Wait returns the answer: its header and its body, which is the caller's own. A status other than OK is an error too, a
 // *[protocol.Error]. When ctx or the client's Timeout ends first, the call is only given up: its answer, when it comes, is
-// dropped, or taken by another Wait.
+// dropped, or taken by another Wait. Where the time ran out the connection may be dead: see Options.Timeout.
 func (k *Call) Wait(ctx context.Context) (protocol.Header, []byte, error) {
 	if err := k.await(ctx); err != nil {
 		return protocol.Header{}, nil, err
 	}
-	h, body, err := k.result()
-	k.done <- struct{}{} // for the next Wait
-	return h, body, err
+	return k.result()
 }
 
-// await takes the token, or says why it gave up.
+// await waits for the answer, or says why it gave up.
 func (k *Call) await(ctx context.Context) error {
 	select {
 	case <-k.done: // an answer that is there counts, whatever ctx says
@@ -59,25 +58,31 @@ func (k *Call) await(ctx context.Context) error {
 	}
 	var late <-chan time.Time
 	if !k.deadline.IsZero() {
-		if k.timer == nil {
-			k.timer = time.NewTimer(time.Until(k.deadline))
+		timer := k.timer
+		if timer == nil {
+			timer = time.NewTimer(time.Until(k.deadline))
 		} else {
-			k.timer.Reset(time.Until(k.deadline))
+			timer.Reset(time.Until(k.deadline))
 		}
-		defer k.timer.Stop()
-		late = k.timer.C
+		if k.recycled {
+			k.timer = timer
+		}
+		defer timer.Stop()
+		late = timer.C
 	}
 	select {
 	case <-k.done:
 		return nil
 	case <-ctx.Done():
+		k.client.givenUp(ctx)
 		return k.lost(fmt.Errorf("waiting for the answer to %v: %w", k.op, ctx.Err()))
 	case <-late:
+		k.client.overdue(k.deadline.Add(-k.client.timeout))
 		return k.lost(lateError(k.client.timeout))
 	}
 }
 
-// result returns the answer as Wait does. The token must have been taken.
+// result returns the answer as Wait does. It must have come.
 func (k *Call) result() (protocol.Header, []byte, error) {
 	if k.err != nil {
 		return protocol.Header{}, nil, k.err

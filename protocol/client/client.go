@@ -18,6 +18,7 @@ import (
 	"math"
 	"net"
 	"os"
+	"sync"
 	"time"
 
 	"kv/protocol"
@@ -37,7 +38,9 @@ type Options struct {
 	TLS          *tls.Config // nil: no TLS. A missing ServerName is taken from the address
 	User, Secret string      // the credentials that HELLO carries, at most 65535 bytes each; empty: none
 	// Timeout bounds dialling, HELLO included, and each request from its start to its answer, besides their contexts;
-	// 0: no bound. A request that runs into it fails with context.DeadlineExceeded, and the connection stays usable.
+	// 0: no bound. A request that runs into it fails with context.DeadlineExceeded. The connection stays usable if anything came
+	// meanwhile; if nothing at all did since the request was sent it is broken, since the server, or the way to it, may be dead. A request
+	// that runs into its context's deadline breaks the connection only after a second of silence.
 	// TLS and HELLO have no more than five seconds, since what does not speak kv may wait for ever.
 	Timeout time.Duration
 
@@ -51,10 +54,12 @@ type Client struct {
 	conn    net.Conn // read by readAnswers, written by writeFrames
 	addr    string
 	timeout time.Duration
+	born    time.Time
 	hello   protocol.HelloResponse // set by Dial, before anyone else sees the Client
 	first   []byte                 // how the first answer began, a header at most; readAnswers sets it before pipe.finished
 
-	pipe pipeline
+	pipe  pipeline
+	calls sync.Pool // recycles the Calls that do uses, which nobody else can hold
 }
 
 // Dial connects to a server and greets it. The error is a *[protocol.Error] where it was the server that refused. Where the
@@ -123,8 +128,9 @@ func cause(err error) error {
 
 // newClient starts the two goroutines that serve conn.
 func newClient(conn net.Conn, addr string, timeout time.Duration) *Client {
-	c := &Client{conn: conn, addr: addr, timeout: timeout}
+	c := &Client{conn: conn, addr: addr, timeout: timeout, born: time.Now()}
 	c.pipe.init()
+	c.calls.New = func() any { return &Call{done: make(chan struct{}, 1), recycled: true} }
 	go c.writeFrames()
 	go c.readAnswers()
 	return c

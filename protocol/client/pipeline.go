@@ -9,6 +9,7 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"kv/protocol"
@@ -39,7 +40,11 @@ type pipeline struct {
 	sent    uint64        // calls up to this seq may have been sent; those after it surely were not
 	err     error         // why nothing can be sent any more; nil while the connection is good
 	blocked bool          // someone waits for room
+	asked   time.Time     // when the oldest call was queued of those that have been unanswered together since
 	room    chan struct{} // closed, and made anew, when blocked and there may be room again
+
+	answered atomic.Uint64 // calls up to this seq have their answers; the reader's to change
+	heard    atomic.Int64  // when bytes came last, in nanoseconds since Client.born; the reader's to change
 
 	wake     chan struct{} // holds a token when frames is not empty
 	broken   chan struct{} // closed when err is set
@@ -73,21 +78,21 @@ func (p *pipeline) madeRoom() {
 //
 // Start never fails: what keeps a request from being sent is the error of Wait.
 func (c *Client) Start(ctx context.Context, frame func(dst []byte, id uint32) []byte) *Call {
-	k := newCall()
+	k := &Call{done: make(chan struct{})}
 	c.start(ctx, k, frame)
 	return k
 }
 
 // do sends one request, waits, and returns the body of an OK answer.
 func (c *Client) do(ctx context.Context, frame func(dst []byte, id uint32) []byte) ([]byte, error) {
-	k := calls.Get().(*Call)
+	k := c.calls.Get().(*Call)
 	c.start(ctx, k, frame)
 	if err := k.await(ctx); err != nil {
 		return nil, err // k still waits for its answer, so it can't be used again
 	}
 	_, body, err := k.result()
 	k.body, k.err, k.client = nil, nil, nil
-	calls.Put(k)
+	c.calls.Put(k)
 	return body, err
 }
 
@@ -128,6 +133,9 @@ func (c *Client) queue(ctx context.Context, k *Call, frame func(dst []byte, id u
 		return err
 	}
 	k.op = h.Opcode
+	if p.answered.Load() == p.started {
+		p.asked = time.Now()
+	}
 	p.frames = frames
 	p.started = k.seq
 	p.waiting = append(p.waiting, k)
@@ -157,8 +165,10 @@ func (c *Client) awaitRoom(ctx context.Context, k *Call) error {
 	case <-room:
 	case <-p.broken:
 	case <-ctx.Done():
+		c.givenUp(ctx)
 		return fmt.Errorf("not sent: %w", ctx.Err())
 	case <-late:
+		c.overdue(k.deadline.Add(-c.timeout))
 		return fmt.Errorf("not sent: %w", lateError(c.timeout))
 	}
 	return nil
@@ -201,6 +211,54 @@ func (c *Client) refuse(err error) {
 func (c *Client) fail(err error) {
 	c.refuse(err)
 	c.conn.Close()
+}
+
+// impatience is how long nothing may come, at least, until a request that its context gave less time breaks the connection: the
+// requests of others are under way there too.
+const impatience = time.Second
+
+// overdue is called when a request that began then has run into the client's Timeout. If nothing at all has come since, it ends the
+// connection: after a partition of the network the kernel would go on for a quarter of an hour.
+func (c *Client) overdue(began time.Time) {
+	if heard := c.lastHeard(); !heard.After(began) {
+		c.failSilent(time.Since(began))
+	}
+}
+
+// givenUp is called when nobody waits for a request any more because its context is done. If its time ran out, it ends the connection
+// after impatience.
+func (c *Client) givenUp(ctx context.Context) {
+	if ctx.Err() != context.DeadlineExceeded {
+		return
+	}
+	p := &c.pipe
+	p.mu.Lock()
+	from, waiting := p.asked, p.answered.Load() < p.started
+	p.mu.Unlock()
+	if heard := c.lastHeard(); heard.After(from) {
+		from = heard
+	}
+	if silence := time.Since(from); waiting && silence >= impatience {
+		c.failSilent(silence)
+	}
+}
+
+func (c *Client) failSilent(silence time.Duration) {
+	c.fail(fmt.Errorf("%w: nothing came from the server for %v, and requests waited", ErrClosed, silence.Round(time.Millisecond)))
+}
+
+// lastHeard is when bytes came last; before any came, when the connection was made.
+func (c *Client) lastHeard() time.Time { return c.born.Add(time.Duration(c.pipe.heard.Load())) }
+
+// listener reads the connection and notes when something came.
+type listener struct{ c *Client }
+
+func (l listener) Read(p []byte) (int, error) {
+	n, err := l.c.conn.Read(p)
+	if n > 0 {
+		l.c.pipe.heard.Store(int64(time.Since(l.c.born)))
+	}
+	return n, err
 }
 
 // malformed ends the connection after an answer that the protocol does not allow, and returns the error of its request.
@@ -301,7 +359,7 @@ func (q *inbox) peek(p *pipeline) *Call {
 
 // deliver reads answers and gives each to its call, until it can't; it returns why.
 func (c *Client) deliver(q *inbox) error {
-	in := bufio.NewReaderSize(c.conn, readBuffer)
+	in := bufio.NewReaderSize(listener{c}, readBuffer)
 	for first := true; ; first = false {
 		if b, err := in.Peek(1); first && err == nil && b[0] >= maxFirstByte {
 			c.conn.SetReadDeadline(time.Now().Add(lastWords)) // for what else of it there is; it may be less than a header
@@ -337,6 +395,7 @@ func (c *Client) deliver(q *inbox) error {
 			return err
 		}
 		q.next++
+		c.pipe.answered.Store(k.seq)
 		k.finish(h, body, nil)
 	}
 }

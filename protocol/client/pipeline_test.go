@@ -136,24 +136,6 @@ func started(c *Client) uint64 {
 	return c.pipe.started
 }
 
-func TestTimeoutKeepsTheConnection(t *testing.T) {
-	script, open := gate()
-	addr := fakeServer(t, script)
-	t.Cleanup(open)
-	c := dial(t, addr, Options{Timeout: 50 * time.Millisecond})
-	_, err := c.Get(t.Context(), nil)
-	assert.ErrorIs(t, err, context.DeadlineExceeded)
-	assert.NotErrorIs(t, err, ErrUnknown)
-	_, err = c.Set(t.Context(), protocol.Set{})
-	assert.ErrorIs(t, err, context.DeadlineExceeded)
-	assert.ErrorIs(t, err, ErrUnknown)
-	open()
-	c.timeout = time.Minute // the answers that are late may be slow
-	v, err := c.Get(t.Context(), []byte("c"))
-	require.NoError(t, err)
-	assert.Equal(t, "c", string(v.Data))
-}
-
 // A server that reads nothing makes Start wait, so that what is queued stays bounded; what was never sent is not unknown.
 func TestBackpressure(t *testing.T) {
 	reading := make(chan struct{})
