@@ -270,6 +270,7 @@ type ClientInfo struct {
 	ID                uint64
 	Remote            string
 	Since             time.Time
+	Door              string // the name of the protocol's; "": kv frames, or nothing has come yet
 	BytesIn, BytesOut uint64
 }
 
@@ -279,7 +280,11 @@ func (s *Server) Clients() []ClientInfo {
 	defer s.mu.Unlock()
 	all := make([]ClientInfo, 0, len(s.conns))
 	for c := range s.conns {
-		all = append(all, ClientInfo{c.id, c.Remote(), c.since, c.bytesIn.Load(), c.bytesOut.Load()})
+		info := ClientInfo{ID: c.id, Remote: c.Remote(), Since: c.since, BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load()}
+		if d := c.door.Load(); d != nil {
+			info.Door = (*d).Name()
+		}
+		all = append(all, info)
 	}
 	return all
 }

@@ -54,6 +54,8 @@ type Config struct {
 	TLS *tls.Config
 	// Accounts, when set, says who may connect; nil: everyone may do everything.
 	Accounts *Accounts
+	// Doors are the protocols that are spoken besides kv frames; which, the first byte of a connection says.
+	Doors []Door
 	// MemoryLimit is what the store's limit, RequestMemory and OutputMemory come to, for STATS to tell; 0: none.
 	MemoryLimit int64
 	// Snapshots does what SNAPSHOT asks for; nil: there is no data folder, and it is UNAVAILABLE.

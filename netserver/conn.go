@@ -1,13 +1,10 @@
 package netserver
 
 import (
-	"crypto/tls"
 	"errors"
-	"io"
 	"net"
 	"os"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"kv/protocol"
@@ -17,24 +14,24 @@ import (
 type conn struct {
 	Client
 
-	// Fixed before the goroutine starts. Others may call nc.SetReadDeadline and close the accepted connection.
-	nc         net.Conn        // what requests come from and answers go to: patient, or TLS over it
-	patient    patient         // over the accepted connection
-	raw        syscall.RawConn // the socket, where nc is no more than that; nil: requests are read as a stream
-	onReadable func(fd uintptr) bool
+	// Fixed before the goroutine starts. Others may set its read deadline and abort it.
+	transport transport
+	onReady   func() bool // readable
 
 	// The goroutine's alone.
-	work  *workspace // while there is something to read or to answer; else nil
-	fd    int        // the socket, while onReadable runs; -1: it is not at hand
-	end   error      // not nil: the connection has ended, with this
-	final bool       // the server drains, and this connection has been told
-	solo  bool       // flushing failed once: answer request by request
-	sent  bool       // an answer was sent since the last read
-	inbox *inbox     // an unfinished frame; nil: there is none
-	armed time.Time  // the read deadline that arm has set; zero: none
+	work   *workspace // while there is something to read or to answer; else nil
+	talk   Talk       // what answers; nil: nothing has come yet
+	frames frames     // the usual one
+	inbox  *inbox     // what has come and is not used; nil: there is nothing
+	end    error      // not nil: the connection has ended, with this
+	final  bool       // the server drains, and this connection has been told
+	solo   bool       // flushing failed once: answer request by request
+	sent   bool       // an answer was sent since the last read
+	armed  time.Time  // the read deadline that arm has set; zero: none
 
 	// Written by the goroutine alone, read by anyone.
 	bytesIn, bytesOut atomic.Uint64
+	door              atomic.Pointer[Door] // which the talk is of; nil: that of kv frames, or none yet
 
 	// The server's, guarded by its mutex: how many bytes had come when it looked last, and whether it had the connection
 	// settle since.
@@ -52,53 +49,46 @@ var (
 	errLapsed    = errors.New("the user was removed or changed")
 )
 
-const (
-	// lingerTime is how long a connection that the server ends is still read from, and what comes thrown away: closing a
-	// socket with unread bytes in it would take back answers that are on their way.
-	lingerTime = time.Second
-	// finalRead is how long a draining stream is read from; it can't be asked whether something has arrived.
-	finalRead = 100 * time.Millisecond
-)
-
 func newConn(s *Server, nc net.Conn) *conn {
-	c := &conn{fd: -1, patient: patient{Conn: nc, timeout: s.config.WriteTimeout}}
-	c.patient.client = &c.Client
-	c.nc = &c.patient
-	if s.config.TLS != nil {
-		c.nc = tls.Server(&c.patient, s.config.TLS)
-	} else {
-		c.raw = rawConn(nc)
-	}
-	c.onReadable = c.readable
+	c := new(conn)
 	c.enter(s, nc.RemoteAddr(), c)
+	c.transport = newTransport(nc, s.config.TLS, &c.Client)
+	c.onReady = c.readable
+	c.frames.conn = c
 	return c
 }
 
 // cut breaks the connection off.
-func (c *conn) cut() {
-	nc := c.patient.Conn
-	if t, ok := nc.(*net.TCPConn); ok {
-		t.SetLinger(0) // what the system still has to send goes, too
-	}
-	go nc.Close() // may wait, as in Shutdown
-}
+func (c *conn) cut() { c.transport.abort(true) }
 
 // serve runs the connection's whole life.
 func (c *conn) serve() {
-	if t, ok := c.nc.(*tls.Conn); ok {
-		if err := c.handshake(t); err != nil {
-			if !c.server.draining.Load() {
-				c.server.handshakeFailures.Add(1)
-				c.server.complain(&c.server.complaints.handshake, c.remote, "TLS handshake failed", "error", err)
-			}
-			c.patient.Conn.Close()
-			c.server.forget(c)
-			return
+	if err := c.handshake(); err != nil {
+		if !c.server.draining.Load() {
+			c.server.handshakeFailures.Add(1)
+			c.server.complain(&c.server.complaints.handshake, c.remote, "TLS handshake failed", "error", err)
 		}
+		c.transport.close(false, false)
+		c.server.forget(c)
+		return
 	}
 	c.session = c.server.config.Store.Session()
 	c.arm()
 	c.live()
+}
+
+func (c *conn) handshake() error {
+	if c.server.config.TLS == nil {
+		return nil
+	}
+	c.transport.SetReadDeadline(time.Now().Add(c.server.config.FrameTimeout))
+	if c.server.draining.Load() { // looked at after the deadline is set: see Server.draining
+		return errDrained
+	}
+	if err := c.transport.handshake(); err != nil {
+		return err
+	}
+	return c.transport.SetReadDeadline(time.Time{})
 }
 
 // live runs the connection until it has ended. When it has nothing to do for a while it goes on in a new goroutine: a stack
@@ -109,68 +99,57 @@ func (c *conn) live() {
 		go c.live()
 		return
 	}
-	if c.inbox != nil { // it ended while it waited for the rest of a frame
-		c.inbox.drop(c.server)
+	if c.inbox != nil { // it ended while it waited for the rest of a request
+		c.inbox.drop()
+	}
+	if c.talk != nil {
+		c.talk.Close()
 	}
 	c.giveBack()
 	c.session.Close()
-	c.ended()
-	c.nc.Close()
+	goodbye, lingers := c.ended()
+	c.transport.close(goodbye, lingers)
 	c.server.forget(c)
-}
-
-func (c *conn) handshake(t *tls.Conn) error {
-	t.SetReadDeadline(time.Now().Add(c.server.config.FrameTimeout))
-	if c.server.draining.Load() { // looked at after the deadline is set: see Server.draining
-		return errDrained
-	}
-	if err := t.Handshake(); err != nil {
-		return err
-	}
-	return t.SetReadDeadline(time.Time{})
 }
 
 // run reads and answers until the connection has ended, or is to settle. It keeps the stack shallow for the wait, which is
 // most of the connection's life.
 func (c *conn) run() {
-	if c.raw == nil {
-		c.runStream()
-		return
-	}
 	for c.end == nil {
-		if err := c.raw.Read(c.onReadable); err != nil && c.waited(err) {
+		// Looked at after deadlines are set: see Server.draining.
+		if c.server.draining.Load() && !c.final {
+			c.waited(os.ErrDeadlineExceeded)
+		}
+		if err := c.transport.wait(c.onReady); err != nil && c.waited(err) {
 			return
 		}
 	}
 }
 
 // readable reads what has come, answers it, and returns false to wait for more; true: the connection has ended. It goes
-// on until nothing is left that the socket has been woken for, because the next wake-up is for what comes after that.
-func (c *conn) readable(fd uintptr) bool {
+// on until nothing is left that it was called for, because the next call is for what comes after that.
+func (c *conn) readable() bool {
 	w := c.takeWorkspace()
 	if w == nil {
 		return true
 	}
 	defer c.giveWorkspace(w)
-	c.fd = int(fd)
-	c.unpark(w)
+	c.openInbox(w)
 	for c.end == nil {
 		p := c.space(w)
 		draining := c.server.draining.Load()
 		c.sent = false
-		n, drained, err := readFD(c.fd, p, &w.receipt)
+		n, drained, err := c.transport.read(p, &w.receipt)
 		switch {
 		case n > 0:
 			c.arrived(w, n)
 			switch {
-			case draining && (n < len(p) || c.server.cut.Load()):
+			case draining && (drained || c.server.cut.Load()):
 				c.stop(errDrained) // all that had arrived is answered
 			case drained && c.sent && c.end == nil && c.rest(w):
 				return false
 			}
-		case err == nil:
-			c.stop(io.EOF)
-		case errors.Is(err, syscall.EAGAIN):
+		case errors.Is(err, errNothing):
 			if c.rest(w) {
 				return false
 			}
@@ -179,8 +158,7 @@ func (c *conn) readable(fd uintptr) bool {
 			c.stop(err)
 		}
 	}
-	c.fd = -1
-	c.park(w)
+	c.closeInbox(w)
 	return true
 }
 
@@ -191,57 +169,120 @@ func (c *conn) readable(fd uintptr) bool {
 // sent since. A reset that came with the bytes that were read is not among what is left, and wakes nobody again; but
 // sending then fails.
 func (c *conn) rest(w *workspace) bool {
-	c.park(w)
+	c.closeInbox(w)
 	if c.lapsed() {
 		c.stop(errLapsed)
 	}
-	if c.end != nil || c.server.draining.Load() {
-		c.unpark(w)
-		return false
+	if c.end == nil && !c.server.draining.Load() {
+		return true
 	}
-	c.fd = -1
-	return true
-}
-
-// runStream is run for a connection that can't be asked whether a read would wait. It waits with room for a header alone,
-// which never takes more than the next request has, and takes a workspace once something has come.
-func (c *conn) runStream() {
-	head := make([]byte, protocol.HeaderSize)
-	for c.end == nil {
-		// Looked at after deadlines are set: see Server.draining.
-		if c.server.draining.Load() && !c.final {
+	if c.end == nil && c.transport.lastLook() > 0 {
+		if !c.final {
 			c.waited(os.ErrDeadlineExceeded)
 		}
-		p := head[:min(len(head), c.inbox.missing())]
-		if c.lapsed() {
-			c.stop(errLapsed)
-			return
+		return true
+	}
+	c.openInbox(w)
+	return false
+}
+
+// openInbox has what comes next go to the workspace.
+func (c *conn) openInbox(w *workspace) {
+	if c.inbox == nil {
+		w.inbox = inbox{memory: c.server.requests}
+		c.inbox = &w.inbox
+	}
+	c.inbox.open(w.in[:])
+}
+
+// closeInbox keeps what there is of an unfinished request, before the workspace goes back, and sees to the deadline.
+func (c *conn) closeInbox(w *workspace) {
+	in := c.inbox
+	if c.end == nil && in.pending() && !in.close() {
+		if c.turnDown(w, errNoRoom); c.end == nil && in.pending() && !in.close() {
+			c.stop(errNoRoomEver)
 		}
-		n, err := c.nc.Read(p)
-		w := c.takeWorkspace()
-		if w == nil {
-			return
+	}
+	if c.end != nil || !in.pending() {
+		in.drop()
+		c.inbox = nil
+		if c.end == nil {
+			c.arm() // nobody may have logged in
 		}
-		c.unpark(w)
-		copy(c.space(w), p[:n])
-		for n > 0 {
-			c.arrived(w, n)
-			// A full read may have left something behind; and what is unfinished is on its way.
-			if err != nil || c.end != nil || n < len(p) || !c.inbox.pending(w) {
-				break
-			}
-			c.await()
-			if c.server.draining.Load() && !c.final || c.lapsed() { // as above
-				break
-			}
-			p = c.space(w)
-			n, err = c.nc.Read(p)
+		return
+	}
+	if in == &w.inbox {
+		in = new(inbox)
+		*in = w.inbox
+		c.inbox = in
+	}
+	c.await()
+}
+
+// space is where the next bytes are to be read to.
+func (c *conn) space(w *workspace) []byte {
+	for {
+		if p := c.inbox.space(); p != nil {
+			return p
 		}
-		c.park(w)
-		c.giveWorkspace(w)
-		if err != nil && c.end == nil && c.waited(err) {
-			return
+		if c.turnDown(w, errNoRoom); c.end != nil {
+			return w.in[:] // it is not looked at
 		}
+	}
+}
+
+// arrived takes n bytes that were read to where space said, and answers every request that is whole now.
+func (c *conn) arrived(w *workspace, n int) {
+	c.bytesIn.Store(c.bytesIn.Load() + uint64(n))
+	switch {
+	case c.lapsed():
+		c.stop(errLapsed)
+		return
+	case !c.loginBy.IsZero() && c.late(time.Now()): // who never stops asking is never waited for
+		c.stop(errNoLogin)
+		return
+	}
+	in := c.inbox
+	in.arrived(n)
+	if !in.ready() {
+		return
+	}
+	p := in.bytes()
+	if c.talk == nil {
+		c.talk = c.talkWith(p)
+	}
+	w.out.begun = false
+	used, need := c.talk.Answer(&w.out, p)
+	c.answered(w, used, need)
+}
+
+// turnDown has the request that has come in part refused.
+func (c *conn) turnDown(w *workspace, err error) {
+	w.out.begun = false
+	used, need := c.talk.Refuse(&w.out, c.inbox.bytes(), err)
+	if used == 0 {
+		c.stop(errNoRoomEver)
+	}
+	c.answered(w, used, need)
+}
+
+// answered sends what a talk has collected, and does with what had come as the talk said.
+func (c *conn) answered(w *workspace, used, need int) {
+	o := &w.out
+	if o.size() > 0 || o.requests > 0 {
+		o.Flush()
+	}
+	if o.ending != nil {
+		c.stop(o.ending)
+	}
+	c.inbox.use(used, o.begun)
+	if c.end != nil {
+		return
+	}
+	if limit := int(c.server.config.Limit) + 4; need > limit {
+		c.turnDown(w, refusalf(protocol.StatusTooLarge, "a request of at least %d bytes: this server takes %d at most", need, limit))
+	} else if !c.inbox.require(need) {
+		c.turnDown(w, errNoRoom)
 	}
 }
 
@@ -253,7 +294,7 @@ func (c *conn) stop(err error) {
 }
 
 // wake makes a connection that waits look up. Any goroutine may call it.
-func (c *conn) wake() { c.nc.SetReadDeadline(time.Unix(1, 0)) }
+func (c *conn) wake() { c.transport.SetReadDeadline(time.Unix(1, 0)) }
 
 // waited decides what the error that ended a wait means. It returns true if the connection is to settle.
 func (c *conn) waited(err error) (settle bool) {
@@ -270,15 +311,15 @@ func (c *conn) waited(err error) (settle bool) {
 		}
 		c.final = true
 		var until time.Time
-		if c.raw == nil {
-			until = time.Now().Add(finalRead)
+		if d := c.transport.lastLook(); d > 0 {
+			until = time.Now().Add(d)
 		}
-		c.nc.SetReadDeadline(until)
+		c.transport.SetReadDeadline(until)
 		return false
 	}
 	due := c.due()
 	if due.IsZero() {
-		c.nc.SetReadDeadline(time.Time{})
+		c.transport.SetReadDeadline(time.Time{})
 		return true
 	}
 	if now := time.Now(); !now.Before(due) {
@@ -321,23 +362,25 @@ func (c *conn) arm() {
 		return
 	}
 	c.armed = due
-	c.nc.SetReadDeadline(due)
+	c.transport.SetReadDeadline(due)
 }
 
-// ended logs why the connection has ended and makes sure that what was sent can arrive.
-func (c *conn) ended() {
+// ended logs why the connection has ended, and says how it is to be closed.
+func (c *conn) ended() (goodbye, lingers bool) {
 	s := c.server
-	c.patient.timeout = min(c.patient.timeout, lingerTime) // for TLS, which says goodbye
-	var bad *notAFrameError
+	var bad *foreignError
 	switch {
 	case c.cutOff.Load():
 		s.config.Logger.Debug("connection closed for want of memory", "error", c.end, "remote", c.Remote())
-		return
+		return false, false
 	case errors.As(c.end, &bad):
 		s.complain(&s.complaints.foreign, c.remote, "closing a connection that does not speak the kv protocol",
 			"looks_like", bad.looksLike, "error", c.end)
-	case errors.Is(c.end, errSlowFrame), errors.Is(c.end, errSlowRead):
+	case errors.Is(c.end, errSlowFrame):
 		s.complain(&s.complaints.slow, c.remote, "closing a slow connection", "error", c.end)
+	case errors.Is(c.end, errSlowRead):
+		s.complain(&s.complaints.slow, c.remote, "closing a slow connection", "error", c.end)
+		return false, false // TLS's goodbye would wait like the rest
 	case errors.Is(c.end, errNoLogin):
 		s.complain(&s.complaints.noLogin, c.remote, "closing a connection that did not log in", "error", c.end)
 	case errors.Is(c.end, errGuessing):
@@ -345,26 +388,11 @@ func (c *conn) ended() {
 	case errors.Is(c.end, errLapsed):
 		s.config.Logger.Info("closing a user's connection", "user", c.login.user, "error", c.end, "remote", c.Remote())
 	case errors.Is(c.end, errDrained):
+	case errors.Is(c.end, errGoodbye):
+		s.config.Logger.Debug("connection closed", "error", c.end, "remote", c.Remote())
 	default:
 		s.config.Logger.Debug("connection closed", "error", c.end, "remote", c.Remote())
-		return
+		return true, false
 	}
-	if errors.Is(c.end, errSlowRead) {
-		c.patient.Conn.Close() // without TLS's goodbye, which would wait like the rest
-		return
-	}
-	if t, ok := c.nc.(*tls.Conn); ok {
-		t.CloseWrite()
-	}
-	linger(c.patient.Conn)
-}
-
-// linger says that nothing more will be sent, and reads until the client, seeing that, closes too.
-func linger(nc net.Conn) {
-	cw, ok := nc.(interface{ CloseWrite() error })
-	if !ok || cw.CloseWrite() != nil {
-		return
-	}
-	nc.SetReadDeadline(time.Now().Add(lingerTime))
-	io.Copy(io.Discard, nc)
+	return true, true
 }

@@ -1,218 +1,197 @@
 package netserver
 
-import (
-	"math"
-	"time"
+import "time"
 
-	"kv/protocol"
-)
-
-// inbox is what a connection keeps of a frame that has not come whole. A connection that waits between two frames has none;
-// while there is a workspace, a frame that fits into it is in there instead.
+// inbox has what has come on a connection and is not used yet: the beginning of a request that is not whole, or whatever came
+// with the last read. Who drives it reads to where space says, says so with arrived, looks at bytes if that is ready, and says with use
+// how many of them are done with, and with require how many there must be before it is worth to look again.
 //
-// A frame is in one of three states: small, in rest or the workspace; large, in rest alone, which grows with what arrives
-// up to the frame's size; or refused, and what is left of it is read away.
+// While the connection reads, the bytes are in a window, which is lent to the inbox: a request that is longer than that gets a
+// buffer of its own, which grows with what arrives, at most doubling. While the connection waits there is no window; then close has moved
+// what little there is of a short request to a buffer of its size. What may grow with what a client sends is claimed from memory.
+//
+// An inbox knows no protocol.
 type inbox struct {
-	rest  []byte
-	large int   // the frame's size, if it is a large one; else 0
-	claim claim // for rest, but for the little that each connection may keep
+	memory *pool
+	window []byte // lent between open and close
+	from   int    // window[from:to] is what has come,
+	to     int    // unless there is a large request,
+	kept   []byte // which is here alone; or the inbox is closed, and everything is
+	large  bool
+	claim  int64 // for kept, but for the little that each connection may keep
 
-	skip    int             // bytes of a refused frame that are still to come
-	skipped int             // bytes of it that have come
-	header  protocol.Header // its header
-	refusal *protocol.Error // its answer, due when all of it has come
+	need   int  // how many bytes there must be before it is worth to look
+	skip   int  // how many bytes are to be thrown away as they come
+	resume bool // all that was to be thrown away has come
 
-	began time.Time // when the connection first waited for the rest of this frame; zero: it did not
+	// Of the request that has not come whole: how many bytes of it were thrown away, and when the connection first waited for the
+	// rest; zero: it did not.
+	skipped int
+	began   time.Time
 }
 
-// extra is how much longer than FrameTimeout the frame may take, for what has come of it.
-func (in *inbox) extra() time.Duration {
-	return time.Duration(len(in.rest)+in.skipped) * time.Second / minRate
-}
-
-// missing is how many bytes may be read without touching what comes after a large frame.
-func (in *inbox) missing() int {
-	if in != nil && in.large > 0 {
-		return in.large - len(in.rest)
-	}
-	return math.MaxInt
-}
-
-// pending reports whether part of a frame has come.
-func (in *inbox) pending(w *workspace) bool { return w.n > 0 || in.large > 0 || in.skip > 0 }
-
-// unpark puts what the connection kept into the workspace.
-func (c *conn) unpark(w *workspace) {
-	if c.inbox == nil {
-		w.inbox = inbox{}
-		c.inbox = &w.inbox
-		return
-	}
-	if c.inbox.large == 0 {
-		w.n = copy(w.in[:], c.inbox.rest)
-	}
-}
-
-// park keeps what the workspace has of an unfinished frame, before the workspace goes back, and sees to the frame's deadline.
-func (c *conn) park(w *workspace) {
-	in := c.inbox
-	if pending := in.pending(w); !pending || c.end != nil {
-		in.drop(c.server)
-		c.inbox = nil
-		if c.end == nil {
-			c.arm() // nobody may have logged in
-		}
-		return
-	}
-	if in == &w.inbox {
-		in = new(inbox)
-		*in = w.inbox
-		c.inbox = in
-	}
-	if in.large == 0 {
-		c.keep(w)
-	}
-	c.await()
-}
-
-// freeRest is how much of a frame a connection may keep without a claim. A login is less, and most requests are.
+// freeRest is how much of a request a connection may keep without a claim. A login is less, and most requests are.
 const freeRest = 512
 
-// keep puts what the workspace has of a small frame into rest. Where there is no memory for that, it refuses the frame.
-func (c *conn) keep(w *workspace) {
-	in, n := c.inbox, w.n
-	if n > cap(in.rest) {
-		c.inbox.free(c.server)
-		size := freeRest / 4
-		for size < n {
-			size *= 2
-		}
-		if size > freeRest {
-			claim, ok := c.server.claim(size)
-			if !ok {
-				in.refuse(protocol.ParseHeader(w.in[:]), n, errNoRoom)
-				in.rest, w.n = nil, 0
-				return
-			}
-			in.claim = claim
-		}
-		in.rest = make([]byte, 0, size)
+// pending reports whether part of a request has come.
+func (in *inbox) pending() bool { return in.skip > 0 || in.need > 0 || len(in.bytes()) > 0 }
+
+// bytes returns what there is, in order.
+func (in *inbox) bytes() []byte {
+	if in.large || in.window == nil {
+		return in.kept
 	}
-	in.rest = append(in.rest[:0], w.in[:n]...)
+	return in.window[in.from:in.to]
 }
 
-// refuse has the frame with this header, of which so many bytes have come, read away and answered with refusal.
-func (in *inbox) refuse(h protocol.Header, come int, refusal *protocol.Error) {
-	in.header, in.refusal = h, refusal
-	in.skip, in.skipped = h.Size()-come, come
+// open lends window, which is not shorter than before, to the inbox.
+func (in *inbox) open(window []byte) {
+	in.window, in.from, in.to = window, 0, 0
+	if !in.large {
+		in.to = copy(window, in.kept)
+	}
 }
 
-// drop forgets the frame in rest.
-func (in *inbox) drop(s *Server) {
-	in.free(s)
-	in.rest, in.large = nil, 0
-}
-
-// free gives back what was claimed for rest, and a large frame's buffer.
-func (in *inbox) free(s *Server) {
-	if in.claim > 0 {
-		if in.large > 0 {
-			giveBuffer(in.rest)
+// close ends the loan of the window. It returns false if there is no memory to keep what is there: then everything is as it was.
+func (in *inbox) close() bool {
+	if !in.large {
+		rest := in.window[in.from:in.to]
+		if len(rest) > cap(in.kept) && !in.keep(len(rest)) {
+			return false
 		}
-		s.release(in.claim)
+		in.kept = append(in.kept[:0], rest...)
+	}
+	in.window = nil
+	return true
+}
+
+// keep makes kept large enough for n bytes of a short request.
+func (in *inbox) keep(n int) bool {
+	in.drop()
+	size := freeRest / 4
+	for size < n {
+		size *= 2
+	}
+	if size > freeRest {
+		if !in.memory.take(int64(size)) {
+			return false
+		}
+		in.claim = int64(size)
+	}
+	in.kept = make([]byte, 0, size)
+	return true
+}
+
+// drop gives kept back.
+func (in *inbox) drop() {
+	if in.claim > 0 {
+		if in.large {
+			giveBuffer(in.kept)
+		}
+		in.memory.give(in.claim)
 		in.claim = 0
 	}
+	in.kept, in.large = nil, false
 }
 
-// finished notes that the frame that was waited for has come.
-func (in *inbox) finished() { in.began = time.Time{} }
-
-// space is where the next bytes are to be read to.
-func (c *conn) space(w *workspace) []byte {
-	in := c.inbox
-	if in.large == 0 {
-		return w.in[w.n:]
+// space is where the next bytes are to be read to. It returns nil if there is no memory for more of the request that is there.
+func (in *inbox) space() []byte {
+	if !in.large {
+		return in.window[in.to:]
 	}
-	if len(in.rest) == cap(in.rest) && !c.grow() {
-		return w.in[:]
+	if len(in.kept) == cap(in.kept) && !in.grow() {
+		return nil
 	}
-	return in.rest[len(in.rest):min(cap(in.rest), in.large)]
+	// What comes behind the request has to find room in the window.
+	return in.kept[len(in.kept):min(cap(in.kept), max(in.need, len(in.kept))+len(in.window))]
 }
 
-// arrived takes n bytes that were read to where space said, and answers every frame that is whole now.
-func (c *conn) arrived(w *workspace, n int) {
-	c.bytesIn.Store(c.bytesIn.Load() + uint64(n))
-	switch {
-	case c.lapsed():
-		c.stop(errLapsed)
-		return
-	case !c.loginBy.IsZero() && c.late(time.Now()): // who never stops asking is never waited for
-		c.stop(errNoLogin)
+// arrived says that n bytes were read to where space said.
+func (in *inbox) arrived(n int) {
+	if in.large {
+		in.kept = in.kept[:len(in.kept)+n]
 		return
 	}
-	in := c.inbox
-	if in.large > 0 {
-		in.rest = in.rest[:len(in.rest)+n]
-		if len(in.rest) == in.large {
-			in.finished()
-			c.answer(w, in.rest)
-			in.drop(c.server)
-		}
-		return
-	}
-	w.n += n
-	used := 0
-	for c.end == nil && used < w.n {
+	in.to += n
+	if in.skip > 0 {
+		k := min(in.skip, in.to-in.from)
+		in.from, in.skip, in.skipped = in.from+k, in.skip-k, in.skipped+k
 		if in.skip > 0 {
-			k := min(in.skip, w.n-used)
-			in.skip, in.skipped, used = in.skip-k, in.skipped+k, used+k
-			if in.skip > 0 {
-				break
-			}
-			c.refused(w)
+			in.from, in.to = 0, 0
 		}
-		k := c.answer(w, w.in[used:w.n])
-		used += k
-		if k > 0 {
-			in.finished()
-		}
-		if in.skip == 0 {
-			break
-		}
-	}
-	w.n = copy(w.in[:], w.in[used:w.n])
-	if c.end == nil && w.n >= protocol.HeaderSize {
-		c.large(w)
+		in.resume = in.skip == 0
 	}
 }
 
-// large moves a frame that the workspace has no room for to a buffer of its own.
-func (c *conn) large(w *workspace) {
-	in := c.inbox
-	size := protocol.ParseHeader(w.in[:]).Size()
-	if size <= len(w.in) {
-		return
+// ready reports whether it is worth to look at bytes: so many are there as were required; or, though there may be none, all that was to be
+// thrown away has come.
+func (in *inbox) ready() bool { return in.resume || in.skip == 0 && len(in.bytes()) >= max(in.need, 1) }
+
+// use takes n bytes away; if that is more than there are, as many as are missing are thrown away when they come. finished says that
+// they end the request that was waited for, if there was one.
+func (in *inbox) use(n int, finished bool) {
+	in.resume, in.need = false, 0
+	if finished {
+		in.began, in.skipped = time.Time{}, 0
 	}
-	in.drop(c.server) // what was kept of it, or of one before it
-	in.large = size
-	in.rest = w.in[:w.n:w.n]
-	w.n = 0
-	c.grow()
+	p := in.bytes()
+	if n > len(p) {
+		in.skip = n - len(p)
+		n = len(p)
+	}
+	if !finished || in.skip > 0 {
+		in.skipped += n
+	}
+	rest := p[n:]
+	switch {
+	case !in.large:
+		in.from, in.to = 0, copy(in.window, rest)
+		if in.skip > 0 {
+			in.drop()
+		}
+	case len(rest) > len(in.window):
+		in.kept = in.kept[:copy(in.kept, rest)]
+	default:
+		in.from, in.to = 0, copy(in.window, rest)
+		in.drop()
+	}
 }
 
-// grow makes more room for a large frame: see nextBuffer. Where there is no memory for that, it refuses the frame and returns
-// false.
-func (c *conn) grow() bool {
-	in := c.inbox
-	size := nextBuffer(in.large, len(in.rest))
-	more, ok := c.server.claim(size)
-	if !ok {
-		in.refuse(protocol.ParseHeader(in.rest), len(in.rest), errNoRoom)
-		in.drop(c.server)
+// require says that n bytes must be there, counted from the first that is not used, before it is worth to look at them; 0: it is
+// not known. It returns false if there is no memory for so many.
+func (in *inbox) require(n int) bool {
+	in.need = n
+	if in.large || in.skip > 0 {
+		return true
+	}
+	if n <= len(in.window) && in.to < len(in.window) {
+		return true
+	}
+	in.drop() // what was kept of it, or of one before it, is in the window
+	in.kept, in.large = in.window[in.from:in.to:in.to], true
+	if !in.grow() {
+		in.kept, in.large = nil, false
 		return false
 	}
-	rest := append(takeBuffer(size), in.rest...)
-	in.free(c.server)
-	in.rest, in.claim = rest, more
+	in.from, in.to = 0, 0
 	return true
+}
+
+// grow makes more room for a large request: see nextBuffer. It returns false if there is no memory for that.
+func (in *inbox) grow() bool {
+	size := nextBuffer(max(in.need, len(in.kept)+1), len(in.kept))
+	if !in.memory.take(int64(size)) {
+		return false
+	}
+	kept := append(takeBuffer(size), in.kept...)
+	if in.claim > 0 {
+		in.drop()
+	}
+	in.kept, in.large, in.claim = kept, true, int64(size)
+	return true
+}
+
+// extra is how much longer than FrameTimeout the request may take, for what has come of it.
+func (in *inbox) extra() time.Duration {
+	return time.Duration(len(in.bytes())+in.skipped) * time.Second / minRate
 }

@@ -41,6 +41,8 @@ type Output struct {
 	// requests is how many have begun to be answered that no flush covers yet, and began when the first of them was, since the server started.
 	requests uint64
 	began    time.Duration
+	begun    bool   // a request has begun since the connection looked
+	ending   error  // not nil: the connection is to end
 	narrow   []byte // the buffer for answers, while Buf is a wide one; else nil
 	// held is what the connection holds for the answers that are collected, for the one that is sent in pieces, and for the one that is being
 	// made: of that, promised.
@@ -58,7 +60,7 @@ var ErrNotHeld = errors.New("no memory for the answer at once")
 // Request says that a request begins to be answered. Each has exactly one answer.
 func (o *Output) Request() {
 	if o.requests == 0 {
-		o.began = o.conn.server.age()
+		o.began, o.begun = o.conn.server.age(), true
 	}
 	o.requests++
 }
@@ -201,7 +203,7 @@ func (o *Output) flush(unanswered uint64) bool {
 		// durable may leave.
 		c.solo = true
 		o.reset()
-		c.unflushed(o, int(o.requests), Failure(err))
+		c.talk.Unflushed(o, int(o.requests), Failure(err))
 		unanswered = 0
 	}
 	if n := o.requests - unanswered; n > 0 {
@@ -215,12 +217,28 @@ func (o *Output) flush(unanswered uint64) bool {
 // send sends the answers. If that fails it ends the connection.
 func (o *Output) send() {
 	if o.size() > 0 && o.conn.end == nil {
-		o.conn.sendAll(o)
+		o.sendAll()
 	}
 	o.reset()
 	if !o.inPieces {
 		o.sent()
 	}
+}
+
+func (o *Output) sendAll() {
+	c := o.conn
+	c.bytesOut.Store(c.bytesOut.Load() + uint64(o.size()))
+	var err error
+	if len(o.list) == 0 {
+		err = c.transport.write(o.Buf)
+	} else {
+		o.cutOff()
+		err = c.transport.writeList(o.list)
+	}
+	if err != nil {
+		c.stop(err)
+	}
+	c.sent = true
 }
 
 // sent lets go of what was held for answers that are sent.
@@ -263,7 +281,7 @@ func (o *Output) widen() bool {
 
 // close gives back what the connection has for answers.
 func (o *Output) close() {
-	o.inPieces, o.requests = false, 0
+	o.inPieces, o.requests, o.ending = false, 0, nil
 	o.reset()
 	o.Drop()
 	o.sent()

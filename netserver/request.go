@@ -1,62 +1,12 @@
 package netserver
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"net"
 
 	"kv/protocol"
 	"kv/store"
 )
-
-// notAFrameError ends a connection: what came can't be a frame.
-type notAFrameError struct {
-	looksLike string
-	err       error
-}
-
-func (e *notAFrameError) Error() string { return e.err.Error() }
-func (e *notAFrameError) Unwrap() error { return e.err }
-
-// answer answers every whole frame at the start of p, sends the answers, and returns how many bytes of p it is done with.
-// A frame over the limit stops it, with the inbox set to read the frame away; bytes that can't be a frame end the
-// connection.
-func (c *conn) answer(w *workspace, p []byte) int {
-	w.batch, w.at = p, 0
-	c.warm(w)
-	for c.end == nil && len(p)-w.at >= 4 {
-		rest := p[w.at:]
-		if err := protocol.CheckLength(binary.BigEndian.Uint32(rest)); err != nil {
-			w.out.Flush()
-			c.stop(&notAFrameError{foreign(rest), err})
-			return w.at
-		}
-		if len(rest) < protocol.HeaderSize {
-			break
-		}
-		h := protocol.ParseHeader(rest)
-		if h.Length > c.limit {
-			c.refuseFrame(h)
-			break
-		}
-		size := h.Size()
-		if len(rest) < size {
-			break
-		}
-		w.at += size
-		w.out.Request()
-		c.request(w, h, rest[protocol.HeaderSize:size])
-		w.out.finish()
-		if w.out.Full() {
-			w.out.Flush()
-		}
-	}
-	if w.out.size() > 0 {
-		w.out.Flush()
-	}
-	return w.at
-}
 
 // warm has the store fetch what the single-key requests of the batch will touch.
 func (c *conn) warm(w *workspace) {
@@ -104,85 +54,6 @@ func singleKey(h protocol.Header, body []byte) (key []byte, ok bool) {
 		return q.Key, err == nil
 	}
 	return nil, false
-}
-
-// refuseFrame has a frame over the connection's limit read away.
-func (c *conn) refuseFrame(h protocol.Header) {
-	var err error
-	if h.Length <= c.server.config.Limit { // nobody has logged in
-		err = c.check(h)
-	}
-	if err == nil {
-		limit := "this server takes"
-		if c.limit < c.server.config.Limit {
-			limit = "before a login it may have"
-		}
-		err = refusalf(protocol.StatusTooLarge, "a request of length %d: %s %d at most", h.Length, limit, c.limit)
-	}
-	c.inbox.refuse(h, 0, Failure(err))
-}
-
-// refused answers a refused frame, all of which has come.
-func (c *conn) refused(w *workspace) {
-	in := c.inbox
-	c.refuse(w, in.header, in.refusal)
-	c.latency.add(1, 0)
-	in.skipped, in.refusal = 0, nil
-	in.finished()
-	w.out.send()
-}
-
-// unflushed answers n requests with err, the last ones that have begun to be answered.
-func (c *conn) unflushed(o *Output, n int, err *protocol.Error) {
-	w := c.work
-	before := -n // of those that have begun, how many are flushed
-	for p := w.batch[:w.at]; len(p) > 0; p = p[protocol.ParseHeader(p).Size():] {
-		before++
-	}
-	for p := w.batch[:w.at]; len(p) > 0; before-- {
-		h := protocol.ParseHeader(p)
-		if before <= 0 {
-			c.refuse(w, h, err)
-		}
-		p = p[h.Size():]
-	}
-}
-
-func (c *conn) sendAll(out *Output) {
-	c.bytesOut.Store(c.bytesOut.Load() + uint64(out.size()))
-	var err error
-	if len(out.list) == 0 {
-		err = c.write(out.Buf)
-	} else {
-		out.cutOff()
-		err = c.writeList(out.list)
-	}
-	if err != nil {
-		c.stop(err)
-	}
-	c.sent = true
-}
-
-// write sends p: at once, if the socket takes it.
-func (c *conn) write(p []byte) error {
-	if c.fd >= 0 {
-		n, err := writeFD(c.fd, p)
-		if n == len(p) || err != nil {
-			return err
-		}
-		p = p[n:]
-	}
-	_, err := c.nc.Write(p)
-	return err
-}
-
-// writeList sends the pieces in list.
-func (c *conn) writeList(list net.Buffers) error {
-	if c.nc == &c.patient { // not TLS
-		return c.patient.writeBuffers(&list)
-	}
-	_, err := list.WriteTo(c.nc)
-	return err
 }
 
 // check returns why a request with this header is refused whatever its body is. The order is the protocol's.

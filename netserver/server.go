@@ -305,8 +305,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.cut.Store(true)
 	s.mu.Lock()
 	for c := range s.conns {
-		// Close waits for who is in a read of the socket, and so for the disk that an answer there waits for.
-		go c.patient.Conn.Close()
+		c.transport.abort(false)
 	}
 	for c := range s.entered {
 		c.link.cut()

@@ -1,0 +1,239 @@
+package netserver
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"time"
+)
+
+// transport carries the bytes of a connection, with or without TLS. It is all that knows what kind of connection that is; what happens on it does not
+// depend on that. A socket can be asked whether something is there. Of any other net.Conn, one that wraps a
+// socket among them, no more is known than its methods: that is a stream.
+//
+// It is the connection's goroutine's, but for SetReadDeadline, abort and reset.
+type transport interface {
+	// handshake does TLS's, until the read deadline.
+	handshake() error
+	// wait calls ready when something may have come: for the first time at once where that can be asked, and until ready returns true,
+	// or the read deadline has passed, which is the error then. ready reads until read says errNothing, or that it is drained.
+	wait(ready func() bool) error
+	// read reads what is there. It waits for nothing: errNothing says that nothing is there, io.EOF that nothing will be. drained says that
+	// nothing is left, so that the next call of ready is for what comes next.
+	read(p []byte, r *receipt) (n int, drained bool, err error)
+	// write and writeList send everything. The error matches errSlowRead if the other side was too slow to take it.
+	write(p []byte) error
+	writeList(list net.Buffers) error
+	SetReadDeadline(t time.Time) error
+	// lastLook is how long it takes to find out, where that can't be asked, whether something is there.
+	lastLook() time.Duration
+	// close closes the connection. With a goodbye, TLS says so; if it lingers, what was sent can arrive.
+	close(goodbye, lingers bool)
+	// abort closes the connection from any goroutine, which it does not keep waiting; reset takes back what is on its way, too.
+	abort(reset bool)
+}
+
+// errNothing says that there is nothing to be read now. For TLS, as for package net, that is no reason to give up.
+const errNothing = syscall.EAGAIN
+
+const (
+	// lingerTime is how long a connection that the server ends is still read from, and what comes thrown away: closing a
+	// socket with unread bytes in it would take back answers that are on their way.
+	lingerTime = time.Second
+	// finalRead is how long a draining stream is read from.
+	finalRead = 100 * time.Millisecond
+	// streamBuffer is how many bytes are read from a stream at a time.
+	streamBuffer = 4 << 10
+)
+
+// newTransport returns the transport over an accepted connection of this client.
+func newTransport(nc net.Conn, secure *tls.Config, c *Client) transport {
+	p := patient{Conn: nc, client: c, timeout: c.server.config.WriteTimeout}
+	if raw := rawConn(nc); raw != nil {
+		s := &socket{ends: ends{patient: p}, raw: raw, fd: -1}
+		s.onReadable = s.readable
+		if secure != nil {
+			s.secure = tls.Server(s, secure)
+		}
+		return s
+	}
+	s := &stream{ends: ends{patient: p}}
+	s.from = &s.patient
+	if secure != nil {
+		s.secure = tls.Server(&s.patient, secure)
+		s.from = s.secure
+	}
+	return s
+}
+
+// ends is how both kinds of transport begin and end.
+type ends struct {
+	patient           // over the accepted connection
+	secure  *tls.Conn // over that; nil: there is no TLS
+}
+
+func (e *ends) handshake() error {
+	if e.secure == nil {
+		return nil
+	}
+	return e.secure.Handshake()
+}
+
+func (e *ends) writeList(list net.Buffers) error {
+	if e.secure == nil {
+		return e.writeBuffers(&list)
+	}
+	_, err := list.WriteTo(e.secure)
+	return err
+}
+
+func (e *ends) close(goodbye, lingers bool) {
+	if goodbye && e.secure != nil {
+		e.timeout = min(e.timeout, lingerTime)
+		e.secure.CloseWrite()
+	}
+	if lingers {
+		linger(e.Conn)
+	}
+	e.Conn.Close()
+}
+
+func (e *ends) abort(reset bool) {
+	if t, ok := e.Conn.(*net.TCPConn); ok && reset {
+		t.SetLinger(0)
+	}
+	go e.Conn.Close() // waits for who is in a read of the socket, and so for the disk that an answer there waits for
+}
+
+// linger says that nothing more will be sent, and reads until the client, seeing that, closes too.
+func linger(nc net.Conn) {
+	cw, ok := nc.(interface{ CloseWrite() error })
+	if !ok || cw.CloseWrite() != nil {
+		return
+	}
+	nc.SetReadDeadline(time.Now().Add(lingerTime))
+	io.Copy(io.Discard, nc)
+}
+
+// socket is a transport that is read and written without waiting, where the system allows that; and, for TLS over it, a net.Conn.
+type socket struct {
+	ends
+	raw        syscall.RawConn
+	onReadable func(fd uintptr) bool
+	ready      func() bool // wait's
+	fd         int         // while onReadable runs; else -1
+	r          *receipt    // read's
+}
+
+func (s *socket) wait(ready func() bool) error {
+	s.ready = ready
+	return s.raw.Read(s.onReadable)
+}
+
+func (s *socket) readable(fd uintptr) bool {
+	s.fd = int(fd)
+	done := s.ready()
+	s.fd = -1
+	return done
+}
+
+func (s *socket) read(p []byte, r *receipt) (n int, drained bool, err error) {
+	if s.secure == nil {
+		n, drained, err = readFD(s.fd, p, r)
+		if n == 0 && err == nil {
+			err = io.EOF
+		}
+		return n, drained, err
+	}
+	s.r = r
+	n, err = s.secure.Read(p)
+	s.r = nil
+	return n, false, err // TLS may have more than what is left here
+}
+
+// Read reads for TLS: what is there, or, during the handshake, what comes.
+func (s *socket) Read(p []byte) (int, error) {
+	if s.fd < 0 {
+		return s.Conn.Read(p)
+	}
+	n, _, err := readFD(s.fd, p, s.r)
+	if n == 0 && err == nil {
+		err = io.EOF
+	}
+	return n, err
+}
+
+func (s *socket) write(p []byte) error {
+	if s.secure != nil {
+		_, err := s.secure.Write(p)
+		return err
+	}
+	_, err := s.Write(p)
+	return err
+}
+
+// Write sends p: at once, if the socket takes it.
+func (s *socket) Write(p []byte) (n int, err error) {
+	if s.fd >= 0 {
+		n, err = writeFD(s.fd, p)
+		if n == len(p) || err != nil {
+			return n, err
+		}
+	}
+	more, err := s.patient.Write(p[n:])
+	return n + more, err
+}
+
+func (s *socket) lastLook() time.Duration { return 0 }
+
+// stream is a transport that is read while something is waited for. What has come lies here until it is read, so that nothing else has to be kept
+// while the connection waits.
+type stream struct {
+	ends
+	from   net.Conn // patient, or TLS over it
+	buffer []byte   // what is read goes here
+	come   []byte   // the part of it that has not been read from here
+	end    error    // what ended it
+}
+
+func (s *stream) wait(ready func() bool) error {
+	if s.buffer == nil {
+		s.buffer = make([]byte, streamBuffer)
+	}
+	for {
+		n, err := s.from.Read(s.buffer)
+		s.come = s.buffer[:n]
+		switch {
+		case n > 0 && errors.Is(err, os.ErrDeadlineExceeded): // the next wait says so again
+		case err != nil && n == 0:
+			return err
+		case err != nil:
+			s.end = err
+		}
+		if ready() {
+			return nil
+		}
+	}
+}
+
+func (s *stream) read(p []byte, _ *receipt) (n int, drained bool, err error) {
+	if len(s.come) == 0 {
+		if s.end != nil {
+			return 0, false, s.end
+		}
+		return 0, false, errNothing
+	}
+	n = copy(p, s.come)
+	s.come = s.come[n:]
+	return n, false, nil
+}
+
+func (s *stream) write(p []byte) error {
+	_, err := s.from.Write(p)
+	return err
+}
+
+func (s *stream) lastLook() time.Duration { return finalRead }
