@@ -42,6 +42,9 @@ func (o *Output) End(err error) {
 	o.ending = err
 }
 
+// Ended reports whether End was called, or the connection has ended by itself: then Answer is to return.
+func (o *Output) Ended() bool { return o.ending != nil || o.conn.end != nil }
+
 // Foreign is End for a client that does not speak the protocol, but what p begins with. It is complained about.
 func (o *Output) Foreign(p []byte, err error) { o.End(&foreignError{foreign(p), err}) }
 

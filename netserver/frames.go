@@ -51,7 +51,7 @@ func (f *frames) Answer(o *Output, p []byte) (used, need int) {
 		w.at += size
 		o.Request()
 		c.request(w, h, rest[protocol.HeaderSize:size])
-		o.finish()
+		o.Finish()
 		if o.Full() {
 			o.Flush()
 		}

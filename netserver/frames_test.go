@@ -65,7 +65,7 @@ func expectAll(t *testing.T, c *nettest.Conn, requests [][]byte) (statuses []pro
 func TestPipelining(t *testing.T) {
 	requests := every()
 	stream := bytes.Join(requests, nil)
-	nettest.Each(t, nettest.Options{}, func(t *testing.T, s *nettest.Server) {
+	eachTransport(t, nettest.Options{}, func(t *testing.T, s *nettest.Server) {
 		whole := s.Dial(t)
 		whole.Send(stream)
 		statuses := expectAll(t, whole, requests)
@@ -91,7 +91,7 @@ func TestPipelining(t *testing.T) {
 // TestHalfClose: a client that has sent all it has to say gets every answer, then the end.
 func TestHalfClose(t *testing.T) {
 	requests := every()
-	nettest.Each(t, nettest.Options{}, func(t *testing.T, s *nettest.Server) {
+	eachTransport(t, nettest.Options{}, func(t *testing.T, s *nettest.Server) {
 		for range 50 {
 			c := s.Dial(t)
 			c.Send(requests...)
@@ -120,7 +120,7 @@ func withLength(frame []byte, length uint32) []byte {
 
 // TestBadLength: a length that can't be a frame's ends the connection, after the answers to what came before.
 func TestBadLength(t *testing.T) {
-	nettest.Each(t, nettest.Options{}, func(t *testing.T, s *nettest.Server) {
+	eachTransport(t, nettest.Options{}, func(t *testing.T, s *nettest.Server) {
 		for _, length := range []uint32{0, 1, 7, 1 << 28, 1<<28 + 1, 1<<31 - 1, 1 << 31, math.MaxUint32} {
 			c := s.Dial(t)
 			c.Send(ping(1, "before"), withLength(ping(2, "bad"), length), ping(3, "after"))
@@ -133,7 +133,7 @@ func TestBadLength(t *testing.T) {
 // TestLimit: a frame over the limit is read away, answered, and forgotten.
 func TestLimit(t *testing.T) {
 	const limit = 100_000
-	nettest.Each(t, nettest.Options{Config: netserver.Config{Limit: limit}}, func(t *testing.T, s *nettest.Server) {
+	eachTransport(t, nettest.Options{Config: netserver.Config{Limit: limit}}, func(t *testing.T, s *nettest.Server) {
 		for _, over := range []int{1, 1000, 1 << 20, 10 << 20} {
 			c := s.Dial(t)
 			fits := ping(1, string(make([]byte, limit-8)))
@@ -250,7 +250,7 @@ func TestForeign(t *testing.T) {
 
 // TestLargeValues: values that are sent straight from the store, in every kind of answer, among short ones.
 func TestLargeValues(t *testing.T) {
-	nettest.Each(t, nettest.Options{Store: storeWithHistory}, func(t *testing.T, s *nettest.Server) {
+	eachTransport(t, nettest.Options{Store: storeWithHistory}, func(t *testing.T, s *nettest.Server) {
 		c := s.Dial(t)
 		var keys [][]byte
 		var values []string

@@ -29,7 +29,7 @@ const soon = 50 * time.Millisecond
 func TestSlowFrame(t *testing.T) {
 	o := nettest.Options{Config: netserver.Config{FrameTimeout: soon, Limit: 1 << 20}}
 	large, over := ping(1, string(make([]byte, 1<<20-8))), ping(1, string(make([]byte, 1<<20)))
-	nettest.Each(t, o, func(t *testing.T, s *nettest.Server) {
+	eachTransport(t, o, func(t *testing.T, s *nettest.Server) {
 		idle := s.Dial(t)
 		idle.Send(ping(1, "x")[:5])
 		idle.Send(ping(1, "x")[5:])
@@ -67,7 +67,7 @@ func TestSlowFrame(t *testing.T) {
 
 // TestSlowReader: a client that does not read is not read from for ever, and gets closed; others do not notice.
 func TestSlowReader(t *testing.T) {
-	nettest.Each(t, nettest.Options{Config: netserver.Config{WriteTimeout: soon}}, func(t *testing.T, s *nettest.Server) {
+	eachTransport(t, nettest.Options{Config: netserver.Config{WriteTimeout: soon}}, func(t *testing.T, s *nettest.Server) {
 		key := []byte("k")
 		healthy := s.Dial(t)
 		healthy.Do(protocol.Set{Key: key, Value: make([]byte, 1<<20)}.AppendTo(nil, 1))
@@ -103,7 +103,7 @@ func TestSlowReader(t *testing.T) {
 // TestSettle: an idle connection goes on in another goroutine, and nobody notices, whatever has come of a frame.
 func TestSettle(t *testing.T) {
 	large := ping(2, string(make([]byte, 100_000)))
-	nettest.Each(t, nettest.Options{}, func(t *testing.T, s *nettest.Server) {
+	eachTransport(t, nettest.Options{}, func(t *testing.T, s *nettest.Server) {
 		idle, within, large2 := s.Dial(t), s.Dial(t), s.Dial(t)
 		for range 3 {
 			idle.Do(ping(1, "x"))
@@ -124,7 +124,7 @@ func TestSettle(t *testing.T) {
 
 // TestReset: connections that the client aborts, idle, within a frame, or with answers on their way, leave nothing behind.
 func TestReset(t *testing.T) {
-	nettest.Each(t, nettest.Options{}, func(t *testing.T, s *nettest.Server) {
+	eachTransport(t, nettest.Options{}, func(t *testing.T, s *nettest.Server) {
 		for _, sent := range [][]byte{nil, ping(1, "x")[:7], ping(1, string(make([]byte, 100_000)))[:50_000], ping(1, "x")} {
 			s.Dial(t).Abort()
 			c := s.Dial(t)
@@ -162,7 +162,7 @@ func TestShutdown(t *testing.T) {
 	requests := every()
 	j := &journal{}
 	o := nettest.Options{Store: store.Options{Journal: j}}
-	nettest.Each(t, o, func(t *testing.T, s *nettest.Server) {
+	eachTransport(t, o, func(t *testing.T, s *nettest.Server) {
 		idle, unfinished, busy := s.Dial(t), s.Dial(t), s.Dial(t)
 		idle.Do(ping(1, ""))
 		before := s.Stat("bytes_in")
@@ -205,7 +205,7 @@ func join(frames [][]byte) (all []byte) {
 
 // TestShutdownIsBounded: clients that do not read, and one that never stops sending, do not hold up the end.
 func TestShutdownIsBounded(t *testing.T) {
-	nettest.Each(t, nettest.Options{}, func(t *testing.T, s *nettest.Server) {
+	eachTransport(t, nettest.Options{}, func(t *testing.T, s *nettest.Server) {
 		var clients sync.WaitGroup
 		defer clients.Wait()
 		for reads := range 2 {
@@ -274,7 +274,7 @@ func (l *failingListener) Accept() (net.Conn, error) {
 // TestRequestMemory: large requests that there is no memory for are read away and refused; small ones are not touched.
 func TestRequestMemory(t *testing.T) {
 	const budget = 2 << 20
-	nettest.Each(t, nettest.Options{Config: netserver.Config{RequestMemory: budget}}, func(t *testing.T, s *nettest.Server) {
+	eachTransport(t, nettest.Options{Config: netserver.Config{RequestMemory: budget}}, func(t *testing.T, s *nettest.Server) {
 		large := ping(1, string(make([]byte, 900_000)))
 		first, second := s.Dial(t), s.Dial(t)
 		first.Send(large[:800_000])

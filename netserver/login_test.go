@@ -91,7 +91,7 @@ func TestHandshakeFails(t *testing.T) {
 func TestLogInInTime(t *testing.T) {
 	// Long enough for those who are meant to log in, on a crowded machine too.
 	o := nettest.Options{Config: netserver.Config{FrameTimeout: 2 * time.Second, MaxConnections: 5, Accounts: accounts(t, "anna", "rw", "s3cret")}}
-	nettest.Each(t, o, func(t *testing.T, s *nettest.Server) {
+	eachTransport(t, o, func(t *testing.T, s *nettest.Server) {
 		anna := s.Dial(t)
 		require.Equal(t, protocol.StatusOK, anna.Do(hello("anna", "s3cret")).Status())
 
@@ -137,7 +137,7 @@ func TestLogInInTime(t *testing.T) {
 // would be if it were small.
 func TestBeforeLogin(t *testing.T) {
 	o := nettest.Options{Config: netserver.Config{Limit: 1 << 20, Accounts: accounts(t, "anna", "rw", "s3cret")}}
-	nettest.Each(t, o, func(t *testing.T, s *nettest.Server) {
+	eachTransport(t, o, func(t *testing.T, s *nettest.Server) {
 		large := make([]byte, 1<<20-100)
 		reserved, unknown := ping(4, string(large)), ping(5, string(large))
 		reserved[7] = 1

@@ -251,8 +251,8 @@ func (o *Output) sent() {
 	}
 }
 
-// finish ends an answer that Begin began. What is left of one that is sent in pieces is sent.
-func (o *Output) finish() {
+// Finish ends an answer that Begin began. What is left of one that is sent in pieces is sent.
+func (o *Output) Finish() {
 	if o.inPieces {
 		o.inPieces = false
 		o.send()

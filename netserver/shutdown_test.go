@@ -2,8 +2,6 @@ package netserver_test
 
 import (
 	"context"
-	"io"
-	"log/slog"
 	"net"
 	"sync/atomic"
 	"testing"
@@ -11,43 +9,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"kv/netserver"
 	"kv/netserver/nettest"
 	"kv/protocol"
 	"kv/store"
 )
-
-// serveOn serves an empty store on l until the test ends, which must be able to shut it down.
-func serveOn(t *testing.T, l net.Listener) *netserver.Server {
-	st, err := store.Open(store.Options{})
-	require.NoError(t, err)
-	s, err := netserver.New(netserver.Config{Store: st, Logger: slog.New(slog.DiscardHandler)})
-	require.NoError(t, err)
-	served := make(chan error, 1)
-	go func() { served <- s.Serve(l) }()
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), nettest.Timeout)
-		defer cancel()
-		require.NoError(t, s.Shutdown(ctx), "a connection was left behind")
-		require.ErrorIs(t, <-served, netserver.ErrServerClosed)
-		require.NoError(t, st.Close())
-	})
-	return s
-}
-
-// wrapping is a listener whose connections are more than a socket.
-type wrapping struct {
-	net.Listener
-	wrap func(net.Conn) net.Conn
-}
-
-func (l wrapping) Accept() (net.Conn, error) {
-	nc, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	return l.wrap(nc), nil
-}
 
 // counted is a socket with a Read and a Write of its own, as those that limit rates or speak the PROXY protocol have.
 type counted struct {
@@ -67,6 +32,18 @@ func (c counted) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// hidden is a connection of which no more is known than that it can be read, written and closed for writing.
+type hidden struct{ net.Conn }
+
+func (c hidden) CloseWrite() error { return c.Conn.(*net.TCPConn).CloseWrite() }
+
+// eachTransport runs one test body over every kind of transport that there is: sockets and streams, with TLS and without.
+func eachTransport(t *testing.T, o nettest.Options, test func(t *testing.T, s *nettest.Server)) {
+	nettest.Each(t, o, test)
+	o.Wrap = func(nc net.Conn) net.Conn { return hidden{nc} }
+	t.Run("wrapped", func(t *testing.T) { nettest.Each(t, o, test) })
+}
+
 // TestWrappedConnections: the methods of a connection are used, whatever it is made of; and its being idle does not hold up
 // the end.
 func TestWrappedConnections(t *testing.T) {
@@ -78,26 +55,19 @@ func TestWrappedConnections(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			read.Store(0)
 			written.Store(0)
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			require.NoError(t, err)
-			serveOn(t, wrapping{l, wrap})
-			nc, err := net.Dial("tcp", l.Addr().String())
-			require.NoError(t, err)
-			t.Cleanup(func() { nc.Close() }) // after the server's end
+			s := nettest.Start(t, nettest.Options{Wrap: wrap})
 			request := ping(1, "x")
-			_, err = nc.Write(request)
-			require.NoError(t, err)
-			_, err = io.ReadFull(nc, make([]byte, len(request)))
-			require.NoError(t, err)
+			s.Dial(t).Do(request)
 			require.EqualValues(t, len(request), read.Load())
 			require.Eventually(t, func() bool { return written.Load() == int64(len(request)) }, nettest.Timeout, time.Millisecond) // noted after it was sent
+			s.Shutdown()
 		})
 	}
 }
 
 // TestShutdownSilent: connections that say nothing, not even a TLS handshake, don't hold up the end.
 func TestShutdownSilent(t *testing.T) {
-	nettest.Each(t, nettest.Options{}, func(t *testing.T, s *nettest.Server) {
+	eachTransport(t, nettest.Options{}, func(t *testing.T, s *nettest.Server) {
 		for range 20 {
 			nc, err := net.Dial("tcp", s.Addr)
 			require.NoError(t, err)
@@ -111,7 +81,7 @@ func TestShutdownSilent(t *testing.T) {
 // was said, not later.
 func TestShutdownHungDisk(t *testing.T) {
 	j := &journal{}
-	nettest.Each(t, nettest.Options{Store: store.Options{Journal: j}}, func(t *testing.T, s *nettest.Server) {
+	eachTransport(t, nettest.Options{Store: store.Options{Journal: j}}, func(t *testing.T, s *nettest.Server) {
 		release := j.hold()
 		defer release()
 		for id := range uint32(3) {

@@ -41,6 +41,8 @@ type Options struct {
 	Store  store.Options
 	Config netserver.Config // its Store, TLS and Logger are filled in
 	TLS    bool             // serve TLS, with a certificate made for the test
+	// Wrap, when set, puts what it returns in the place of each accepted connection.
+	Wrap func(net.Conn) net.Conn
 }
 
 // Server is a running server.
@@ -72,6 +74,9 @@ func Start(t testing.TB, o Options) *Server {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	s.Addr = l.Addr().String()
+	if o.Wrap != nil {
+		l = wrapping{l, o.Wrap}
+	}
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()
 
@@ -87,6 +92,20 @@ func Start(t testing.TB, o Options) *Server {
 		goleak.VerifyNone(t, before, goleak.IgnoreAnyFunction("kv/netserver.(*conn).live"))
 	})
 	return s
+}
+
+// wrapping is a listener whose connections are wrapped.
+type wrapping struct {
+	net.Listener
+	wrap func(net.Conn) net.Conn
+}
+
+func (l wrapping) Accept() (net.Conn, error) {
+	nc, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return l.wrap(nc), nil
 }
 
 // Each runs one test body over every transport: plain TCP and TLS.
