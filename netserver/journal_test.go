@@ -30,7 +30,9 @@ func (j *journal) Append(floor uint64, _ []*store.Entry) (uint64, error) {
 	return j.last, nil
 }
 
-func (j *journal) Admit() error { return nil }
+func (j *journal) Expect() int64 { return 0 }
+
+func (j *journal) Admit(int64) error { return nil }
 
 func (j *journal) Durable() uint64 {
 	j.mu.Lock()

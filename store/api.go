@@ -125,13 +125,22 @@ type Stats struct {
 	Evicted     uint64 // earlier versions that were given up since Open to make room for writes
 }
 
+// NotAdmittedError is Journal.Append's error of a write that there is no room for, or that nobody knows of whether there is: nothing was
+// appended, and the store asks Admit for so many bytes and begins the write again. No caller of the store sees it.
+type NotAdmittedError struct{ Size int64 }
+
+// Error says so.
+func (e *NotAdmittedError) Error() string {
+	return fmt.Sprintf("a write of %d bytes was not admitted to the journal", e.Size)
+}
+
 // Journal is the seam behind which writes become durable. A Store calls Append with the locks of the keys held, so the
 // journal's order is the order in which the writes of any one key take effect; Append therefore never waits for a disk. A
 // Walk shows all that was appended before it began, so a journal can write a snapshot and drop what was logged before.
-//
-// A journal with a method Expect() int64 says about how many entries Replay will give to load, so that there is room for
-// them at once.
 type Journal interface {
+	// Expect returns about how many entries Replay will give to load, so that there is room for them at once. It is a hint; 0:
+	// nobody knows.
+	Expect() int64
 	// Replay gives all that the journal holds, before anything is appended, and returns the highest version in it. The
 	// entries have their versions; the slices are the journal's again when load or apply returns.
 	//
@@ -142,11 +151,15 @@ type Journal interface {
 	// Append puts one write behind all earlier ones, gives it the next version, which is above floor, and returns it. The
 	// entries are what the write left of each key that it changed, deletions included, so there may be none; they do not have
 	// their version yet. An erasure is such an entry too: see Entry.Purge. The journal may keep the entries, which do not
-	// change, but not the slice. An error matches ErrReadOnly.
+	// change, but not the slice. An error matches ErrReadOnly, or is a *NotAdmittedError.
 	Append(floor uint64, entries []*Entry) (version uint64, err error)
-	// Admit waits while more is appended and unwritten than the journal may hold. It is called with no locks held. An error
-	// says that Append would refuse.
-	Admit() error
+	// Admit waits until a write of size bytes, as Entry.Size counts its entries, can be appended: while more is appended and
+	// unwritten than the journal may hold, or the journal looks for room for a large one. It is called with no locks held, and
+	// before memory is taken for the write. An error, which matches ErrReadOnly, says that Append would refuse it.
+	//
+	// It reserves nothing: what others append meanwhile may take the room, and Append then says so. Size 0 asks whether writes
+	// are taken at all.
+	Admit(size int64) error
 	// Durable returns the version up to which nothing can be undone by a crash, as far as the sync policy promises.
 	Durable() uint64
 	// Wait returns once Durable has reached version, or with an error that matches ErrReadOnly if it never will, or not before

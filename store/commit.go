@@ -102,7 +102,7 @@ var errNothing = errors.New("nothing to change")
 // commitOne writes one key. It returns the version that the key's bucket then has: the write's own, if it was applied. The
 // error is errNothing for a deletion of what does not exist.
 func (s *Store) commitOne(ch *change) (version uint64, err error) {
-	if err := s.admit(); err != nil {
+	if err := s.admit(ch.entry.size()); err != nil {
 		return 0, err
 	}
 	key, tag := ch.entry.Key(), tagOf(ch.hash)
@@ -321,13 +321,18 @@ func (c *commit) undo() {
 	}
 }
 
-// makeRoom runs write, and again for as long as it is refused for want of memory and there is history to give up for it: the
+// makeRoom runs write, and again if the journal has not admitted it, and for as long as it is refused for want of memory and there is history to give up for it: the
 // oldest first, and last what the write's own keys have. keep is how much history those may have after it. A write that could
 // not be helped by that takes nobody's history.
 func (s *Store) makeRoom(write func(keep int) (wanted effect, err error)) error {
 	for keep := s.keep; ; {
 		wanted, err := write(keep)
+		size, again := notAdmitted(err)
 		switch {
+		case again:
+			if err := s.admit(size); err != nil {
+				return err
+			}
 		case err == nil || !errors.Is(err, ErrOutOfMemory):
 			return err
 		case s.budget.hopeless(wanted.memory - wanted.past):
@@ -341,15 +346,27 @@ func (s *Store) makeRoom(write func(keep int) (wanted effect, err error)) error 
 	}
 }
 
+// notAdmitted reports whether a write is to begin again, since the journal did not admit it, and with how many bytes.
+func notAdmitted(err error) (size int, again bool) {
+	if err == nil {
+		return 0, false
+	}
+	var n *NotAdmittedError
+	if errors.As(err, &n) {
+		return int(n.Size), true
+	}
+	return 0, false
+}
+
 var errClosed = fmt.Errorf("%w: the store is closed", ErrReadOnly)
 
-// admit is asked before a write takes its locks.
-func (s *Store) admit() error {
+// admit is asked before a write of so many bytes of entries takes its locks.
+func (s *Store) admit(size int) error {
 	if s.closed.Load() {
 		return errClosed
 	}
 	if s.journal != nil {
-		return s.journal.Admit()
+		return s.journal.Admit(int64(size))
 	}
 	return nil
 }

@@ -123,6 +123,9 @@ func (e *Entry) Expiry() uint64 {
 	return *(*uint64)(unsafe.Add(unsafe.Pointer(e), entryHeader))
 }
 
+// Size is the memory that the entry takes, about: its key, its value, and what goes with them. It is more than a journal writes of it.
+func (e *Entry) Size() int { return e.size() }
+
 // size is the number of bytes of the object.
 func (e *Entry) size() int { return e.keyAt() + e.keyLen() + e.Len() }
 

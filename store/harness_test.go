@@ -210,7 +210,9 @@ func (j *fakeJournal) Append(floor uint64, entries []*Entry) (uint64, error) {
 	return j.last, nil
 }
 
-func (j *fakeJournal) Admit() error { return nil }
+func (j *fakeJournal) Expect() int64 { return 0 }
+
+func (j *fakeJournal) Admit(int64) error { return nil }
 
 func (j *fakeJournal) Durable() uint64 {
 	j.mu.Lock()

@@ -125,11 +125,7 @@ func open(o Options, hashMask uint64, read func() (wall, mono int64)) (*Store, e
 	}
 	s.versions.Store(s.clock.wall())
 	if s.journal != nil {
-		expect := int64(0)
-		if j, ok := s.journal.(interface{ Expect() int64 }); ok {
-			expect = j.Expect()
-		}
-		l := newLoader(s, expect)
+		l := newLoader(s, s.journal.Expect())
 		var err error
 		if s.recovered, err = s.journal.Replay(l.load, l.apply); err != nil {
 			return nil, fmt.Errorf("read the journal: %w", err)

@@ -137,7 +137,7 @@ func (w *commit) del(key []byte) bool {
 func (c *Session) atomically(writes bool, stage func(*commit), keys iter.Seq[[]byte]) (version uint64, err error) {
 	s := c.store
 	if writes {
-		if err := s.admit(); err != nil {
+		if err := s.admit(0); err != nil {
 			return 0, err
 		}
 	}

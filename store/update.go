@@ -37,7 +37,7 @@ const fewKeys = 16
 func (c *Session) Update(keys [][]byte, change func(u *Update) error) (version uint64, err error) {
 	s := c.store
 	s.followClock() // an expiry that change makes is of this era
-	refused := s.admit()
+	refused := s.admit(0)
 	u := Update{keys: keys}
 	if len(keys) > fewKeys {
 		u.named = make(map[string]struct{}, len(keys))

@@ -300,7 +300,7 @@ func TestFailedSyncIsFinal(t *testing.T) {
 	require.ErrorIs(t, n.log.Failed(), syscall.EIO)
 	require.Equal(t, v, n.log.Durable())
 
-	require.ErrorIs(t, n.log.Admit(), syscall.EIO)
+	require.ErrorIs(t, n.log.Admit(0), syscall.EIO)
 	_, err = n.log.Append(0, nil)
 	require.ErrorIs(t, err, syscall.EIO)
 	require.ErrorIs(t, n.log.Sync(), syscall.EIO)
@@ -371,24 +371,27 @@ func TestAdmitWaits(t *testing.T) {
 	n.set(t, "large", string(make([]byte, 2000))) // passes, though it is larger than the queue
 	<-g.arrived
 	admitted := make(chan error)
-	go func() { admitted <- n.log.Admit() }()
+	go func() { admitted <- n.log.Admit(0) }()
 	select {
 	case <-admitted:
 		t.Fatal("admitted with a full queue")
 	default:
 	}
-	version, err := n.log.Append(0, nil)
-	require.NoError(t, err, "Append never waits")
+	_, err := n.log.Append(0, nil)
+	var again *store.NotAdmittedError
+	require.ErrorAs(t, err, &again, "Append never waits")
 	g.pass <- nil
 	require.NoError(t, <-admitted)
+	version, err := n.log.Append(0, nil)
+	require.NoError(t, err)
 	<-g.arrived
-	go func() { admitted <- n.log.Admit() }()
+	go func() { admitted <- n.log.Admit(0) }()
 	g.pass <- syscall.EIO
 	if err := <-admitted; err != nil { // whichever came first
 		require.ErrorIs(t, err, syscall.EIO)
 	}
 	require.ErrorIs(t, n.log.Wait(version), syscall.EIO) // the log has failed by now
-	require.ErrorIs(t, n.log.Admit(), syscall.EIO)
+	require.ErrorIs(t, n.log.Admit(0), syscall.EIO)
 	require.Error(t, n.stop())
 }
 

@@ -100,7 +100,7 @@ func (f *flusher) restAt() time.Time {
 // is final, came between.
 func (f *flusher) do(w *work) error {
 	if f.first() {
-		if err := f.flush(w.batch, len(w.requests) > 0 || w.closing); err != nil {
+		if err := f.flush(w.batch, w.syncs()); err != nil {
 			return err
 		}
 	}
@@ -113,22 +113,23 @@ func (f *flusher) do(w *work) error {
 	}
 	for len(w.requests) > 0 {
 		r, err := w.requests[0], full
+		if r.room > 0 && f.file != nil && f.held == nil {
+			err = f.fit(r.room)
+		}
 		if r.rotate && f.file != nil { // what is held goes to the next file
 			var fatal error
-			if err, fatal = f.rotate(); fatal != nil {
+			if err, fatal = f.advance(); fatal != nil {
 				return fatal
 			}
 			r.head, r.logged = f.file.Header(), f.began
-			f.reserve(0)
 		}
 		w.requests = w.requests[1:]
 		r.resolve(err)
 	}
 	if f.file != nil && f.file.Size() >= f.o.RotateBytes && f.rotation.due() && !w.closing {
-		if _, fatal := f.rotate(); fatal != nil {
+		if _, fatal := f.advance(); fatal != nil {
 			return fatal
 		}
-		f.reserve(0)
 	}
 	return nil
 }
@@ -184,6 +185,22 @@ func (f *flusher) reserve(n int64) {
 		f.room.failed()
 	}
 	f.q.setRoom(f.file.Short(), f.grant())
+}
+
+// fit looks for room for n bytes behind all that is queued, and lets the queue know of it. The error says that there is none: where that
+// is for want of less than there is to be in advance, all writes are refused until there is, else only the one that asks.
+func (f *flusher) fit(n int64) error {
+	all := f.q.bytes() + n
+	if n <= f.o.ReserveBytes {
+		f.reserve(all)
+		return f.q.refuseUnless(f.grant() >= all, f.file.Short(), n)
+	}
+	err := f.file.Fit(all + frame.MarkSize)
+	f.q.setRoom(f.file.Short(), f.grant())
+	if err != nil {
+		return fmt.Errorf("%w: no room on the disk for a write of %d bytes: %w", store.ErrReadOnly, n, err)
+	}
+	return nil
 }
 
 // grant returns how many bytes of records the file is certain to have room for, short of the disk's failing, as far as it can tell.
@@ -256,6 +273,17 @@ func (f *flusher) mark() error {
 		f.count(frame.MarkSize)
 	}
 	return err
+}
+
+// advance is rotate, and room in the file in which the log goes on, for what is queued too.
+func (f *flusher) advance() (err, fatal error) {
+	if f.o.ReserveBytes > 0 {
+		f.q.narrow(f.o.ReserveBytes / 4) // as much as the next file will have at least
+	}
+	if err, fatal = f.rotate(); fatal == nil {
+		f.reserve(f.q.bytes())
+	}
+	return err, fatal
 }
 
 // rotate begins the next file. Where that can't be done, the log goes on in the one it has, and err says why: until the next

@@ -97,8 +97,7 @@ func (r *recovery) loadSnapshot(name string, seq uint64) (frame.Header, error) {
 	return h, nil
 }
 
-// Expect returns about how many entries Replay will give to load: those of the snapshot. It is a hint; what can't be read counts
-// nothing, and is Replay's to complain about.
+// Expect is part of store.Journal. It counts the snapshot's entries; what can't be read counts nothing, and is Replay's to complain about.
 func (l *Log) Expect() int64 {
 	d, err := folder.Read(l.o.FS, l.o.Dir)
 	if err != nil || len(d.Snapshots) == 0 {

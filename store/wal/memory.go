@@ -39,6 +39,9 @@ func (m *Memory) Attach(st Walker) { m.source.Store(&st) }
 // Replay is part of store.Journal: there is nothing.
 func (m *Memory) Replay(_, _ func([]*store.Entry)) (uint64, error) { return m.last.Load(), nil }
 
+// Expect is part of store.Journal.
+func (m *Memory) Expect() int64 { return 0 }
+
 // Append is part of store.Journal.
 func (m *Memory) Append(floor uint64, entries []*store.Entry) (uint64, error) {
 	if !m.tapping.Load() {
@@ -62,7 +65,7 @@ func (m *Memory) next(floor uint64) uint64 {
 }
 
 // Admit is part of store.Journal.
-func (m *Memory) Admit() error { return nil }
+func (m *Memory) Admit(int64) error { return nil }
 
 // Durable is part of store.Journal.
 func (m *Memory) Durable() uint64 { return math.MaxUint64 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,6 +19,7 @@ import (
 type queue struct {
 	limit int64 // of queued, for Admit; fixed
 	ahead int64 // how much room there is to be; fixed
+	sure  int64 // how large a write may be for admits to be enough; fixed
 
 	// mu orders the writes: it guards what follows, and is never held while the disk is waited for.
 	mu       sync.Mutex
@@ -55,6 +57,10 @@ type queue struct {
 func (q *queue) init(o Options) {
 	q.limit, q.ahead, q.open, q.wake, q.grant = o.QueueBytes, o.ReserveBytes, newBatch(), make(chan struct{}, 1), math.MaxInt64
 	q.changed.L = &q.mu
+	// Where admits is true, half of the queue and an eighth of the room in advance are left at least.
+	if q.sure = q.limit / 8; q.ahead > 0 {
+		q.sure = min(q.sure, q.ahead/8)
+	}
 	if o.Sync != Always {
 		q.durable.Store(math.MaxUint64)
 	}
@@ -62,7 +68,8 @@ func (q *queue) init(o Options) {
 
 // request asks the flusher for more than the next batch: to sync all that was appended before.
 type request struct {
-	rotate bool // and then to begin a new file
+	rotate bool  // and then to begin a new file
+	room   int64 // or, in the place of both, to look for room for a write of so many bytes behind all that is queued; 0: it is not
 	done   chan struct{}
 	// Set before done is closed, and not changed.
 	err    error
@@ -89,6 +96,43 @@ func (q *queue) refusal() error {
 
 var errNotOpen = fmt.Errorf("%w: the log is not open", store.ErrReadOnly)
 
+// await waits until the queue has place for n bytes, and reports whether it is known that the disk has room for them. An error says
+// that they are refused.
+func (q *queue) await(n int64) (known bool, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for {
+		switch err := q.refusal(); {
+		case err != nil:
+			return false, err
+		case !q.isFull() && q.hasPlace(n):
+			q.settle()
+			return q.queued+n <= q.grant, nil
+		}
+		q.changed.Wait()
+	}
+}
+
+// hasPlace reports whether the queue has place for n bytes: a write may be larger than half of the queue, or all of it, if no more than
+// half of that is taken. Called with mu held.
+func (q *queue) hasPlace(n int64) bool { return q.queued+min(n, q.limit/2) <= q.limit }
+
+// place returns nil if n bytes can be appended: there is place for them in the queue, and room on the disk. Called with mu held.
+func (q *queue) place(n int64) error {
+	if err := q.refusal(); err != nil {
+		return err
+	}
+	switch all := q.queued + n; {
+	case !q.hasPlace(n):
+	case all <= q.grant:
+		return nil
+	case q.short != nil:
+		return q.refuse(q.short, n)
+	}
+	q.admits.Store(false) // whoever asks next looks closer
+	return &store.NotAdmittedError{Size: n}
+}
+
 // refuse makes writes fail, for want of room, until there is room for need bytes. Called with mu held.
 func (q *queue) refuse(cause error, need int64) error {
 	q.need = max(q.need, min(need, q.ahead))
@@ -100,6 +144,31 @@ func (q *queue) refuse(cause error, need int64) error {
 		q.poke()
 	}
 	return q.full
+}
+
+// refuseUnless is refuse, unless there is room.
+func (q *queue) refuseUnless(room bool, cause error, need int64) error {
+	if room {
+		return nil
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.refuse(cause, need)
+}
+
+// bytes returns how many bytes are queued.
+func (q *queue) bytes() int64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.queued
+}
+
+// narrow sees to it that no more than n bytes are appended beyond those that are queued, until setRoom or finish says otherwise.
+func (q *queue) narrow(n int64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.grant = min(q.grant, q.queued+n)
+	q.settle()
 }
 
 // room notes how much of it there is. Called with mu held.
@@ -154,6 +223,11 @@ type work struct {
 	batch    *batch // to be written; it may be empty
 	requests []*request
 	closing  bool
+}
+
+// syncs reports whether all that was appended is to be synced, whatever the policy.
+func (w *work) syncs() bool {
+	return w.closing || slices.ContainsFunc(w.requests, func(r *request) bool { return r.room == 0 })
 }
 
 // pace says how the flusher waits for work.

@@ -33,7 +33,8 @@ import (
 //
 // The steps:
 //
-//  1. Append: lock; refuse what the file may have no room for; version = last + 1; add the record to the open batch, but for what is not known yet; unlock. The keys'
+//  0. Admit, before any lock is taken, waits while the queue is full, and for the flusher to look whether a large write has room.
+//  1. Append: lock; refuse what the file is not known to have room for; version = last + 1; add the record to the open batch, but for what is not known yet; unlock. The keys'
 //     locks are held, so what this may take is bounded: a small write is encoded, which is less work than to remember it,
 //     of a large one only the entries are noted, which are immutable.
 //  2. The flusher, one goroutine, takes the whole batch. What is appended from now on goes to the next one.
@@ -59,12 +60,7 @@ const (
 func (l *Log) Append(floor uint64, entries []*store.Entry) (uint64, error) {
 	n := record.Size(entries)
 	l.mu.Lock()
-	if err := l.refusal(); err != nil {
-		l.mu.Unlock()
-		return 0, err
-	}
-	if l.short != nil && l.queued+int64(n) > l.grant {
-		err := l.refuse(l.short, int64(n))
+	if err := l.place(int64(n)); err != nil {
 		l.mu.Unlock()
 		return 0, err
 	}
@@ -87,17 +83,19 @@ func (l *Log) Append(floor uint64, entries []*store.Entry) (uint64, error) {
 }
 
 // Admit is part of store.Journal.
-func (l *Log) Admit() error {
-	if l.admits.Load() {
+func (l *Log) Admit(size int64) error {
+	if size <= l.sure && l.admits.Load() {
 		return nil
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	n := size + frame.MarkSize
 	for {
-		if err := l.refusal(); err != nil || !l.isFull() {
+		known, err := l.await(n)
+		if known || err != nil {
 			return err
 		}
-		l.changed.Wait()
+		if err := l.ask(&request{room: n}); err != nil {
+			return err
+		}
 	}
 }
 

@@ -171,6 +171,31 @@ func (f *File) Reserve(n int64, again bool) {
 	}
 }
 
+// Fit sees to it that there is room for n bytes, many more than there is to be room for in advance. The error says that there is not, see
+// NoRoom; then nothing has changed.
+func (f *File) Fit(n int64) error {
+	to := f.size + n
+	if f.ahead < 0 || f.blind || f.room >= to {
+		return nil
+	}
+	at := max(f.size, f.room)
+	f.tail = true
+	err := f.f.Allocate(at, to)
+	switch {
+	case err == nil:
+		f.room = to
+	case NoRoom(err):
+		// A part of it may have been granted, and is others' again.
+		if back := max(at, f.zeroed); f.f.Truncate(back) != nil {
+			f.zeroed = 0 // nobody knows what is there
+		}
+		return f.error(err)
+	default: // an error that matters is one of the write or the sync too
+		f.blind, f.short = true, nil
+	}
+	return nil
+}
+
 func (f *File) allocate(n int64, again bool) {
 	enough := f.size + n + f.ahead/4 // not to ask each time
 	if f.short != nil {
@@ -186,7 +211,8 @@ func (f *File) allocate(n int64, again bool) {
 		return
 	}
 	f.short = nil
-	at, to := max(f.size, f.room), f.size+n+f.ahead
+	at := max(f.size, f.room)
+	to := max(f.size+n+f.ahead, at+leastRoom)
 	for step := to - at; step >= leastRoom; {
 		f.tail = true
 		err := f.f.Allocate(at, at+step)
