@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"strconv"
 	"time"
 
@@ -106,7 +107,9 @@ func (s *session) colour(code, t string) string {
 }
 
 // dumb reports whether the terminal knows no escape sequences.
-func (s *session) dumb() bool { return s.env.Getenv("TERM") == "dumb" }
+// dumb reports whether the terminal is taken for one that knows no escape sequences. A console of Windows is: what it does with them, and
+// with keys, is another thing, and it edits lines by itself.
+func (s *session) dumb() bool { return s.env.Getenv("TERM") == "dumb" || runtime.GOOS == "windows" }
 
 const grey = "\x1b[90m"
 

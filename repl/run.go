@@ -6,7 +6,6 @@ import (
 	"os/signal"
 	"sync/atomic"
 	"syscall"
-	"time"
 
 	"golang.org/x/term"
 
@@ -38,8 +37,7 @@ func Run(version string, args []string) int {
 	env.OnInterrupt = func(f func()) { interrupt.Store(&f) }
 	code := Main(ctx, env, args)
 	if ctx.Err() != nil {
-		syscall.Kill(os.Getpid(), got.(syscall.Signal))
-		time.Sleep(time.Second) // the signal is on its way
+		endBy(got.(syscall.Signal))
 	}
 	return code
 }

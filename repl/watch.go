@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"kv/protocol"
@@ -29,7 +28,7 @@ func (c *call) watch(interval time.Duration, count int) error {
 	resized := make(chan os.Signal, 1)
 	var keys <-chan rune
 	if drawn {
-		signal.Notify(resized, syscall.SIGWINCH)
+		notifyResized(resized)
 		defer signal.Stop(resized)
 		var stop func()
 		if keys, stop, err = c.keyPresses(); err != nil {

@@ -3,8 +3,6 @@ package files
 import (
 	"errors"
 	"os"
-
-	"golang.org/x/sys/unix"
 )
 
 // standard are the streams that a program begins with.
@@ -24,8 +22,7 @@ func Closed(f *os.File) bool {
 	if err != nil || !os.SameFile(info, null) {
 		return false
 	}
-	flags, err := unix.FcntlInt(f.Fd(), unix.F_GETFL, 0)
-	if err != nil || flags&unix.O_ACCMODE != unix.O_RDWR {
+	if !bothWays(f) {
 		return false
 	}
 	for _, other := range standard {
@@ -34,19 +31,6 @@ func Closed(f *os.File) bool {
 		}
 	}
 	return true
-}
-
-// shares reports whether two descriptors are of one opening of a file: a flag that is set by one is seen by the other. f is
-// /dev/null, for which that flag means nothing.
-func shares(f, other *os.File) bool {
-	flags := func(f *os.File) int {
-		n, _ := unix.FcntlInt(f.Fd(), unix.F_GETFL, 0)
-		return n
-	}
-	own, others := flags(f), flags(other)
-	unix.FcntlInt(f.Fd(), unix.F_SETFL, own^unix.O_APPEND)
-	defer unix.FcntlInt(f.Fd(), unix.F_SETFL, own)
-	return flags(other) != others
 }
 
 // ClosedStream stands for a standard stream that is [Closed]: whoever reads or writes is told so. An error of writing does not

@@ -3,10 +3,7 @@ package files
 import (
 	"cmp"
 	"context"
-	"errors"
-	"os"
 	"path/filepath"
-	"syscall"
 )
 
 // Lock makes everyone who calls it for the same file wait until unlock is called, or the process ends, so that a file can be
@@ -19,20 +16,12 @@ func Lock(ctx context.Context, name string) (unlock func(), err error) {
 		return nil, &NameError{err}
 	}
 	dir, _ := filepath.Split(t.name)
-	f, err := os.Open(cmp.Or(dir, "."))
+	f, wait, err := lockFolder(cmp.Or(dir, "."))
 	if err != nil {
 		return nil, &NameError{err}
 	}
 	locked := make(chan error, 1)
-	go func() {
-		for {
-			err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX)
-			if !errors.Is(err, syscall.EINTR) {
-				locked <- os.NewSyscallError("flock "+f.Name(), err)
-				return
-			}
-		}
-	}()
+	go func() { locked <- wait() }()
 	select {
 	case err := <-locked:
 		if err != nil {

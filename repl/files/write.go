@@ -140,11 +140,11 @@ func (t target) open(ctx context.Context, flag int) (io.ReadWriteCloser, error) 
 		if t.descriptor < len(standard) && Closed(standard[t.descriptor]) {
 			return nil, &NameError{&fs.PathError{Op: "open", Path: t.name, Err: syscall.EBADF}}
 		}
-		fd, err := syscall.Dup(t.descriptor)
+		f, err := duplicate(t.descriptor, t.name)
 		if err != nil {
 			return nil, &NameError{&fs.PathError{Op: "open", Path: t.name, Err: err}}
 		}
-		return os.NewFile(uintptr(fd), t.name), nil
+		return f, nil
 	}
 	if t.info != nil && t.info.Mode()&fs.ModeSocket != 0 {
 		conn, err := (&net.Dialer{}).DialContext(ctx, "unix", t.name)
@@ -206,9 +206,7 @@ func (t target) replace(perm fs.FileMode, write func(io.Writer) error) (err erro
 		return err
 	}
 	if t.info != nil {
-		if was, ok := t.info.Sys().(*syscall.Stat_t); ok {
-			f.Chown(int(was.Uid), int(was.Gid)) // only root may, and need not: the mode keeps its meaning for everyone else
-		}
+		giveTo(f, t.info)
 	}
 	if err := f.Chmod(perm); err != nil {
 		return err
@@ -222,10 +220,5 @@ func (t target) replace(perm fs.FileMode, write func(io.Writer) error) (err erro
 	if err := os.Rename(f.Name(), t.name); err != nil {
 		return &NameError{err}
 	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return &NameError{err}
-	}
-	defer d.Close()
-	return d.Sync()
+	return syncFolder(dir)
 }

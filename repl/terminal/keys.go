@@ -9,7 +9,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/chzyer/readline"
-	"golang.org/x/sys/unix"
 )
 
 // Keys that matter here. The others are readline's business.
@@ -96,22 +95,6 @@ func (k *keys) pump() {
 			k.Close()
 			return
 		}
-	}
-}
-
-// awaitInput waits until the terminal has something to read that is not another program's, and returns with reading held.
-func (k *keys) awaitInput() error {
-	fds := []unix.PollFd{{Fd: int32(k.in.Fd()), Events: unix.POLLIN}}
-	for {
-		// Only who holds reading reads; nothing keeps another program from reading between the two, so look again.
-		if _, err := unix.Poll(fds, -1); err != nil && err != unix.EINTR {
-			return err
-		}
-		k.reading.Lock()
-		if n, err := unix.Poll(fds, 0); n > 0 && err == nil {
-			return nil
-		}
-		k.reading.Unlock()
 	}
 }
 

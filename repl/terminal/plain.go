@@ -7,8 +7,6 @@ import (
 	"strings"
 	"sync"
 	"unicode/utf8"
-
-	"golang.org/x/sys/unix"
 )
 
 // Plain reads lines from a terminal that knows no escape sequences, and sends it none: the system's own line editing, no
@@ -73,18 +71,13 @@ func (p *Plain) read(ctx context.Context) (string, error) {
 
 // Ask asks for a line beside the commands, while one runs, and shows it where echo says so.
 func (p *Plain) Ask(ctx context.Context, prompt string, echo bool) (string, error) {
-	if fd := int(p.c.In.Fd()); !echo {
-		before, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	if !echo {
+		restore, err := silence(p.c.In)
 		if err != nil {
 			return "", err
 		}
-		silent := *before
-		silent.Lflag &^= unix.ECHO
-		if err := unix.IoctlSetTermios(fd, unix.TCSETS, &silent); err != nil {
-			return "", err
-		}
 		defer io.WriteString(p.c.Out, "\n")
-		defer unix.IoctlSetTermios(fd, unix.TCSETS, before)
+		defer restore()
 	}
 	io.WriteString(p.c.Out, prompt)
 	return p.read(ctx)

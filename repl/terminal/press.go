@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"os"
-	"syscall"
 
 	"github.com/chzyer/readline"
 )
@@ -58,7 +57,7 @@ func (k *Keys) Next(ctx context.Context) (rune, error) {
 				return 0, io.EOF
 			case b == keySuspend:
 				k.Close()
-				syscall.Kill(0, syscall.SIGTSTP)
+				stopJob()
 				readline.MakeRaw(int(k.in.Fd()))
 				continue
 			}

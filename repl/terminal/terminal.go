@@ -25,7 +25,6 @@ import (
 	"os/signal"
 	"sync"
 	"sync/atomic"
-	"syscall"
 
 	"github.com/chzyer/readline"
 	"golang.org/x/term"
@@ -105,7 +104,7 @@ func Open(c Config) (*Terminal, error) {
 	}
 	e.searchable.Store(len(t.history.lines) > 0)
 	io.WriteString(c.Out, bracketedPasteOn)
-	signal.Notify(t.cont, syscall.SIGCONT)
+	notifyContinued(t.cont)
 	t.done.Go(func() {
 		for range t.cont {
 			t.resume()
@@ -140,7 +139,7 @@ func (t *Terminal) Lend() (back func()) {
 // waits for that, the system lets it pass.
 func (t *Terminal) suspend() {
 	t.restore()
-	syscall.Kill(0, syscall.SIGTSTP)
+	stopJob()
 	t.resume()
 }
 
