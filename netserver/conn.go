@@ -170,7 +170,7 @@ func (c *conn) readable() bool {
 // sending then fails.
 func (c *conn) rest(w *workspace) bool {
 	c.closeInbox(w)
-	if c.lapsed() {
+	if c.Lapsed() {
 		c.stop(errLapsed)
 	}
 	if c.end == nil && !c.server.draining.Load() {
@@ -235,7 +235,7 @@ func (c *conn) space(w *workspace) []byte {
 func (c *conn) arrived(w *workspace, n int) {
 	c.bytesIn.Store(c.bytesIn.Load() + uint64(n))
 	switch {
-	case c.lapsed():
+	case c.Lapsed():
 		c.stop(errLapsed)
 		return
 	case !c.loginBy.IsZero() && c.late(time.Now()): // who never stops asking is never waited for

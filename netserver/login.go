@@ -61,12 +61,31 @@ func (c *Client) tryLogin(user, secret []byte) error {
 	if s.config.Accounts == nil {
 		return nil
 	}
-	if l := s.config.Accounts.check(user, secret); l != nil {
+	return c.become(s.config.Accounts.check(user, secret), user, len(user)+len(secret) > 0)
+}
+
+// LoginSecret is Login by a secret alone, of a client who does not say which user he is. A secret that two users have is
+// nobody's.
+func (c *Client) LoginSecret(secret []byte) error {
+	if c.server.config.Accounts == nil {
+		return nil
+	}
+	err := c.become(c.server.config.Accounts.checkSecret(secret), nil, len(secret) > 0)
+	if err == errWrongLogin {
+		c.atone()
+	}
+	return err
+}
+
+// become makes c the user of l, or, if that is nil, nobody: tried says whether he gave anything, which was wrong then.
+func (c *Client) become(l *login, user []byte, tried bool) error {
+	s := c.server
+	if l != nil {
 		c.login, c.access, c.limit, c.loginBy = l, l.account.access, s.config.Limit, time.Time{}
 		return nil
 	}
 	c.Logout()
-	if len(user)+len(secret) == 0 {
+	if !tried {
 		return errNoUser // that is no guess
 	}
 	c.wrong++
@@ -102,9 +121,9 @@ func (s *Server) delay() bool {
 	return true
 }
 
-// lapsed reports whether the user that the client acts as is not what he was when he logged in. It is asked before
+// Lapsed reports whether the user that the client acts as is not what he was when he logged in. It is asked before
 // what has come is looked at, and before each wait, after its deadline is set: see Server.draining.
-func (c *Client) lapsed() bool {
+func (c *Client) Lapsed() bool {
 	l := c.login
 	if l == nil {
 		return false
