@@ -41,6 +41,7 @@ func TestSessionsPrintWhatTheySay(t *testing.T) {
 		t.Run(filepath.Base(p.path), func(t *testing.T) {
 			dir := t.TempDir()
 			addr := ""
+			pages := freeAddress(t)
 			if slices.ContainsFunc(sessions, session.startsServer) {
 				addr = freeAddress(t)
 				t.Cleanup(func() { stopServers(t, dir) })
@@ -48,7 +49,7 @@ func TestSessionsPrintWhatTheySay(t *testing.T) {
 				addr = startServer(t)
 			}
 			for _, s := range sessions {
-				t.Run(fmt.Sprint("line ", s.steps[0].line), func(t *testing.T) { s.run(t, addr, dir) })
+				t.Run(fmt.Sprint("line ", s.steps[0].line), func(t *testing.T) { s.run(t, addr, pages, dir) })
 			}
 		})
 	}
@@ -59,7 +60,8 @@ func TestSessionsPrintWhatTheySay(t *testing.T) {
 // the next line. A block that begins with `kvc` or `make run`, without more, has the shell's prompt in front of what is typed
 // into the shell, and no other commands; behind `make run` it is the shell of a server of its own.
 //
-// A page with a command that starts kvd in the background, `kvd … &`, has no other server, and keeps that one to its end.
+// A page with a command that starts kvd in the background, `kvd … &`, has no other server, and keeps that one to its end. For
+// 127.0.0.1:7071, where the pages say that HTTP is served, an address that is free takes its place.
 type session struct {
 	where string
 	steps []step
@@ -108,8 +110,8 @@ func parseSession(p page, b block) session {
 	return s
 }
 
-// run runs the commands of s in one bash, in dir, or types them into a shell.
-func (s session) run(t *testing.T, addr, dir string) {
+// run runs the commands of s in one bash, in dir, or types them into a shell. pages is where HTTP is served.
+func (s session) run(t *testing.T, addr, pages, dir string) {
 	if len(s.steps[0].shell) > 0 {
 		require.Len(t, s.steps, 1, "%s:%d: a shell's block has no other commands", s.where, s.steps[0].line)
 		if s.steps[0].typed == "make run" {
@@ -122,7 +124,7 @@ func (s session) run(t *testing.T, addr, dir string) {
 	const mark = "== next command =="
 	script.WriteString("exec 2>&1\nstatus=0\n")
 	for _, st := range s.steps {
-		fmt.Fprintf(&script, "echo '%s'; (exit $status)\n%s\nstatus=$?\n", mark, st.typed)
+		fmt.Fprintf(&script, "echo '%s'; (exit $status)\n%s\nstatus=$?\n", mark, strings.ReplaceAll(st.typed, "127.0.0.1:7071", pages))
 		if serverStep.MatchString(st.typed) {
 			script.WriteString("echo $! >>servers; until kvc ping >/dev/null 2>&1; do kill -0 $! || break; sleep 0.02; done\n")
 		}

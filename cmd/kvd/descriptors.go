@@ -53,12 +53,13 @@ func connectionLimit(o options, granted int64, log *slog.Logger) (connectionLimi
 // leastDescriptors is the least limit that divideDescriptors takes, pages or not.
 const leastDescriptors = fileDescriptors + 4 + 8 + 1
 
-// divideDescriptors divides so many descriptors: some for files, a sixteenth for pages, and as many of the clients' as may be told
-// at a time that there are too many (see netserver.Config.MaxConnections) on top of those. It returns false if none is left.
+// divideDescriptors divides so many descriptors: some for files, a sixteenth for pages, though no more than 64 or a sixteenth of
+// the clients', and as many of the clients' as may be told at a time that there are too many (see
+// netserver.Config.MaxConnections) on top of those. It returns false if none is left.
 func divideDescriptors(descriptors, clients int, pages bool) (l connectionLimits, ok bool) {
 	left := descriptors - fileDescriptors
 	if pages {
-		l.pages = min(max(descriptors/16, 4), 64)
+		l.pages = min(max(descriptors/16, 4), max(clients/16, 64))
 		left -= l.pages
 	}
 	// An eighth of the clients is told, 8 at least and 64 at most.

@@ -26,9 +26,9 @@ func TestDivideDescriptors(t *testing.T) {
 		pages                bool
 		want                 connectionLimits
 	}{
-		{math.MaxInt, 10_000, true, connectionLimits{10_000, 64}},
-		{10_160, 10_000, true, connectionLimits{10_000, 64}},
-		{10_159, 10_000, true, connectionLimits{9999, 64}},
+		{math.MaxInt, 10_000, true, connectionLimits{10_000, 625}},
+		{10_721, 10_000, true, connectionLimits{10_000, 625}},
+		{10_720, 10_000, true, connectionLimits{9999, 625}},
 		{1024, 10_000, false, connectionLimits{928, 0}},
 		{1024, 10_000, true, connectionLimits{864, 64}},
 		{64, 10_000, true, connectionLimits{20, 4}},

@@ -6,10 +6,12 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
 	"kv/netserver/ops"
+	"kv/netserver/rest"
 )
 
 // listenHTTP takes the address of --http; nil: there is none.
@@ -25,11 +27,13 @@ func listenHTTP(o options) (net.Listener, error) {
 }
 
 // servePages serves all that is on --http, on at most so many connections at a time, until stop is called. Here is the one place
-// where its paths come together.
-func servePages(l net.Listener, shown ops.Config, connections int, log *slog.Logger) (stop func()) {
-	mux := http.NewServeMux()
-	mux.Handle("/", ops.Handler(shown))
-	pages := newPages(mux, connections)
+// where its paths come together. api may be nil.
+func servePages(l net.Listener, shown ops.Config, api *rest.Config, connections int, log *slog.Logger) (stop func()) {
+	handler := ops.Handler(shown)
+	if api != nil {
+		handler = beside(rest.Handler(*api), handler)
+	}
+	pages := newPages(handler, connections)
 	go func() {
 		if err := pages.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			log.Error("the pages of --http are not served any more", "error", err)
@@ -39,7 +43,20 @@ func servePages(l net.Listener, shown ops.Config, connections int, log *slog.Log
 	return func() { pages.Close() }
 }
 
-// The pages' limits: who reads them asks now and then, and is quick. A profile may take a minute.
+// beside has api answer what is below /v1/, and others the rest. A ServeMux would clean the paths first, and so take one key for
+// another.
+func beside(api, others http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.EscapedPath(), "/v1/") {
+			api.ServeHTTP(w, r)
+		} else {
+			others.ServeHTTP(w, r)
+		}
+	})
+}
+
+// The pages' limits: who reads them asks now and then, and is quick. A profile may take a minute. The API
+// has its own for bodies and answers.
 const (
 	pagesIdle    = 30 * time.Second
 	pagesRead    = 10 * time.Second

@@ -15,6 +15,7 @@ import (
 	"kv/cmd/internal/version"
 	"kv/netserver"
 	"kv/netserver/ops"
+	"kv/netserver/rest"
 	"kv/protocol"
 )
 
@@ -69,7 +70,20 @@ func serve(ctx context.Context, o options, messages *lineQueue, log *slog.Logger
 			return data.failed()
 		}
 		shown := ops.Config{Server: srv.Load, Ready: ready, Version: version.String(), Metrics: data.metrics()}
-		defer servePages(web, shown, connections.pages, log)()
+		var api *rest.Config
+		switch {
+		case o.tlsClientCA != "":
+			log.Info("keys and values are not served on --http: it can't ask for the certificates of --tls-client-ca")
+		case o.httpAPI:
+			api = &rest.Config{
+				Server: srv.Load, Loading: data.loading,
+				BodyTimeout: time.Duration(o.frameTimeout), WriteTimeout: time.Duration(o.writeTimeout), Logger: log,
+			}
+			if sec.accounts != nil && !loopback(web.Addr().String()) {
+				log.Warn("secrets of the HTTP API cross the network in the clear: have a proxy in front that speaks TLS, or turn it off with --http-api=false", "http", web.Addr().String())
+			}
+		}
+		defer servePages(web, shown, api, connections.pages, log)()
 	}
 	stopTelling := manager.loads(data.progress)
 	loaded, err := data.load(ctx, l.(netserver.Listener), sec.tls)

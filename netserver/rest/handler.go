@@ -1,0 +1,232 @@
+// Package rest serves a store over HTTP, below /v1/, beside the connections of package netserver: any language has a client for
+// it. docs/http.md is the manual, and /v1/openapi.json says the same to programs.
+//
+// A value is read and written as it is, by GET and PUT of /v1/keys/{key}; its ETag is its version. Requests of many keys, and
+// those that do something, are JSON, in the form of package jsonform. What goes wrong is told as RFC 9457 has it.
+//
+// # What a client may cost
+//
+// Each request enters the server as any other client does, see netserver.Client: bodies are claimed of Config.RequestMemory of
+// the server as they arrive, answers hold Config.OutputMemory until they are sent, nothing leaves before it is durable as far
+// as the sync policy promises, and Shutdown waits. A body must arrive, and an answer be taken, at 64 KiB a second, once the
+// time is over that everyone has.
+//
+// # Who may ask
+//
+// Where the server has accounts, whoever has a user and a secret. Where it has none, whoever is on this machine. A page in a
+// browser, other than one that this server itself has given, may nothing, whoever looks at it: see guard.
+package rest
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"os"
+	"time"
+
+	"kv/netserver"
+	"kv/protocol"
+)
+
+// Config is what a handler is made of. Only Server is needed.
+type Config struct {
+	// Server returns the server, nil while there is none yet, which loads its data: all is 503 then.
+	Server func() *netserver.Server
+	// Loading says how far that is, for a person; nil: nobody knows.
+	Loading func() string
+	// BodyTimeout is how long a request's body may take to arrive, and one second more for each 64 KiB of it; 0:
+	// netserver.DefaultFrameTimeout.
+	BodyTimeout time.Duration
+	// WriteTimeout is how long a client may be waited for that takes nothing of its answer; each 64 KiB that it takes count as
+	// a second; 0: netserver.DefaultWriteTimeout.
+	WriteTimeout time.Duration
+	// Logger gets what clients can't be told; nil: nobody does.
+	Logger *slog.Logger
+}
+
+type handler struct {
+	config  Config
+	machine string // its name, "" if it has none
+}
+
+// Handler serves all paths that begin with /v1/. It needs the http.Server's ReadHeaderTimeout; body and answer it times itself.
+func Handler(c Config) http.Handler {
+	if c.BodyTimeout == 0 {
+		c.BodyTimeout = netserver.DefaultFrameTimeout
+	}
+	if c.WriteTimeout == 0 {
+		c.WriteTimeout = netserver.DefaultWriteTimeout
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	machine, _ := os.Hostname() // without one, no name is the machine's
+	return &handler{c, machine}
+}
+
+// ServeHTTP answers one request.
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := newExchange(h, w, r)
+	defer x.leave()
+	if err := x.serve(); err != nil {
+		// What has been sent is no whole answer. Only the connection's end says so.
+		if !errors.Is(err, errGone) {
+			h.config.Logger.Debug("an answer was given up", "remote", r.RemoteAddr, "error", err)
+		}
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// serve answers the request. The error is that of sending.
+func (x *exchange) serve() error {
+	a, err := x.find()
+	if err == nil {
+		return x.answer(a)
+	}
+	return x.answer(problemOf(err))
+}
+
+// find checks the request, and does what it asks for.
+func (x *exchange) find() (*answer, error) {
+	if err := x.guard(); err != nil {
+		return nil, err
+	}
+	op, err := x.route()
+	if err != nil {
+		return nil, err
+	}
+	if op.public {
+		return op.run(x)
+	}
+	if err := x.enter(); err != nil {
+		return nil, err
+	}
+	if err := x.logIn(); err != nil {
+		return nil, err
+	}
+	if x.client.Access() < op.access {
+		return nil, x.client.Denied(op.name)
+	}
+	if err := x.checkHeaders(op); err != nil {
+		return nil, err
+	}
+	return op.run(x)
+}
+
+// enter makes the request one of the server's.
+func (x *exchange) enter() error {
+	srv := x.h.config.Server()
+	if srv == nil {
+		detail := "loading"
+		if x.h.config.Loading != nil {
+			detail = x.h.config.Loading()
+		}
+		return &problem{Status: http.StatusServiceUnavailable, Detail: detail}
+	}
+	client, err := srv.Enter(x.r.RemoteAddr, x.cut)
+	if err != nil {
+		return &problem{Status: http.StatusServiceUnavailable, Detail: "the server is shutting down", closes: true}
+	}
+	x.server, x.client = srv, client
+	return nil
+}
+
+// leave gives back what the request had.
+func (x *exchange) leave() {
+	x.mu.Lock()
+	x.left = true
+	x.mu.Unlock()
+	if x.client != nil {
+		x.client.Answered(x.status, time.Since(x.began))
+		x.client.Leave()
+	}
+}
+
+// operation is what one method of one path does.
+type operation struct {
+	name   string           // as it is called where somebody may not do it
+	access netserver.Access // who may
+	public bool             // it says nothing of what is stored: everyone may
+	query  []string         // the parameters that it has
+	header []string         // those of the headers in ownHeaders and conditions that it has
+	json   bool             // its body is a JSON document
+	body   bool             // it has one of another kind
+	run    func(x *exchange) (*answer, error)
+}
+
+// access is what the operations need; a txn that writes asks for more once it is read.
+const (
+	read  = netserver.AccessRead
+	write = netserver.AccessWrite
+)
+
+var (
+	reading = []string{"If-Match", "If-None-Match"}
+	writing = []string{"If-Match", "If-None-Match", "Kv-Ttl", "Kv-Expiry"}
+)
+
+// resource is what stands at a path: what each method does. HEAD is GET without the body.
+type resource struct {
+	keyed      bool // a key follows, as /v1/keys/{key}
+	operations map[string]*operation
+}
+
+// The resources, by the path behind /v1/. That of a key is below its own name, so none can be taken for another.
+var resources = map[string]resource{
+	"keys": {operations: map[string]*operation{
+		http.MethodGet: {name: "listing keys", access: read, query: []string{"prefix", "limit", "cursor", "values"}, run: (*exchange).list},
+	}},
+	"keys/": {keyed: true, operations: map[string]*operation{
+		http.MethodGet:    {name: "GET", access: read, query: []string{"encoding", "version"}, header: reading, run: (*exchange).get},
+		http.MethodPut:    {name: "PUT", access: write, query: []string{"encoding"}, header: writing, body: true, run: (*exchange).put},
+		http.MethodDelete: {name: "DELETE", access: write, query: []string{"encoding"}, header: reading, run: (*exchange).del},
+	}},
+	"history/": {keyed: true, operations: map[string]*operation{
+		http.MethodGet: {name: "history", access: read, query: []string{"encoding", "limit"}, run: (*exchange).history},
+	}},
+	"mget":     post(&operation{name: "mget", access: read, run: (*exchange).mget}),
+	"mset":     post(&operation{name: "mset", access: write, run: (*exchange).mset}),
+	"delete":   post(&operation{name: "delete", access: write, run: (*exchange).mdel}),
+	"txn":      post(&operation{name: "txn", access: read, run: (*exchange).txn}),
+	"incr":     post(&operation{name: "incr", access: write, run: (*exchange).incr}),
+	"expire":   post(&operation{name: "expire", access: write, run: (*exchange).expire}),
+	"persist":  post(&operation{name: "persist", access: write, run: (*exchange).persist}),
+	"rollback": post(&operation{name: "rollback", access: write, run: (*exchange).rollback}),
+	"stats": {operations: map[string]*operation{
+		http.MethodGet: {name: "stats", access: read, run: (*exchange).stats},
+	}},
+	"openapi.json": {operations: map[string]*operation{
+		http.MethodGet: {name: "openapi.json", public: true, run: (*exchange).openAPI},
+	}},
+}
+
+func post(o *operation) resource {
+	o.json = true
+	return resource{operations: map[string]*operation{http.MethodPost: o}}
+}
+
+// statusOf is the status that an answer counts as in STATS.
+func statusOf(httpStatus int) protocol.Status {
+	switch httpStatus {
+	case http.StatusNotFound:
+		return protocol.StatusNotFound
+	case http.StatusConflict, http.StatusPreconditionFailed:
+		return protocol.StatusConflict
+	case http.StatusRequestEntityTooLarge:
+		return protocol.StatusTooLarge
+	case http.StatusInsufficientStorage, http.StatusTooManyRequests:
+		return protocol.StatusOutOfMemory
+	case http.StatusUnauthorized:
+		return protocol.StatusUnauthenticated
+	case http.StatusForbidden:
+		return protocol.StatusForbidden
+	case http.StatusServiceUnavailable:
+		return protocol.StatusUnavailable
+	case http.StatusInternalServerError:
+		return protocol.StatusInternal
+	}
+	if httpStatus >= 400 {
+		return protocol.StatusBadRequest
+	}
+	return protocol.StatusOK
+}
