@@ -26,18 +26,6 @@ const (
 	AccessWrite               // everything
 )
 
-// accessNeeded is the access without which a request with this opcode is refused unread. (A transaction that writes asks
-// for more once it is parsed.)
-func accessNeeded(op protocol.Opcode) Access {
-	switch op {
-	case protocol.OpHello:
-		return AccessNone
-	case protocol.OpGet, protocol.OpMGet, protocol.OpTxn, protocol.OpStats, protocol.OpPing, protocol.OpScan, protocol.OpHistory, protocol.OpBackup:
-		return AccessRead
-	}
-	return AccessWrite
-}
-
 // Access returns what c may do: where there are no Accounts, everything.
 func (c *Client) Access() Access { return c.access }
 

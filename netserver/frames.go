@@ -50,7 +50,7 @@ func (f *frames) Answer(o *Output, p []byte) (used, need int) {
 		}
 		w.at += size
 		o.Request()
-		c.request(w, h, rest[protocol.HeaderSize:size])
+		c.answer(w, h, rest[protocol.HeaderSize:size])
 		o.Finish()
 		if o.Full() {
 			o.Flush()

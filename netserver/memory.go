@@ -1,7 +1,6 @@
 package netserver
 
 import (
-	"encoding/binary"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -125,74 +124,3 @@ func (s *Server) release(c claim) {
 
 // errNoRoom is the answer to a request that could not claim what it needs.
 var errNoRoom = &protocol.Error{Status: protocol.StatusOutOfMemory, Message: "no memory for a request of this size now"}
-
-// itemMemory is about what one key of a request takes in all the lists on the way, here and in the store. Keys that are only
-// read or deleted take little: where memory is short, they are what makes room.
-func itemMemory(op protocol.Opcode) int {
-	switch op {
-	case protocol.OpMGet:
-		return 24 + 32 // the key, and where it is found
-	case protocol.OpDel:
-		return 24 + 96 // the key, what stands for its deletion, and its bucket without it
-	}
-	return 160
-}
-
-// claimItems claims the memory for the lists that a request is parsed into. A short one needs no claim: the workspace has
-// the room.
-func (s *Server) claimItems(w *workspace, op protocol.Opcode, body []byte) (claim, error) {
-	n := items(op, body)
-	if n <= keepItems {
-		return 0, nil
-	}
-	size := n * itemMemory(op)
-	if c, ok := s.claim(size); ok {
-		w.makeLists(op, n)
-		return c, nil
-	}
-	frame := 0
-	if len(body) > workspaceSize {
-		frame = bufferSize(len(body))
-	}
-	if int64(frame+size) > s.config.RequestMemory {
-		return 0, refusalf(protocol.StatusOutOfMemory, "%v of %d keys takes %d bytes while it runs, and the server has %d for all requests: send fewer keys at a time",
-			op, n, frame+size, s.config.RequestMemory)
-	}
-	return 0, errNoRoom
-}
-
-// items returns how many keys the body of a request has, as far as it can be one.
-func items(op protocol.Opcode, body []byte) int {
-	switch op {
-	case protocol.OpDel, protocol.OpMGet, protocol.OpPurge:
-		return count(body, 4)
-	case protocol.OpMSet:
-		return count(body, 8)
-	case protocol.OpTxn:
-		conditions := count(body, 12)
-		if len(body) < 4 {
-			return 0
-		}
-		rest := body[4:]
-		for range conditions {
-			if len(rest) < 12 {
-				return conditions
-			}
-			size := uint64(binary.BigEndian.Uint32(rest[8:]))
-			if size > uint64(len(rest)-12) {
-				return conditions
-			}
-			rest = rest[12+size:]
-		}
-		return conditions + count(rest, 5)
-	}
-	return 0
-}
-
-// count reads a count, which can't be more than the bytes behind it allow.
-func count(b []byte, minSize int) int {
-	if len(b) < 4 {
-		return 0
-	}
-	return min(int(binary.BigEndian.Uint32(b)), (len(b)-4)/minSize)
-}

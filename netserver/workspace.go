@@ -66,18 +66,6 @@ func (w *workspace) clearLists() {
 	w.keys, w.wire, w.pairs, w.entries = cleared(w.keys), cleared(w.wire), cleared(w.pairs), cleared(w.entries)
 }
 
-// makeLists makes the lists of a request with n keys, each at once as long as it gets.
-func (w *workspace) makeLists(op protocol.Opcode, n int) {
-	switch op {
-	case protocol.OpMGet:
-		w.keys, w.entries = make([][]byte, 0, n), make([]*store.Entry, 0, n)
-	case protocol.OpDel:
-		w.keys = make([][]byte, 0, n)
-	case protocol.OpMSet:
-		w.wire, w.pairs = make([]protocol.Pair, 0, n), make([]store.Pair, 0, n)
-	}
-}
-
 // cleared returns an empty list that holds on to nothing.
 func cleared[T any](list []T) []T {
 	if cap(list) > keepItems {

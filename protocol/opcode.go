@@ -49,25 +49,26 @@ const (
 var opcodes = [...]struct {
 	name  string
 	flags uint8 // the flags that a request may carry
+	reads bool  // it changes nothing that is stored
 }{
-	OpGet:      {"GET", FlagWithMeta | FlagAtVersion},
-	OpSet:      {"SET", FlagIfVersion | FlagTTL | FlagExpireAt},
-	OpDel:      {"DEL", 0},
-	OpMGet:     {"MGET", FlagWithMeta},
-	OpMSet:     {"MSET", 0},
-	OpTxn:      {"TXN", FlagWithMeta},
-	OpStats:    {"STATS", 0},
-	OpPing:     {"PING", 0},
-	OpHello:    {"HELLO", 0},
-	OpScan:     {"SCAN", FlagWithMeta | FlagWithValues},
-	OpHistory:  {"HISTORY", 0},
-	OpRollback: {"ROLLBACK", 0},
-	OpSnapshot: {"SNAPSHOT", 0},
-	OpBackup:   {"BACKUP", 0},
-	OpPurge:    {"PURGE", FlagByPrefix},
-	OpIncr:     {"INCR", FlagIfVersion | FlagTTL | FlagExpireAt},
-	OpExpire:   {"EXPIRE", FlagIfVersion | FlagTTL | FlagExpireAt},
-	OpPersist:  {"PERSIST", FlagIfVersion},
+	OpGet:      {"GET", FlagWithMeta | FlagAtVersion, true},
+	OpSet:      {"SET", FlagIfVersion | FlagTTL | FlagExpireAt, false},
+	OpDel:      {"DEL", 0, false},
+	OpMGet:     {"MGET", FlagWithMeta, true},
+	OpMSet:     {"MSET", 0, false},
+	OpTxn:      {"TXN", FlagWithMeta, false},
+	OpStats:    {"STATS", 0, true},
+	OpPing:     {"PING", 0, true},
+	OpHello:    {"HELLO", 0, true},
+	OpScan:     {"SCAN", FlagWithMeta | FlagWithValues, true},
+	OpHistory:  {"HISTORY", 0, true},
+	OpRollback: {"ROLLBACK", 0, false},
+	OpSnapshot: {"SNAPSHOT", 0, true},
+	OpBackup:   {"BACKUP", 0, true},
+	OpPurge:    {"PURGE", FlagByPrefix, false},
+	OpIncr:     {"INCR", FlagIfVersion | FlagTTL | FlagExpireAt, false},
+	OpExpire:   {"EXPIRE", FlagIfVersion | FlagTTL | FlagExpireAt, false},
+	OpPersist:  {"PERSIST", FlagIfVersion, false},
 }
 
 // Known reports whether o is an opcode of version 1 that a request may carry.
@@ -75,6 +76,10 @@ func (o Opcode) Known() bool { return int(o) < len(opcodes) && opcodes[o].name !
 
 // AllowsFlags reports whether a request with opcode o may carry all of flags.
 func (o Opcode) AllowsFlags(flags uint8) bool { return o.Known() && flags&^opcodes[o].flags == 0 }
+
+// Writes reports whether a request with opcode o may change what is stored: then nobody knows what has become of one whose answer is
+// lost. So it is of an opcode that is not known.
+func (o Opcode) Writes() bool { return !o.Known() || !opcodes[o].reads }
 
 // String returns the opcode's name in the specification.
 func (o Opcode) String() string {

@@ -100,20 +100,10 @@ func (k *Call) result() (protocol.Header, []byte, error) {
 func (k *Call) lost(cause error) error { return lost(k.op, cause) }
 
 func lost(op protocol.Opcode, cause error) error {
-	if writes(op) {
+	if op.Writes() {
 		return fmt.Errorf("%w: %w", ErrUnknown, cause)
 	}
 	return cause
-}
-
-// writes reports whether a request with opcode op may change what is stored.
-func writes(op protocol.Opcode) bool {
-	switch op {
-	case protocol.OpSet, protocol.OpDel, protocol.OpMSet, protocol.OpTxn, protocol.OpRollback, protocol.OpPurge,
-		protocol.OpIncr, protocol.OpExpire, protocol.OpPersist:
-		return true
-	}
-	return false
 }
 
 func lateError(timeout time.Duration) error {
