@@ -34,9 +34,12 @@ type Talk interface {
 var errGoodbye = errors.New("the client said goodbye")
 
 // End ends the connection once what is collected is sent. The talk reads no further request. err says why, for the log; nil: the client asked
-// for it.
+// for it, or is barred.
 func (o *Output) End(err error) {
-	if err == nil {
+	switch {
+	case o.conn.barred:
+		err = errGuessing
+	case err == nil:
 		err = errGoodbye
 	}
 	o.ending = err

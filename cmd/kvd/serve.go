@@ -96,6 +96,8 @@ func serve(ctx context.Context, o options, messages *lineQueue, log *slog.Logger
 		log.Info("stopped while the data were loaded: nothing was changed")
 		return nil
 	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	defer tuneCollector(log, keepWithin(data.store, o.shares().data, granted, log))()
 	share := o.shares()
 	s, err := netserver.New(netserver.Config{
@@ -112,6 +114,7 @@ func serve(ctx context.Context, o options, messages *lineQueue, log *slog.Logger
 		MemoryLimit:    int64(o.maxMemory),
 		Snapshots:      data.snapshots(),
 		Backups:        data.backups(),
+		Doors:          o.doors(stop),
 		Figures: func() []protocol.Stat {
 			return append(data.figures(), protocol.Stat{Name: "log_lines_dropped", Value: messages.dropped.Load()})
 		},

@@ -1,0 +1,216 @@
+package resp
+
+import (
+	"errors"
+
+	"kv/store"
+)
+
+// A transaction: the commands behind MULTI are kept and, at EXEC, those on keys are one change of all their keys, with the versions
+// of the watched ones compared first. The others, which are about the connection or the server, are done right after it; their
+// answers stand where theirs belong.
+
+// queue is the transaction that a connection has begun.
+type queue struct {
+	open    bool
+	failed  bool // a command could not be queued, so EXEC is to fail
+	all     []queued
+	claimed int // bytes, for what is kept
+}
+
+type queued struct {
+	cmd  *Command
+	args [][]byte
+	end  int // where its answer ends, in that of the change of keys
+}
+
+// queuedExtra is about what a queued command, and each of its arguments, takes besides its bytes.
+const queuedExtra = 64
+
+var errWatched = errors.New("a watched key has changed")
+
+func multi(t *talk, _ [][]byte) {
+	t.queue.open = true
+	t.ok()
+}
+
+// enqueue keeps a command until EXEC.
+func (t *talk) enqueue(cmd *Command, args [][]byte) {
+	if cmd.Subs != nil && cmd.do == nil {
+		t.queue.failed = true
+		t.err("ERR wrong number of arguments for '" + cmd.Name + "' command")
+		return
+	}
+	if t.queue.failed { // it is to fail: nothing to keep
+		t.simple("QUEUED")
+		return
+	}
+	size := queuedExtra
+	for _, a := range args {
+		size += len(a) + queuedExtra
+	}
+	if err := t.client.Claim(size); err != nil {
+		t.queue.failed = true
+		t.fail(err)
+		return
+	}
+	t.queue.claimed += size
+	t.queue.all = append(t.queue.all, queued{cmd: cmd, args: kept(args)})
+	t.simple("QUEUED")
+}
+
+// kept returns a copy of args.
+func kept(args [][]byte) [][]byte {
+	size := 0
+	for _, a := range args {
+		size += len(a)
+	}
+	all, bytes := make([][]byte, len(args)), make([]byte, 0, size)
+	for i, a := range args {
+		bytes = append(bytes, a...)
+		all[i] = bytes[len(bytes)-len(a) : len(bytes) : len(bytes)]
+	}
+	return all
+}
+
+// discard gives the transaction up.
+func (t *talk) discard() {
+	if t.queue.claimed > 0 {
+		t.client.Release(t.queue.claimed)
+	}
+	t.queue = queue{}
+	t.unwatch()
+}
+
+func discard(t *talk, _ [][]byte) {
+	if !t.queue.open {
+		t.err("ERR DISCARD without MULTI")
+		return
+	}
+	t.discard()
+	t.ok()
+}
+
+func watch(t *talk, args [][]byte) {
+	size := 0
+	for _, key := range args[1:] {
+		size += len(key) + queuedExtra
+	}
+	if err := t.client.Claim(size); err != nil {
+		t.fail(err)
+		return
+	}
+	for _, key := range args[1:] {
+		if _, twice := t.watched[string(key)]; twice {
+			t.client.Release(len(key) + queuedExtra)
+			continue
+		}
+		if t.watched == nil {
+			t.watched = make(map[string]uint64)
+		}
+		t.watched[string(key)] = versionOf(t.session.Get(key))
+		t.watchClaimed += len(key) + queuedExtra
+	}
+	t.ok()
+}
+
+func versionOf(e store.Found) uint64 {
+	if !e.Exists() {
+		return 0
+	}
+	return e.Version()
+}
+
+func unwatch(t *talk, _ [][]byte) {
+	t.unwatch()
+	t.ok()
+}
+
+func (t *talk) unwatch() {
+	if t.watchClaimed > 0 {
+		t.client.Release(t.watchClaimed)
+	}
+	t.watched, t.watchClaimed = nil, 0
+}
+
+func exec(t *talk, _ [][]byte) {
+	switch {
+	case !t.queue.open:
+		t.err("ERR EXEC without MULTI")
+		return
+	case t.queue.failed:
+		t.discard()
+		t.err("EXECABORT Transaction discarded because of previous errors.")
+		return
+	}
+	defer t.discard()
+	before, collecting := t.buf, t.collecting
+	t.buf, t.collecting = nil, true
+	err := t.execute()
+	answer := t.buf
+	t.buf, t.collecting = before, collecting
+	if !collecting {
+		t.long = t.send
+	}
+	switch {
+	case errors.Is(err, errWatched):
+		t.nullArray()
+	case err != nil:
+		t.fail(err)
+	default:
+		t.whole(answer)
+	}
+}
+
+// execute does all that is queued and leaves the answer in buf.
+func (t *talk) execute() error {
+	keys := make([][]byte, 0, len(t.watched)+len(t.queue.all))
+	for key := range t.watched {
+		keys = append(keys, []byte(key))
+	}
+	for _, q := range t.queue.all {
+		if q.cmd.run != nil {
+			keys = q.cmd.appendKeys(keys, q.args)
+		}
+	}
+	if err := t.apply(keys, t.changeAll); err != nil {
+		return err
+	}
+	changed := t.buf
+	t.buf, t.failed = nil, ""
+	t.array(len(t.queue.all))
+	begin := 0
+	for _, q := range t.queue.all {
+		if q.cmd.run == nil {
+			t.last = q.cmd
+			q.cmd.do(t, q.args)
+			continue
+		}
+		t.buf = append(t.buf, changed[begin:q.end]...)
+		begin = q.end
+	}
+	return nil
+}
+
+// runQueue runs the queued commands on keys as one change.
+func (t *talk) runQueue(u *store.Update) error {
+	t.restart()
+	for key, version := range t.watched {
+		if versionOf(u.Get([]byte(key))) != version {
+			return errWatched
+		}
+	}
+	for i := range t.queue.all {
+		q := &t.queue.all[i]
+		if q.cmd.run == nil {
+			continue
+		}
+		t.prepare(q.cmd, q.args)
+		t.call.keyspace = u
+		q.cmd.run(&t.call)
+		if q.end = len(t.buf); t.abandon != nil {
+			return t.abandon
+		}
+	}
+	return nil
+}
