@@ -130,13 +130,7 @@ retry:
 // most once, while reads and writes go on. With history it calls f for every kept version of a key, oldest first, one key
 // after the other, and for deletions too. It stops at the first error of f and returns that.
 func (s *Store) Walk(f func(*Entry) error) error {
-	// What the journal was given before the walk began is seen by it: whoever gave it has published it, and every shard's
-	// lock is free once.
-	for i := range s.shards {
-		s.shards[i].mu.Lock()
-		//lint:ignore SA2001 the waiting is all that is wanted
-		s.shards[i].mu.Unlock()
-	}
+	s.Barrier() // what the journal was given before is seen by the walk
 	var entries []*Entry
 	for h := uint64(0); ; {
 		entries = entries[:0]

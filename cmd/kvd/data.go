@@ -31,7 +31,7 @@ type backed interface {
 
 // backups is what BACKUP is done with.
 func (d *data) backups() netserver.Backups {
-	return backups{wal.NewBackups(d.taps, d.chunk, backupIdle)}
+	return backups{wal.NewBackups(d.backed, d.chunk, backupIdle)}
 }
 
 // backups answer as the protocol says.
@@ -52,7 +52,7 @@ type data struct {
 	dir     string
 	sync    wal.Policy
 	log     *wal.Log // nil: all is in memory only
-	taps    backed   // what backups are taken of
+	backed  backed   // what backups are taken of
 	chunk   int      // of a backup, in bytes
 	// backupBytes is how many bytes of writes backups may be behind.
 	backupBytes int64
@@ -71,7 +71,7 @@ func takeData(o options, log *slog.Logger) (*data, error) {
 	}
 	if d.dir == "" {
 		m := wal.NewMemory()
-		d.options.Journal, d.taps = m, m
+		d.options.Journal, d.backed = m, m
 		return d, nil
 	}
 	var err error
@@ -98,7 +98,7 @@ func takeData(o options, log *slog.Logger) (*data, error) {
 		return nil, err
 	}
 	checkFolder(d.dir, log)
-	d.options.Journal, d.taps = d.log, d.log
+	d.options.Journal, d.backed = d.log, d.log
 	return d, nil
 }
 
@@ -134,8 +134,8 @@ func (d *data) open() error {
 		}
 		return err
 	}
-	d.taps.Attach(st)
-	d.taps.LimitBackups(d.backupBytes)
+	d.backed.Attach(st)
+	d.backed.LimitBackups(d.backupBytes)
 	d.store = st
 	return nil
 }

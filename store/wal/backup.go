@@ -6,9 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
+	"sync/atomic"
 
 	"kv/store"
+	"kv/store/wal/feed"
 	"kv/store/wal/folder"
 	"kv/store/wal/frame"
 	"kv/store/wal/record"
@@ -30,81 +31,51 @@ const maxBackups = 4
 // DefaultBackupBytes is how many bytes of writes all backups together may be behind, where LimitBackups does not say.
 const DefaultBackupBytes = 64 << 20
 
-// tap collects writes for a backup. The journal's mutex guards it.
-type tap struct {
-	writes   []write
-	bytes    int64
-	overflow bool
+// backups are those that run. Their journal embeds it.
+type backups struct {
+	atOnce atomic.Int32 // how many run
+	behind atomic.Int64 // see LimitBackups; 0: DefaultBackupBytes
 }
 
-// taps are those of the backups that run. The journal's mutex guards them.
-type taps struct {
-	all   []*tap
-	limit int64 // of the bytes of all; 0: DefaultBackupBytes
-}
+// LimitBackups says how many bytes of writes a backup that begins from now on may be behind; all that run take no more memory than that
+// together.
+func (b *backups) LimitBackups(bytes int64) { b.behind.Store(bytes) }
 
-// begin has what is added from now on collected in t.
-func (p *taps) begin(t *tap) error {
-	if len(p.all) == maxBackups {
-		return ErrBackupBusy
-	}
-	p.all = append(p.all, t)
-	return nil
-}
-
-// end ends that, if it has not ended before.
-func (p *taps) end(t *tap) {
-	p.all = slices.DeleteFunc(p.all, func(x *tap) bool { return x == t })
-}
-
-// tapOverhead is about what a write takes in a tap besides its record.
-const tapOverhead = 96
-
-// add adds a write to all. Where they are too far behind, the one that is furthest gives up.
-func (p *taps) add(version uint64, entries []*store.Entry) {
-	if len(p.all) == 0 {
-		return
-	}
-	w, size, total := write{version, slices.Clone(entries)}, int64(record.Size(entries)+tapOverhead), int64(0)
-	for _, t := range p.all {
-		if !t.overflow {
-			t.writes, t.bytes = append(t.writes, w), t.bytes+size
-			total += t.bytes
-		}
-	}
-	if total > cmp.Or(p.limit, DefaultBackupBytes) {
-		t := slices.MaxFunc(p.all, func(a, b *tap) int { return cmp.Compare(a.bytes, b.bytes) })
-		t.writes, t.bytes, t.overflow = nil, 0, true
-	}
-}
-
-// tapped is a journal that a backup can be taken of.
-type tapped interface {
-	// beginTap has what is appended from now on added to t: ErrBackupBusy if there are as many as there may be.
-	beginTap(t *tap) error
-	// endTap ends that, if it has not ended.
-	endTap(t *tap)
-	// drain returns what t has collected. With last it also ends the tap, and version is that of the state then.
-	drain(t *tap, last bool) (writes []write, version uint64, err error)
+// followed is a journal that a backup can be taken of.
+type followed interface {
+	Subscribe(limit int64) (*feed.Subscription, error)
+	Wait(version uint64) error
+	// last takes what is left of a subscription and ends it; version is that of the state then.
+	lastOf(s *feed.Subscription) (records []feed.Record, version uint64, err error)
 }
 
 // backup writes the state of st, whose journal j is, at the instant at which its walk ends.
-func backup(ctx context.Context, j tapped, st Walker, out io.Writer, wait func(version uint64) error) (version uint64, size int64, err error) {
-	t := &tap{}
-	if err := j.beginTap(t); err != nil {
+func (b *backups) backup(ctx context.Context, j followed, st Walker, out io.Writer) (version uint64, size int64, err error) {
+	defer func() {
+		switch {
+		case errors.Is(err, feed.ErrBehind):
+			err = fmt.Errorf("backup: %w", ErrBackupSlow)
+		case err != nil && !errors.Is(err, ErrBackupBusy):
+			err = fmt.Errorf("backup: %w", err)
+		}
+	}()
+	defer b.atOnce.Add(-1)
+	if b.atOnce.Add(1) > maxBackups {
+		return 0, 0, ErrBackupBusy
+	}
+	sub, err := j.Subscribe(cmp.Or(b.behind.Load(), DefaultBackupBytes))
+	if err != nil {
 		return 0, 0, err
 	}
-	defer j.endTap(t)
+	defer sub.Close()
 	w := record.NewSnapshotWriter(out, frame.Header{Magic: frame.MagicSnapshot, ID: folder.NewID(), Seq: 1, Base: 0})
-	tails := func(last bool) error {
-		writes, v, err := j.drain(t, last)
+	tails := func(records []feed.Record, err error) error {
 		if err != nil {
 			return err
 		}
-		version = v
-		for _, x := range writes {
-			for _, e := range x.entries {
-				if err := w.AddTail(x.version, e); err != nil {
+		for _, r := range records {
+			for _, e := range r.Entries {
+				if err := w.AddTail(r.Version, e); err != nil {
 					return err
 				}
 			}
@@ -117,73 +88,61 @@ func backup(ctx context.Context, j tapped, st Walker, out io.Writer, wait func(v
 			return err
 		}
 		if _, written := w.Written(); written != blocks { // one was, which may have taken long
-			if err := tails(false); err != nil {
+			if err := tails(sub.Take()); err != nil {
 				return err
 			}
 			blocks = written
 		}
 		return w.Add(e)
 	})
-	if err == nil {
-		err = tails(true)
-	}
-	if err == nil {
-		err = wait(version) // a backup shows nothing that a crash could undo
-	}
-	if err == nil {
-		err = w.Finish(version)
-	}
 	if err != nil {
-		return 0, 0, fmt.Errorf("backup: %w", err)
+		return 0, 0, err
+	}
+	records, version, err := j.lastOf(sub)
+	if err := tails(records, err); err != nil {
+		return 0, 0, err
+	}
+	if err := j.Wait(version); err != nil { // a backup shows nothing that a crash could undo
+		return 0, 0, err
+	}
+	if err := w.Finish(version); err != nil {
+		return 0, 0, err
 	}
 	size, _ = w.Written()
 	return version, size, nil
 }
 
 // Backup writes the state of the store at one instant, while reads and writes go on, and returns the newest version that
-// it has in it, and its size. [Restore] makes a data folder of it. Four may run at a time; one more is ErrBackupBusy. One whose
+// it has in it, and its size. Restore of package tool makes a data folder of it. Four may run at a time; one more is ErrBackupBusy. One whose
 // writer is slower than what is written to the store ends with ErrBackupSlow.
 func (l *Log) Backup(ctx context.Context, w io.Writer) (version uint64, size int64, err error) {
 	st := l.snap.source.Load()
 	if st == nil {
 		return 0, 0, errors.New("backup: no store is attached")
 	}
-	return backup(ctx, l, *st, w, l.Wait)
+	return l.backup(ctx, l, *st, w)
 }
 
-// LimitBackups says how many bytes of writes all backups together may be behind: they take that memory while they run.
-func (l *Log) LimitBackups(bytes int64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.taps.limit = bytes
-}
-
-func (l *Log) beginTap(t *tap) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.taps.begin(t)
-}
-
-func (l *Log) endTap(t *tap) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.taps.end(t)
-}
-
-func (l *Log) drain(t *tap, last bool) ([]write, uint64, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if last {
-		l.taps.end(t)
+// Subscribe begins a subscription to what is written to the store that is attached: all of a later version than its From, which may be
+// limit bytes behind. A record says what was appended: it may not have taken effect in the store yet, and before [Log.Wait] has returned for its
+// version a crash may undo it. Whoever wants the state too walks the store after that, and takes of each key what is newer.
+func (l *Log) Subscribe(limit int64) (*feed.Subscription, error) {
+	st := l.snap.source.Load()
+	if st == nil {
+		return nil, errNoSource
 	}
-	return t.take(l.last)
+	l.mu.Lock()
+	s := l.feed.Subscribe(l.last, limit)
+	l.mu.Unlock()
+	(*st).Barrier()
+	return s, nil
 }
 
-func (t *tap) take(version uint64) ([]write, uint64, error) {
-	if t.overflow {
-		return nil, 0, ErrBackupSlow
-	}
-	writes := t.writes
-	t.writes, t.bytes = nil, 0
-	return writes, version, nil
+var errNoSource = errors.New("no store is attached")
+
+func (l *Log) lastOf(s *feed.Subscription) ([]feed.Record, uint64, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	records, err := s.Last()
+	return records, l.last, err
 }

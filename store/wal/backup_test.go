@@ -287,6 +287,7 @@ func testBackupSlow(t *testing.T, limit int64, value, writes int, want error) {
 	for i := range 1000 {
 		n.set(t, fmt.Sprint(i), fmt.Sprintf("%01000d", i))
 	}
+	n.log.LimitBackups(limit)
 	r, w := io.Pipe()
 	done := make(chan error)
 	go func() {
@@ -295,7 +296,6 @@ func testBackupSlow(t *testing.T, limit int64, value, writes int, want error) {
 	}()
 	_, err := io.ReadFull(r, make([]byte, 10)) // it has begun
 	require.NoError(t, err)
-	n.log.LimitBackups(limit)
 	for range writes {
 		n.set(t, "key", string(make([]byte, value)))
 	}

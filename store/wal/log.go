@@ -110,7 +110,8 @@ type Log struct {
 	queue
 	flusher *flusher
 	snap    snapshots
-	stat    counters
+	backups
+	stat counters
 
 	progress progress // of Replay
 }

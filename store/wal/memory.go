@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"kv/store"
+	"kv/store/wal/feed"
 )
 
 // Memory is the journal of a store that is not kept on disk. All that it does is to let backups be taken.
@@ -17,16 +18,19 @@ type Memory struct {
 	source atomic.Pointer[Walker] // set by Attach
 	last   atomic.Uint64          // the newest version; nothing is published with it
 
-	// tapping says that appends must take mu. One that did not see it be set has published what it wrote before the
-	// backup's walk begins: the walk waits for the locks under which it was appended.
-	tapping atomic.Bool
-	mu      sync.Mutex
-	taps    taps // guarded by mu
+	// followed says that appends must take mu, and add to the feed. One that did not see it be set has published what it wrote before
+	// Subscribe returns: that waits for the locks under which it was appended.
+	followed atomic.Bool
+	mu       sync.Mutex
+	feed     *feed.Feed // guarded by mu
+	coming   int        // how many Subscribe is about to add; guarded by mu
+	backups
 }
 
 // NewMemory returns a journal whose versions start from the clock.
 func NewMemory() *Memory {
 	m := &Memory{}
+	m.feed = feed.New(&m.mu)
 	m.last.Store(uint64(time.Now().UnixMicro()) - 1)
 	return m
 }
@@ -44,13 +48,16 @@ func (m *Memory) Expect() int64 { return 0 }
 
 // Append is part of store.Journal.
 func (m *Memory) Append(floor uint64, entries []*store.Entry) (uint64, error) {
-	if !m.tapping.Load() {
+	if !m.followed.Load() {
 		return m.next(floor), nil
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	version := m.next(floor)
-	m.taps.add(version, entries)
+	m.feed.Add(version, entries)
+	if m.coming == 0 && !m.feed.Followed() {
+		m.followed.Store(false)
+	}
 	return version, nil
 }
 
@@ -79,40 +86,32 @@ func (m *Memory) Backup(ctx context.Context, w io.Writer) (version uint64, size 
 	if st == nil {
 		return 0, 0, errors.New("backup: no store is attached")
 	}
-	return backup(ctx, m, *st, w, m.Wait)
+	return m.backup(ctx, m, *st, w)
 }
 
-// LimitBackups is Log.LimitBackups.
-func (m *Memory) LimitBackups(bytes int64) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.taps.limit = bytes
-}
-
-func (m *Memory) beginTap(t *tap) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if err := m.taps.begin(t); err != nil {
-		return err
+// Subscribe is Log.Subscribe.
+func (m *Memory) Subscribe(limit int64) (*feed.Subscription, error) {
+	st := m.source.Load()
+	if st == nil {
+		return nil, errNoSource
 	}
-	m.tapping.Store(true)
-	return nil
+	m.mu.Lock()
+	m.coming++
+	m.followed.Store(true)
+	m.mu.Unlock()
+	(*st).Barrier()
+	m.mu.Lock()
+	m.coming--
+	s := m.feed.Subscribe(m.last.Load(), limit)
+	m.mu.Unlock()
+	(*st).Barrier() // again, for those that have taken mu
+	return s, nil
 }
 
-func (m *Memory) endTap(t *tap) {
+func (m *Memory) lastOf(s *feed.Subscription) ([]feed.Record, uint64, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.taps.end(t)
-	m.tapping.Store(len(m.taps.all) > 0)
-}
-
-func (m *Memory) drain(t *tap, last bool) ([]write, uint64, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	version := m.last.Load() // before tapping ends: what is written after is not in the tap, and must be above
-	if last {
-		m.taps.end(t)
-		m.tapping.Store(len(m.taps.all) > 0)
-	}
-	return t.take(version)
+	version := m.last.Load() // before the feed is left: what is written after is not in it, and is above
+	records, err := s.Last()
+	return records, version, err
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"kv/store"
+	"kv/store/wal/feed"
 	"kv/store/wal/frame"
 )
 
@@ -35,7 +36,7 @@ type queue struct {
 	closing  bool       // Close was called
 	err      error      // why nothing can be written any more; once set, never changed
 	failed   error      // err, if it is a failure
-	taps     taps       // of the backups that run
+	feed     *feed.Feed // passes on what is appended
 
 	// Room on the disk.
 	grant int64 // bytes, queued ones included, that the file has room for for certain; MaxInt64: nobody can tell
@@ -57,6 +58,7 @@ type queue struct {
 func (q *queue) init(o Options) {
 	q.limit, q.ahead, q.open, q.wake, q.grant = o.QueueBytes, o.ReserveBytes, newBatch(), make(chan struct{}, 1), math.MaxInt64
 	q.changed.L = &q.mu
+	q.feed = feed.New(&q.mu)
 	// Where admits is true, half of the queue and an eighth of the room in advance are left at least.
 	if q.sure = q.limit / 8; q.ahead > 0 {
 		q.sure = min(q.sure, q.ahead/8)

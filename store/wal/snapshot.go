@@ -20,9 +20,10 @@ import (
 // syncEvery is how much of a snapshot is written between two syncs, so that the log's syncs need not wait for all of it.
 const syncEvery = 16 << 20
 
-// Walker shows all entries of a store: Store.Walk.
+// Walker is a store whose state is written down: see the methods of store.Store.
 type Walker interface {
 	Walk(f func(*store.Entry) error) error
+	Barrier()
 }
 
 // snapshots is what a Log knows of its snapshots.

@@ -72,7 +72,7 @@ func (l *Log) Append(floor uint64, entries []*store.Entry) (uint64, error) {
 	if l.isFull() {
 		l.settle()
 	}
-	l.taps.add(version, entries)
+	l.feed.Add(version, entries)
 	// The flusher sleeps while nothing is queued, and for a little longer, for a fuller batch, unless that is full.
 	wake := l.open.writes == 1 || l.open.writes == l.expected || before < frame.WriteChunk && l.queued >= frame.WriteChunk
 	l.mu.Unlock()
