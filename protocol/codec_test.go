@@ -1,7 +1,6 @@
 package protocol_test
 
 import (
-	"encoding/binary"
 	"fmt"
 
 	"kv/protocol"
@@ -92,10 +91,10 @@ func reencodeResponse(flags uint8, h protocol.Header, body []byte) ([]byte, erro
 		return protocol.AppendDeleted(nil, h.ID, n, v), err
 	case protocol.OpMGet:
 		values, err := protocol.ParseValues(nil, withMeta, body)
-		return okFrame(h, appendValues(nil, withMeta, values)), err
+		return protocol.AppendValues(nil, h.ID, withMeta, values), err
 	case protocol.OpTxn:
 		p, err := protocol.ParseTxnResponse(withMeta, body)
-		return okFrame(h, appendTxnResponse(nil, withMeta, p)), err
+		return p.AppendTo(nil, h.ID, withMeta), err
 	case protocol.OpStats:
 		stats, err := protocol.ParseStats(body)
 		return protocol.AppendStats(nil, h.ID, stats), err
@@ -123,47 +122,6 @@ func reencodeResponse(flags uint8, h protocol.Header, body []byte) ([]byte, erro
 
 func okFrame(h protocol.Header, body []byte) []byte {
 	return protocol.AppendResponse(nil, h.Opcode, protocol.StatusOK, h.ID, body)
-}
-
-// The server writes values straight from where they are stored, so the package has no encoder for the answers to MGET and
-// TXN. These are the specification's words as code.
-
-func appendValues(dst []byte, withMeta bool, values []protocol.Value) []byte {
-	dst = binary.BigEndian.AppendUint32(dst, uint32(len(values)))
-	for _, v := range values {
-		dst = appendValue(dst, withMeta, v)
-	}
-	return dst
-}
-
-func appendValue(dst []byte, withMeta bool, v protocol.Value) []byte {
-	if !v.Found {
-		return binary.BigEndian.AppendUint32(dst, protocol.Absent)
-	}
-	dst = binary.BigEndian.AppendUint32(dst, uint32(len(v.Data)))
-	if withMeta {
-		dst = protocol.AppendMeta(dst, v.Meta)
-	}
-	return append(dst, v.Data...)
-}
-
-func appendTxnResponse(dst []byte, withMeta bool, p protocol.TxnResponse) []byte {
-	dst = binary.BigEndian.AppendUint64(dst, p.Version)
-	dst = binary.BigEndian.AppendUint32(dst, uint32(len(p.Results)))
-	for _, r := range p.Results {
-		dst = append(dst, byte(r.Kind))
-		switch r.Kind {
-		case protocol.TxnGet:
-			dst = appendValue(dst, withMeta, r.Value)
-		case protocol.TxnDel:
-			existed := byte(0)
-			if r.Existed {
-				existed = 1
-			}
-			dst = append(dst, existed)
-		}
-	}
-	return dst
 }
 
 // split takes a whole frame apart.

@@ -252,7 +252,8 @@ func TestResponsesRoundTrip(t *testing.T) {
 	check("MGET", func(t *rapid.T, id uint32) {
 		withMeta := draw(t, rapid.Bool(), "with meta")
 		values := list(t, "values", func() protocol.Value { return drawValue(t, withMeta) })
-		got, err := protocol.ParseValues(nil, withMeta, appendValues(nil, withMeta, values))
+		_, body := sent(t, protocol.AppendValues(nil, id, withMeta, values), protocol.OpMGet, id)
+		got, err := protocol.ParseValues(nil, withMeta, body)
 		require.NoError(t, err)
 		assert.Equal(t, values, got)
 	})
@@ -269,7 +270,8 @@ func TestResponsesRoundTrip(t *testing.T) {
 			}
 			return r
 		})
-		got, err := protocol.ParseTxnResponse(withMeta, appendTxnResponse(nil, withMeta, p))
+		_, body := sent(t, p.AppendTo(nil, id, withMeta), protocol.OpTxn, id)
+		got, err := protocol.ParseTxnResponse(withMeta, body)
 		require.NoError(t, err)
 		assert.Equal(t, p, got)
 	})
