@@ -15,6 +15,7 @@ type Call struct {
 	id       uint32
 	seq      uint64    // its place among all calls of the connection, from 1
 	deadline time.Time // zero: none
+	began    time.Time // set where there is a deadline
 	client   *Client
 
 	// Set by whoever answers the call, once, before done says so; then only read.
@@ -77,7 +78,7 @@ func (k *Call) await(ctx context.Context) error {
 		k.client.givenUp(ctx)
 		return k.lost(fmt.Errorf("waiting for the answer to %v: %w", k.op, ctx.Err()))
 	case <-late:
-		k.client.overdue(k.deadline.Add(-k.client.timeout))
+		k.client.overdue(k)
 		return k.lost(lateError(k.client.timeout))
 	}
 }

@@ -5,9 +5,10 @@
 //
 // A status other than OK is a *[protocol.Error]; compare with [errors.Is] and protocol.ErrNotFound, protocol.ErrConflict
 // and so on. A connection that broke or was closed is [ErrClosed]. A write that was or may have been sent, and whose
-// answer did not come, is [ErrUnknown]: it may have been applied or not. The client never sends anything twice.
+// answer did not come, is [ErrUnknown]: it may have been applied or not. No write is ever sent twice.
 //
-// A Client does not connect again: once it is broken, every call fails with ErrClosed, and the caller dials anew.
+// A [Client] does not connect again: once it is broken, every call fails with ErrClosed, and the caller dials anew. A [Pool] does: it
+// dials again by itself, and repeats what only reads.
 package client
 
 import (
@@ -44,13 +45,16 @@ type Options struct {
 	// TLS and HELLO have no more than five seconds, since what does not speak kv may wait for ever.
 	Timeout time.Duration
 
-	handshake time.Duration // how long TLS and HELLO may take; 0: handshakeTime
+	dialer    func(ctx context.Context, addr string) (net.Conn, error) // nil: TCP
+	handshake time.Duration                                            // how long TLS and HELLO may take; 0: handshakeTime
 }
 
 // Client is one connection to a server. Its methods may be called by many goroutines at a time.
 //
 // Byte slices that a method is given are not kept after it returns, and those that it returns are the caller's own.
 type Client struct {
+	requests
+
 	conn    net.Conn // read by readAnswers, written by writeFrames
 	addr    string
 	timeout time.Duration
@@ -74,7 +78,7 @@ func Dial(ctx context.Context, addr string, o Options) (*Client, error) {
 		ctx, cancel = context.WithTimeout(ctx, o.Timeout)
 		defer cancel()
 	}
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+	conn, err := o.dial(ctx, addr)
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", addr, cause(err))
 	}
@@ -83,6 +87,13 @@ func Dial(ctx context.Context, addr string, o Options) (*Client, error) {
 		return nil, fmt.Errorf("connect to %s: %w", addr, err)
 	}
 	return c, nil
+}
+
+func (o Options) dial(ctx context.Context, addr string) (net.Conn, error) {
+	if o.dialer != nil {
+		return o.dialer(ctx, addr)
+	}
+	return (&net.Dialer{}).DialContext(ctx, "tcp", addr)
 }
 
 // handshake greets the server at the other end of conn. After an error conn is closed.
@@ -129,6 +140,7 @@ func cause(err error) error {
 // newClient starts the two goroutines that serve conn.
 func newClient(conn net.Conn, addr string, timeout time.Duration) *Client {
 	c := &Client{conn: conn, addr: addr, timeout: timeout, born: time.Now()}
+	c.requests.client = c
 	c.pipe.init()
 	c.calls.New = func() any { return &Call{done: make(chan struct{}, 1), recycled: true} }
 	go c.writeFrames()
@@ -139,7 +151,7 @@ func newClient(conn net.Conn, addr string, timeout time.Duration) *Client {
 // greet sends HELLO and keeps its answer.
 func (c *Client) greet(ctx context.Context, o Options) error {
 	q := protocol.Hello{Version: protocol.Version, User: []byte(o.User), Secret: []byte(o.Secret)}
-	body, err := c.do(ctx, q.AppendTo)
+	body, err := c.do(ctx, c.deadline(), q.AppendTo)
 	if err != nil {
 		return err
 	}

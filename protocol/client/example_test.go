@@ -185,3 +185,20 @@ func ExampleClient_Start() {
 	fmt.Println(written)
 	// Output: 1000
 }
+
+// A pool outlives a server that is started anew. What only reads is repeated; of a write whose answer was lost nobody knows.
+func ExamplePool() {
+	addr, stop := serve()
+	defer stop()
+	ctx := context.Background()
+	p := client.NewPool(addr, client.PoolOptions{})
+	defer p.Close()
+
+	_, err := p.Set(ctx, protocol.Set{Key: []byte("greeting"), Value: []byte("hello")})
+	if errors.Is(err, client.ErrUnknown) {
+		fmt.Println("read what is there, and decide")
+	}
+	v, err := p.Get(ctx, []byte("greeting"))
+	fmt.Println(string(v.Data), err)
+	// Output: hello <nil>
+}

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"syscall"
 	"time"
@@ -50,8 +49,9 @@ func speaks(b []byte) string {
 
 // dialError is the error of a handshake, in words that say what is at the other end.
 type dialError struct {
-	says string
-	err  error
+	says  string
+	err   error
+	spoke bool // something other than kv, or kv in another way, has answered
 }
 
 func (e *dialError) Error() string { return e.says }
@@ -86,47 +86,47 @@ func explain(ctx context.Context, addr string, o Options, limit time.Duration, f
 	silent := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded)
 	closed := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 	if len(first) == 0 && (silent || closed) {
-		first = probe(ctx, addr, o.TLS != nil, closed)
+		first = probe(ctx, addr, o, closed)
 	}
 	name := speaks(first)
 	switch {
 	case o.TLS != nil && answers(first, protocol.OpPing):
-		return &dialError{ErrNoTLS.Error(), errors.Join(ErrNoTLS, err)}
+		return &dialError{ErrNoTLS.Error(), errors.Join(ErrNoTLS, err), true}
 	case o.TLS == nil && name == "TLS":
-		return &dialError{ErrTLS.Error(), errors.Join(ErrTLS, err)}
+		return &dialError{ErrTLS.Error(), errors.Join(ErrTLS, err), true}
 	case name != "":
-		return &dialError{"the server speaks " + name + ", not kv", err}
+		return &dialError{"the server speaks " + name + ", not kv", err, true}
 	case len(first) > 0:
-		return &dialError{fmt.Sprintf("the server speaks another protocol than kv: it begins with %q", first[:min(16, len(first))]), err}
+		return &dialError{fmt.Sprintf("the server speaks another protocol than kv: it begins with %q", first[:min(16, len(first))]), err, true}
 	case silent:
-		return &dialError{fmt.Sprintf("no answer to the greeting within %v: the server is none of kv, or it hangs", limit), err}
+		return &dialError{fmt.Sprintf("no answer to the greeting within %v: the server is none of kv, or it hangs", limit), err, false}
 	case closed && len(first) == 0:
-		return &dialError{"the server closed the connection without an answer: it may be none of kv", err}
+		return &dialError{"the server closed the connection without an answer: it may be none of kv", err, false}
 	}
 	return err
 }
 
 // probe returns how a server that said nothing begins to answer when it is spoken to in other protocols.
-func probe(ctx context.Context, addr string, overTLS, closed bool) []byte {
+func probe(ctx context.Context, addr string, o Options, closed bool) []byte {
 	switch {
-	case overTLS:
-		if first := ask(ctx, addr, protocol.AppendHeader(nil, protocol.OpPing, 0, 1, 0)); len(first) > 0 {
+	case o.TLS != nil:
+		if first := ask(ctx, addr, o, protocol.AppendHeader(nil, protocol.OpPing, 0, 1, 0)); len(first) > 0 {
 			return first
 		}
 	case closed:
-		if askTLS(ctx, addr) {
+		if askTLS(ctx, addr, o) {
 			return []byte("\x15\x03")
 		}
 		return nil
 	}
-	return ask(ctx, addr, []byte("PING\r\n\r\n")) // a command of Redis and memcached, and a bad request of HTTP
+	return ask(ctx, addr, o, []byte("PING\r\n\r\n")) // a command of Redis and memcached, and a bad request of HTTP
 }
 
 // ask sends a question on a connection of its own and returns how the answer begins.
-func ask(ctx context.Context, addr string, question []byte) []byte {
+func ask(ctx context.Context, addr string, o Options, question []byte) []byte {
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+	conn, err := o.dial(ctx, addr)
 	if err != nil {
 		return nil
 	}
@@ -140,14 +140,16 @@ func ask(ctx context.Context, addr string, question []byte) []byte {
 }
 
 // askTLS reports whether the server speaks TLS.
-func askTLS(ctx context.Context, addr string) bool {
+func askTLS(ctx context.Context, addr string, o Options) bool {
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
 	// Nothing is sent over this connection, so it does not matter who is at its other end.
-	conn, err := (&tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}}).DialContext(ctx, "tcp", addr)
-	if err == nil {
-		conn.Close()
+	conn, err := o.dial(ctx, addr)
+	if err != nil {
+		return false
 	}
+	defer conn.Close()
+	err = tls.Client(conn, &tls.Config{InsecureSkipVerify: true}).HandshakeContext(ctx)
 	return err == nil || errors.As(err, new(tls.AlertError))
 }
 

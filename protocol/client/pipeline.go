@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -79,14 +80,22 @@ func (p *pipeline) madeRoom() {
 // Start never fails: what keeps a request from being sent is the error of Wait.
 func (c *Client) Start(ctx context.Context, frame func(dst []byte, id uint32) []byte) *Call {
 	k := &Call{done: make(chan struct{})}
-	c.start(ctx, k, frame)
+	c.start(ctx, k, c.deadline(), frame)
 	return k
 }
 
-// do sends one request, waits, and returns the body of an OK answer.
-func (c *Client) do(ctx context.Context, frame func(dst []byte, id uint32) []byte) ([]byte, error) {
+// deadline is when a request that begins now is late; zero: never.
+func (c *Client) deadline() time.Time {
+	if c.timeout > 0 {
+		return time.Now().Add(c.timeout)
+	}
+	return time.Time{}
+}
+
+// do sends one request, waits until deadline, and returns the body of an OK answer.
+func (c *Client) do(ctx context.Context, deadline time.Time, frame func(dst []byte, id uint32) []byte) ([]byte, error) {
 	k := c.calls.Get().(*Call)
-	c.start(ctx, k, frame)
+	c.start(ctx, k, deadline, frame)
 	if err := k.await(ctx); err != nil {
 		return nil, err // k still waits for its answer, so it can't be used again
 	}
@@ -96,11 +105,11 @@ func (c *Client) do(ctx context.Context, frame func(dst []byte, id uint32) []byt
 	return body, err
 }
 
-func (c *Client) start(ctx context.Context, k *Call, frame func(dst []byte, id uint32) []byte) {
+func (c *Client) start(ctx context.Context, k *Call, deadline time.Time, frame func(dst []byte, id uint32) []byte) {
 	k.client = c
-	k.deadline = time.Time{}
-	if c.timeout > 0 {
-		k.deadline = time.Now().Add(c.timeout)
+	k.deadline = deadline
+	if !deadline.IsZero() {
+		k.began = time.Now()
 	}
 	if err := c.queue(ctx, k, frame); err != nil {
 		k.finish(protocol.Header{}, nil, err)
@@ -168,7 +177,7 @@ func (c *Client) awaitRoom(ctx context.Context, k *Call) error {
 		c.givenUp(ctx)
 		return fmt.Errorf("not sent: %w", ctx.Err())
 	case <-late:
-		c.overdue(k.deadline.Add(-c.timeout))
+		c.overdue(k)
 		return fmt.Errorf("not sent: %w", lateError(c.timeout))
 	}
 	return nil
@@ -217,11 +226,11 @@ func (c *Client) fail(err error) {
 // requests of others are under way there too.
 const impatience = time.Second
 
-// overdue is called when a request that began then has run into the client's Timeout. If nothing at all has come since, it ends the
+// overdue is called when a request has run into the client's Timeout. If nothing at all has come since it began, it ends the
 // connection: after a partition of the network the kernel would go on for a quarter of an hour.
-func (c *Client) overdue(began time.Time) {
-	if heard := c.lastHeard(); !heard.After(began) {
-		c.failSilent(time.Since(began))
+func (c *Client) overdue(k *Call) {
+	if heard := c.lastHeard(); !heard.After(k.began) {
+		c.failSilent(time.Since(k.began))
 	}
 }
 
@@ -287,6 +296,7 @@ func (c *Client) writeFrames() {
 		case <-p.broken:
 			return
 		}
+		runtime.Gosched() // whoever is about to ask does so first, and one write takes it all along
 		p.mu.Lock()
 		if p.err != nil {
 			p.mu.Unlock()

@@ -10,21 +10,39 @@ import (
 	"kv/protocol"
 )
 
+// requests are the methods that [Client] and [Pool] share: each request of the protocol as a call that waits for its answer.
+//
+// Their errors: a *[protocol.Error] where the server refused, which was not applied then unless its status is UNAVAILABLE or INTERNAL; [ErrUnknown] where a
+// write may have been applied; else nothing was.
+type requests struct {
+	client *Client // one of the two
+	pool   *Pool
+}
+
+// do sends one request, waits, and returns the body of an OK answer, and the connection that it came by.
+func (r *requests) do(ctx context.Context, op protocol.Opcode, frame func(dst []byte, id uint32) []byte) ([]byte, *Client, error) {
+	if r.pool != nil {
+		return r.pool.do(ctx, op, frame)
+	}
+	body, err := r.client.do(ctx, r.client.deadline(), frame)
+	return body, r.client, err
+}
+
 // Get returns the value of key with its version and expiry, or protocol.ErrNotFound.
-func (c *Client) Get(ctx context.Context, key []byte) (protocol.Value, error) {
-	return c.get(ctx, protocol.Get{Key: key, WithMeta: true})
+func (r *requests) Get(ctx context.Context, key []byte) (protocol.Value, error) {
+	return r.get(ctx, protocol.Get{Key: key, WithMeta: true})
 }
 
 // GetVersion returns the value that key had in a version which the server still keeps, or protocol.ErrNotFound.
-func (c *Client) GetVersion(ctx context.Context, key []byte, version uint64) (protocol.Value, error) {
+func (r *requests) GetVersion(ctx context.Context, key []byte, version uint64) (protocol.Value, error) {
 	if version == 0 {
 		return protocol.Value{}, protocol.ErrNotFound // 0 stands for an absent key, no write ever has it
 	}
-	return c.get(ctx, protocol.Get{Key: key, WithMeta: true, AtVersion: version})
+	return r.get(ctx, protocol.Get{Key: key, WithMeta: true, AtVersion: version})
 }
 
-func (c *Client) get(ctx context.Context, q protocol.Get) (protocol.Value, error) {
-	body, err := c.do(ctx, q.AppendTo)
+func (r *requests) get(ctx context.Context, q protocol.Get) (protocol.Value, error) {
+	body, c, err := r.do(ctx, protocol.OpGet, q.AppendTo)
 	if err != nil {
 		return protocol.Value{}, err
 	}
@@ -36,8 +54,8 @@ func (c *Client) get(ctx context.Context, q protocol.Get) (protocol.Value, error
 }
 
 // MGet returns the values of keys, in their order, all current together at one instant, with versions and expiries.
-func (c *Client) MGet(ctx context.Context, keys ...[]byte) ([]protocol.Value, error) {
-	body, err := c.do(ctx, func(dst []byte, id uint32) []byte {
+func (r *requests) MGet(ctx context.Context, keys ...[]byte) ([]protocol.Value, error) {
+	body, c, err := r.do(ctx, protocol.OpMGet, func(dst []byte, id uint32) []byte {
 		return protocol.AppendKeys(dst, protocol.OpMGet, protocol.FlagWithMeta, id, keys...)
 	})
 	if err != nil {
@@ -55,21 +73,21 @@ func (c *Client) MGet(ctx context.Context, keys ...[]byte) ([]protocol.Value, er
 
 // Set gives one key a value and returns the version of that. When q.IfVersion is not the key's version it fails with
 // protocol.ErrConflict, and the *[protocol.Error] has the current one.
-func (c *Client) Set(ctx context.Context, q protocol.Set) (version uint64, err error) {
-	return c.write(ctx, protocol.OpSet, q.AppendTo)
+func (r *requests) Set(ctx context.Context, q protocol.Set) (version uint64, err error) {
+	return r.write(ctx, protocol.OpSet, q.AppendTo)
 }
 
 // MSet sets all pairs at one instant and returns the version that they share; of equal keys the last wins.
-func (c *Client) MSet(ctx context.Context, pairs ...protocol.Pair) (version uint64, err error) {
-	return c.write(ctx, protocol.OpMSet, func(dst []byte, id uint32) []byte {
+func (r *requests) MSet(ctx context.Context, pairs ...protocol.Pair) (version uint64, err error) {
+	return r.write(ctx, protocol.OpMSet, func(dst []byte, id uint32) []byte {
 		return protocol.AppendMSet(dst, id, pairs...)
 	})
 }
 
 // Incr adds q.By to the number that a key holds, an absent one holding 0, and returns the sum and its version. Errors: protocol.ErrBadRequest
 // where the key holds no number, or the sum would be out of 64 bits; protocol.ErrConflict as Set.
-func (c *Client) Incr(ctx context.Context, q protocol.Incr) (value int64, version uint64, err error) {
-	body, err := c.do(ctx, q.AppendTo)
+func (r *requests) Incr(ctx context.Context, q protocol.Incr) (value int64, version uint64, err error) {
+	body, c, err := r.do(ctx, protocol.OpIncr, q.AppendTo)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -82,25 +100,25 @@ func (c *Client) Incr(ctx context.Context, q protocol.Incr) (value int64, versio
 
 // Expire gives a key another expiry and returns the version that it then has; where the time has passed, that of its deletion.
 // Errors: protocol.ErrNotFound, and protocol.ErrConflict as Set.
-func (c *Client) Expire(ctx context.Context, q protocol.Expire) (version uint64, err error) {
-	return c.write(ctx, protocol.OpExpire, q.AppendTo)
+func (r *requests) Expire(ctx context.Context, q protocol.Expire) (version uint64, err error) {
+	return r.write(ctx, protocol.OpExpire, q.AppendTo)
 }
 
 // Persist takes its expiry from a key and returns the version that it then has; where it had none, nothing was written. Errors:
 // protocol.ErrNotFound, and protocol.ErrConflict as Set.
-func (c *Client) Persist(ctx context.Context, q protocol.Persist) (version uint64, err error) {
-	return c.write(ctx, protocol.OpPersist, q.AppendTo)
+func (r *requests) Persist(ctx context.Context, q protocol.Persist) (version uint64, err error) {
+	return r.write(ctx, protocol.OpPersist, q.AppendTo)
 }
 
 // Rollback gives key a new version that equals a kept one, which may be a deletion, and returns the new version.
 // protocol.ErrNotFound: that version is not kept.
-func (c *Client) Rollback(ctx context.Context, key []byte, version uint64) (uint64, error) {
-	return c.write(ctx, protocol.OpRollback, protocol.Rollback{Version: version, Key: key}.AppendTo)
+func (r *requests) Rollback(ctx context.Context, key []byte, version uint64) (uint64, error) {
+	return r.write(ctx, protocol.OpRollback, protocol.Rollback{Version: version, Key: key}.AppendTo)
 }
 
 // write does a request whose answer is a version.
-func (c *Client) write(ctx context.Context, op protocol.Opcode, frame func([]byte, uint32) []byte) (uint64, error) {
-	body, err := c.do(ctx, frame)
+func (r *requests) write(ctx context.Context, op protocol.Opcode, frame func([]byte, uint32) []byte) (uint64, error) {
+	body, c, err := r.do(ctx, op, frame)
 	if err != nil {
 		return 0, err
 	}
@@ -113,8 +131,8 @@ func (c *Client) write(ctx context.Context, op protocol.Opcode, frame func([]byt
 
 // Del deletes all keys at one instant. It returns how many existed, a key named twice counting once, and the version of
 // their deletion, 0 if none existed.
-func (c *Client) Del(ctx context.Context, keys ...[]byte) (existed int, version uint64, err error) {
-	body, err := c.do(ctx, func(dst []byte, id uint32) []byte {
+func (r *requests) Del(ctx context.Context, keys ...[]byte) (existed int, version uint64, err error) {
+	body, c, err := r.do(ctx, protocol.OpDel, func(dst []byte, id uint32) []byte {
 		return protocol.AppendKeys(dst, protocol.OpDel, 0, id, keys...)
 	})
 	if err != nil {
@@ -132,8 +150,8 @@ func (c *Client) Del(ctx context.Context, keys ...[]byte) (existed int, version 
 
 // Txn checks q's conditions and, if all hold, runs its operations at one instant; a result for each. When a condition
 // does not hold it fails with protocol.ErrConflict, and the *[protocol.Error] has its index and the key's version.
-func (c *Client) Txn(ctx context.Context, q protocol.Txn) (protocol.TxnResponse, error) {
-	body, err := c.do(ctx, q.AppendTo)
+func (r *requests) Txn(ctx context.Context, q protocol.Txn) (protocol.TxnResponse, error) {
+	body, c, err := r.do(ctx, protocol.OpTxn, q.AppendTo)
 	if err != nil {
 		return protocol.TxnResponse{}, err
 	}
@@ -161,11 +179,11 @@ func matches(results []protocol.TxnResult, ops []protocol.TxnOp) error {
 }
 
 // Scan returns one page of the keys that begin with q.Prefix. Continue with the page's Cursor until that is empty.
-func (c *Client) Scan(ctx context.Context, q protocol.Scan) (protocol.ScanPage, error) {
+func (r *requests) Scan(ctx context.Context, q protocol.Scan) (protocol.ScanPage, error) {
 	if len(q.Cursor) > math.MaxUint16 {
 		return protocol.ScanPage{}, &protocol.Error{Status: protocol.StatusBadRequest, Message: "SCAN: no cursor is that long"}
 	}
-	body, err := c.do(ctx, q.AppendTo)
+	body, c, err := r.do(ctx, protocol.OpScan, q.AppendTo)
 	if err != nil {
 		return protocol.ScanPage{}, err
 	}
@@ -177,8 +195,8 @@ func (c *Client) Scan(ctx context.Context, q protocol.Scan) (protocol.ScanPage, 
 }
 
 // History returns the kept versions of key, newest first, at most limit of them; 0: all.
-func (c *Client) History(ctx context.Context, key []byte, limit uint32) ([]protocol.Revision, error) {
-	body, err := c.do(ctx, protocol.History{Limit: limit, Key: key}.AppendTo)
+func (r *requests) History(ctx context.Context, key []byte, limit uint32) ([]protocol.Revision, error) {
+	body, c, err := r.do(ctx, protocol.OpHistory, protocol.History{Limit: limit, Key: key}.AppendTo)
 	if err != nil {
 		return nil, err
 	}
@@ -191,11 +209,11 @@ func (c *Client) History(ctx context.Context, key []byte, limit uint32) ([]proto
 
 // Purge erases the past of keys, those of q or a page of those with its prefix, and returns how many versions went. By prefix,
 // continue with the answer's Cursor until that is empty.
-func (c *Client) Purge(ctx context.Context, q protocol.Purge) (protocol.PurgeResponse, error) {
+func (r *requests) Purge(ctx context.Context, q protocol.Purge) (protocol.PurgeResponse, error) {
 	if len(q.Cursor) > math.MaxUint16 {
 		return protocol.PurgeResponse{}, &protocol.Error{Status: protocol.StatusBadRequest, Message: "PURGE: no cursor is that long"}
 	}
-	body, err := c.do(ctx, q.AppendTo)
+	body, c, err := r.do(ctx, protocol.OpPurge, q.AppendTo)
 	if err != nil {
 		return protocol.PurgeResponse{}, err
 	}
@@ -207,8 +225,8 @@ func (c *Client) Purge(ctx context.Context, q protocol.Purge) (protocol.PurgeRes
 }
 
 // Stats returns the server's figures.
-func (c *Client) Stats(ctx context.Context) ([]protocol.Stat, error) {
-	body, err := c.do(ctx, bare(protocol.OpStats))
+func (r *requests) Stats(ctx context.Context) ([]protocol.Stat, error) {
+	body, c, err := r.do(ctx, protocol.OpStats, bare(protocol.OpStats))
 	if err != nil {
 		return nil, err
 	}
@@ -220,8 +238,8 @@ func (c *Client) Stats(ctx context.Context) ([]protocol.Stat, error) {
 }
 
 // Ping sends payload there and back.
-func (c *Client) Ping(ctx context.Context, payload []byte) error {
-	body, err := c.do(ctx, func(dst []byte, id uint32) []byte {
+func (r *requests) Ping(ctx context.Context, payload []byte) error {
+	body, c, err := r.do(ctx, protocol.OpPing, func(dst []byte, id uint32) []byte {
 		return append(protocol.AppendHeader(dst, protocol.OpPing, 0, id, len(payload)), payload...)
 	})
 	if err == nil && !bytes.Equal(body, payload) {
@@ -231,8 +249,8 @@ func (c *Client) Ping(ctx context.Context, payload []byte) error {
 }
 
 // Snapshot makes the server write a snapshot to its disk now, and returns when it is there.
-func (c *Client) Snapshot(ctx context.Context) (protocol.SnapshotResponse, error) {
-	body, err := c.do(ctx, bare(protocol.OpSnapshot))
+func (r *requests) Snapshot(ctx context.Context) (protocol.SnapshotResponse, error) {
+	body, c, err := r.do(ctx, protocol.OpSnapshot, bare(protocol.OpSnapshot))
 	if err != nil {
 		return protocol.SnapshotResponse{}, err
 	}
@@ -245,9 +263,9 @@ func (c *Client) Snapshot(ctx context.Context) (protocol.SnapshotResponse, error
 
 // Backup writes a consistent backup of the whole store to w, chunk by chunk, and returns how many bytes that were. After
 // an error, what was written is not a backup.
-func (c *Client) Backup(ctx context.Context, w io.Writer) (bytes int64, err error) {
+func (r *requests) Backup(ctx context.Context, w io.Writer) (bytes int64, err error) {
 	for q := (protocol.Backup{}); ; {
-		body, err := c.do(ctx, q.AppendTo)
+		body, c, err := r.do(ctx, protocol.OpBackup, q.AppendTo)
 		if err != nil {
 			return bytes, err
 		}

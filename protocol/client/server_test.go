@@ -3,6 +3,9 @@ package client_test
 import (
 	"bytes"
 	"context"
+	"errors"
+	"net"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -169,4 +172,71 @@ func TestServerShutsDown(t *testing.T) {
 		return err != nil
 	}, nettest.Timeout, time.Millisecond)
 	assert.ErrorIs(t, err, client.ErrClosed)
+}
+
+// A pool goes on with a server that was started anew at the same address: reads as if nothing had been, writes once.
+func TestPoolOutlivesTheServer(t *testing.T) {
+	st, err := store.Open(store.Options{})
+	require.NoError(t, err)
+	defer st.Close()
+	addr := "127.0.0.1:0"
+	start := func() (stop func()) {
+		srv, err := netserver.New(netserver.Config{Store: st})
+		require.NoError(t, err)
+		l, err := net.Listen("tcp", addr)
+		require.NoError(t, err)
+		addr = l.Addr().String()
+		served := make(chan error, 1)
+		go func() { served <- srv.Serve(l) }()
+		return func() {
+			now, cancel := context.WithCancel(t.Context())
+			cancel() // connections are closed, whatever is under way
+			srv.Shutdown(now)
+			<-served
+		}
+	}
+	stop := start()
+	p := client.NewPool(addr, client.PoolOptions{Connections: 2})
+	defer p.Close()
+	key := []byte("n")
+	done, progress := make(chan struct{}), make(chan int64)
+	var unknown, counted int64
+	go func() { // counts for as long as it may
+		defer close(progress)
+		for {
+			n, _, err := p.Incr(t.Context(), protocol.Incr{Key: key, By: 1})
+			switch {
+			case errors.Is(err, client.ErrUnknown), errors.Is(err, protocol.ErrUnavailable):
+				unknown++
+				continue
+			case assert.NoError(t, err):
+				counted++
+			}
+			select {
+			case progress <- n:
+			case <-done:
+				return
+			}
+		}
+	}()
+	for range 3 {
+		before := <-progress
+		stop()
+		stop = start()
+		v, err := p.Get(t.Context(), key)
+		require.NoError(t, err)
+		n, err := strconv.ParseInt(string(v.Data), 10, 64)
+		require.NoError(t, err)
+		require.GreaterOrEqual(t, n, before)
+	}
+	close(done)
+	for range progress {
+	}
+	v, err := p.Get(t.Context(), key)
+	require.NoError(t, err)
+	n, err := strconv.ParseInt(string(v.Data), 10, 64)
+	require.NoError(t, err)
+	assert.GreaterOrEqual(t, n, counted)
+	assert.LessOrEqual(t, n, counted+unknown, "a write was sent twice")
+	stop()
 }
