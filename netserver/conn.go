@@ -16,6 +16,7 @@ type conn struct {
 
 	// Fixed before the goroutine starts. Others may set its read deadline and abort it.
 	transport transport
+	secured   bool        // TLS is spoken
 	onReady   func() bool // readable
 
 	// The goroutine's alone.
@@ -51,7 +52,8 @@ var (
 
 func newConn(s *Server, nc net.Conn) *conn {
 	c := new(conn)
-	c.enter(s, nc.RemoteAddr(), c)
+	c.enter(s, remoteOf(nc), c)
+	c.secured = secureFor(nc, s.config.TLS) != nil
 	c.transport = newTransport(nc, s.config.TLS, &c.Client)
 	c.onReady = c.readable
 	c.frames.conn = c
@@ -78,7 +80,7 @@ func (c *conn) serve() {
 }
 
 func (c *conn) handshake() error {
-	if c.server.config.TLS == nil {
+	if !c.secured {
 		return nil
 	}
 	c.transport.SetReadDeadline(time.Now().Add(c.server.config.FrameTimeout))

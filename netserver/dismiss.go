@@ -14,7 +14,7 @@ func dismiss(nc net.Conn, secure *tls.Config, message string) {
 	defer nc.Close()
 	nc.SetDeadline(time.Now().Add(lingerTime))
 	frame := appendRefusal(nil, 0, 0, &protocol.Error{Status: protocol.StatusUnavailable, Message: message})
-	if secure == nil {
+	if secure = secureFor(nc, secure); secure == nil {
 		if _, err := nc.Write(frame); err == nil {
 			linger(nc)
 		}

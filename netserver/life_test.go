@@ -46,7 +46,7 @@ func TestSlowFrame(t *testing.T) {
 				}
 				c.Send(part)
 				c.ExpectClosed()
-				s.AwaitLog("too long to arrive", c.LocalAddr().String())
+				s.AwaitLog("too long to arrive", c.Logged())
 				t.Log(name)
 			}
 		}
@@ -60,7 +60,7 @@ func TestSlowFrame(t *testing.T) {
 			}
 			<-tick.C
 		}
-		s.AwaitLog("too long to arrive", trickle.LocalAddr().String())
+		s.AwaitLog("too long to arrive", trickle.Logged())
 		idle.Do(ping(2, "still here"))
 	})
 }
@@ -82,7 +82,7 @@ func TestSlowReader(t *testing.T) {
 					break
 				}
 			}
-			s.AwaitLog("does not read", c.LocalAddr().String())
+			s.AwaitLog("does not read", c.Logged())
 			healthy.Do(ping(2, ""))
 		}
 		s.AwaitConnections(1)
@@ -96,7 +96,7 @@ func TestSlowReader(t *testing.T) {
 			c.Conn.Read(make([]byte, 1))
 			<-tick.C
 		}
-		s.AwaitLog("does not read", c.LocalAddr().String())
+		s.AwaitLog("does not read", c.Logged())
 	})
 }
 

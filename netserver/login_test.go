@@ -41,7 +41,7 @@ func TestGuessing(t *testing.T) {
 			require.Equal(t, tt.statuses, expectAll(t, c, tt.sent[:len(tt.statuses)]))
 			c.ExpectClosed()
 			require.Equal(t, before+3, s.Stat("login_failures"))
-			s.AwaitLog("logged in wrongly", "failed=3", c.LocalAddr().String())
+			s.AwaitLog("logged in wrongly", "failed=3", c.Logged())
 		}
 		s.AwaitLog("level=WARN", "a login failed", "user=anna")
 		s.AwaitLog(`user="bob\nlevel=ERROR"`)
@@ -119,7 +119,7 @@ func TestLogInInTime(t *testing.T) {
 			require.Equal(t, protocol.StatusUnauthenticated, f.Status())
 		}
 		for _, c := range []*nettest.Conn{silent, busy, wrong, out} {
-			s.AwaitLog("did not log in", c.LocalAddr().String())
+			s.AwaitLog("did not log in", c.Logged())
 		}
 		require.Equal(t, protocol.StatusOK, anna.Do(ping(1, "")).Status())
 	})
@@ -220,7 +220,7 @@ func TestUsersReplaced(t *testing.T) {
 		}
 		busy.Expect(protocol.OpSet, protocol.StatusOK, 1) // of before
 		busy.ExpectClosed()
-		s.AwaitLog("closing a user's connection", "user=anna", idle.LocalAddr().String())
+		s.AwaitLog("closing a user's connection", "user=anna", idle.Logged())
 		require.EqualValues(t, 1, s.Stat("set_ops"))
 		require.Equal(t, protocol.StatusOK, dora.Do(ping(1, "")).Status())
 		s.AwaitConnections(1)

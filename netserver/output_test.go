@@ -1,8 +1,6 @@
 package netserver_test
 
 import (
-	"crypto/tls"
-	"net"
 	"slices"
 	"testing"
 	"time"
@@ -20,12 +18,8 @@ var outputs = nettest.Options{Config: netserver.Config{OutputMemory: 4 << 20, Cl
 // deaf connects a client that sends all of requests and reads nothing.
 func deaf(t *testing.T, s *nettest.Server, requests []byte) {
 	c := s.Dial(t)
-	tcp, ok := c.Conn.(*net.TCPConn)
-	if !ok {
-		tcp = c.Conn.(*tls.Conn).NetConn().(*net.TCPConn)
-	}
-	require.NoError(t, tcp.SetReadBuffer(4096)) // so that what the system keeps for it is soon full
-	go c.Conn.Write(requests)                   // until it is cut off, or the test ends
+	require.NoError(t, c.SetReadBuffer(4096)) // so that what the system keeps for it is soon full
+	go c.Conn.Write(requests)                 // until it is cut off, or the test ends
 }
 
 // TestDeafClients: what clients do not read, be it values that have been replaced since, many small ones or buffers, stays

@@ -182,7 +182,7 @@ func (s *Server) refuse(nc net.Conn) {
 	s.active.Add(1)
 	go func() {
 		defer s.active.Done()
-		s.complain(&s.complaints.refused, nc.RemoteAddr(), "refusing a connection: there are too many", "max_connections", s.config.MaxConnections)
+		s.complain(&s.complaints.refused, remoteOf(nc), "refusing a connection: there are too many", "max_connections", s.config.MaxConnections)
 		dismiss(nc, s.config.TLS, "too many connections")
 		s.mu.Lock()
 		defer s.mu.Unlock()

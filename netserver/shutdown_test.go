@@ -69,7 +69,7 @@ func TestWrappedConnections(t *testing.T) {
 func TestShutdownSilent(t *testing.T) {
 	eachTransport(t, nettest.Options{}, func(t *testing.T, s *nettest.Server) {
 		for range 20 {
-			nc, err := net.Dial("tcp", s.Addr)
+			nc, err := net.Dial(s.Network, s.Addr)
 			require.NoError(t, err)
 			t.Cleanup(func() { nc.Close() })
 		}

@@ -51,6 +51,7 @@ const (
 
 // newTransport returns the transport over an accepted connection of this client.
 func newTransport(nc net.Conn, secure *tls.Config, c *Client) transport {
+	secure = secureFor(nc, secure)
 	p := patient{Conn: nc, client: c, timeout: c.server.config.WriteTimeout}
 	if raw := rawConn(nc); raw != nil {
 		s := &socket{ends: ends{patient: p}, raw: raw, fd: -1}

@@ -4,9 +4,11 @@ import (
 	"bufio"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"testing"
 	"time"
 
@@ -18,9 +20,16 @@ import (
 // Conn is a client's connection that sends and receives raw frames.
 type Conn struct {
 	net.Conn
-	tcp *net.TCPConn
-	in  *bufio.Reader // of patient
-	t   testing.TB
+	socket socket
+	in     *bufio.Reader // of patient
+	t      testing.TB
+}
+
+// socket is what a TCP connection and a Unix socket have in common.
+type socket interface {
+	net.Conn
+	CloseWrite() error
+	SetReadBuffer(bytes int) error
 }
 
 // patient reads from a connection for at most Timeout.
@@ -113,13 +122,27 @@ func (c *Conn) Do(frame []byte) Frame {
 	return f
 }
 
+// Logged is what the server's log calls the client: its address, or of a Unix socket its process and user.
+func (c *Conn) Logged() string {
+	if c.LocalAddr().Network() != "unix" {
+		return c.LocalAddr().String()
+	}
+	if runtime.GOOS != "linux" {
+		return "unix"
+	}
+	return fmt.Sprintf("unix:pid=%d,uid=%d,gid=%d", os.Getpid(), os.Getuid(), os.Getgid())
+}
+
+// SetReadBuffer sets how much the system keeps of what the server sends.
+func (c *Conn) SetReadBuffer(bytes int) error { return c.socket.SetReadBuffer(bytes) }
+
 // CloseWrite says that nothing more will be sent; responses can still be read.
 func (c *Conn) CloseWrite() {
 	c.t.Helper()
 	if secured, ok := c.Conn.(*tls.Conn); ok {
 		require.NoError(c.t, secured.CloseWrite())
 	}
-	require.NoError(c.t, c.tcp.CloseWrite())
+	require.NoError(c.t, c.socket.CloseWrite())
 }
 
 // ExpectClosed checks that the server closes the connection without sending anything more.
@@ -131,9 +154,11 @@ func (c *Conn) ExpectClosed() {
 	require.False(c.t, errors.Is(err, os.ErrDeadlineExceeded), "the connection was not closed")
 }
 
-// Abort closes the connection with a reset instead of a goodbye.
+// Abort closes the connection with a reset instead of a goodbye; a Unix socket knows no difference.
 func (c *Conn) Abort() {
 	c.t.Helper()
-	require.NoError(c.t, c.tcp.SetLinger(0))
-	require.NoError(c.t, c.tcp.Close())
+	if tcp, ok := c.socket.(*net.TCPConn); ok {
+		require.NoError(c.t, tcp.SetLinger(0))
+	}
+	require.NoError(c.t, c.socket.Close())
 }

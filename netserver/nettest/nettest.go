@@ -22,6 +22,8 @@ import (
 	"crypto/tls"
 	"log/slog"
 	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -43,14 +45,16 @@ type Options struct {
 	TLS    bool             // serve TLS, with a certificate made for the test
 	// Wrap, when set, puts what it returns in the place of each accepted connection.
 	Wrap func(net.Conn) net.Conn
+	Unix bool // serve on a Unix socket, not TCP
 }
 
 // Server is a running server.
 type Server struct {
 	*netserver.Server
-	Addr  string // the address that it listens on
-	Store *store.Store
-	Log   *Log // what it logged
+	Network string // tcp or unix
+	Addr    string // the address that it listens on, or the path of the socket
+	Store   *store.Store
+	Log     *Log // what it logged
 
 	t      testing.TB
 	client *tls.Config // nil: no TLS
@@ -63,7 +67,7 @@ func Start(t testing.TB, o Options) *Server {
 	st, err := store.Open(o.Store)
 	require.NoError(t, err)
 
-	s := &Server{Store: st, Log: &Log{}, t: t}
+	s := &Server{Store: st, Log: &Log{}, t: t, Network: "tcp"}
 	o.Config.Store = st
 	o.Config.Logger = slog.New(slog.NewTextHandler(s.Log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	if o.TLS {
@@ -71,7 +75,11 @@ func Start(t testing.TB, o Options) *Server {
 	}
 	s.Server, err = netserver.New(o.Config)
 	require.NoError(t, err)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	at := "127.0.0.1:0"
+	if o.Unix {
+		s.Network, at = "unix", socketPath(t)
+	}
+	l, err := net.Listen(s.Network, at)
 	require.NoError(t, err)
 	s.Addr = l.Addr().String()
 	if o.Wrap != nil {
@@ -108,15 +116,20 @@ func (l wrapping) Accept() (net.Conn, error) {
 	return l.wrap(nc), nil
 }
 
-// Each runs one test body over every transport: plain TCP and TLS.
+// Each runs one test body over every transport: plain TCP, TLS and a Unix socket.
 func Each(t *testing.T, o Options, test func(t *testing.T, s *Server)) {
-	for _, o.TLS = range []bool{false, true} {
-		name := "plain"
-		if o.TLS {
-			name = "TLS"
-		}
+	for _, name := range []string{"plain", "TLS", "Unix"} {
+		o.TLS, o.Unix = name == "TLS", name == "Unix"
 		t.Run(name, func(t *testing.T) { test(t, Start(t, o)) })
 	}
+}
+
+// socketPath returns a path for a Unix socket, short enough, that is gone when the test ends.
+func socketPath(t testing.TB) string {
+	dir, err := os.MkdirTemp("", "kv")
+	require.NoError(t, err)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return filepath.Join(dir, "s")
 }
 
 // Shutdown shuts the server down and fails the test if that takes too long. It may be called again.
@@ -130,9 +143,9 @@ func (s *Server) Shutdown() {
 // Dial opens a connection for t, which is the server's test or a part of it. It is closed when t ends, if not before.
 func (s *Server) Dial(t testing.TB) *Conn {
 	t.Helper()
-	nc, err := net.DialTimeout("tcp", s.Addr, Timeout)
+	nc, err := net.DialTimeout(s.Network, s.Addr, Timeout)
 	require.NoError(t, err)
-	c := &Conn{Conn: nc, tcp: nc.(*net.TCPConn), t: t}
+	c := &Conn{Conn: nc, socket: nc.(socket), t: t}
 	if s.client != nil {
 		secured := tls.Client(nc, s.client)
 		require.NoError(t, secured.SetDeadline(time.Now().Add(Timeout)))

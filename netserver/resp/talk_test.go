@@ -124,7 +124,8 @@ func TestLongValuesAndLists(t *testing.T) {
 		c := dial(t, s)
 		for _, n := range []int{0, 1, 16<<10 - 1, 16 << 10, 100_000, 3 << 20} {
 			value := strings.Repeat("v", n)
-			c.send(request("SET", "a", value), request("GET", "a"), request("GETSET", "a", value), request("MGET", "a", "a", "nokey"), "PING\r\n")
+			// A Unix socket holds less of the answers than is sent meanwhile.
+			go c.Write([]byte(request("SET", "a", value) + request("GET", "a") + request("GETSET", "a", value) + request("MGET", "a", "a", "nokey") + "PING\r\n"))
 			require.Equal(t, "OK", c.next())
 			require.Equal(t, `"`+value+`"`, c.next())
 			require.Equal(t, `"`+value+`"`, c.next())
