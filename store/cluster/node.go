@@ -17,6 +17,11 @@ type Log interface {
 	// Save does several Appends, in order, with one sync at the end if one of them asks for it. After an error nothing is
 	// called any more (C9).
 	Save(appends []*Append) error
+	// Applied says up to which index the log has been applied.
+	Applied(index uint64)
+	// Wants reports whether Fetch has something to read, for a follower that is far behind. Fetch may wait for a disk.
+	Wants() bool
+	Fetch() (bool, error)
 }
 
 // StateMachine is what a log is applied to. One goroutine calls it, in the log's order.
@@ -56,10 +61,11 @@ type Node struct {
 	machine   StateMachine
 	transport Transport
 
-	wake chan struct{}
-	in   inbox
-	logQ queue[*Append]
-	appQ queue[*Apply]
+	wake    chan struct{}
+	in      inbox
+	logQ    queue[*Append]
+	appQ    queue[*Apply]
+	fetches chan struct{} // says that the log wants something
 
 	applying []*Apply // the state machine's goroutine's; of nobody once that has ended
 
@@ -92,7 +98,7 @@ type NodeOptions struct {
 func Start(o NodeOptions) (*Node, error) {
 	n := &Node{
 		log: o.Log, machine: o.Machine, transport: o.Transport,
-		wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
+		wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}), fetches: make(chan struct{}, 1),
 	}
 	n.logQ.init()
 	n.appQ.init()
@@ -111,6 +117,7 @@ func Start(o NodeOptions) (*Node, error) {
 	wg.Go(n.loop)
 	wg.Go(n.save)
 	wg.Go(n.apply)
+	wg.Go(n.fetch)
 	go func() {
 		wg.Wait()
 		for _, a := range append(n.applying, n.appQ.items...) { // what will not be applied
@@ -219,6 +226,7 @@ func (n *Node) take() error {
 	}
 	for _, a := range applied {
 		n.core.Applied(a)
+		n.log.Applied(n.core.published)
 		n.work()
 	}
 	for _, m := range messages {
@@ -237,7 +245,7 @@ func (n *Node) work() {
 	for {
 		w := n.core.Work()
 		if w.Empty() {
-			return
+			break
 		}
 		if w.Append != nil {
 			n.logQ.add(w.Append)
@@ -247,6 +255,12 @@ func (n *Node) work() {
 		}
 		if len(w.Send) > 0 {
 			n.transport.Send(w.Send)
+		}
+	}
+	if n.log.Wants() {
+		select {
+		case n.fetches <- struct{}{}:
+		default:
 		}
 	}
 }
@@ -295,6 +309,21 @@ func (n *Node) save() {
 		n.in.appended = append(n.in.appended, appends...)
 		n.in.mu.Unlock()
 		n.poke()
+	}
+}
+
+// fetch reads what followers lack and is not in memory. The library asks again by itself.
+func (n *Node) fetch() {
+	for {
+		select {
+		case <-n.stop:
+			return
+		case <-n.fetches:
+		}
+		if _, err := n.log.Fetch(); err != nil {
+			n.fail(fmt.Errorf("read the log: %w", err))
+			return
+		}
 	}
 }
 

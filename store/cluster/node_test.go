@@ -40,6 +40,12 @@ func (l *memLog) Save(appends []*Append) error {
 	return nil
 }
 
+func (l *memLog) Applied(uint64) {}
+
+func (l *memLog) Wants() bool { return false }
+
+func (l *memLog) Fetch() (bool, error) { return false, nil }
+
 // words is a state machine that keeps all payloads.
 type words struct {
 	mu   sync.Mutex

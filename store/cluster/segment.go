@@ -1,0 +1,263 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	iofs "io/fs"
+	"path/filepath"
+
+	pb "go.etcd.io/raft/v3/raftpb"
+
+	"kv/store/wal/folder"
+	"kv/store/wal/frame"
+	"kv/store/wal/logfile"
+)
+
+// segment is a file of the log: which entries it has, and where. An entry that several have counts in the last of them.
+type segment struct {
+	seq  uint64
+	base int64 // the log's position of the first byte
+	end  int64 // how many bytes of the file count
+
+	headed bool
+	head   entryID // what was before the file, if it is headed: the files before it may go when a snapshot has that
+	first  uint64  // the first entry
+	offs   []int64 // of the entries from first on
+}
+
+func openSegment(o LogOptions, seq uint64) (*segment, error) {
+	r := logfile.Reader{FS: o.FS, Dir: o.Dir, Magic: Magic}
+	f, _, h, err := r.Open(folder.LogName(seq), Magic, seq)
+	if err != nil {
+		return nil, err
+	}
+	return &segment{seq: seq, base: h.Base}, f.Close()
+}
+
+func (s *segment) begin(at entryID) { s.headed, s.head, s.first, s.offs = true, at, 0, nil }
+
+// put notes where an entry is. It takes the place of those from its index on.
+func (s *segment) put(index uint64, off int64) {
+	if len(s.offs) == 0 || index <= s.first {
+		s.first, s.offs = index, s.offs[:0]
+	}
+	s.offs = append(s.offs[:index-s.first], off)
+}
+
+func (s *segment) has(index uint64) bool {
+	return index >= s.first && index-s.first < uint64(len(s.offs))
+}
+
+// open opens the file to be read.
+func (s *segment) open(o LogOptions) (io.Closer, *frame.Reader, error) {
+	r := logfile.Reader{FS: o.FS, Dir: o.Dir, Magic: Magic}
+	f, fr, _, err := r.Open(folder.LogName(s.seq), Magic, s.seq)
+	return f, fr, err
+}
+
+// read gives each record and its offset to f.
+func (s *segment) read(o LogOptions, f func(off int64, r logRecord) error) error {
+	file, fr, err := s.open(o)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	fr.End = s.end
+	for {
+		off := fr.Off
+		body, err := fr.Next()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return s.damage(o, off, err)
+		}
+		if len(body) == frame.RecordHead { // a mark
+			continue
+		}
+		r, err := parseLogRecord(body)
+		if err != nil {
+			return s.damage(o, off, err)
+		}
+		if err := f(off, r); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *segment) damage(o LogOptions, off int64, err error) error {
+	return &folder.DamageError{Dir: o.Dir, File: folder.LogName(s.seq), Offset: off, Detail: err.Error()}
+}
+
+// Wants reports whether Fetch has something to read.
+func (l *FileLog) Wants() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.want != 0
+}
+
+// Fetch reads what a follower lacks and only the disk has. It reports whether there was something to read. It is called by
+// a goroutine that may wait for a disk.
+func (l *FileLog) Fetch() (bool, error) {
+	l.mu.Lock()
+	want, cuts, s, to := l.want, l.cuts, (*segment)(nil), l.last+1
+	var offs []int64
+	if want != 0 {
+		for i := len(l.segments) - 1; i >= 0 && s == nil; i-- {
+			if l.segments[i].has(want) {
+				s = l.segments[i]
+				offs = append(offs, s.offs[want-s.first:]...)
+			}
+			if later := l.segments[i]; s == nil && len(later.offs) > 0 {
+				to = min(to, later.first) // from there on, that one counts
+			}
+		}
+	}
+	if s != nil {
+		offs = offs[:min(uint64(len(offs)), to-want)]
+	}
+	o := l.o
+	l.mu.Unlock()
+	if s == nil {
+		return false, nil
+	}
+	entries, err := s.fetch(o, want, offs)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.want == want {
+		l.want = 0
+	}
+	if errors.Is(err, iofs.ErrNotExist) && want <= l.prev.index { // it has gone meanwhile
+		return true, nil
+	}
+	if err == nil && l.cuts == cuts {
+		l.fetched = entries
+	}
+	return true, err
+}
+
+// fetch reads the entries from index on, which are at these offsets, fetchSize of them.
+func (s *segment) fetch(o LogOptions, index uint64, offs []int64) ([]*pb.Entry, error) {
+	file, fr, err := s.open(o)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	var entries []*pb.Entry
+	var size int64
+	for i, off := range offs {
+		if size > o.FetchSize {
+			break
+		}
+		fr.Off = off
+		body, err := fr.Next()
+		if err != nil {
+			return nil, fmt.Errorf("%s, offset %d: %w", filepath.Join(o.Dir, folder.LogName(s.seq)), off, err)
+		}
+		r, err := parseLogRecord(body)
+		if err != nil || r.entry == nil || r.entry.GetIndex() != index+uint64(i) {
+			return nil, s.damage(o, off, fmt.Errorf("it is not entry %d", index+uint64(i)))
+		}
+		entries = append(entries, r.entry)
+		size += int64(len(r.entry.GetData())) + entryHead
+	}
+	return entries, nil
+}
+
+// Pin keeps entries in the log.
+type Pin struct{ l *FileLog }
+
+// Pin keeps the entries behind index until Release (C12).
+func (l *FileLog) Pin(index uint64) *Pin {
+	l.disk.Lock()
+	defer l.disk.Unlock()
+	p := &Pin{l}
+	l.pins[p] = index
+	return p
+}
+
+// Release ends it.
+func (p *Pin) Release() {
+	p.l.disk.Lock()
+	defer p.l.disk.Unlock()
+	delete(p.l.pins, p)
+}
+
+// Snapshotted says that a snapshot is durable that has all up to base.
+func (l *FileLog) Snapshotted(base Base) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if base.Index > l.base.Index {
+		l.base = base
+	}
+}
+
+// Compact removes files whose entries are all up to index, if a durable snapshot has them, and nobody has pinned them (C12). It
+// waits for the disk.
+func (l *FileLog) Compact(index uint64) error {
+	l.disk.Lock()
+	defer l.disk.Unlock()
+	if l.failed != nil {
+		return l.failed
+	}
+	for _, pinned := range l.pins {
+		index = min(index, pinned)
+	}
+	l.mu.Lock()
+	index = min(index, l.base.Index, l.applied)
+	keep := l.needed(index)
+	for keep > 0 && (!l.segments[keep].headed || l.segments[keep].head.index > index) {
+		keep--
+	}
+	gone, oldest := l.segments[:keep], l.segments[keep].seq
+	l.mu.Unlock()
+	if keep == 0 {
+		return nil
+	}
+	if err := l.writeOldest(oldest); err != nil {
+		l.failed = err
+		return err
+	}
+	l.mu.Lock()
+	l.segments = l.segments[keep:]
+	l.prev = l.segments[0].head
+	for len(l.terms) > 0 && l.terms[0].index <= l.prev.index {
+		l.terms = l.terms[1:]
+	}
+	if len(l.fetched) > 0 && l.fetched[0].GetIndex() <= l.prev.index {
+		l.fetched = nil
+	}
+	l.mu.Unlock()
+	return l.remove(gone...)
+}
+
+// needed returns the first segment that has an entry behind index that counts. Called with mu held.
+func (l *FileLog) needed(index uint64) int {
+	needed, end := len(l.segments)-1, l.last+1 // from end on, later ones count
+	for i := len(l.segments) - 1; i >= 0; i-- {
+		s := l.segments[i]
+		if len(s.offs) == 0 {
+			continue
+		}
+		if last := min(s.first+uint64(len(s.offs)), end) - 1; last >= s.first && last > index {
+			needed = i
+		}
+		end = min(end, s.first)
+	}
+	return needed
+}
+
+// remove removes files that do not count any more, the oldest first, so that what a crash leaves is consecutive.
+func (l *FileLog) remove(gone ...*segment) error {
+	for _, s := range gone {
+		err := l.o.FS.Remove(filepath.Join(l.o.Dir, folder.LogName(s.seq)))
+		if err == nil {
+			err = l.o.FS.SyncDir(l.o.Dir)
+		}
+		if err != nil {
+			return fmt.Errorf("remove a file of the log that is not needed any more: %w", err)
+		}
+	}
+	return nil
+}
