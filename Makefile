@@ -19,6 +19,11 @@ BENCH ?= .
 FUZZTIME ?= 5m
 SOAKTIMEOUT ?= 6h
 
+# Where `make release` puts things, for which systems and processors (empty: for all), and the time of all files.
+DIST ?= dist
+PLATFORMS ?=
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+
 # Where `make install` puts things: below PREFIX, and that below DESTDIR, for packages.
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -28,7 +33,7 @@ BASH_DIR := share/bash-completion/completions
 ZSH_DIR := share/zsh/site-functions
 FISH_DIR := share/fish/vendor_completions.d
 
-.PHONY: help build run test lint realinput hosting bench bench-peers fuzz soak install uninstall clean tools
+.PHONY: help build run test lint realinput hosting release bench bench-peers fuzz soak install uninstall clean tools
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -52,6 +57,8 @@ lint: tools # what needs no run: format, tidy modules, vet, staticcheck
 		fi; \
 		go -C $$m vet ./...; (cd $$m && $(CURDIR)/bin/staticcheck ./...); \
 	done
+	@for system in darwin freebsd; do GOOS=$$system CGO_ENABLED=0 go build ./...; done # that it compiles there, too
+	@GOOS=windows CGO_ENABLED=0 go build ./protocol/... ./repl/... ./cmd/kvc
 
 realinput: build tools # the Go distribution's own sources through kvc and back
 	@.ci/realinput
@@ -84,13 +91,17 @@ install: build ## programs, man pages and completions below PREFIX (/usr/local);
 		$(BIN)/$$p completion fish >"$(INTO)"/$(FISH_DIR)/$$p.fish; \
 	done
 
+release: ## archives of both programs for each system, with checksums and lists of what is in them, in DIST; PLATFORMS
+	@go -C .ci/tools build -o $(CURDIR)/bin/ ./release
+	@bin/release -version '$(VERSION)' -epoch '$(SOURCE_DATE_EPOCH)' $(if $(PLATFORMS),-platforms '$(PLATFORMS)') '$(DIST)'
+
 uninstall: ## remove what `make install` with the same PREFIX and DESTDIR has put there
 	@cd "$(INTO)"; for p in kvc kvd; do \
 		rm -f bin/$$p $(MAN_DIR)/$$p.1 $(MAN_DIR)/$$p-*.1 $(BASH_DIR)/$$p $(ZSH_DIR)/_$$p $(FISH_DIR)/$$p.fish; \
 	done
 
 clean: ## remove what was built
-	@rm -rf bin
+	@rm -rf bin dist
 
 tools: # what the checks are made with, pinned in .ci/tools
 	@go -C .ci/tools build -o $(CURDIR)/bin/ ./... honnef.co/go/tools/cmd/staticcheck
