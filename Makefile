@@ -13,7 +13,7 @@ BUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-X kv/cmd/internal/version.l
 BIN ?= bin
 
 # The modules beside the project's own: they are checked too, but nobody who uses the project inherits them.
-NESTED := .ci/tools .ci/deploy store/peers
+NESTED := .ci/tools .ci/deploy store/peers netserver/resp/clienttest
 
 BENCH ?= .
 FUZZTIME ?= 5m
@@ -33,7 +33,7 @@ BASH_DIR := share/bash-completion/completions
 ZSH_DIR := share/zsh/site-functions
 FISH_DIR := share/fish/vendor_completions.d
 
-.PHONY: help build run test lint realinput hosting release bench bench-peers fuzz soak install uninstall clean tools
+.PHONY: help build run test lint realinput hosting clients release bench bench-peers valkey-suite fuzz soak install uninstall clean tools
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -44,7 +44,7 @@ build: ## the server bin/kvd and the client bin/kvc
 run: build ## an empty store on a free port, and the shell on it; it ends with the shell
 	@.ci/play
 
-test: build lint realinput hosting ## all that must hold before a change goes in
+test: build lint realinput hosting clients ## all that must hold before a change goes in
 	@FAULTS=if-possible timeout 300 .ci/faults
 	@export TEST_GROUPS=$$(.ci/groups); go test -race -timeout 12m -json ./... | bin/testsum
 
@@ -63,6 +63,9 @@ lint: tools # what needs no run: format, tidy modules, vet, staticcheck
 realinput: build tools # the Go distribution's own sources through kvc and back
 	@.ci/realinput
 
+clients: build # clients of Redis that others wrote
+	@go -C netserver/resp/clienttest test -count=1 ./...
+
 hosting: build ## Dockerfile and docs/deploy: linted by those who take such files, kvd started as they would
 	@go -C .ci/deploy test -vet=off ./...
 	@HOSTING=if-possible timeout 300 .ci/hosting
@@ -73,6 +76,9 @@ bench: ## the project's benchmarks, then the maps that the store is measured aga
 
 bench-peers: build tools ## kvd beside Redis and memcached over TCP; docs/benchmarks.md says what it needs
 	@.ci/bench-peers
+
+valkey-suite: build ## Valkey 9's own tests of strings and keys against kvd; VALKEY=folder of its source
+	@.ci/valkey-suite
 
 fuzz: ## every fuzz target, each for FUZZTIME
 	@FUZZTIME=$(FUZZTIME) .ci/fuzz

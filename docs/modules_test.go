@@ -24,7 +24,7 @@ func TestLibrariesAreThoseOfTheModules(t *testing.T) {
 		}
 	}
 	required := make(map[string]bool)
-	for _, dir := range []string{root, root + "/store/peers"} {
+	for _, dir := range []string{root, root + "/store/peers", root + "/netserver/resp/clienttest"} {
 		var mod struct {
 			Require []struct {
 				Path     string

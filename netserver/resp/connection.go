@@ -48,7 +48,7 @@ func reset(t *talk, _ [][]byte) {
 func selectDB(t *talk, args [][]byte) {
 	switch n, ok := parseInt(args[1]); {
 	case !ok:
-		t.err("ERR invalid DB index")
+		t.err(errNotInt)
 	case n != 0:
 		t.err("ERR DB index is out of range")
 	default:

@@ -42,7 +42,7 @@ func TestCommandsOverAConnection(t *testing.T) {
 			TIME => …
 			SELECT 0 => OK
 			SELECT 1 => ERR DB index is out of range
-			SELECT x => ERR invalid DB index
+			SELECT x => ERR value is not an integer or out of range
 			WAIT 0 0 => (0)
 			ROLE => ["master" (0) []]
 			LASTSAVE => (0)
