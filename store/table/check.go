@@ -3,16 +3,15 @@ package table
 import (
 	"fmt"
 	"iter"
-	"unsafe"
 
 	"kv/store/arena"
 )
 
 // Check verifies the table, which nobody writes to meanwhile, and the arena below it: every key is where a reader looks for it, once;
-// counts agree; every object is reachable once, waits once, or is free. keys is called for every entry. retained are the blocks that readers
-// hold. It is for tests.
-func (t *Table) Check(retained []Block, entry func(Entry)) error {
-	c := checker{t: t, objects: make(map[arena.Ref]int), held: make(map[arena.Ref]int64), entry: entry}
+// counts agree; every object and every large value is reachable once, waits once, or is free. entry is called for every entry. It is for
+// tests.
+func (t *Table) Check(entry func(Entry)) error {
+	c := checker{t: t, objects: make(map[arena.Ref]int), larges: make(map[uint32]bool), entry: entry}
 	var heaps []*arena.Heap
 	for i := range t.shards {
 		if err := c.shard(&t.shards[i]); err != nil {
@@ -20,17 +19,8 @@ func (t *Table) Check(retained []Block, entry func(Entry)) error {
 		}
 		heaps = append(heaps, t.shards[i].heap)
 	}
-	heaps = append(heaps, t.blocks.heap)
-	for _, b := range retained {
-		c.held[b.ref]++
-	}
-	for r, n := range c.held {
-		if has := holders(t.arena, r).Load(); has != n {
-			return fmt.Errorf("block %#x counts %d holders, there are %d", r, has, n)
-		}
-		if err := c.own(r, blockHeader+int(*(*uint64)(unsafe.Add(t.at(r), 8)))); err != nil {
-			return err
-		}
+	if err := c.checkLarges(); err != nil {
+		return err
 	}
 	if err := t.arena.Check(heaps, iter.Seq2[arena.Ref, int](func(yield func(arena.Ref, int) bool) {
 		for r, n := range c.objects {
@@ -46,8 +36,9 @@ func (t *Table) Check(retained []Block, entry func(Entry)) error {
 
 type checker struct {
 	t       *Table
-	objects map[arena.Ref]int   // bytes of each object that was met
-	held    map[arena.Ref]int64 // holders of each block
+	objects map[arena.Ref]int // bytes of each object that was met
+	larges  map[uint32]bool   // numbers of large values that were met
+	bytes   int64             // of these
 	entry   func(Entry)
 	// What a shard's rings have.
 	kept, keptBytes int64
@@ -59,6 +50,44 @@ func (c *checker) own(r arena.Ref, n int) error {
 		return fmt.Errorf("object %#x is reachable twice", r)
 	}
 	c.objects[r] = n
+	return nil
+}
+
+// large notes the large value of an entry, if it has one.
+func (c *checker) large(e Entry) error {
+	n := e.large()
+	if n == 0 {
+		return nil
+	}
+	if c.larges[n] {
+		return fmt.Errorf("large value %d is reachable twice", n)
+	}
+	if c.t.larges.at(n) == nil {
+		return fmt.Errorf("large value %d is not there", n)
+	}
+	c.larges[n] = true
+	c.bytes += e.largeSize()
+	return nil
+}
+
+func (c *checker) checkLarges() error {
+	l := &c.t.larges
+	if c.bytes != l.bytes {
+		return fmt.Errorf("large values count %d bytes, there are %d", l.bytes, c.bytes)
+	}
+	for _, n := range l.free {
+		if c.larges[n] {
+			return fmt.Errorf("large value %d is reachable and free", n)
+		}
+		c.larges[n] = true
+	}
+	all := 0
+	if list := l.all.Load(); list != nil {
+		all = len(*list)<<largeBits - 1
+	}
+	if len(c.larges) != all {
+		return fmt.Errorf("of %d numbers for large values %d are lost", all, all-len(c.larges))
+	}
 	return nil
 }
 
@@ -84,12 +113,12 @@ func (c *checker) shard(sh *Shard) error {
 	}
 	c.kept, c.keptBytes = 0, 0
 	sh.limbo.All(func(what uint64) {
-		r, block := arena.Ref(what), arena.Ref(what>>32)
+		r := arena.Ref(what)
 		if err == nil {
 			err = c.own(r, t.arena.SizeOf(r))
 		}
-		if block != 0 {
-			c.held[block]++
+		if err == nil && what&wholeEntry != 0 {
+			err = c.large(sh.entry(r))
 		}
 	})
 	return err
@@ -148,7 +177,7 @@ func (c *checker) place(sh *Shard, g segment, first uint64, i int, l line, j int
 	if ref == refMoved {
 		return fmt.Errorf("it is poisoned")
 	}
-	e := Entry{t.at(ref), t.arena}
+	e := Entry{t.at(ref), t}
 	if k := e.header() & kindMask >> kindShift; k != kindPlain && k != kindLong {
 		return fmt.Errorf("it has an object of kind %d", k)
 	}
@@ -164,8 +193,8 @@ func (c *checker) place(sh *Shard, g segment, first uint64, i int, l line, j int
 	if p := sh.Find(h, e.Key()); p.in.p != l.p || p.i != j || p.ref != ref {
 		return fmt.Errorf("a key is there twice, or can't be found")
 	}
-	if b := e.block(); b != 0 {
-		c.held[b]++
+	if err := c.large(e); err != nil {
+		return err
 	}
 	if c.entry != nil {
 		c.entry(e)
@@ -186,16 +215,15 @@ func (c *checker) ring(e Entry) error {
 	newer := e.Version()
 	for i := r.count() - 1; i >= 0; i-- {
 		old := arena.Ref(*r.slot(i))
-		o := Entry{t.at(old), t.arena}
+		o := Entry{t.at(old), t}
 		if !o.is(e.Key()) || o.Version() >= newer {
 			return fmt.Errorf("an earlier version is another key's, or %d behind %d", o.Version(), newer)
 		}
 		newer = o.Version()
 		c.kept++
-		c.keptBytes += int64(t.arena.SizeOf(old))
-		if b := o.block(); b != 0 {
-			c.held[b]++
-			c.keptBytes += int64(t.arena.SizeOf(b))
+		c.keptBytes += int64(t.arena.SizeOf(old)) + o.largeSize()
+		if err := c.large(o); err != nil {
+			return err
 		}
 		if err := c.own(old, o.size()); err != nil {
 			return err

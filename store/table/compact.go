@@ -81,41 +81,27 @@ func (sh *Shard) compactSegment(h uint64, leaving bool) (next uint64, more bool)
 	return last + 1, last+1 != 0 && ShardOf(last+1) == sh.index
 }
 
-// movable is the longest block that is copied while the shard is locked.
-const movable = 1 << 20
-
-// moveEntry copies an entry to where it may stay, if it or its block lies where it may not, and stores the reference to it in at.
+// moveEntry copies an entry to where it may stay, if it lies where it may not, and stores the reference to it in at.
 func (sh *Shard) moveEntry(ref arena.Ref, at *atomic.Uint32) {
 	t := sh.table
-	e := Entry{t.at(ref), t.arena}
-	block := e.block()
-	if block != 0 && (!t.arena.Leaving(block) || t.arena.SizeOf(block) > movable) {
-		block = 0
-	}
-	if block == 0 && !t.arena.Leaving(ref) {
+	if !t.arena.Leaving(ref) {
 		return
 	}
+	e := sh.entry(ref)
 	n := e.size()
 	to, ok := sh.heap.MustAlloc(n)
 	if !ok {
 		return // the chunk stays as it is
 	}
 	copy(unsafe.Slice((*byte)(t.at(to)), n), unsafe.Slice((*byte)(e.p), n))
-	if block != 0 {
-		if moved, ok := t.moveBlock(block); ok {
-			*u32(t.at(to), Entry{t.at(to), t.arena}.blockAt()) = uint32(moved)
-		} else {
-			block = 0
-		}
-	}
 	at.Store(uint32(to))
-	sh.retire(ref, block) // a block that was not moved is the new one's
+	sh.retire(ref, false) // a large value is the new one's now
 }
 
 // moveRing moves what lies in the wrong place of the earlier versions of an entry.
 func (sh *Shard) moveRing(ref arena.Ref) {
 	t := sh.table
-	e := Entry{t.at(ref), t.arena}
+	e := Entry{t.at(ref), t}
 	r, ring := t.ringOf(e)
 	if ring == 0 {
 		return
@@ -135,7 +121,7 @@ func (sh *Shard) moveRing(ref arena.Ref) {
 // size returns the bytes of the entry.
 func (e Entry) size() int {
 	at, n := e.keyAt()
-	if e.block() != 0 {
+	if e.large() != 0 {
 		return at + n
 	}
 	return at + n + e.Len()
@@ -187,7 +173,7 @@ func (sh *Shard) halveDirectory() {
 		half.word(i).Store(d.word(2 * i).Load())
 	}
 	sh.root().Store(half.root())
-	sh.retire(d.ref, 0)
+	sh.retire(d.ref, false)
 }
 
 func (sh *Shard) moveDirectory(d directory) {
@@ -203,13 +189,14 @@ func (sh *Shard) moveDirectory(d directory) {
 		to.word(i).Store(d.word(i).Load())
 	}
 	sh.root().Store(to.root())
-	sh.retire(d.ref, 0)
+	sh.retire(d.ref, false)
 }
 
 // Figures are a table's, in bytes and objects.
 type Figures struct {
 	Arena        arena.Figures
-	Used         int64 // what objects take, those that wait included
+	Used         int64 // what objects and large values take, those that wait included
+	Large        int64 // of Used, large values
 	Limbo        int64 // of Used, what waits until nobody can look at it
 	LimboObjects int64
 }
@@ -225,11 +212,13 @@ func (t *Table) Figures() Figures {
 		f.LimboObjects += int64(sh.limbo.Len())
 		sh.mu.Unlock()
 	}
-	t.blocks.mu.Lock()
-	defer t.blocks.mu.Unlock()
-	f.Used += t.blocks.heap.Used()
+	f.Large = t.larges.used()
+	f.Used += f.Large
 	return f
 }
+
+// Large returns how many bytes the large values take.
+func (t *Table) Large() int64 { return t.larges.used() }
 
 // Scavenge is that of [arena.Arena].
 func (t *Table) Scavenge(spare bool) int64 { return t.arena.Scavenge(spare) }

@@ -33,7 +33,7 @@
 //
 //   - I1 Only the holder of a shard's lock stores to its root, directory, segments, lines and switches.
 //   - I2 What a reader can reach was complete before the store that made it reachable. Of published objects only words of lines, of
-//     directories, txn.committed and block.holders change, each by one atomic operation.
+//     directories, and txn.committed change, each by one atomic operation.
 //   - I3 A key is in at most one place of its line and the overflow lines behind, and stays there until it is deleted; but for the
 //     last place of a line, whose entry is in the new overflow line before the reference to that takes its place.
 //   - I4 A reader loads tags before references, and references before objects; the reference in the last place of the last line,
@@ -48,5 +48,5 @@
 //   - I8 Nobody waits with a shard locked, and nobody blocks while pinned but for a shard's lock. Holders of locks wait for no epoch.
 //   - I9 A writer is not pinned, so it looks at nothing that it retired, or published, once it has begun to reclaim or to grow. A
 //     write is: publish all, retire all, count all, grow all, reclaim.
-//   - I10 An object is allocated and freed by one heap: its shard's, or that of the blocks.
+//   - I10 An object is allocated and freed by its shard's heap.
 package table

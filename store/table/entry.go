@@ -1,10 +1,7 @@
 package table
 
 import (
-	"sync/atomic"
 	"unsafe"
-
-	"kv/store/arena"
 )
 
 // An entry is one version of one key, immutable once it is published. The offsets are in bytes; words are in the machine's order.
@@ -14,8 +11,8 @@ import (
 //	        12 key, value
 //	long    0 u64 version<<12 | kindLong<<8 | flags
 //	        8 u32 value length | 12 u32 key length
-//	        16 [u64 expiry] [u32 revisions] [u32 block] by flags, in this order
-//	           key, and value unless it is in a block
+//	        16 [u64 expiry] [u32 revisions] [u32 large] by flags, in this order
+//	           key, and value unless it is large: then its number stands there
 //
 // The first word of a plain entry with the version shifted away is the key's length, so one comparison says that an entry is plain
 // and its key as long as the one that is wanted.
@@ -32,7 +29,7 @@ const (
 
 	flagExpiry    = 1
 	flagRevisions = 2
-	flagBlock     = 4
+	flagLarge     = 4
 	flagDeleted   = 8
 
 	maxPlainKey = 255
@@ -43,17 +40,13 @@ const (
 	MaxVersion = 1<<(64-versionShift) - 1
 	// MaxLen is the most bytes that a key or a value may have.
 	MaxLen = 1<<31 - 1
-
-	// mostInline is the longest value that is part of its entry. Longer ones are blocks: who sends one to a slow client may keep it
-	// without keeping everything else from being used again. 4 KiB are copied in a tenth of what a system call takes.
-	mostInline = 4 << 10
 )
 
 // Entry is an entry of a table, or none, which is the zero value. It may be looked at while its reader is pinned, or its shard
 // locked by the caller, and not afterwards.
 type Entry struct {
 	p unsafe.Pointer
-	a *arena.Arena
+	t *Table
 }
 
 // Exists reports whether there is an entry.
@@ -101,22 +94,23 @@ func (e Entry) revisionsAt() int {
 	return longFields + int(f&flagExpiry)*8
 }
 
-// blockAt returns where the reference to the block is that has the value; 0 if there is none.
-func (e Entry) blockAt() int {
+// large returns the number of the entry's value, if that is large; else 0.
+func (e Entry) large() uint32 {
 	f := e.flags()
-	if f&flagBlock == 0 {
+	if f&flagLarge == 0 {
 		return 0
 	}
-	return longFields + int(f&flagExpiry)*8 + int(f&flagRevisions)*2
+	return *u32(e.p, longFields+int(f&flagExpiry)*8+int(f&flagRevisions)*2)
 }
 
-// block returns the reference itself; 0 if there is none.
-func (e Entry) block() arena.Ref {
-	at := e.blockAt()
-	if at == 0 {
-		return 0
+// Large returns the bytes of the value, if it is large, and reports whether it is. They are not the table's, so they may be looked at for
+// ever.
+func (e Entry) Large() (value []byte, large bool) {
+	n := e.large()
+	if n == 0 {
+		return nil, false
 	}
-	return arena.Ref(*u32(e.p, at))
+	return unsafe.Slice(e.t.larges.at(n), e.Len()), true
 }
 
 // keyAt returns where the key begins, and its length.
@@ -126,7 +120,7 @@ func (e Entry) keyAt() (at, n int) {
 		return plainKey, int(h & lowMask)
 	}
 	f := h
-	return longFields + int(f&flagExpiry)*8 + int(f&flagRevisions)*2 + int(f&flagBlock), int(*u32(e.p, 12))
+	return longFields + int(f&flagExpiry)*8 + int(f&flagRevisions)*2 + int(f&flagLarge), int(*u32(e.p, 12))
 }
 
 // Key returns the key. It must not be modified.
@@ -137,8 +131,8 @@ func (e Entry) Key() []byte {
 
 // Value returns the value; empty for a deletion. It must not be modified.
 func (e Entry) Value() []byte {
-	if b := e.block(); b != 0 {
-		return bytesAt(e.a.At(b), blockHeader, e.Len())
+	if v, large := e.Large(); large {
+		return v
 	}
 	at, n := e.keyAt()
 	return bytesAt(e.p, at+n, e.Len())
@@ -171,12 +165,12 @@ func equal(p unsafe.Pointer, key []byte) bool {
 // Spec says what an entry is made of.
 type Spec struct {
 	Key     []byte
-	Value   []byte
+	Value   []byte // a large one is not copied, and must stay as it is: see IsLarge
 	Expiry  uint64 // Unix milliseconds; 0: none
 	Deleted bool   // it stands for a deletion that is kept
 
-	block     Block // has the value, if it is longer than mostInline
-	revisions bool  // there is room for a reference to earlier versions: see Options.Keeps
+	large     uint32 // the value's number, if it is large
+	revisions bool   // there is room for a reference to earlier versions: see Options.Keeps
 }
 
 // flags returns the flags of the entry, and whether it has to be a long one.
@@ -187,8 +181,8 @@ func (s *Spec) flags() (f uint64, long bool) {
 	if s.revisions {
 		f |= flagRevisions
 	}
-	if s.block.ref != 0 {
-		f |= flagBlock
+	if IsLarge(len(s.Value)) {
+		f |= flagLarge
 	}
 	if s.Deleted {
 		f |= flagDeleted
@@ -201,10 +195,10 @@ func (s *Spec) size() int {
 	f, long := s.flags()
 	n := plainKey
 	if long {
-		n = longFields + int(f&flagExpiry)*8 + int(f&flagRevisions)*2 + int(f&flagBlock)
+		n = longFields + int(f&flagExpiry)*8 + int(f&flagRevisions)*2 + int(f&flagLarge)
 	}
 	n += len(s.Key)
-	if s.block.ref == 0 {
+	if !IsLarge(len(s.Value)) {
 		n += len(s.Value)
 	}
 	return n
@@ -229,13 +223,13 @@ func (s *Spec) write(p unsafe.Pointer) {
 			*u32(p, at) = 0
 			at += 4
 		}
-		if f&flagBlock != 0 {
-			*u32(p, at) = uint32(s.block.ref)
+		if f&flagLarge != 0 {
+			*u32(p, at) = s.large
 			at += 4
 		}
 	}
 	copy(bytesAt(p, at, len(s.Key)), s.Key)
-	if s.block.ref == 0 {
+	if !IsLarge(len(s.Value)) {
 		copy(bytesAt(p, at+len(s.Key), len(s.Value)), s.Value)
 	}
 }
@@ -245,13 +239,3 @@ func setVersion(p unsafe.Pointer, version uint64) {
 	w := (*uint64)(p)
 	*w = version<<versionShift | *w&lowMask
 }
-
-// blockHeader is what stands before the bytes of a block: how many hold it, and its length.
-const blockHeader = 16
-
-// Block is a value on its own, outside of any entry. The zero value is none.
-type Block struct {
-	ref arena.Ref
-}
-
-func holders(a *arena.Arena, r arena.Ref) *atomic.Int64 { return (*atomic.Int64)(a.At(r)) }

@@ -96,7 +96,7 @@ func (sh *Shard) split(d directory, g segment, h uint64) {
 	}
 	if twice.ref != d.ref {
 		sh.root().Store(twice.root())
-		sh.retire(d.ref, 0)
+		sh.retire(d.ref, false)
 	}
 	sh.abandon(g)
 }
@@ -114,7 +114,7 @@ func (sh *Shard) copy(g segment, must bool, of func(h uint64) segment, all ...se
 			}
 		}
 		t.each(first, func(_ line, _ int, ref arena.Ref) {
-			h := t.hash(Entry{t.at(ref), t.arena}.Key())
+			h := t.hash(Entry{t.at(ref), t}.Key())
 			to := of(h)
 			in, at := sh.room(to.of(h), must)
 			if in.p == nil {
@@ -160,12 +160,12 @@ func (sh *Shard) abandon(g segment) {
 				l.ref(j).Store(refMoved)
 			}
 			if more {
-				sh.retire(ref, 0)
+				sh.retire(ref, false)
 			}
 			l = next
 		}
 	}
-	sh.retire(g.ref, 0)
+	sh.retire(g.ref, false)
 }
 
 // freeSegments frees segments that were never shown, with their overflow lines; those that could not be made are skipped.

@@ -56,11 +56,7 @@ type writer struct {
 func newWriter(t *Table) *writer { return &writer{t: t, versions: new(atomic.Uint64)} }
 
 func (w *writer) make(sh *Shard, s Spec) Fresh {
-	var b Block
-	if NeedsBlock(len(s.Value)) {
-		b, _ = w.t.NewBlock(s.Value, false)
-	}
-	f, ok := sh.Make(s, b, false)
+	f, ok := sh.Make(s, false)
 	if !ok {
 		panic("no memory")
 	}
@@ -125,19 +121,15 @@ func (w *writer) many(specs []Spec, commit bool) {
 		if !s.Deleted || w.t.keeps && p.current() != 0 {
 			f = w.make(sh, s)
 		}
-		dropped, ok := w.txn.Stage(&p, f, 0, false)
-		if !ok {
+		if !w.txn.Stage(&p, f, 0, false) {
 			panic("no memory")
 		}
-		w.t.FreeBlock(dropped)
 	}
 	if commit {
 		w.txn.Commit(w.versions.Add(1), w.keep)
 		return
 	}
-	for _, b := range w.txn.Undo(nil) {
-		w.t.FreeBlock(b)
-	}
+	w.txn.Undo()
 }
 
 func key(i int) []byte { return []byte("key" + strconv.Itoa(i)) }

@@ -13,8 +13,7 @@ type Reader struct {
 	table *Table
 	cell  *epoch.Cell
 	// seen is the highest version of what was read or found absent since it was last taken.
-	seen   uint64
-	absent []uint64 // Snapshot's
+	seen uint64
 }
 
 // Reader returns a new reader, called owner in reports about who stays pinned. Close it when it is no longer used.
@@ -64,7 +63,7 @@ func (r *Reader) Get(h uint64, key []byte) Entry {
 			p := t.at(ref)
 			if header := *(*uint64)(p); header&lowMask == uint64(len(key)) && len(key) <= maxPlainKey && equal(unsafe.Add(p, plainKey), key) {
 				r.see(header >> versionShift)
-				return Entry{p, t.arena}
+				return Entry{p, t}
 			}
 		}
 	}
@@ -119,7 +118,7 @@ func (r *Reader) getBatch(dst []Entry, keys [][]byte) {
 	for i, k := range keys {
 		if p := found[i]; p != nil && headers[i]&lowMask == uint64(len(k)) && len(k) <= maxPlainKey && equal(unsafe.Add(p, plainKey), k) {
 			r.see(headers[i] >> versionShift)
-			dst[i] = Entry{p, t.arena}
+			dst[i] = Entry{p, t}
 			continue
 		}
 		var seen uint64
@@ -208,11 +207,11 @@ func (t *Table) resolve(ref arena.Ref) (e Entry, version uint64) {
 		if ref == 0 {
 			return Entry{}, 0
 		}
-		return Entry{t.at(ref), t.arena}, 0
+		return Entry{t.at(ref), t}, 0
 	case kindLine << kindShift:
 		return Entry{}, 0
 	}
-	return Entry{p, t.arena}, 0
+	return Entry{p, t}, 0
 }
 
 // tries is how often many keys are read without locks before their locks are taken.
@@ -227,10 +226,11 @@ const tries = 4
 // often, their locks are taken.
 func (r *Reader) Snapshot(dst []Entry, keys [][]byte, now func()) {
 	t := r.table
-	if cap(r.absent) < len(keys) {
-		r.absent = make([]uint64, len(keys))
+	var few [32]uint64
+	absent := few[:]
+	if len(keys) > len(few) {
+		absent = make([]uint64, len(keys))
 	}
-	absent := r.absent[:len(keys)]
 	for range tries {
 		for i, k := range keys {
 			dst[i], _, absent[i] = t.find(t.hash(k), k)

@@ -68,7 +68,7 @@ func (sh *Shard) newRing(n int, old revisions, must bool) (arena.Ref, bool) {
 
 // keepRing sees to it that the ring of the current entry of p has room for one more, and that there is one.
 func (sh *Shard) keepRing(p *Place, must bool) bool {
-	current := Entry{sh.table.at(p.current()), sh.table.arena}
+	current := Entry{sh.table.at(p.current()), sh.table}
 	old, ref := sh.table.ringOf(current)
 	n := 1
 	if ref != 0 {
@@ -96,14 +96,14 @@ func (sh *Shard) freeRing(ref arena.Ref) {
 
 // inherit gives an entry that is not published yet the ring of the one that it will replace.
 func (t *Table) inherit(next, old arena.Ref) {
-	_, ring := t.ringOf(Entry{t.at(old), t.arena})
-	e := Entry{t.at(next), t.arena}
+	_, ring := t.ringOf(Entry{t.at(old), t})
+	e := Entry{t.at(next), t}
 	*u32(e.p, e.revisionsAt()) = uint32(ring)
 }
 
 // remember makes the entry that next has replaced, whose ring next has inherited, the newest of the ring, and drops the oldest beyond keep.
 func (sh *Shard) remember(next, replaced arena.Ref, keep int) {
-	r, _ := sh.table.ringOf(Entry{sh.table.at(next), sh.table.arena})
+	r, _ := sh.table.ringOf(Entry{sh.table.at(next), sh.table})
 	*r.slot(r.count()) = uint32(replaced)
 	r.setCount(r.count() + 1)
 	sh.keep(replaced, 1)
@@ -118,14 +118,9 @@ func (sh *Shard) keep(r arena.Ref, sign int64) {
 	sh.keptBytes += sign * sh.bytes(r)
 }
 
-// bytes returns what an entry takes, with its block.
+// bytes returns what an entry takes, with its large value.
 func (sh *Shard) bytes(r arena.Ref) int64 {
-	a := sh.table.arena
-	n := int64(a.SizeOf(r))
-	if b := (Entry{a.At(r), a}).block(); b != 0 {
-		n += int64(a.SizeOf(b))
-	}
-	return n
+	return int64(sh.table.arena.SizeOf(r)) + sh.entry(r).largeSize()
 }
 
 // Kept returns how many earlier versions the shard, which is locked, keeps, and how many bytes they and what leads to them take.
@@ -148,7 +143,7 @@ func (sh *Shard) Revisions(p *Place, f func(Entry) bool) {
 		return
 	}
 	for i := r.count() - 1; i >= 0; i-- {
-		if !f(Entry{sh.table.at(arena.Ref(*r.slot(i))), sh.table.arena}) {
+		if !f(Entry{sh.table.at(arena.Ref(*r.slot(i))), sh.table}) {
 			return
 		}
 	}
@@ -169,9 +164,9 @@ func (sh *Shard) oldest(r revisions, current Entry) (old Entry, replacedBy uint6
 	t := sh.table
 	replacedBy = current.Version()
 	if r.count() > 1 {
-		replacedBy = Entry{t.at(arena.Ref(*r.slot(1))), t.arena}.Version()
+		replacedBy = Entry{t.at(arena.Ref(*r.slot(1))), t}.Version()
 	}
-	return Entry{t.at(arena.Ref(*r.slot(0))), t.arena}, replacedBy
+	return Entry{t.at(arena.Ref(*r.slot(0))), t}, replacedBy
 }
 
 // Forget drops the oldest kept versions of the key of p for as long as drop says so, of each and the version that replaced it, and at most
@@ -216,7 +211,7 @@ func (sh *Shard) Insert(p *Place, f Fresh, version uint64, keep int) (taken bool
 	}
 	at := r.count()
 	for at > 0 {
-		v := Entry{t.at(arena.Ref(*r.slot(at - 1))), t.arena}.Version()
+		v := Entry{t.at(arena.Ref(*r.slot(at - 1))), t}.Version()
 		if v == version {
 			return false
 		}

@@ -137,7 +137,7 @@ func forget(t *testing.T, table *Table, model map[string][]version, k []byte, mo
 func sameVersions(t *testing.T, table *Table, model map[string][]version) {
 	t.Helper()
 	found := 0
-	require.NoError(t, table.Check(nil, func(Entry) { found++ }))
+	require.NoError(t, table.Check(func(Entry) { found++ }))
 	require.Equal(t, len(model), found)
 	for k, versions := range model {
 		h := table.Hash([]byte(k))

@@ -83,7 +83,7 @@ func (sh *Shard) Segment(h uint64, f func(Entry)) (last uint64) {
 	d := t.directory(sh.root().Load())
 	g := t.segment(d.word(d.index(h)).Load())
 	for i := range g.lines {
-		t.each(g.line(i), func(_ line, _ int, ref arena.Ref) { f(Entry{t.at(ref), t.arena}) })
+		t.each(g.line(i), func(_ line, _ int, ref arena.Ref) { f(Entry{t.at(ref), t}) })
 	}
 	return g.last(h)
 }
@@ -93,7 +93,7 @@ func (sh *Shard) Hash(h uint64, f func(Entry)) {
 	t := sh.table
 	t.each(t.line(h), func(in line, at int, ref arena.Ref) {
 		if in.tag(at) == tagOf(h) {
-			if e := (Entry{t.at(ref), t.arena}); t.hash(e.Key()) == h {
+			if e := (Entry{t.at(ref), t}); t.hash(e.Key()) == h {
 				f(e)
 			}
 		}

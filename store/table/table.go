@@ -31,6 +31,10 @@ type Options struct {
 	Expect int
 	// Arena is the table's alone from then on, and closed with it.
 	Arena *arena.Arena
+	// Budget is asked for the memory of large values; nil: there is no limit. LargeSize is how much that is for a key and a value of so many
+	// bytes; nil: the value's length.
+	Budget    arena.Budget
+	LargeSize func(key, value int) int64
 }
 
 // Table is a hash table. Readers use a [Reader] each; writers lock a [Shard].
@@ -41,16 +45,18 @@ type Table struct {
 	roots [shardCount]atomic.Uint64
 
 	// Fixed after New.
-	arena  *arena.Arena
-	epochs *epoch.Domain
-	hash   func([]byte) uint64
-	keeps  bool
+	arena       *arena.Arena
+	epochs      *epoch.Domain
+	hash        func([]byte) uint64
+	keeps       bool
+	budget      arena.Budget
+	sizeOfLarge func(key, value int) int64
 
 	// loading says that segments grow whatever the budget says. It is stored with all shards locked.
 	loading bool
 
 	shards [shardCount]Shard
-	blocks blocks
+	larges larges
 
 	compacting sync.Mutex // held by the one that compacts
 }
@@ -72,8 +78,10 @@ type Shard struct {
 
 // New makes an empty table.
 func New(o Options) (*Table, error) {
-	t := &Table{arena: o.Arena, epochs: epoch.New(), hash: o.Hash, keeps: o.Keeps}
-	t.blocks.heap = o.Arena.Heap(0)
+	t := &Table{arena: o.Arena, epochs: epoch.New(), hash: o.Hash, keeps: o.Keeps, budget: o.Budget}
+	if t.sizeOfLarge = o.LargeSize; t.sizeOfLarge == nil {
+		t.sizeOfLarge = func(_, value int) int64 { return int64(value) }
+	}
 	for i := range t.shards {
 		sh := &t.shards[i]
 		sh.table, sh.index, sh.heap = t, i, o.Arena.Heap(i)

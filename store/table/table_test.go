@@ -42,20 +42,21 @@ func TestEntry(t *testing.T) {
 					require.Equal(t, v, e.Version())
 					require.False(t, e.Deleted())
 					require.Equal(t, v, r.Seen())
-					b, held := table.Retain(e)
-					require.Equal(t, NeedsBlock(vlen), held)
+					large, is := e.Large()
+					require.Equal(t, IsLarge(vlen), is)
 					r.Unpin()
-					if held {
+					if is {
+						require.Same(t, &s.Value[0], &large[0], "it is not copied")
 						w.set(Spec{Key: s.Key, Value: []byte("another")})
 						drain(table)
-						require.Equal(t, s.Value, table.Bytes(b), "it is retained")
-						require.NoError(t, table.Check([]Block{b}, nil))
-						table.Release(b)
+						require.Zero(t, table.Figures().Large)
+						require.Equal(t, bytes.Repeat([]byte{'v'}, vlen), large, "it may be kept")
+						require.NoError(t, table.Check(nil))
 					}
 				}
 			}
 		}
-		require.NoError(t, table.Check(nil, nil))
+		require.NoError(t, table.Check(nil))
 	})
 }
 
@@ -188,7 +189,7 @@ func TestModel(t *testing.T) {
 func matches(t *testing.T, table *Table, r *Reader, model map[string][]byte) {
 	t.Helper()
 	found := 0
-	require.NoError(t, table.Check(nil, func(e Entry) { found++ }))
+	require.NoError(t, table.Check(func(e Entry) { found++ }))
 	require.Equal(t, len(model), found)
 
 	keys := make([][]byte, 0, len(model)+1)
@@ -302,7 +303,7 @@ func TestMemoryRunsOut(t *testing.T) {
 		sh := table.Shard(ShardOf(h))
 		sh.Lock()
 		p := sh.Find(h, key(i))
-		f, ok := sh.Make(Spec{Key: key(i), Value: key(i)}, Block{}, false)
+		f, ok := sh.Make(Spec{Key: key(i), Value: key(i)}, false)
 		if ok && !sh.Prepare(&p, false) {
 			sh.Drop(f)
 			ok = false
@@ -386,7 +387,7 @@ func TestRangeFromTheMiddle(t *testing.T) {
 			break
 		}
 	}
-	require.NoError(t, table.Check(nil, func(e Entry) {
+	require.NoError(t, table.Check(func(e Entry) {
 		require.True(t, seen[string(e.Key())])
 	}))
 }
@@ -409,6 +410,6 @@ func TestExpect(t *testing.T) {
 	for i := range 100_000 {
 		w.set(Spec{Key: key(i)})
 	}
-	require.NoError(t, table.Check(nil, nil))
+	require.NoError(t, table.Check(nil))
 	require.InDelta(t, len(before), len(depths()), float64(len(before))/20, "hardly a segment grew")
 }

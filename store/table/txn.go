@@ -61,24 +61,24 @@ func (x *Txn) Begin(home *Shard, must bool) (ok bool) {
 }
 
 // Stage says that the write leaves f of the key of p, or, if f is the zero value, deletes it without a trace. Readers don't see it yet. An entry that the
-// same write staged before for the key is dropped, and its block returned. ok is false if there is no memory, and nothing was done. mark is what
-// [Place.Mark] returns from then on.
-func (x *Txn) Stage(p *Place, f Fresh, mark uint32, must bool) (dropped Block, ok bool) {
+// same write staged before for the key is retired: the writer may have shown it to a reader that is pinned. ok is false if there is no memory,
+// and nothing was done. mark is what [Place.Mark] returns from then on.
+func (x *Txn) Stage(p *Place, f Fresh, mark uint32, must bool) (ok bool) {
 	t, sh := x.table, p.shard
 	if p.ref != 0 {
 		if s := (*switched)(t.at(p.ref)); s.header == kindSwitch<<kindShift {
-			dropped = x.drop(sh, s)
+			x.drop(sh, s)
 			s.mark = mark
 			s.next = f.ref // nobody reads it before committed is set
-			return dropped, true
+			return true
 		}
 	}
 	if !sh.Prepare(p, must) {
-		return Block{}, false
+		return false
 	}
 	r, ok := sh.alloc(switchSize, must)
 	if !ok {
-		return Block{}, false
+		return false
 	}
 	*(*switched)(t.at(r)) = switched{header: kindSwitch << kindShift, txn: x.ref, old: p.ref, next: f.ref, mark: mark}
 	if p.ref != 0 {
@@ -88,7 +88,7 @@ func (x *Txn) Stage(p *Place, f Fresh, mark uint32, must bool) (dropped Block, o
 	}
 	x.steps = append(x.steps, step{shard: sh, hash: p.hash, first: p.first, ref: r})
 	x.shards.Add(sh.index)
-	return Block{}, true
+	return true
 }
 
 // Mark returns the mark of the step in which a transaction that is under way staged the key of p, if one did and left something of it.
@@ -103,22 +103,18 @@ func (p *Place) Mark() (mark uint32, staged bool) {
 	return s.mark, true
 }
 
-// Revert says that the write leaves the key of p, which it has staged, as it was. It returns the block of what is dropped.
-func (x *Txn) Revert(p *Place) (dropped Block) {
-	t := x.table
-	s := (*switched)(t.at(p.ref))
-	dropped = x.drop(p.shard, s)
+// Revert says that the write leaves the key of p, which it has staged, as it was.
+func (x *Txn) Revert(p *Place) {
+	s := (*switched)(x.table.at(p.ref))
+	x.drop(p.shard, s)
 	s.next = s.old
-	return dropped
 }
 
-// drop frees the entry that was staged behind a switch, and returns its block.
-func (x *Txn) drop(sh *Shard, s *switched) (b Block) {
+// drop retires the entry that was staged behind a switch.
+func (x *Txn) drop(sh *Shard, s *switched) {
 	if s.next != 0 && s.next != s.old {
-		b = Block{Entry{x.table.at(s.next), x.table.arena}.block()}
-		sh.heap.Free(s.next) // nobody but this write could get to it
+		sh.retireEntry(s.next)
 	}
-	return b
 }
 
 func (x *Txn) switchOf(s *step) *switched { return (*switched)(x.table.at(s.ref)) }
@@ -181,27 +177,23 @@ func (x *Txn) Commit(version uint64, keep int) {
 	x.end()
 }
 
-// Undo takes back all that was staged. No reader can tell, since the switches meant the old entries all the while. The blocks of the
-// entries that it drops are appended to dropped.
-func (x *Txn) Undo(dropped []Block) []Block {
+// Undo takes back all that was staged. No reader can tell, since the switches meant the old entries all the while.
+func (x *Txn) Undo() {
 	for i := range x.steps {
 		st := &x.steps[i]
 		s := x.switchOf(st)
 		x.place(st).Store(uint32(s.old))
-		if b := x.drop(st.shard, s); b.ref != 0 {
-			dropped = append(dropped, b)
-		}
+		x.drop(st.shard, s)
 	}
 	x.end()
-	return dropped
 }
 
 // end retires the switches and the transaction, and lets segments grow: see I9 for the order.
 func (x *Txn) end() {
 	for i := range x.steps {
-		x.steps[i].shard.retire(x.steps[i].ref, 0)
+		x.steps[i].shard.retire(x.steps[i].ref, false)
 	}
-	x.home.retire(x.ref, 0)
+	x.home.retire(x.ref, false)
 	for i := range x.steps {
 		x.steps[i].shard.growWhileFull(x.steps[i].hash)
 	}
@@ -211,5 +203,10 @@ func (x *Txn) end() {
 			x.table.shards[i].Reclaim()
 		}
 	}
-	clear(x.steps)
+	if clear(x.steps); cap(x.steps) > keepSteps {
+		x.steps = nil
+	}
 }
+
+// keepSteps is for how many keys a Txn keeps room.
+const keepSteps = 32

@@ -29,18 +29,17 @@ func TestRevert(t *testing.T) {
 		_, own := p.Mark()
 		require.False(t, own)
 		large := make([]byte, 10_000)
-		_, ok := x.Stage(&p, w.make(sh, Spec{Key: k, Value: large}), 7, false)
+		ok := x.Stage(&p, w.make(sh, Spec{Key: k, Value: large}), 7, false)
 		require.True(t, ok)
 		p = sh.Find(h, k)
 		mark, own := p.Mark()
 		require.True(t, own)
 		require.EqualValues(t, 7, mark)
 		require.Equal(t, large, p.Entry().Value())
-		dropped := x.Revert(&p)
+		x.Revert(&p)
 		x.Commit(w.versions.Add(1), w.keep)
 		sh.Unlock()
-		table.FreeBlock(dropped)
-		require.NoError(t, table.Check(nil, nil))
+		require.NoError(t, table.Check(nil))
 
 		r := table.Reader("test")
 		defer r.Close()
@@ -100,7 +99,7 @@ func TestInsert(t *testing.T) {
 				want = append(want, uint64(v+1))
 			}
 			require.Equal(t, want, got)
-			require.NoError(t, table.Check(nil, nil))
+			require.NoError(t, table.Check(nil))
 		}
 	})
 }
@@ -115,7 +114,7 @@ func TestGrowthWithoutMemory(t *testing.T) {
 		sh := table.Shard(ShardOf(h))
 		sh.Lock()
 		p := sh.Find(h, key(i))
-		f, ok := sh.Make(Spec{Key: key(i), Value: make([]byte, 200)}, Block{}, false)
+		f, ok := sh.Make(Spec{Key: key(i), Value: make([]byte, 200)}, false)
 		if ok && !sh.Prepare(&p, false) {
 			sh.Drop(f)
 			ok = false

@@ -56,43 +56,50 @@ func (t *Table) staged(ref arena.Ref) (e, of Entry) {
 	case kindSwitch << kindShift:
 		s := (*switched)(p)
 		if s.next != 0 {
-			e = Entry{t.at(s.next), t.arena}
+			e = Entry{t.at(s.next), t}
 			return e, e
 		}
 		if s.old != 0 {
-			return Entry{}, Entry{t.at(s.old), t.arena}
+			return Entry{}, Entry{t.at(s.old), t}
 		}
 		return Entry{}, Entry{} // set and deleted by the same write: see Txn.Stage
 	case kindLine << kindShift:
 		return Entry{}, Entry{}
 	}
-	e = Entry{p, t.arena}
+	e = Entry{p, t}
 	return e, e
 }
 
 // Fresh is an entry that is not published yet.
 type Fresh struct {
-	ref   arena.Ref
-	block arena.Ref
+	ref arena.Ref
 }
 
 // Entry returns the entry, whose version is 0 until it is published.
-func (sh *Shard) Entry(f Fresh) Entry { return Entry{sh.table.at(f.ref), sh.table.arena} }
+func (sh *Shard) Entry(f Fresh) Entry { return Entry{sh.table.at(f.ref), sh.table} }
 
-// Make makes an entry of what belongs to the shard, which is locked; ok is false if there is no memory. A value longer than
-// mostInline has to be in block, which the entry then has. must takes memory past the budget.
-func (sh *Shard) Make(s Spec, block Block, must bool) (f Fresh, ok bool) {
-	s.block, s.revisions = block, sh.table.keeps
+// Make makes an entry of what belongs to the shard, which is locked; ok is false if there is no memory. must takes memory past the budget.
+func (sh *Shard) Make(s Spec, must bool) (f Fresh, ok bool) {
+	s.revisions = sh.table.keeps
 	r, ok := sh.alloc(s.size(), must)
 	if !ok {
 		return Fresh{}, false
 	}
+	if IsLarge(len(s.Value)) {
+		if s.large, ok = sh.table.keepLarge(len(s.Key), s.Value, must); !ok {
+			sh.heap.Free(r)
+			return Fresh{}, false
+		}
+	}
 	s.write(sh.table.at(r))
-	return Fresh{r, block.ref}, true
+	return Fresh{r}, true
 }
 
-// Drop frees what was not published, but for its block, which is the caller's again.
-func (sh *Shard) Drop(f Fresh) { sh.heap.Free(f.ref) }
+// Drop frees what was not published.
+func (sh *Shard) Drop(f Fresh) {
+	sh.dropLarge(f.ref)
+	sh.heap.Free(f.ref)
+}
 
 // current returns the reference to the entry that readers find, 0 if there is none.
 func (p *Place) current() arena.Ref {
@@ -210,17 +217,33 @@ func (sh *Shard) alloc(n int, must bool) (arena.Ref, bool) {
 	return sh.heap.Alloc(n)
 }
 
-// retire lets an object wait until nobody can look at it any more. block, if not 0, is then let go too.
-func (sh *Shard) retire(r, block arena.Ref) {
-	n := sh.table.arena.SizeOf(r)
-	sh.limbo.Retire(uint64(block)<<32|uint64(r), sh.table.epochs.Now(), n)
+// retire lets an object wait until nobody can look at it any more. With whole, it is an entry whose large value goes, too.
+func (sh *Shard) retire(r arena.Ref, whole bool) {
+	what := uint64(r)
+	if whole {
+		what |= wholeEntry
+	}
+	n := sh.waits(what)
+	sh.limbo.Retire(what, sh.table.epochs.Now(), n)
 	sh.retiredSince += n
 	sh.retiredNow++
 }
 
-func (sh *Shard) retireEntry(r arena.Ref) {
-	sh.retire(r, Entry{sh.table.at(r), sh.table.arena}.block())
+// wholeEntry marks, in limbo, an entry whose large value goes with it.
+const wholeEntry = 1 << 32
+
+func (sh *Shard) retireEntry(r arena.Ref) { sh.retire(r, sh.entry(r).large() != 0) }
+
+// waits returns how many bytes will be free once what waits in limbo is.
+func (sh *Shard) waits(what uint64) int {
+	n := sh.table.arena.SizeOf(arena.Ref(what))
+	if what&wholeEntry != 0 {
+		n += int(sh.entry(arena.Ref(what)).largeSize())
+	}
+	return n
 }
+
+func (sh *Shard) entry(r arena.Ref) Entry { return Entry{sh.table.at(r), sh.table} }
 
 const (
 	// A shard asks for the epoch to move when it has retired a 1/askShare of what it has, within bounds: memory is to be used again
@@ -241,20 +264,30 @@ func (sh *Shard) Reclaim() {
 		sh.retiredSince = 0
 		e.Advance()
 	}
-	if sh.limbo.Len() >= freeAtOnce && sh.limbo.Ready(e.Safe(), freeAtOnce) {
+	if n := sh.enough(); n > 0 && sh.limbo.Ready(e.Safe(), n) {
 		sh.drain(e.Safe(), freeAtOnce+freePerRetired*sh.retiredNow)
 	}
 	sh.retiredNow = 0
 }
 
+// enough returns how many objects have to be ready, at least, before any is freed; 0: none is to be freed yet.
+func (sh *Shard) enough() int {
+	switch {
+	case sh.limbo.Bytes() >= mostAsk:
+		return 1
+	case sh.limbo.Len() >= freeAtOnce:
+		return freeAtOnce
+	}
+	return 0
+}
+
 func (sh *Shard) drain(safe uint64, most int) {
 	sh.limbo.Drain(safe, most, func(what uint64) int {
-		r, block := arena.Ref(what), arena.Ref(what>>32)
-		n := sh.table.arena.SizeOf(r)
-		sh.heap.Free(r)
-		if block != 0 {
-			sh.table.release(block)
+		n := sh.waits(what)
+		if what&wholeEntry != 0 {
+			sh.dropLarge(arena.Ref(what))
 		}
+		sh.heap.Free(arena.Ref(what))
 		return n
 	})
 }
