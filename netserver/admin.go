@@ -69,7 +69,12 @@ func (c *conn) scan(w *workspace, h protocol.Header, body []byte) error {
 	if err != nil {
 		return err
 	}
-	o := store.ScanOptions{Prefix: q.Prefix, Limit: min(int(q.Limit), maxPage), Values: q.WithValues}
+	// Before, since a page is copied. Half, because the answer is made of it.
+	most := min(store.PageBytes, int(c.server.config.ClientOutput)/2)
+	if err := w.out.Hold(h.Opcode.String(), most, 0); err != nil {
+		return err
+	}
+	o := store.ScanOptions{Prefix: q.Prefix, Limit: min(int(q.Limit), maxPage), Values: q.WithValues, Bytes: most}
 	page, err := c.session.Scan(q.Cursor, o)
 	if err != nil {
 		return err
@@ -149,7 +154,16 @@ func (c *conn) history(w *workspace, h protocol.Header, body []byte) error {
 	if err != nil {
 		return err
 	}
-	revisions := c.session.History(nil, q.Key, int(q.Limit))
+	var revisions []store.Revision
+	err = c.withRoom(w, h, func(promise func(size int, held int64) error) (err error) {
+		revisions, err = c.session.HistoryIf(nil, q.Key, int(q.Limit), func(n int, bytes int64) error {
+			return promise(4+20*n+int(bytes), int64(n)*(int64(len(q.Key))+entryOverhead))
+		})
+		return err
+	})
+	if err != nil {
+		return err
+	}
 	if len(revisions) == 0 {
 		return protocol.ErrNotFound
 	}
@@ -166,9 +180,9 @@ func (c *conn) history(w *workspace, h protocol.Header, body []byte) error {
 		w.out.Buf = binary.BigEndian.AppendUint64(w.out.Buf, r.Entry.Version())
 		w.out.Buf = binary.BigEndian.AppendUint64(w.out.Buf, r.Time)
 		if r.Entry.Deleted() {
-			c.appendValue(w, nil, false)
+			c.appendValue(w, nil)
 		} else {
-			c.appendValue(w, r.Entry, false)
+			c.appendValue(w, r.Entry)
 		}
 	}
 	return nil

@@ -1,8 +1,10 @@
 package netserver
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
+	"slices"
 
 	"kv/protocol"
 	"kv/store"
@@ -11,31 +13,46 @@ import (
 // The requests that read and write keys.
 
 func (c *conn) get(w *workspace, h protocol.Header, body []byte) error {
-	if h.Flags == 0 {
-		e := c.session.Get(body)
-		if e == nil {
-			w.out.Buf = protocol.AppendHeader(w.out.Buf, protocol.OpGet, uint8(protocol.StatusNotFound), h.ID, 0)
-			return nil
+	q := protocol.Get{Key: body}
+	if h.Flags != 0 {
+		var err error
+		if q, err = protocol.ParseGet(h.Flags, body); err != nil {
+			return err
 		}
-		return c.appendEntry(w, h, e, false)
 	}
-	q, err := protocol.ParseGet(h.Flags, body)
-	if err != nil {
-		return err
-	}
-	var e *store.Entry
 	if q.AtVersion != 0 {
-		e = c.session.GetVersion(q.Key, q.AtVersion)
-	} else {
-		e = c.session.Get(q.Key)
+		e := c.session.GetVersion(q.Key, q.AtVersion)
+		if e == nil {
+			return notKept(c.server.config.Store.KeepsHistory())
+		}
+		return c.appendEntry(w, h, e, q.WithMeta)
 	}
+	v := c.session.View()
+	e := v.Get(q.Key)
 	switch {
-	case e == nil && q.AtVersion != 0:
-		return notKept(c.server.config.Store.KeepsHistory())
-	case e == nil:
-		return protocol.ErrNotFound
+	case !e.Exists():
+		v.Close()
+		if h.Flags != 0 {
+			return protocol.ErrNotFound
+		}
+		w.out.Buf = protocol.AppendHeader(w.out.Buf, protocol.OpGet, uint8(protocol.StatusNotFound), h.ID, 0)
+		return nil
+	case e.Len() >= CopySize:
+		large := v.Entry(e)
+		v.Close() // memory may have to be waited for
+		return c.appendEntry(w, h, large, q.WithMeta)
 	}
-	return c.appendEntry(w, h, e, q.WithMeta)
+	size := e.Len()
+	if q.WithMeta {
+		size += protocol.MetaSize
+	}
+	w.out.Buf = protocol.AppendHeader(w.out.Buf, h.Opcode, uint8(protocol.StatusOK), h.ID, size)
+	if q.WithMeta {
+		w.out.Buf = protocol.AppendMeta(w.out.Buf, protocol.Meta{Version: e.Version(), Expiry: e.Expiry()})
+	}
+	w.out.Buf = append(w.out.Buf, e.Value()...)
+	v.Close()
+	return nil
 }
 
 func (c *conn) appendEntry(w *workspace, h protocol.Header, e *store.Entry, withMeta bool) error {
@@ -113,22 +130,93 @@ func (c *conn) mget(w *workspace, h protocol.Header, body []byte) (err error) {
 	if w.keys, err = protocol.ParseKeys(w.keys[:0], body); err != nil {
 		return err
 	}
-	w.entries = c.session.MGet(w.entries[:0], w.keys)
+	w.found = slices.Grow(w.found[:0], len(w.keys))[:len(w.keys)]
+	defer clear(w.found)
 	withMeta := h.Flags&protocol.FlagWithMeta != 0
-	defer clear(w.entries) // they are not to be held longer than the answer
-	size, held := 4, int64(0)
-	for _, e := range w.entries {
-		size += valueSize(e, withMeta)
-		held += heldBy(e)
-	}
-	if err := c.begin(w, h, size, held); err != nil {
+	var a foundAnswer
+	var v store.View
+	err = c.withRoom(w, h, func(promise func(size int, held int64) error) (err error) {
+		v, err = c.session.MGetView(w.found, w.keys, func(found []store.Found) error {
+			a = foundAnswer{size: 4}
+			for _, e := range found {
+				a.add(e, withMeta)
+			}
+			return promise(a.size, a.held)
+		})
+		return err
+	})
+	if err != nil {
 		return err
 	}
-	w.out.Buf = binary.BigEndian.AppendUint32(w.out.Buf, uint32(len(w.entries)))
-	for _, e := range w.entries {
-		c.appendValue(w, e, withMeta)
+	defer v.Close()
+	w.out.Start(a.size - a.long)
+	w.out.Buf = protocol.AppendHeader(w.out.Buf, h.Opcode, uint8(protocol.StatusOK), h.ID, a.size)
+	w.out.Buf = binary.BigEndian.AppendUint32(w.out.Buf, uint32(len(w.found)))
+	for _, e := range w.found {
+		appendFound(&w.out, e, withMeta, 0)
 	}
 	return nil
+}
+
+// foundAnswer is what an answer is made of whose entries are where the store has them. Values from CopySize on are sent from there, the
+// others are copied.
+type foundAnswer struct {
+	size int   // of its body
+	long int   // of size, values that are not copied
+	held int64 // what entries of such values take besides
+}
+
+func (a *foundAnswer) add(e store.Found, withMeta bool) {
+	a.size += 4
+	if !e.Exists() {
+		return
+	}
+	if withMeta {
+		a.size += protocol.MetaSize
+	}
+	a.size += e.Len()
+	if e.Len() >= CopySize {
+		a.long += e.Len()
+		a.held += int64(len(e.Key())) + entryOverhead
+	}
+}
+
+// appendFound appends a value as MGET and TXN have it. version is that of an entry that has none yet.
+func appendFound(o *Output, e store.Found, withMeta bool, version uint64) {
+	if !e.Exists() {
+		o.Buf = binary.BigEndian.AppendUint32(o.Buf, protocol.Absent)
+		return
+	}
+	o.Buf = binary.BigEndian.AppendUint32(o.Buf, uint32(e.Len()))
+	if withMeta {
+		o.Buf = protocol.AppendMeta(o.Buf, protocol.Meta{Version: cmp.Or(e.Version(), version), Expiry: e.Expiry()})
+	}
+	o.Value(e.Value())
+}
+
+// withRoom runs a request that finds out how long its answer is while it must not wait: it then calls promise, and ends with the error of
+// that. Where the answers before have to be sent first, or memory has to be waited for, that is done, and it runs again.
+func (c *conn) withRoom(w *workspace, h protocol.Header, run func(promise func(size int, held int64) error) error) error {
+	what := h.Opcode.String()
+	var size int
+	var held int64
+	promise := func(n int, more int64) error {
+		size, held = n, more
+		if !protocol.Fits(n) {
+			return tooLarge(h.Opcode)
+		}
+		return w.out.Promise(what, n, more)
+	}
+	err := run(promise)
+	for tries := 0; errors.Is(err, ErrNotHeld); tries++ {
+		if tries == 4 {
+			return errNoOutput
+		}
+		if err = w.out.Hold(what, size, held); err == nil {
+			err = run(promise)
+		}
+	}
+	return err
 }
 
 func (c *conn) txn(w *workspace, h protocol.Header, body []byte) error {
@@ -147,40 +235,38 @@ func (c *conn) txn(w *workspace, h protocol.Header, body []byte) error {
 		}
 		ops[i] = store.Op{Kind: opKinds[o.Kind], Key: o.Key, Value: o.Value, TTL: o.TTL, ExpireAt: o.ExpireAt}
 	}
-	var size int   // of the answer's body
-	var held int64 // by its entries
-	run := func() ([]store.Result, uint64, error) {
-		return c.session.TxnIf(nil, conds, ops, func(results []store.Result) error {
-			size, held = 12, 0
+	var a foundAnswer
+	var results []store.ViewResult
+	var version uint64
+	var v store.View
+	err = c.withRoom(w, h, func(promise func(size int, held int64) error) (err error) {
+		results, version, v, err = c.session.TxnView(results[:0], conds, ops, func(results []store.ViewResult) error {
+			a = foundAnswer{size: 12 + len(ops)}
 			for i, o := range ops {
-				size += 1 + resultSize(o.Kind, results[i], q.WithMeta)
-				held += heldBy(results[i].Entry)
+				switch o.Kind {
+				case store.OpGet:
+					a.add(results[i].Found, q.WithMeta)
+				case store.OpDel:
+					a.size++
+				}
 			}
-			if !protocol.Fits(size) {
-				return tooLarge(h.Opcode)
-			}
-			return w.out.Promise(h.Opcode.String(), size, held) // afterwards it could not be refused any more
+			return promise(a.size, a.held) // afterwards it could not be refused any more
 		})
-	}
-	results, version, err := run()
-	for tries := 0; errors.Is(err, ErrNotHeld) && tries < 4; tries++ {
-		if err = w.out.Hold(h.Opcode.String(), size, held); err == nil {
-			results, version, err = run()
-		}
-	}
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	if err := c.begin(w, h, size, held); err != nil {
-		return err
-	}
+	defer v.Close()
+	w.out.Start(a.size - a.long)
+	w.out.Buf = protocol.AppendHeader(w.out.Buf, h.Opcode, uint8(protocol.StatusOK), h.ID, a.size)
 	w.out.Buf = binary.BigEndian.AppendUint64(w.out.Buf, version)
 	w.out.Buf = binary.BigEndian.AppendUint32(w.out.Buf, uint32(len(ops)))
 	for i, o := range ops {
 		w.out.Buf = append(w.out.Buf, byte(q.Ops[i].Kind))
 		switch o.Kind {
 		case store.OpGet:
-			c.appendValue(w, results[i].Entry, q.WithMeta)
+			appendFound(&w.out, results[i].Found, q.WithMeta, version)
 		case store.OpDel:
 			existed := byte(0)
 			if results[i].Existed {
@@ -197,16 +283,6 @@ var opKinds = [...]store.OpKind{
 	protocol.TxnGet: store.OpGet, protocol.TxnSet: store.OpSet, protocol.TxnDel: store.OpDel, protocol.TxnSetAt: store.OpSet,
 }
 
-func resultSize(kind store.OpKind, r store.Result, withMeta bool) int {
-	switch kind {
-	case store.OpGet:
-		return valueSize(r.Entry, withMeta)
-	case store.OpDel:
-		return 1
-	}
-	return 0
-}
-
 // begin starts an answer with a body of size bytes, made of entries that take so much besides their values: see Output.Begin.
 func (c *conn) begin(w *workspace, h protocol.Header, size int, entries int64) error {
 	if !protocol.Fits(size) {
@@ -219,27 +295,13 @@ func (c *conn) begin(w *workspace, h protocol.Header, size int, entries int64) e
 	return nil
 }
 
-// valueSize is how many bytes appendValue appends.
-func valueSize(e *store.Entry, withMeta bool) int {
-	switch {
-	case e == nil:
-		return 4
-	case withMeta:
-		return 4 + protocol.MetaSize + e.Len()
-	}
-	return 4 + e.Len()
-}
-
-// appendValue appends a value as MGET and TXN have it.
-func (c *conn) appendValue(w *workspace, e *store.Entry, withMeta bool) {
+// appendValue appends a value as HISTORY has it.
+func (c *conn) appendValue(w *workspace, e *store.Entry) {
 	if e == nil {
 		w.out.Buf = binary.BigEndian.AppendUint32(w.out.Buf, protocol.Absent)
 		return
 	}
 	w.out.Buf = binary.BigEndian.AppendUint32(w.out.Buf, uint32(e.Len()))
-	if withMeta {
-		w.out.Buf = protocol.AppendMeta(w.out.Buf, meta(e))
-	}
 	w.out.Piece(e.Value())
 }
 

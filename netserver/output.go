@@ -44,6 +44,7 @@ type Output struct {
 	begun    bool   // a request has begun since the connection looked
 	ending   error  // not nil: the connection is to end
 	narrow   []byte // the buffer for answers, while Buf is a wide one; else nil
+	kept     []byte // Buf as it was before Start made another for a long answer; else nil
 	// held is what the connection holds for the answers that are collected, for the one that is sent in pieces, and for the one that is being
 	// made: of that, promised.
 	held, promised int64
@@ -160,6 +161,17 @@ func (o *Output) Begin(what string, size int, held int64) error {
 	return nil
 }
 
+// Start starts an answer for whose size Promise was called. So many bytes of it, its header aside, are appended to Buf; the rest are values, from
+// CopySize on, that are sent from where they lie. It waits for nothing and sends nothing.
+func (o *Output) Start(copied int) {
+	if o.promised = 0; o.takes(copied) { // it is made
+		return
+	}
+	o.cutOff()
+	o.long += len(o.Buf)
+	o.kept, o.Buf, o.cut = o.Buf, make([]byte, 0, copied+protocol.HeaderSize), 0
+}
+
 // BeginValue is Begin for an answer that is one value, at least CopySize long, and its header: that is never copied.
 func (o *Output) BeginValue(what string, size int, held int64) error {
 	if err := o.hold(what, int64(size)+held); err != nil {
@@ -181,7 +193,7 @@ func outputOf(size int, entries int64) int64 {
 // Full reports whether so many answers are collected that they are to be sent. The first time it finds more room for them, if
 // there is memory for that.
 func (o *Output) Full() bool {
-	if o.conn.solo {
+	if o.conn.solo || o.kept != nil {
 		return true
 	}
 	if o.size() < CopySize {
@@ -312,5 +324,8 @@ func (o *Output) cutOff() {
 
 func (o *Output) reset() {
 	clear(o.list[:cap(o.list)])
+	if o.kept != nil {
+		o.Buf, o.kept = o.kept, nil
+	}
 	o.Buf, o.list, o.cut, o.long = o.Buf[:0], o.list[:0], 0, 0
 }

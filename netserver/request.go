@@ -103,7 +103,7 @@ func count(b []byte, minSize int) int {
 }
 
 func listsOfMGet(w *workspace, n int) {
-	w.keys, w.entries = make([][]byte, 0, n), make([]*store.Entry, 0, n)
+	w.keys, w.found = make([][]byte, 0, n), make([]store.Found, 0, n)
 }
 
 func listsOfMSet(w *workspace, n int) {

@@ -71,9 +71,9 @@ func TestFigures(t *testing.T) {
 	other := []string{"memory_bytes", "data_memory_bytes", "uptime_seconds", "goroutines"}
 
 	o := nettest.Options{
-		Store: store.Options{History: 2, MaxMemory: 600_000},
+		Store: store.Options{History: 2, MaxMemory: 4 << 20},
 		Config: netserver.Config{
-			Limit: 1 << 20, MemoryLimit: 600_000, RequestMemory: 800_000, MaxConnections: 2,
+			Limit: 1 << 20, MemoryLimit: 4 << 20, RequestMemory: 800_000, MaxConnections: 2,
 			Accounts: accounts(t, "anna", "rw", "s3cret", "reader", "ro", "r"),
 		},
 	}
@@ -88,7 +88,7 @@ func TestFigures(t *testing.T) {
 			}
 			return got
 		}
-		want := figures{"memory_limit_bytes": 600_000, "history_depth": 2, "request_limit_bytes": uint64(s.Server.Limit())}
+		want := figures{"memory_limit_bytes": 4 << 20, "history_depth": 2, "request_limit_bytes": uint64(s.Server.Limit())}
 		for name := range all() {
 			want[name] += 0
 		}
@@ -134,8 +134,11 @@ func TestFigures(t *testing.T) {
 		require.Equal(t, protocol.StatusOK, c.Do(protocol.Set{Key: b, TTL: 1}.AppendTo(nil, 1)).Status())
 		s.Await("expired", 1)
 		require.EqualValues(t, 1, s.Stat("keys"))
-		for range 3 {
-			require.Equal(t, protocol.StatusOK, c.Do(set(a, string(make([]byte, 10_000)))).Status())
+		const withPast = 300
+		for i := range withPast {
+			for range 3 {
+				require.Equal(t, protocol.StatusOK, c.Do(set(fmt.Append(nil, "past", i), string(make([]byte, 1000)))).Status())
+			}
 		}
 		versions := s.Stat("history_versions")
 		filled := 0
@@ -144,7 +147,7 @@ func TestFigures(t *testing.T) {
 			require.Equal(t, protocol.StatusOK, c.Do(set(fmt.Append(nil, filled), string(make([]byte, 1000)))).Status())
 		}
 		require.Equal(t, versions, s.Stat("history_versions")+s.Stat("history_evicted"))
-		require.EqualValues(t, 1+filled, s.Stat("keys"))
+		require.EqualValues(t, 1+withPast+filled, s.Stat("keys"))
 
 		// Connections that end keep what they moved; one too many is refused.
 		require.Equal(t, protocol.StatusOK, s.Dial(t).Do(hello("anna", "s3cret")).Status())

@@ -31,10 +31,10 @@ type workspace struct {
 	at    int
 
 	// Lists that requests are parsed into and answered from.
-	keys    [][]byte
-	wire    []protocol.Pair
-	pairs   []store.Pair
-	entries []*store.Entry
+	keys  [][]byte
+	wire  []protocol.Pair
+	pairs []store.Pair
+	found []store.Found
 }
 
 var workspaces = sync.Pool{New: func() any {
@@ -63,7 +63,7 @@ func (c *conn) giveWorkspace(w *workspace) {
 }
 
 func (w *workspace) clearLists() {
-	w.keys, w.wire, w.pairs, w.entries = cleared(w.keys), cleared(w.wire), cleared(w.pairs), cleared(w.entries)
+	w.keys, w.wire, w.pairs, w.found = cleared(w.keys), cleared(w.wire), cleared(w.pairs), cleared(w.found)
 }
 
 // cleared returns an empty list that holds on to nothing.

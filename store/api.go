@@ -20,6 +20,9 @@ type Options struct {
 	// made; 0: for any time, as far as History says. What is older is not shown any more, and its memory is free within a
 	// second. It is at least a millisecond.
 	HistoryAge time.Duration
+	// Beside, if it is not nil, is told how many bytes the store has beside Go's heap, whenever that changes: for who sets Go's memory limit. It
+	// is called with locks held, maybe side by side, so it has to be quick and must not use the store.
+	Beside func(bytes int64)
 	// Logger gets the store's warnings, which never hold a key or a value; nil: nobody does.
 	Logger *slog.Logger
 }
@@ -98,6 +101,12 @@ type Result struct {
 	Existed bool   // OpDel
 }
 
+// ViewResult is a Result whose entry is where it lies: see [View].
+type ViewResult struct {
+	Found   Found // OpGet
+	Existed bool  // OpDel
+}
+
 // Page is one page of a scan.
 type Page struct {
 	Entries []*Entry
@@ -119,7 +128,7 @@ type Stats struct {
 	Misses      uint64 // those of them that were not found
 	SetOps      uint64 // keys written
 	DelOps      uint64 // keys deleted, whether they existed or not
-	MemoryBytes uint64 // what entries, buckets, segments and history take
+	MemoryBytes uint64 // what keys, values and history take, with all that is around them, and what waits to be used again
 	History     uint64 // earlier versions that are kept
 	Expired     uint64 // keys that were removed since Open because they had expired; not those that were written anew before that
 	Evicted     uint64 // earlier versions that were given up since Open to make room for writes

@@ -4,8 +4,8 @@ package store
 // whoever is between the two holds one.
 func (s *Store) Barrier() {
 	for i := range s.shards {
-		s.shards[i].mu.Lock()
+		s.shards[i].Lock()
 		//lint:ignore SA2001 the waiting is all that is wanted
-		s.shards[i].mu.Unlock()
+		s.shards[i].Unlock()
 	}
 }

@@ -47,14 +47,14 @@ type note struct {
 // newCalendar makes one at this time, in milliseconds.
 func newCalendar(now uint64) *calendar { return &calendar{origin: now >> tickBits} }
 
-var calendarMemory = scanned(int(unsafe.Sizeof(calendar{})))
+const calendarMemory = int64(unsafe.Sizeof(calendar{}))
 
 // memory is what c takes.
 func (c *calendar) memory() int64 {
 	if c == nil {
 		return 0
 	}
-	return calendarMemory + scanned(cap(c.pages)*pointerSize) + int64(len(c.pages))*allocated(int(unsafe.Sizeof(calendarPage{})))
+	return calendarMemory + int64(cap(c.pages))*8 + int64(len(c.pages))*int64(unsafe.Sizeof(calendarPage{}))
 }
 
 // tick returns the tick of a time in milliseconds.

@@ -177,21 +177,21 @@ func TestHopelessWriteTakesNoHistory(t *testing.T) {
 		for _, w := range writes {
 			t.Run(m.name+"/"+w.name, func(t *testing.T) {
 				s := openTest(t, Options{MaxMemory: limit, History: 4}, m.mask)
-				for i := range 200 {
+				for i := range 2000 {
 					for range 4 {
-						s.put(t, fmt.Sprint("key", i%40), string(value(1000+i)))
+						s.put(t, fmt.Sprint("key", i%400), string(value(1000+i%200)))
 					}
 				}
 				before := s.Stats()
-				require.EqualValues(t, 160, before.History)
+				require.EqualValues(t, 1600, before.History)
 				free := limit - int(before.MemoryBytes)
-				// All that there is without history, and a little more.
-				hopeless := free + int(s.budget.past.Load()) + 8192
+				// All that there is without history.
+				hopeless := limit - int(s.inUse()-s.pastBytes())
 				for _, n := range []int{hopeless, limit, 2 * limit} {
 					require.ErrorIs(t, w.write(s, n), ErrOutOfMemory)
 					require.Equal(t, before, s.Stats(), "%d bytes", n)
 				}
-				fits := free + int(s.budget.past.Load())/2
+				fits := free + int(s.pastBytes())*2/3
 				require.NoError(t, w.write(s, fits))
 				after := s.Stats()
 				require.Less(t, after.History, before.History)
@@ -199,24 +199,6 @@ func TestHopelessWriteTakesNoHistory(t *testing.T) {
 			})
 		}
 	}
-}
-
-// To the byte: what does not fit by one byte takes no history, what fits takes all.
-func TestHopelessToTheByte(t *testing.T) {
-	s := openTest(t, Options{History: 4}, fullHash)
-	for i := range 100 {
-		s.put(t, fmt.Sprint("key", i%20), string(make([]byte, 100+i)))
-	}
-	used := s.budget.used.Load()
-	before, refused := s.Stats(), 0
-	err := ErrOutOfMemory
-	for s.budget.limit = used - s.budget.past.Load() + 2500; err != nil; s.budget.limit++ {
-		require.Equal(t, before, s.Stats())
-		_, err = s.Set([]byte("new"), make([]byte, 3000), SetOptions{})
-		refused++
-	}
-	require.Greater(t, refused, 500)
-	require.Zero(t, s.Stats().History)
 }
 
 // handlerFunc is a log's handler that is called for each record.

@@ -113,17 +113,17 @@ func (st *clockState) leadOf(version uint64) int64 {
 }
 
 // expiredAt reports whether e has expired at this moment.
-func (e *Entry) expiredAt(now moment) bool {
+func expiredAt(e Found, now moment) bool {
 	at := e.Expiry()
-	return at != 0 && at <= uint64(max(now.mono+now.state.leadOf(e.version), 0))/1000
+	return at != 0 && at <= uint64(max(now.mono+now.state.leadOf(e.Version()), 0))/1000
 }
 
 // expired reports whether e has expired by now.
-func (s *Store) expired(e *Entry) bool { return e.Expiry() != 0 && e.expiredAt(s.clock.now()) }
+func (s *Store) expired(e Found) bool { return e.Expiry() != 0 && expiredAt(e, s.clock.now()) }
 
 // due returns when e, which expires, does so by the time that is furthest ahead, in Unix milliseconds. If the wall clock
 // jumps forward, that may be earlier.
-func (st *clockState) due(e *Entry) uint64 { return st.latest(e.Expiry(), e.version) }
+func (st *clockState) due(e Found) uint64 { return st.latest(e.Expiry(), e.Version()) }
 
 // latest returns when it is at, in milliseconds, in the era in which version was given, by the time that is furthest ahead.
 func (st *clockState) latest(at, version uint64) uint64 {
@@ -217,8 +217,8 @@ func (s *Store) followClock() {
 
 // newEra lets the clock go back to where the wall clock was set, and returns by how much, in microseconds.
 func (s *Store) newEra() (back int64) {
-	s.lock(allShards) // no version is being given
-	defer s.unlock(allShards)
+	s.table.LockAll(allShards) // no version is being given
+	defer s.table.UnlockAll(allShards)
 	last := s.recovered
 	for i := range s.shards {
 		last = max(last, s.shards[i].newest)
@@ -235,21 +235,21 @@ func (s *Store) newEra() (back int64) {
 	}
 }
 
-// newValue makes the entry that stands for key having this value for ttl milliseconds, or until at; both 0: for good. If at
+// newValue makes the entry, in words if they are enough, that stands for key having this value for ttl milliseconds, or until at; both 0: for good. If at
 // has passed, that is the key's deletion.
-func (s *Store) newValue(key, value []byte, ttl, at uint64) *Entry {
+func (s *Store) newValue(words []uint64, key, value []byte, ttl, at uint64) *Entry {
 	if ttl == 0 && at == 0 {
-		return newEntry(key, value, 0)
+		return buildEntryIn(words, key, value, 0, 0)
 	}
 	s.followClock()
 	now := s.clock.now().millis()
 	switch {
 	case ttl != 0:
-		return newEntry(key, value, after(now, ttl))
+		return buildEntryIn(words, key, value, after(now, ttl), 0)
 	case at <= now:
-		return newTombstone(key)
+		return buildEntryIn(words, key, nil, 0, flagBit)
 	}
-	return newEntry(key, value, at)
+	return buildEntryIn(words, key, value, at, 0)
 }
 
 // checkExpiry refuses what newValue can't make an entry of.

@@ -12,9 +12,9 @@ import (
 func TestNoWriteTakesEffectAfterClose(t *testing.T) {
 	s := openTest(t, Options{}, fullHash)
 	h := s.hash([]byte("key"))
-	sh := &s.shards[shardOf(h)]
+	sh := s.shardOf(h)
 	// Writers that have passed admit wait for the lock; so does Close.
-	sh.mu.Lock()
+	sh.Lock()
 	var wg sync.WaitGroup
 	errs := make(chan error, 2)
 	wg.Go(func() {
@@ -31,7 +31,7 @@ func TestNoWriteTakesEffectAfterClose(t *testing.T) {
 	})
 	wg.Go(func() { s.Store.Close() })
 	require.Eventually(t, func() bool { return s.closed.Load() }, 10*time.Second, time.Millisecond)
-	sh.mu.Unlock()
+	sh.Unlock()
 	wg.Wait()
 	for range 2 {
 		require.ErrorIs(t, <-errs, ErrReadOnly)

@@ -3,86 +3,23 @@ package store
 import (
 	"errors"
 	"fmt"
-	"sync/atomic"
+
+	"kv/store/table"
 )
 
-// How a write takes effect.
-//
-// The problem: a write of several keys must be seen whole or not at all, by readers that take no lock, while each key's
-// bucket is published by a store of its own. And with a journal the order of the log must be the order of the writes.
+// How a write takes effect. What the table does with it, and why readers see it whole, is in store/table; this is what the store adds.
 //
 // What holds, and is cited by number elsewhere:
 //
-//	(1) Only the holder of a shard's lock stores into its slots, its directory and its segments' counts.
-//	(2) A slot's resolved bucket (see bucket.resolve) changes at one instant, and never returns to an earlier bucket.
-//	(3) A version is taken, and the journal appended to, while all locks of the write are held; so the writes of one key
-//	    have rising versions, and the journal's order agrees with what readers see.
-//	(4) What is published is complete: an entry and its bucket have their version before a reader can reach them.
+//	(1) A version is taken, and the journal appended to, while all locks of the write are held; so the writes of one key have rising
+//	    versions, and the journal's order agrees with what readers see.
+//	(2) All that a write needs of memory is there before its version is taken: nothing can fail between the journal and the
+//	    instant at which readers see the write.
 //
-// One key: lock its shard, check, build the new bucket, take memory, take the version, store the bucket, unlock. The
-// store is the instant.
+// One key: lock its shard, check, make the entry, take the version, put the entry in its place, unlock.
 //
-// Several keys: lock their shards in rising order and check the conditions. In the slot of each bucket that changes put a
-// pending, which resolves to the old bucket, and build the new one beside it. Take memory and the version. Then set
-// txn.committed: with this one store all of the pendings resolve to the new buckets. Last, replace each pending by the
-// bucket that it resolves to, and unlock. If memory or the journal refuses, or a caller's code panics, the old buckets are
-// stored back, which no reader can tell, since the pendings resolved to them all the while.
-//
-// Rejected: versions in the entries and a reader that picks by a read timestamp (every reader would need one from a shared
-// counter, and old versions a collector of their own); a sequence lock for each shard (readers would wait for writers);
-// locks taken by readers of several keys.
-
-// txn is what the pendings of one write of several keys share.
-type txn struct {
-	// committed publishes every pending's next at one instant.
-	committed atomic.Bool
-}
-
-// effect is what a write changes in the figures.
-type effect struct {
-	keys, valueBytes, history int64
-	memory                    int64
-	past                      int64 // the part of memory that history takes
-	expiring                  int64 // keys that have an expiry
-}
-
-func (a *effect) add(b effect) {
-	a.keys += b.keys
-	a.valueBytes += b.valueBytes
-	a.history += b.history
-	a.memory += b.memory
-	a.past += b.past
-	a.expiring += b.expiring
-}
-
-func (a *effect) sub(b effect) {
-	a.add(effect{-b.keys, -b.valueBytes, -b.history, -b.memory, -b.past, -b.expiring})
-}
-
-// account books the effect, except for memory, which was taken before. sh is locked.
-func (sh *shard) account(e effect) {
-	sh.keys += e.keys
-	sh.valueBytes += e.valueBytes
-	sh.history += e.history
-	sh.expiring += e.expiring
-}
-
-// swap is the effect of cur, nil if there is none, giving way to e, which may be a deletion.
-func swap(cur, e *Entry) (eff effect) {
-	if cur != nil {
-		eff.keys--
-		eff.valueBytes -= int64(cur.Len())
-		eff.memory -= entryMemory(cur)
-		eff.expiring -= int64(cur.klen >> 31)
-	}
-	if !e.Deleted() {
-		eff.keys++
-		eff.valueBytes += int64(e.Len())
-		eff.memory += entryMemory(e)
-		eff.expiring += int64(e.klen >> 31)
-	}
-	return eff
-}
+// Several keys: lock their shards in rising order, check the conditions, stage an entry for each key, take the version, commit, unlock.
+// If memory or the journal refuses, or a caller's code panics, what was staged is undone, which no reader can tell.
 
 // change is a write of one key.
 type change struct {
@@ -91,241 +28,286 @@ type change struct {
 	always      bool   // take a version even if it is the deletion of what does not exist
 	conditional bool
 	ifVersion   uint64
-	// only, if not nil, is the entry that must be current: for the sweeper, which removes just what it saw.
-	only   *Entry
-	keep   int    // how much history the key may have
-	wanted effect // what it was refused memory for
+	// only, if not 0, is the version that must be current: for the sweeper, which removes just what it saw.
+	only uint64
+	keep int // how much history the key may have
 }
 
 var errNothing = errors.New("nothing to change")
 
-// commitOne writes one key. It returns the version that the key's bucket then has: the write's own, if it was applied. The
-// error is errNothing for a deletion of what does not exist.
+// commitOne writes one key. It returns the version that a reader of the key then has to wait for: the write's own, if it was applied.
+// The error is errNothing for a deletion of what does not exist.
 func (s *Store) commitOne(ch *change) (version uint64, err error) {
 	if err := s.admit(ch.entry.size()); err != nil {
 		return 0, err
 	}
-	key, tag := ch.entry.Key(), tagOf(ch.hash)
-	sh := &s.shards[shardOf(ch.hash)]
-	sh.mu.Lock()
+	key := ch.entry.Key()
+	sh := s.shardOf(ch.hash)
+	sh.Lock()
+	var f table.Fresh
 	defer func() {
+		if version == 0 || err != nil { // the entry was not put anywhere
+			if f != (table.Fresh{}) {
+				sh.Drop(f)
+			}
+		}
 		sh.one[0] = nil
-		sh.mu.Unlock()
+		sh.Unlock()
 	}()
-	g := sh.dir.Load().segment(ch.hash)
-	at := &g.slots[slotOf(ch.hash)].p
-	b := at.Load()
-	i, cur := b.find(tag, key)
-	live := cur
-	if cur != nil && ch.only == nil && s.expired(cur) {
-		live = nil
+	p := sh.Find(ch.hash, key)
+	cur := p.Entry()
+	exists := cur.Exists() && !cur.Deleted()
+	live := exists && (ch.only != 0 || !s.expired(cur))
+	seen := max(p.Version(), versionOf(cur))
+	if ch.only != 0 && (!exists || cur.Version() != ch.only) || ch.entry.Deleted() && !live && !ch.always {
+		return seen, errNothing
 	}
-	if ch.only != nil && cur != ch.only || ch.entry.Deleted() && live == nil && !ch.always {
-		return b.version(), errNothing
+	current := uint64(0)
+	if live {
+		current = cur.Version()
 	}
-	if current := versionOf(live); ch.conditional && current != ch.ifVersion {
-		return b.version(), &ConflictError{Version: current}
+	if ch.conditional && current != ch.ifVersion {
+		return seen, &ConflictError{Version: current}
 	}
 
-	var next *bucket
-	var eff effect
-	switch {
-	case ch.keep > 0 || b.ext() != nil:
-		d := draftOf(b)
-		eff = d.set(ch.entry, tag, b, ch.keep)
-		next = d.build()
-	case ch.entry.Deleted() && cur == nil:
-		next = draftOf(b).build() // the same, to be given the version
-	case ch.entry.Deleted():
-		eff = swap(cur, ch.entry)
-		next = b.withoutEntry(i)
-	default:
-		eff = swap(cur, ch.entry)
-		next = b.withEntry(i, ch.entry, tag)
-	}
-	eff.add(replaced(b, next))
-	if !s.take(eff, ch.entry.Deleted()) {
-		ch.wanted = eff
-		return 0, ErrOutOfMemory
+	nothing := ch.entry.Deleted() && !exists // it takes a version and changes nothing
+	makes := !ch.entry.Deleted() || s.keep > 0
+	must := ch.entry.Deleted() || ch.keep == 0 && exists && ch.entry.Len() <= cur.Len() // what shrinks is never refused
+	if !nothing && makes {
+		var ok bool
+		if f, ok = sh.Make(spec(ch.entry), must); !ok || !sh.Prepare(&p, must) {
+			return 0, ErrOutOfMemory
+		}
 	}
 	left := sh.one[:]
-	if left[0] = ch.entry; ch.entry.Deleted() && cur == nil {
-		left = nil // it takes a version and changes nothing
+	if left[0] = ch.entry; nothing {
+		left = nil
 	}
-	if version, err = s.order(left, eff); err != nil {
+	if version, err = s.order(left); err != nil {
 		return 0, err
 	}
 	ch.entry.version = version
-	next.setVersion(version)
-	at.Store(next) // the instant
+	eff := counted(cur, -1)
+	notes := s.notes(sh, cur, ch.entry, ch.keep)
+	switch {
+	case nothing:
+		eff = effect{}
+		sh.Note(&p, version)
+	case makes:
+		eff.add(counted(sh.Entry(f), 1))
+		sh.Put(&p, f, version, ch.keep)
+	default:
+		sh.Delete(&p, version)
+	}
 	sh.newest = version
 	sh.account(eff)
-	if ch.only != nil {
+	if makes && ch.entry.Deleted() && !nothing {
+		s.settle(sh, ch.hash, key)
+	}
+	if ch.only != 0 {
 		s.expirations.Add(1)
 	}
-	g.count += next.load() - b.load()
-	if (ch.entry.Expiry() != 0 || s.age > 0) && s.notes(b, cur, ch.entry, ch.keep) {
+	if notes {
 		s.note(sh, ch.hash)
 	}
-	s.splitWhileFull(sh, ch.hash)
 	return version, nil
+}
+
+// settle removes what is kept of key if it is only its deletion: there is nothing to go back to. sh is locked.
+func (s *Store) settle(sh *shard, h uint64, key []byte) {
+	p := sh.Find(h, key)
+	if !p.Entry().Exists() {
+		return
+	}
+	if _, gone := sh.Forget(&p, 0, nil); gone {
+		sh.deletions--
+	}
+}
+
+// spec says what the table makes of an entry.
+func spec(e *Entry) table.Spec {
+	return table.Spec{Key: e.Key(), Value: e.Value(), Expiry: e.Expiry(), Deleted: e.Deleted()}
 }
 
 // commit is a write of several keys under way. Its locks are held.
 type commit struct {
 	s       *Store
-	txn     txn
+	txn     *table.Txn
+	begun   bool
 	now     moment // the clock, read under the locks
-	pending []*pending
-	made    []*Entry // every entry that the write made, replaced ones too
-	noted   []uint64 // hashes of which something will be due
-	singly  bool     // each key is in made only once
-	keep    int      // how much history each key may have
-	frees   bool     // only deletions so far: they are never refused memory
-	purges  bool     // it erases the past of keys, and does nothing else
-	seen    uint64   // the highest version of a bucket that it read
-	wanted  effect   // what it was refused memory for
-	refused error    // why it is to be undone, though it could be finished; nil: it is not
+	staged  []staged
+	version uint64 // when it is committed
+	keep    int    // how much history each key may have
+	home    *shard
+	view    *table.Reader // pinned while its results may be looked at; nil: nobody does
+	wanted  int64         // about how much memory it takes
+	seen    uint64        // the highest version of what it read
+	refused error         // why it is to be undone, though it could be finished; nil: it is not
+	// looks says that who stages looks at what was staged, so everything is, even if the write is refused already.
+	looks bool
 }
 
-// current returns the entry of key as the write has left it so far; nil if it is absent or expired.
-func (c *commit) current(h uint64, key []byte) *Entry {
-	b := c.s.slotOf(h).p.Load()
-	var e *Entry
-	if p := c.own(b); p != nil {
-		_, e = p.next.find(tagOf(h), key)
-	} else {
-		c.seen = max(c.seen, b.version())
-		_, e = b.find(tagOf(h), key)
+// staged is what a write leaves of a key so far.
+type staged struct {
+	hash  uint64
+	entry *Entry
+	cur   Found // what was current before the write
+	next  table.Fresh
+	only  bool // nothing of the key changes, but readers wait for the version
+	noted bool
+}
+
+// current returns the entry of key as the write has left it so far; none if it is absent or expired.
+func (c *commit) current(h uint64, key []byte) Found {
+	p := c.s.shardOf(h).Find(h, key)
+	e := p.Entry()
+	if _, own := p.Mark(); !own {
+		c.seen = max(c.seen, p.Version(), versionOf(e))
 	}
-	if e != nil && e.expiredAt(c.now) {
-		return nil
+	if e.Exists() && (e.Deleted() || expiredAt(e, c.now)) {
+		return Found{}
 	}
 	return e
 }
 
-// own returns b as a pending, which is then this write's own, since its locks are held.
-func (c *commit) own(b *bucket) *pending {
-	if b == nil || b.meta&kindPending == 0 {
-		return nil
-	}
-	return b.pending()
-}
-
-// stage returns the pending of the bucket of h.
-func (c *commit) stage(h uint64) *pending {
-	at := c.s.slotOf(h)
-	b := at.p.Load()
-	p := c.own(b)
-	if p == nil {
-		p = &pending{txn: &c.txn, old: b, next: b, hash: h, slot: at}
-		p.meta = kindPending | b.version()<<versionShift
-		c.pending = append(c.pending, p)
-		at.p.Store(&p.bucket) // resolves to b, as before
-	}
-	return p
-}
-
 // set stages e, which may be a deletion.
 func (c *commit) set(h uint64, e *Entry) {
-	p := c.stage(h)
-	d := draftOf(p.next) // not kept: of many keys, most are alone in their buckets
-	p.effect.add(d.set(e, tagOf(h), p.old, c.keep))
-	p.next = d.build()
-	if _, cur := p.old.find(tagOf(h), e.Key()); c.s.notes(p.old, cur, e, c.keep) {
-		c.noted = append(c.noted, h)
+	s := c.s
+	if c.refused != nil && !c.looks {
+		c.wanted += int64(e.size())
+		return
 	}
-	c.made = append(c.made, e)
-	c.frees = c.frees && e.Deleted()
+	if !c.begun {
+		if !c.txn.Begin(c.home.Shard, true) {
+			c.refused = ErrOutOfMemory
+			return
+		}
+		c.begun = true
+	}
+	sh := s.shardOf(h)
+	p := sh.Find(h, e.Key())
+	mark, own := p.Mark()
+	if !own {
+		mark = uint32(len(c.staged))
+		c.staged = append(c.staged, staged{hash: h, cur: p.Entry()})
+	}
+	st := &c.staged[mark]
+	st.entry = e
+	existed := st.cur.Exists() && !st.cur.Deleted()
+	var f table.Fresh
+	must := e.Deleted() // a deletion is never refused memory
+	if !must {
+		c.wanted += int64(e.size())
+	}
+	switch {
+	case e.Deleted() && !existed:
+		st.only = true
+		if st.next != (table.Fresh{}) { // set and deleted by the same write
+			if st.cur.Exists() {
+				c.txn.Revert(&p)
+			} else {
+				c.txn.Stage(&p, f, mark, true)
+			}
+			st.next = f
+		}
+		return
+	case !e.Deleted() || s.keep > 0:
+		must = must || c.refused != nil || c.keep == 0 && existed && e.Len() <= st.cur.Len()
+		var ok bool
+		if f, ok = sh.Make(spec(e), must); !ok {
+			c.short(h, e)
+			return
+		}
+	}
+	if !c.txn.Stage(&p, f, mark, must) {
+		if f != (table.Fresh{}) {
+			sh.Drop(f)
+		}
+		c.short(h, e)
+		return
+	}
+	st.only, st.next = false, f
+}
+
+// short is called where there was no memory to stage e.
+func (c *commit) short(h uint64, e *Entry) {
+	again := c.refused == nil && c.looks
+	c.refused = ErrOutOfMemory
+	if again {
+		c.set(h, e) // past the limit, until it is undone
+	}
 }
 
 // finish makes all that was staged visible at one instant. If it returns an error, all of it is to be undone.
 func (c *commit) finish() (version uint64, err error) {
-	if len(c.pending) == 0 {
+	if len(c.staged) == 0 {
 		return 0, nil
 	}
-	var all effect
-	for _, p := range c.pending {
-		p.effect.add(replaced(p.old, p.next))
-		all.add(p.effect)
-	}
-	if !c.s.take(all, c.frees) {
-		c.wanted = all
-		return 0, ErrOutOfMemory
-	}
-	if version, err = c.s.order(c.left(), all); err != nil {
+	s := c.s
+	if version, err = s.order(c.left()); err != nil {
 		return 0, err
 	}
-	for _, e := range c.made {
-		e.version = version
-	}
-	for _, p := range c.pending {
-		p.next.setVersion(version)
-	}
-	c.txn.committed.Store(true) // the instant
-	for _, p := range c.pending {
-		p.slot.p.Store(p.next)
-	}
-	for _, p := range c.pending {
-		sh := &c.s.shards[shardOf(p.hash)]
-		g := sh.dir.Load().segment(p.hash)
-		sh.account(p.effect)
+	// What is current is not to be looked at once the table has it.
+	for i := range c.staged {
+		st := &c.staged[i]
+		sh := s.shardOf(st.hash)
+		st.entry.version = version
+		st.noted = !st.only && s.notes(sh, st.cur, st.entry, c.keep)
+		if !st.only {
+			eff := counted(st.cur, -1)
+			if st.next != (table.Fresh{}) {
+				eff.add(counted(sh.Entry(st.next), 1))
+			}
+			sh.account(eff)
+		}
 		sh.newest = version
-		g.count += p.next.load() - p.old.load()
 	}
-	for _, h := range c.noted {
-		c.s.note(&c.s.shards[shardOf(h)], h)
+	c.version = version
+	if c.begun {
+		c.txn.Commit(version, c.keep)
 	}
-	for _, p := range c.pending {
-		c.s.splitWhileFull(&c.s.shards[shardOf(p.hash)], p.hash)
+	for i := range c.staged {
+		st := &c.staged[i]
+		sh := s.shardOf(st.hash)
+		if st.only {
+			p := sh.Find(st.hash, st.entry.Key())
+			sh.Note(&p, version)
+		} else if st.entry.Deleted() && s.keep > 0 {
+			s.settle(sh, st.hash, st.entry.Key())
+		}
+		if st.noted {
+			s.note(sh, st.hash)
+		}
 	}
 	return version, nil
 }
 
-// left returns what the write leaves of each key that it changed: the entries that it made and did not itself replace, but
-// for deletions of keys that were absent before it.
+// left returns what the write leaves of each key that it changed, but for deletions of keys that were absent before it.
 func (c *commit) left() []*Entry {
 	if c.s.journal == nil {
 		return nil
 	}
-	if c.singly {
-		return c.made
-	}
-	last := make(map[string]int, len(c.made))
-	for i, e := range c.made {
-		last[string(e.Key())] = i
-	}
-	left := make([]*Entry, 0, len(last))
-	for i, e := range c.made {
-		if last[string(e.Key())] == i && (!e.Deleted() || c.purges || c.had(e.Key())) {
-			left = append(left, e)
+	left := make([]*Entry, 0, len(c.staged))
+	for i := range c.staged {
+		if !c.staged[i].only {
+			left = append(left, c.staged[i].entry)
 		}
 	}
 	return left
 }
 
-// had reports whether key, which the write has staged an entry for, had one before it.
-func (c *commit) had(key []byte) bool {
-	h := c.s.hash(key)
-	_, e := c.own(c.s.slotOf(h).p.Load()).old.find(tagOf(h), key)
-	return e != nil
-}
-
-// undo takes the pendings back out, unless they were committed.
+// undo takes what was staged back, unless it was committed.
 func (c *commit) undo() {
-	if c.txn.committed.Load() {
-		return
-	}
-	for _, p := range c.pending {
-		p.slot.p.Store(p.old) // what p resolved to: see (2)
+	if c.version == 0 && c.begun {
+		c.txn.Undo()
 	}
 }
 
 // makeRoom runs write, and again if the journal has not admitted it, and for as long as it is refused for want of memory and there is history to give up for it: the
-// oldest first, and last what the write's own keys have. keep is how much history those may have after it. A write that could
-// not be helped by that takes nobody's history.
-func (s *Store) makeRoom(write func(keep int) (wanted effect, err error)) error {
-	for keep := s.keep; ; {
+// oldest first, and last what the write's own keys have. keep is how much history those may have after it. wanted is about how much memory the
+// write takes, as far as it got. A write that could not be helped by that takes nobody's history.
+func (s *Store) makeRoom(write func(keep int) (wanted int64, err error)) error {
+	for keep, tidied := s.keep, 0; ; {
 		wanted, err := write(keep)
 		size, again := notAdmitted(err)
 		switch {
@@ -335,9 +317,12 @@ func (s *Store) makeRoom(write func(keep int) (wanted effect, err error)) error 
 			}
 		case err == nil || !errors.Is(err, ErrOutOfMemory):
 			return err
-		case s.budget.hopeless(wanted.memory - wanted.past):
+		case s.hopeless(wanted):
 			return err
-		case s.evict(wanted.memory):
+		case tidied < mostTidied && s.roomy(wanted):
+			tidied++
+			s.tidy(true)
+		case s.evict(wanted):
 		case keep > 0:
 			keep = 0
 		default:
@@ -371,31 +356,8 @@ func (s *Store) admit(size int) error {
 	return nil
 }
 
-// take takes the memory of a write; deletions get it whatever the limit says.
-func (s *Store) take(e effect, deletion bool) bool {
-	if !deletion && !s.budget.take(e.memory) {
-		return false
-	}
-	if deletion {
-		s.budget.used.Add(e.memory)
-	}
-	if e.past != 0 {
-		s.budget.past.Add(e.past)
-	}
-	return true
-}
-
-// book takes the memory of what is not a write of its own, whatever the limit says.
-func (s *Store) book(e effect) { s.take(e, true) }
-
-// order gives a write its place among all others: see (3). left is what it leaves of its keys, for the journal; took is
-// what it has taken memory for, which goes back if it is refused, or if the journal panics.
-func (s *Store) order(left []*Entry, took effect) (version uint64, err error) {
-	defer func() {
-		if version == 0 {
-			s.book(effect{memory: -took.memory, past: -took.past})
-		}
-	}()
+// order gives a write its place among all others: see (1). left is what it leaves of its keys, for the journal.
+func (s *Store) order(left []*Entry) (version uint64, err error) {
 	if s.closed.Load() { // again, since Close waits for the locks alone
 		return 0, errClosed
 	}
@@ -418,20 +380,9 @@ func (s *Store) order(left []*Entry, took effect) (version uint64, err error) {
 	}
 }
 
-func versionOf(e *Entry) uint64 {
-	if e == nil {
+func versionOf(e Found) uint64 {
+	if !e.Exists() {
 		return 0
 	}
-	return e.version
-}
-
-// slotOf returns the slot of h. Its shard is locked.
-func (s *Store) slotOf(h uint64) *slot {
-	return &s.shards[shardOf(h)].dir.Load().segment(h).slots[slotOf(h)]
-}
-
-func (s *Store) splitWhileFull(sh *shard, h uint64) {
-	for g := sh.dir.Load().segment(h); g.count > g.limit; g = sh.dir.Load().segment(h) {
-		s.book(s.split(sh, h))
-	}
+	return e.Version()
 }

@@ -54,13 +54,25 @@ func newPurge(key []byte, all bool) *Entry {
 }
 
 func buildEntry(key, value []byte, expiry uint64, deleted uint32) *Entry {
+	return buildEntryIn(nil, key, value, expiry, deleted)
+}
+
+// buildEntryIn is buildEntry in words, if that is long enough.
+func buildEntryIn(words []uint64, key, value []byte, expiry uint64, deleted uint32) *Entry {
 	at := entryHeader
 	if expiry != 0 {
 		at += expirySize
 	}
-	b := make([]byte, at+len(key)+len(value))
+	n := at + len(key) + len(value)
+	var b []byte
+	if n <= 8*len(words) {
+		b = unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(words))), 8*len(words))[:n]
+	} else {
+		b = make([]byte, n)
+	}
 	// Safe: b has at least entryHeader bytes, and Go aligns an object of 16 bytes and more, without pointers, to 8.
 	e := (*Entry)(unsafe.Pointer(unsafe.SliceData(b)))
+	e.version = 0
 	e.klen = uint32(len(key))
 	e.vlen = uint32(len(value)) | deleted
 	if expiry != 0 {
@@ -125,6 +137,16 @@ func (e *Entry) Expiry() uint64 {
 
 // Size is the memory that the entry takes, about: its key, its value, and what goes with them. It is more than a journal writes of it.
 func (e *Entry) Size() int { return e.size() }
+
+// entryOf returns the entry that a value of at least a byte is part of.
+func entryOf(value []byte, keyLen int, expires bool) *Entry {
+	at := entryHeader + keyLen
+	if expires {
+		at += expirySize
+	}
+	// Safe: the value is behind the entry's header and key, in one object.
+	return (*Entry)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(value)), -at))
+}
 
 // size is the number of bytes of the object.
 func (e *Entry) size() int { return e.keyAt() + e.keyLen() + e.Len() }

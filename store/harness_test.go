@@ -11,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"kv/store/arena"
 )
 
 func TestMain(m *testing.M) {
@@ -43,6 +45,16 @@ var masks = []struct {
 }
 
 const fullHash = ^uint64(0)
+
+// testMemory is small, poisoned when it is freed, and under the race detector of a kind that the detector can watch, which takes four times as much
+// itself: so that it is smaller still.
+var testMemory = func() arena.Options {
+	o := arena.Options{Range: 64 << 20, Chunk: 64 << 10, GoMemory: raceEnabled, Poison: true}
+	if raceEnabled {
+		o.Range = 24 << 20
+	}
+	return o
+}()
 
 // fatal is what *testing.T and *rapid.T have in common.
 type fatal interface {
@@ -81,7 +93,7 @@ func (o opened) Close() error { return o.Store.Close() }
 func openTest(t fatal, o Options, mask uint64) opened {
 	t.Helper()
 	clock := new(fakeClock)
-	s, err := open(o, mask, clock.read)
+	s, err := open(o, mask, clock.read, testMemory)
 	require.NoError(t, err)
 	c := s.Session()
 	t.Cleanup(func() {
@@ -256,3 +268,6 @@ func (j *fakeJournal) refuseWith(err error) {
 }
 
 var errRefused = fmt.Errorf("%w: the disk is gone", ErrReadOnly)
+
+// segmentKeys is about how many keys a segment of the table has at most.
+const segmentKeys = 256

@@ -2,68 +2,74 @@ package store
 
 import (
 	"errors"
+	"math"
 	"slices"
+
+	"kv/store/table"
 )
 
-// revisions appends the kept versions of key, newest first.
-func (c *Session) revisions(dst []*Entry, h uint64, key []byte) []*Entry {
-	s := c.store
-	b := s.bucket(h)
-	c.see(b.version())
-	_, e := b.find(tagOf(h), key)
-	if e != nil && (s.keep > 0 || !s.expired(e)) {
-		dst = append(dst, e)
+// eachRevision calls f for the kept versions of the key of p, whose shard is locked, newest first, at most limit (0: all) and as long as it
+// returns true.
+func (s *Store) eachRevision(sh *shard, p *table.Place, limit int, f func(Found) (more bool)) {
+	cur := p.Entry()
+	if !cur.Exists() || s.keep == 0 && s.expired(cur) {
+		return
 	}
-	if i := chainOf(b.chains(), key); i >= 0 {
-		dst = append(dst, s.young(b.chains()[i], e, s.clock.now())...)
+	now := s.clock.now()
+	n := 0
+	// A deletion is history from the start.
+	if cur.Deleted() && s.tooOld(cur.Version(), now) || !f(cur) {
+		return
 	}
-	return dst
+	replacedBy := cur.Version()
+	sh.Revisions(p, func(e Found) bool {
+		if n++; n == limit || s.tooOld(replacedBy, now) {
+			return false
+		}
+		replacedBy = e.Version()
+		return f(e)
+	})
 }
 
-// young returns the part of a chain that is not too old at this moment; cur is the key's current entry, nil if there is none.
-func (s *Store) young(c chain, cur *Entry, now moment) chain {
-	if s.age > 0 {
-		for i := range c {
-			if v := c.replacedBy(i, cur); int64(v)+s.age <= now.mono+now.state.leadOf(v) {
-				return c[:i]
+// tooOld reports whether what was replaced by this version is too old to be shown at this moment: with one that is kept, versions tell
+// the time.
+func (s *Store) tooOld(replacedBy uint64, now moment) bool {
+	return s.age > 0 && int64(replacedBy)+s.age <= now.mono+now.state.leadOf(replacedBy)
+}
+
+// agesAt returns when what was replaced by this version is too old, by the time that is furthest ahead, in Unix milliseconds.
+func (s *Store) agesAt(st *clockState, replacedBy uint64) uint64 {
+	return st.latest((replacedBy+uint64(s.age))/1000, replacedBy)
+}
+
+// locked calls f with key's place, and its shard locked, and notes what that shows.
+func (c *Session) locked(key []byte, f func(sh *shard, p *table.Place)) {
+	h := c.store.hash(key)
+	sh := c.store.shardOf(h)
+	sh.Lock()
+	defer sh.Unlock()
+	p := sh.Find(h, key)
+	c.see(max(p.Version(), versionOf(p.Entry())))
+	f(sh, &p)
+}
+
+// revision returns a copy of the kept version of key, nil if it is not kept.
+func (c *Session) revision(key []byte, version uint64) (e *Entry) {
+	c.locked(key, func(sh *shard, p *table.Place) {
+		c.store.eachRevision(sh, p, 0, func(f Found) bool {
+			if f.Version() == version {
+				e = detach(f)
 			}
-		}
-	}
-	return c
-}
-
-// tooOld returns when the first of a chain is too old, by the time that is furthest ahead, in Unix milliseconds.
-func (s *Store) tooOld(st *clockState, c chain, cur *Entry) uint64 {
-	v := c.replacedBy(len(c)-1, cur)
-	return st.latest((v+uint64(s.age))/1000, v)
-}
-
-// replacedBy returns the version that took the place of c[i], from when on that is history: with one that is kept, versions
-// tell the time. A deletion is history from the start.
-func (c chain) replacedBy(i int, cur *Entry) uint64 {
-	switch {
-	case i > 0:
-		return c[i-1].version
-	case cur != nil:
-		return cur.version
-	}
-	return c[0].version
-}
-
-// revision returns the kept version of key, nil if it is not kept.
-func (c *Session) revision(h uint64, key []byte, version uint64) *Entry {
-	for _, e := range c.revisions(nil, h, key) {
-		if e.version == version {
-			return e
-		}
-	}
-	return nil
+			return f.Version() > version
+		})
+	})
+	return e
 }
 
 // GetVersion returns the entry that key had in this version, nil if it is not kept or was a deletion.
 func (c *Session) GetVersion(key []byte, version uint64) *Entry {
 	c.gets++
-	if e := c.revision(c.store.hash(key), key, version); e != nil && !e.Deleted() {
+	if e := c.revision(key, version); e != nil && !e.Deleted() {
 		return e
 	}
 	c.misses++
@@ -72,13 +78,32 @@ func (c *Session) GetVersion(key []byte, version uint64) *Entry {
 
 // History appends the kept versions of key to dst, newest first, at most limit (0: all).
 func (c *Session) History(dst []Revision, key []byte, limit int) []Revision {
-	for i, e := range c.revisions(nil, c.store.hash(key), key) {
-		if limit > 0 && i == limit {
-			break
-		}
-		dst = append(dst, Revision{Entry: e, Time: e.version})
-	}
+	dst, _ = c.HistoryIf(dst, key, limit, nil)
 	return dst
+}
+
+// HistoryIf is History, but for one who has to know how many versions there are, and the length of their values together, before any is
+// copied: if accept returns an error, that is HistoryIf's. It is called with the key locked, so it has to be quick and must not use the store. A nil
+// accept accepts all.
+func (c *Session) HistoryIf(dst []Revision, key []byte, limit int, accept func(n int, bytes int64) error) (revisions []Revision, err error) {
+	c.locked(key, func(sh *shard, p *table.Place) {
+		if accept != nil {
+			n, bytes := 0, int64(0)
+			c.store.eachRevision(sh, p, limit, func(e Found) bool {
+				n++
+				bytes += int64(e.Len())
+				return true
+			})
+			if err = accept(n, bytes); err != nil {
+				return
+			}
+		}
+		c.store.eachRevision(sh, p, limit, func(e Found) bool {
+			dst = append(dst, Revision{Entry: detach(e), Time: e.Version()})
+			return true
+		})
+	})
+	return dst, err
 }
 
 // notKept is the error of a version that is not kept.
@@ -103,7 +128,7 @@ func (c *Session) Rollback(key []byte, version uint64) (uint64, error) {
 		if e := c.peek(key); e != nil {
 			current = e.version
 		}
-		old := c.revision(h, key, version)
+		old := c.revision(key, version)
 		if old == nil {
 			return 0, s.notKept()
 		}
@@ -142,28 +167,57 @@ func (s *Store) evict(n int64) bool {
 	}
 	s.evicting.Lock()
 	defer s.evicting.Unlock()
-	if s.budget.limit-s.budget.withheld.Load()-s.budget.used.Load() >= n {
-		return true // somebody else has just made room
-	}
 	versions := s.sampleHistory()
 	if len(versions) == 0 {
 		return false
 	}
 	slices.Sort(versions)
 	oldest := versions[len(versions)/evictShare]
-	freed := int64(0)
+	freed := false
 	for i := range s.shards {
-		for _, g := range s.shards[i].segments() {
-			for j := range g.slots {
-				if b := g.slots[j].p.Load().resolve(); slices.ContainsFunc(b.chains(), func(c chain) bool { return c.since(oldest) < len(c) }) {
-					gone := s.forget(s.hash(b.chains()[0][0].Key()), func(c chain, _ *Entry) chain { return c[:c.since(oldest)] })
-					freed -= gone.memory
-					s.evicted.Add(uint64(-gone.history))
-				}
+		s.eachKept(&s.shards[i], func(sh *shard, key []byte) {
+			dropped := s.forget(sh, key, func(old Found, _ uint64) bool { return old.Version() <= oldest })
+			s.evicted.Add(uint64(dropped))
+			freed = freed || dropped > 0
+		})
+		s.shards[i].Lock()
+		s.shards[i].Drain()
+		s.shards[i].Unlock()
+	}
+	s.tidy(true)
+	return freed
+}
+
+// eachKept calls f, with sh locked, for every key of sh that has earlier versions, or is kept as deleted, a segment at a time.
+func (s *Store) eachKept(sh *shard, f func(sh *shard, key []byte)) {
+	var keys [][]byte
+	first := uint64(sh.Index()) << (64 - shardBits)
+	for h := first; ; {
+		sh.Lock()
+		keys = keys[:0]
+		last := sh.Segment(h, func(e Found) {
+			if _, _, ok := sh.Oldest(e); ok || e.Deleted() {
+				keys = append(keys, slices.Clone(e.Key()))
 			}
+		})
+		for _, k := range keys {
+			f(sh, k)
+		}
+		sh.Unlock()
+		if h = last + 1; h == 0 || table.ShardOf(h) != sh.Index() {
+			return
 		}
 	}
-	return freed > 0
+}
+
+// forget drops what drop says of the oldest kept versions of key, whose shard is locked, and returns how many.
+func (s *Store) forget(sh *shard, key []byte, drop func(old Found, replacedBy uint64) bool) (dropped int) {
+	p := sh.Find(s.hash(key), key)
+	n := sh.history()
+	if _, gone := sh.Forget(&p, math.MaxInt, drop); gone {
+		sh.deletions--
+	}
+	return int(n - sh.history())
 }
 
 // sampleHistory returns the versions of some of the kept history, evenly chosen: all of it if it is small.
@@ -171,17 +225,15 @@ func (s *Store) sampleHistory() (versions []uint64) {
 	const enough = 4096
 	stride, n := 1, 0
 	for i := range s.shards {
-		for _, g := range s.shards[i].segments() {
-			for j := range g.slots {
-				for _, c := range g.slots[j].p.Load().resolve().chains() {
-					for _, e := range c {
-						if n++; n%stride == 0 {
-							versions = append(versions, e.version)
-						}
-					}
+		s.eachKept(&s.shards[i], func(sh *shard, key []byte) {
+			p := sh.Find(s.hash(key), key)
+			sh.Revisions(&p, func(e Found) bool {
+				if n++; n%stride == 0 {
+					versions = append(versions, e.Version())
 				}
-			}
-		}
+				return true
+			})
+		})
 		for ; len(versions) > enough; stride *= 2 {
 			for k := range len(versions) / 2 {
 				versions[k] = versions[2*k]
@@ -190,61 +242,4 @@ func (s *Store) sampleHistory() (versions []uint64) {
 		}
 	}
 	return versions
-}
-
-// since returns how much of the chain is newer than oldest.
-func (c chain) since(oldest uint64) int {
-	n := len(c)
-	for n > 0 && c[n-1].version <= oldest {
-		n--
-	}
-	return n
-}
-
-// worth returns the chain, of a key that exists or not; nil if it only says that a key which is absent was deleted.
-func (c chain) worth(exists bool) chain {
-	if len(c) == 0 || !exists && len(c) == 1 {
-		return nil
-	}
-	return c
-}
-
-// forget leaves of each chain in the bucket of h what left says, of it and the key's current entry, and returns the
-// effect of that.
-func (s *Store) forget(h uint64, left func(c chain, cur *Entry) chain) (eff effect) {
-	sh := &s.shards[shardOf(h)]
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	at := &s.slotOf(h).p
-	b := at.Load()
-	if len(b.chains()) == 0 {
-		return effect{}
-	}
-	d := draftOf(b)
-	var history []chain
-	for _, c := range d.history {
-		_, cur := d.find(tagOf(s.hash(c[0].Key())), c[0].Key())
-		now := left(c, cur).worth(cur != nil)
-		eff.add(kept(c[len(now):], -1))
-		if len(now) > 0 {
-			history = append(history, slices.Clone(now))
-		}
-	}
-	d.history = history
-	next := d.build()
-	eff.add(replaced(b, next))
-	at.Store(next)
-	sh.account(eff)
-	sh.dir.Load().segment(h).count += next.load() - b.load()
-	s.book(eff)
-	return eff
-}
-
-// kept is the effect of entries becoming history, sign 1, or going from it, sign -1.
-func kept(entries []*Entry, sign int64) (eff effect) {
-	for _, e := range entries {
-		eff.memory += sign * entryMemory(e)
-	}
-	eff.history, eff.past = sign*int64(len(entries)), eff.memory
-	return eff
 }

@@ -141,7 +141,7 @@ func TestHistoryAge(t *testing.T) {
 				again.records = j.records
 				clock := new(fakeClock)
 				clock.pass(s.clock.mono.Load() / 1000)
-				late, err := open(Options{History: 5, HistoryAge: age * time.Millisecond, Journal: again}, m.mask, clock.read)
+				late, err := open(Options{History: 5, HistoryAge: age * time.Millisecond, Journal: again}, m.mask, clock.read, testMemory)
 				require.NoError(t, err)
 				c := late.Session()
 				require.Equal(t, test.want[2], opened{late, c, clock}.past("key"), "after a restart")
@@ -171,8 +171,7 @@ func TestExpiredKeysLeaveNothing(t *testing.T) {
 		s.sweep()
 		require.Zero(t, s.Stats().History)
 	}
-	require.Less(t, s.budget.used.Load()-used, int64(400<<10), "empty buckets, segments and calendars")
-	require.Zero(t, s.budget.past.Load())
+	require.Less(t, s.budget.used.Load()-used, int64(1<<20), "empty segments, calendars, and what is not given back yet")
 }
 
 func TestHistoryAgeIsChecked(t *testing.T) {

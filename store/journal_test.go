@@ -92,7 +92,7 @@ func TestFlushDoesNotWaitForOthers(t *testing.T) {
 	require.NoError(t, other.Flush())
 	for i := 0; ; i++ { // a key elsewhere
 		k := []byte{byte(i)}
-		if s.Store.bucket(s.hash(k)) == nil {
+		if s.Get(k) == nil {
 			require.Nil(t, other.Get(k))
 			break
 		}
@@ -206,7 +206,7 @@ func TestReplayIgnoresTheLimit(t *testing.T) {
 	}
 	again := openTest(t, Options{Journal: j, MaxMemory: 1000}, fullHash)
 	require.EqualValues(t, 1000, again.Stats().Keys)
-	_, err := again.Set([]byte("a"), make([]byte, 1000), SetOptions{})
+	_, err := again.Set([]byte("a"), make([]byte, 200_000), SetOptions{})
 	require.ErrorIs(t, err, ErrOutOfMemory)
 	again.del(t, "a")
 }

@@ -1,11 +1,13 @@
 package store
 
 import (
+	"math"
 	"sync/atomic"
-	"unsafe"
+
+	"kv/store/arena"
 )
 
-// maxSmall is the largest object that the allocator rounds up to a size class; above, it rounds up to pages.
+// maxSmall is the largest object that Go's allocator rounds up to a size class; above, it rounds up to pages.
 const (
 	maxSmall = 32 << 10
 	pageSize = 8 << 10
@@ -32,87 +34,23 @@ func allocated(n int) int64 {
 	return int64(n+pageSize-1) &^ (pageSize - 1)
 }
 
-const pointerSize = 8
+// entryMemory returns the memory that an Entry takes whose key and value have so many bytes.
+func entryMemory(key, value int) int64 { return allocated(entryHeader + expirySize + key + value) }
 
-// scanned returns the memory that an object of n bytes with pointers takes: a large one has a header of its own.
-func scanned(n int) int64 {
-	if n > 512 {
-		n += pointerSize
-	}
-	return allocated(n)
-}
-
-var segmentMemory = scanned(int(unsafe.Sizeof(segment{})))
-
-func directoryMemory(d *directory) int64 {
-	return allocated(int(unsafe.Sizeof(*d))) + scanned(len(d.segments)*pointerSize)
-}
-
-// bucketMemory is the memory of a bucket without its entries, current or kept.
-func bucketMemory(b *bucket) int64 {
-	if b == nil {
-		return 0
-	}
-	ext := b.ext()
-	if ext == nil {
-		return allocated(bucketHeader + int(b.meta&countMask)*pointerSize)
-	}
-	n := allocated(int(unsafe.Sizeof(extendedBucket{}))) + allocated(int(unsafe.Sizeof(*ext))) +
-		scanned(cap(ext.entries)*pointerSize) + allocated(cap(ext.tags)) +
-		scanned(cap(ext.history)*int(unsafe.Sizeof(chain(nil))))
-	for _, c := range ext.history {
-		n += scanned(cap(c) * pointerSize)
-	}
-	return n
-}
-
-// chainsMemory is the part of bucketMemory that is there for history alone.
-func chainsMemory(b *bucket) int64 {
-	ext := b.ext()
-	if ext == nil || len(ext.history) == 0 {
-		return 0
-	}
-	if len(ext.entries) == 0 {
-		return bucketMemory(b) - allocated(bucketHeader+int(b.meta&countMask)*pointerSize)
-	}
-	n := scanned(cap(ext.history) * int(unsafe.Sizeof(chain(nil))))
-	for _, c := range ext.history {
-		n += scanned(cap(c) * pointerSize)
-	}
-	return n
-}
-
-// replaced is the effect of next taking the place of b, but for their entries.
-func replaced(b, next *bucket) effect {
-	if b.ext() == nil && next.ext() == nil {
-		return effect{memory: bucketMemory(next) - bucketMemory(b)}
-	}
-	return effect{memory: bucketMemory(next) - bucketMemory(b), past: chainsMemory(next) - chainsMemory(b)}
-}
-
-func entryMemory(e *Entry) int64 { return allocated(e.size()) }
-
-// budget is the memory that the store has taken.
+// budget is the memory that the store has taken: chunks of the arena, large values, and calendars. It is the arena's Budget.
 type budget struct {
-	limit int64 // 0: none
-	// used is exact at every moment at which no write is under way, and so is past, the part of it that history takes.
-	used, past atomic.Int64
-	withheld   atomic.Int64 // of limit; publishes nothing
+	limit    int64 // 0: none
+	used     atomic.Int64
+	withheld atomic.Int64 // of limit; publishes nothing
 }
 
 // Withhold says that so many bytes of the limit must not be used, since the process takes that memory otherwise, in holes between
 // objects for one; 0: all may be used.
 func (s *Store) Withhold(bytes int64) { s.budget.withheld.Store(bytes) }
 
-// hopeless reports whether n more bytes, none of them history, would not fit even if all history were given up. What shrinks
-// always fits. While others write it may be off by what they are about to book.
-func (b *budget) hopeless(n int64) bool {
-	return n > 0 && b.used.Load()-b.past.Load()+n > b.limit
-}
-
-// take adds n bytes and reports whether the limit allows it; if not, nothing is added.
-func (b *budget) take(n int64) bool {
-	if n <= 0 || b.limit == 0 {
+// Take adds n bytes and reports whether the limit allows it; if not, nothing is added, unless must is set.
+func (b *budget) Take(n int64, must bool) bool {
+	if n <= 0 || b.limit == 0 || must {
 		b.used.Add(n)
 		return true
 	}
@@ -126,4 +64,103 @@ func (b *budget) take(n int64) bool {
 			return true
 		}
 	}
+}
+
+// Give gives back n bytes.
+func (b *budget) Give(n int64) { b.used.Add(-n) }
+
+// besides is the arena's budget: the store's, and the count of what lies beside Go's heap.
+type besides struct {
+	*budget
+	bytes   atomic.Int64
+	changed func(bytes int64) // nil: nobody wants to know
+}
+
+// Take is that of the store's budget.
+func (b *besides) Take(n int64, must bool) bool {
+	taken := b.budget.Take(n, must)
+	if taken {
+		b.tell(n)
+	}
+	return taken
+}
+
+// Give is that of the store's budget.
+func (b *besides) Give(n int64) {
+	b.budget.Give(n)
+	b.tell(-n)
+}
+
+func (b *besides) tell(n int64) {
+	if bytes := b.bytes.Add(n); b.changed != nil {
+		b.changed(bytes)
+	}
+}
+
+// chunkFor returns how many bytes are taken from the system, and the limit, at a time.
+func chunkFor(limit int64) int64 {
+	if limit > 0 && limit < 64<<20 {
+		return 64 << 10
+	}
+	return arena.ChunkSize
+}
+
+// rangeFor returns how many bytes of addresses an arena needs for a limit: fragmentation is within the limit, and what can't be refused
+// beyond.
+func rangeFor(limit int64) int64 {
+	const most = 64 << 30
+	if limit == 0 {
+		return most
+	}
+	return min(limit+limit/4+64<<20, arena.MaxRange)
+}
+
+// hopeless reports whether n more bytes would not fit even if all history were given up, or only if no fragments were left.
+func (s *Store) hopeless(n int64) bool {
+	if s.budget.limit == 0 {
+		return false
+	}
+	return s.inUse()-s.pastBytes()+n > s.budget.limit-s.budget.limit/16
+}
+
+// pastBytes returns how many bytes history takes.
+func (s *Store) pastBytes() (n int64) {
+	for i := range s.shards {
+		sh := &s.shards[i]
+		sh.Lock()
+		_, bytes := sh.Kept()
+		sh.Unlock()
+		n += bytes
+	}
+	return n
+}
+
+// roomy reports whether there is room for n more bytes, but scattered.
+func (s *Store) roomy(n int64) bool {
+	return s.inUse()+n < s.budget.limit-s.budget.limit/32
+}
+
+// inUse returns the bytes of the limit that something needs: neither fragments nor what only waits until no reader looks at it.
+func (s *Store) inUse() int64 {
+	f := s.table.Figures()
+	return f.Used - f.Limbo
+}
+
+const (
+	// compactEvery is how often memory that is thinly used is made into memory that is not used, and given back, in sweeps.
+	compactEvery = 4
+	// compactBytes bounds what is moved at a time.
+	compactBytes = 64 << 20
+	// mostTidied is how often one write has memory tidied up for itself.
+	mostTidied = 3
+)
+
+// tidy gives back the memory that is not needed any more; for who is short of memory now, all of it.
+func (s *Store) tidy(short bool) {
+	most := int64(compactBytes)
+	if short {
+		most = math.MaxInt64
+	}
+	s.table.Compact(most)
+	s.table.Scavenge(!short)
 }

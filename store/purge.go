@@ -3,6 +3,8 @@ package store
 import (
 	"bytes"
 	"slices"
+
+	"kv/store/table"
 )
 
 // Purge erases what is kept of the past of keys, at one instant: the earlier versions of those that exist, which keep their
@@ -13,37 +15,75 @@ import (
 // What is erased can't be read any more and does not come back from the journal. In the journal's files it may still be
 // there until the journal drops those that are older: a log does so once it has made a snapshot.
 func (c *Session) Purge(keys [][]byte) (erased int, version uint64, err error) {
-	version, err = c.atomically(len(keys) > 0, func(w *commit) {
-		erased, w.purges = 0, true
-		for _, k := range keys {
-			erased += w.purge(k)
-		}
-	}, slices.Values(keys))
-	if err != nil {
+	s := c.store
+	if len(keys) == 0 {
+		return 0, 0, nil
+	}
+	if err := s.admit(0); err != nil {
 		return 0, 0, err
+	}
+	err = s.makeRoom(func(int) (wanted int64, err error) {
+		erased, version, err = c.purge(keys)
+		return 0, err
+	})
+	return erased, version, err
+}
+
+// purge is Purge, once.
+func (c *Session) purge(keys [][]byte) (erased int, version uint64, err error) {
+	s := c.store
+	var set table.ShardSet
+	for _, k := range keys {
+		set.Add(table.ShardOf(s.hash(k)))
+	}
+	s.table.LockAll(set)
+	defer s.table.UnlockAll(set)
+	now := s.clock.now()
+	var told []*Entry
+	var seen uint64
+	listed := make(map[string]bool, len(keys))
+	for _, k := range keys {
+		h := s.hash(k)
+		sh := s.shardOf(h)
+		p := sh.Find(h, k)
+		e := p.Entry()
+		seen = max(seen, p.Version(), versionOf(e))
+		all := !e.Exists() || e.Deleted() || expiredAt(e, now)
+		_, _, past := sh.Oldest(e)
+		if listed[string(k)] || s.journal == nil && !past && (!e.Exists() || !all) {
+			continue // nobody but the map has anything to erase
+		}
+		listed[string(k)] = true
+		told = append(told, newPurge(k, all))
+	}
+	c.see(seen)
+	if len(told) == 0 {
+		return 0, 0, nil
+	}
+	if version, err = s.order(told); err != nil {
+		return 0, 0, err
+	}
+	c.see(version)
+	for _, x := range told {
+		_, all := x.Purge()
+		h := s.hash(x.Key())
+		erased += s.erase(s.shardOf(h), h, x.Key(), all, version)
 	}
 	return erased, version, nil
 }
 
-// purge stages the erasure of the past of key, and returns how many versions that is.
-func (w *commit) purge(key []byte) int {
-	h := w.s.hash(key)
-	all := w.current(h, key) == nil
-	if w.s.journal == nil {
-		// Nobody but the map has anything to erase.
-		b := w.s.slotOf(h).p.Load()
-		if w.own(b) == nil {
-			if _, cur := b.find(tagOf(h), key); chainOf(b.chains(), key) < 0 && (cur == nil || !all) {
-				return 0
-			}
-		}
+// erase erases the past of key, or with all what it is now too, by the write of this version, and returns how many versions went. sh is
+// locked.
+func (s *Store) erase(sh *shard, h uint64, key []byte, all bool, version uint64) (erased int) {
+	erased = s.forget(sh, key, func(Found, uint64) bool { return true })
+	sh.newest = max(sh.newest, version)
+	p := sh.Find(h, key)
+	if e := p.Entry(); all && e.Exists() {
+		sh.account(counted(e, -1))
+		sh.Delete(&p, version)
+		return erased + 1
 	}
-	p := w.stage(h)
-	d := draftOf(p.next)
-	erased, eff := d.purge(key, tagOf(h), all)
-	p.effect.add(eff)
-	p.next = d.build()
-	w.made = append(w.made, newPurge(key, all))
+	sh.Note(&p, version)
 	return erased
 }
 
@@ -70,19 +110,14 @@ func (c *Session) PurgePrefix(cursor, prefix []byte) (erased int, version uint64
 // and the cursor of what is behind them.
 func (s *Store) known(from uint64, prefix []byte) (keys [][]byte, next []byte) {
 	for range pageSegments {
-		last := s.buckets(from, func(b *bucket) {
-			add := func(e *Entry) {
-				if bytes.HasPrefix(e.Key(), prefix) && s.hash(e.Key()) >= from {
-					keys = append(keys, e.Key())
-				}
-			}
-			b.each(func(e *Entry, _ uint8) { add(e) })
-			for _, ch := range b.chains() {
-				if ch[0].Deleted() { // else the key exists
-					add(ch[0])
-				}
+		sh := s.shardOf(from)
+		sh.Lock()
+		last := sh.Segment(from, func(e Found) {
+			if bytes.HasPrefix(e.Key(), prefix) && s.hash(e.Key()) >= from {
+				keys = append(keys, slices.Clone(e.Key()))
 			}
 		})
+		sh.Unlock()
 		if last == ^uint64(0) {
 			return keys, nil
 		}

@@ -1,158 +1,174 @@
 package store
 
-// refs is how many keys are looked up side by side: about as many cache misses as a core keeps under way.
-const refs = 16
+import (
+	"kv/store/table"
+)
 
-// ref is a key on its way through the map.
-type ref struct {
-	hash    uint64
-	segment *segment
-	bucket  *bucket
+// Found is an entry in the store's own memory, or, as its zero value, none. It may be looked at until the [View] that found it is
+// closed; see [table.Entry].
+type Found = table.Entry
+
+// View is a session's access to entries where they lie, without a copy. What it finds stays as it is until it is closed; meanwhile none of
+// the memory that others replace can be used again. So it is for one batch of reads, in which nothing may block, and it is closed before
+// anything is sent. There is one at a time in a session, which does nothing else meanwhile.
+type View struct{ c *Session }
+
+// View opens a view.
+func (c *Session) View() View {
+	c.reader.Pin()
+	return View{c}
 }
 
-// load returns what the slot of h in g resolves to, or moved.
-func (g *segment) load(h uint64) *bucket { return g.slots[slotOf(h)].p.Load().resolve() }
+// Close ends the view.
+func (v View) Close() { v.c.reader.Unpin() }
 
-// bucket returns the current bucket of h. It repeats itself only after a split that came between, so at most maxDepth
-// times in a store's life.
-func (s *Store) bucket(h uint64) *bucket {
-	for {
-		if b := s.shards[shardOf(h)].dir.Load().segment(h).load(h); b != moved {
-			return b
-		}
-	}
-}
-
-// Get returns the entry of key, nil if it is absent. It takes no lock, writes no shared memory and does not allocate.
-func (c *Session) Get(key []byte) *Entry {
+// Get returns the entry of key. It takes no lock, writes no shared memory and does not allocate.
+func (v View) Get(key []byte) Found {
+	c := v.c
 	c.gets++
-	s := c.store
-	h := s.hash(key)
-	// Nearly always the bucket is a plain one, the first entry with the key's tag is the key's, and it has not expired: see look.
-	b := s.shards[shardOf(h)].dir.Load().segment(h).slots[slotOf(h)].p.Load()
-	if b != nil && b.meta&(kindPending|kindMoved) == 0 {
-		if e := b.likely(tagOf(h)); e != nil && e.is(key) && (e.klen&flagBit == 0 || !e.expiredAt(s.clock.now())) {
-			c.see(b.version())
-			return e
-		}
+	h := c.store.hash(key)
+	e := c.reader.Get(h, key)
+	if !e.Exists() || !e.Plain() {
+		e = c.current(h, key, e)
 	}
-	e := c.look(h, key)
-	if e == nil {
+	if !e.Exists() {
 		c.misses++
 	}
 	return e
 }
 
-// peek is Get, uncounted.
-func (c *Session) peek(key []byte) *Entry { return c.look(c.store.hash(key), key) }
+// GetMany is Get of each key, whose cache misses overlap. dst is as long as keys.
+func (v View) GetMany(dst []Found, keys [][]byte) {
+	c := v.c
+	c.gets += uint64(len(keys))
+	c.reader.GetMany(dst, keys)
+	for i, e := range dst {
+		if e.Exists() && !e.Plain() {
+			dst[i] = c.current(c.store.hash(keys[i]), keys[i], e)
+		}
+		if !dst[i].Exists() {
+			c.misses++
+		}
+	}
+}
 
-// look is peek of a key whose hash is h.
-func (c *Session) look(h uint64, key []byte) *Entry {
-	s := c.store
-	b := s.bucket(h)
-	_, e := b.find(tagOf(h), key)
+// current returns e, which was found for key, unless that is absent: as one that has expired, or was deleted and is kept.
+func (c *Session) current(h uint64, key []byte, e Found) Found {
 	// The clock is read after the entry was found. So one that has not expired had not when it was found; one that has is looked
 	// for again: if it is still there, the key was absent when the clock was read. If another is there, it begins anew, which
 	// takes a writer each time, and an expiry within this loop.
-	for e != nil && s.expired(e) {
+	for e.Exists() && !e.Deleted() && c.store.expired(e) {
 		was := e
-		b = s.bucket(h)
-		if _, e = b.find(tagOf(h), key); e == was {
-			e = nil
+		if e = c.reader.Get(h, key); e == was {
+			return Found{}
 		}
 	}
-	c.see(b.version())
+	if e.Exists() && e.Deleted() {
+		return Found{}
+	}
 	return e
 }
 
-// Warm pulls what Get and Set of these keys will touch into the processor's caches, each step for many keys at a time, so
-// that their misses overlap. It changes nothing and counts nothing.
-func (c *Session) Warm(keys [][]byte) {
-	for len(keys) > 0 {
-		n := min(len(keys), refs)
-		c.warm(keys[:n])
-		keys = keys[n:]
-	}
-}
+// Entry returns an entry that may be kept for as long as one likes, nil for none. A value above 4 KiB is not copied for it: that is the one
+// that was set.
+func (v View) Entry(e Found) *Entry { return detach(e) }
 
-func (c *Session) warm(keys [][]byte) {
-	var r [refs]ref
-	for i, k := range keys {
-		h := c.store.hash(k)
-		r[i].hash = h
-		r[i].segment = c.store.shards[shardOf(h)].dir.Load().segment(h)
-	}
-	for i := range keys {
-		r[i].bucket = r[i].segment.slots[slotOf(r[i].hash)].p.Load()
-	}
-	for i := range keys {
-		if b := r[i].bucket; b != nil {
-			if e := b.likely(tagOf(r[i].hash)); e != nil {
-				c.warmed += e.klen
-			}
+// MGetView fills dst, which is as long as keys, with their entries, all current together at one instant, and returns the view that they are
+// of. If accept, which is called with them and must not block, returns an error, that is MGetView's, no view is open, and nothing counts; a nil
+// one accepts all.
+func (c *Session) MGetView(dst []Found, keys [][]byte, accept func([]Found) error) (v View, err error) {
+	c.reader.Pin()
+	open := false
+	defer func() {
+		if !open {
+			c.reader.Unpin()
+		}
+	}()
+	var now moment
+	c.reader.Snapshot(dst, keys, func() { now = c.store.clock.now() })
+	misses := uint64(0)
+	for i, e := range dst {
+		if e.Exists() && !e.Plain() && (e.Deleted() || expiredAt(e, now)) {
+			dst[i] = Found{}
+		}
+		if !dst[i].Exists() {
+			misses++
 		}
 	}
-}
-
-// MGet appends the entries of keys to dst, nil for each that is absent. All were current together at one instant.
-//
-// It collects every bucket, then walks again from the directory. A slot's bucket never comes back once it is replaced, so
-// if each is still the same, all were current at the moment between the walks. See "double collect" in Afek et al.,
-// "Atomic Snapshots of Shared Memory", JACM 1993. If writers get in between too often, their locks are taken.
-func (c *Session) MGet(dst []*Entry, keys [][]byte) []*Entry {
+	if accept != nil {
+		if err := accept(dst); err != nil {
+			return View{}, err
+		}
+	}
 	c.gets += uint64(len(keys))
-	var few [refs]ref
-	r := few[:]
-	if len(keys) > refs {
-		r = make([]ref, len(keys))
+	c.misses += misses
+	open = true
+	return View{c}, nil
+}
+
+// Get returns a copy of the entry of key, nil if it is absent.
+func (c *Session) Get(key []byte) *Entry {
+	v := c.View()
+	defer v.Close()
+	return detach(v.Get(key))
+}
+
+// AppendValue appends the value of key to dst and reports whether there is one.
+func (c *Session) AppendValue(dst, key []byte) (value []byte, ok bool) {
+	v := c.View()
+	defer v.Close()
+	e := v.Get(key)
+	if !e.Exists() {
+		return dst, false
 	}
-	r = r[:len(keys)]
-	now := c.store.snapshot(r, keys)
-	for i, k := range keys {
-		c.see(r[i].bucket.version())
-		_, e := r[i].bucket.find(tagOf(r[i].hash), k)
-		if e != nil && e.expiredAt(now) {
-			e = nil
-		}
-		if e == nil {
-			c.misses++
-		}
-		dst = append(dst, e)
+	return append(dst, e.Value()...), true
+}
+
+// MGet appends copies of the entries of keys to dst, nil for each that is absent. All were current together at one instant.
+func (c *Session) MGet(dst []*Entry, keys [][]byte) []*Entry {
+	found := make([]Found, len(keys))
+	v, _ := c.MGetView(found, keys, nil)
+	defer v.Close()
+	for _, e := range found {
+		dst = append(dst, detach(e))
 	}
 	return dst
 }
 
-// snapshotTries is how often a snapshot is tried without locks.
-const snapshotTries = 4
+// peek is Get, uncounted.
+func (c *Session) peek(key []byte) *Entry {
+	v := c.View()
+	defer v.Close()
+	h := c.store.hash(key)
+	return detach(c.current(h, key, c.reader.Get(h, key)))
+}
 
-// snapshot fills r with the buckets of keys as they were together at one instant, and returns that.
-func (s *Store) snapshot(r []ref, keys [][]byte) (now moment) {
-	var shards shardSet
-	for i, k := range keys {
-		r[i].hash = s.hash(k)
-		shards.add(r[i].hash)
+// Warm pulls what reads and writes of these keys will touch into the processor's caches, so that their misses overlap. It changes nothing and
+// counts nothing.
+func (c *Session) Warm(keys [][]byte) {
+	var found [16]Found
+	c.reader.Pin()
+	defer c.reader.Unpin()
+	for len(keys) > 0 {
+		n := min(len(keys), len(found))
+		c.reader.Warm(found[:n], keys[:n])
+		keys = keys[n:]
 	}
-	for range snapshotTries {
-		for i := range r {
-			r[i].segment = s.shards[shardOf(r[i].hash)].dir.Load().segment(r[i].hash)
-		}
-		for i := range r {
-			// A moved bucket will differ in the second walk.
-			r[i].bucket = r[i].segment.load(r[i].hash)
-		}
-		now = s.clock.now()
-		same := true
-		for i := range r {
-			same = same && r[i].bucket == s.bucket(r[i].hash)
-		}
-		if same {
-			return now
-		}
+}
+
+// detach returns an entry in Go's memory, nil for none: that of a large value is the one that was set, any other a copy.
+func detach(e Found) *Entry {
+	if !e.Exists() {
+		return nil
 	}
-	s.lock(shards)
-	defer s.unlock(shards)
-	for i := range r {
-		r[i].bucket = s.bucket(r[i].hash)
+	if v, large := e.Large(); large {
+		return entryOf(v, len(e.Key()), e.Expiry() != 0)
 	}
-	return s.clock.now()
+	var deleted uint32
+	if e.Deleted() {
+		deleted = flagBit
+	}
+	d := buildEntry(e.Key(), e.Value(), e.Expiry(), deleted)
+	d.version = e.Version()
+	return d
 }

@@ -16,15 +16,20 @@ const (
 	cursorSize = 16
 	// A page has at most about so many entries and bytes, and looks at so many segments, so that none takes long.
 	defaultPage  = 1000
-	pageBytes    = 1 << 20
 	pageSegments = 64
+	// entryExtra is what counts for an entry besides key and value.
+	entryExtra = 32
 )
+
+// PageBytes is about how many bytes a page of a scan has, at most, unless ScanOptions say otherwise.
+const PageBytes = 1 << 20
 
 // ScanOptions say what a scan returns.
 type ScanOptions struct {
 	Prefix []byte // only keys that begin with it
 	Limit  int    // about how many keys a page has, at most; 0: as the store likes
 	Values bool   // the values are wanted too, so they count for a page's size
+	Bytes  int    // about how many bytes a page has, at most, but for a value above 4 KiB at its end; 0: 1 MiB
 }
 
 // Scan returns one page of the keys: from cursor on, which is nil for the first page and else the Next of the page before.
@@ -40,27 +45,27 @@ func (c *Session) Scan(cursor []byte, o ScanOptions) (Page, error) {
 	if limit <= 0 {
 		limit = defaultPage
 	}
+	if o.Bytes <= 0 {
+		o.Bytes = PageBytes
+	}
 	var page Page
 	size := 0
 	now := s.clock.now()
 	var found []located
+	var entries []Found
 	for range pageSegments {
 		var last uint64
-		found, last = s.gather(found[:0], from, c)
+		v := c.View() // anew for each segment: none is long
+		entries, last = c.reader.Range(entries[:0], from)
+		found = found[:0]
+		for _, e := range entries {
+			found = append(found, located{s.hash(e.Key()), e})
+		}
 		slices.SortFunc(found, func(a, b located) int { return cmp.Compare(a.hash, b.hash) })
-		for i, f := range found {
-			// Keys of one hash go on one page: the cursor can't part them.
-			if full := len(page.Entries) >= limit || size >= pageBytes; full && (i == 0 || found[i-1].hash != f.hash) {
-				page.Next = s.cursor(f.hash)
-				return page, nil
-			}
-			if !f.entry.expiredAt(now) && bytes.HasPrefix(f.entry.Key(), o.Prefix) {
-				page.Entries = append(page.Entries, f.entry)
-				size += f.entry.keyLen()
-				if o.Values {
-					size += f.entry.Len()
-				}
-			}
+		full := c.addPage(&page, &size, found, o, limit, now)
+		v.Close()
+		if full {
+			return page, nil
 		}
 		if last == ^uint64(0) {
 			return page, nil
@@ -69,6 +74,36 @@ func (c *Session) Scan(cursor []byte, o ScanOptions) (Page, error) {
 	}
 	page.Next = s.cursor(from)
 	return page, nil
+}
+
+// addPage adds copies of what was found to a page, and reports whether the page is full.
+func (c *Session) addPage(page *Page, size *int, found []located, o ScanOptions, limit int, now moment) (full bool) {
+	for i, f := range found {
+		// Keys of one hash go on one page: the cursor can't part them.
+		if full := len(page.Entries) >= limit || *size >= o.Bytes; full && (i == 0 || found[i-1].hash != f.hash) {
+			page.Next = c.store.cursor(f.hash)
+			return true
+		}
+		e := f.entry
+		if e.Deleted() || expiredAt(e, now) || !bytes.HasPrefix(e.Key(), o.Prefix) {
+			continue
+		}
+		*size += len(e.Key()) + entryExtra
+		if o.Values {
+			*size += e.Len()
+			page.Entries = append(page.Entries, detach(e))
+		} else {
+			page.Entries = append(page.Entries, detachKey(e))
+		}
+	}
+	return false
+}
+
+// detachKey is detach but for the value, which is empty.
+func detachKey(e Found) *Entry {
+	d := buildEntry(e.Key(), nil, e.Expiry(), 0)
+	d.version = e.Version()
+	return d
 }
 
 // fromCursor returns the first hash that is behind a cursor; nil stands for the beginning.
@@ -90,40 +125,7 @@ func (s *Store) cursor(hash uint64) []byte {
 // located is an entry with the hash of its key.
 type located struct {
 	hash  uint64
-	entry *Entry
-}
-
-// gather appends the current entries of the segment of hash from, as far as their hashes are not below it, and returns the
-// segment's last hash.
-func (s *Store) gather(dst []located, from uint64, c *Session) (found []located, last uint64) {
-	last = s.buckets(from, func(b *bucket) {
-		c.see(b.version())
-		b.each(func(e *Entry, _ uint8) {
-			if h := s.hash(e.Key()); h >= from {
-				dst = append(dst, located{h, e})
-			}
-		})
-	})
-	return dst, last
-}
-
-// buckets calls f for every bucket of the segment of hash h, and returns the segment's last hash. The buckets are not of one
-// instant, but each key that is there throughout is in one of them.
-func (s *Store) buckets(h uint64, f func(*bucket)) (last uint64) {
-	var all [slotCount]*bucket
-retry:
-	g := s.shards[shardOf(h)].dir.Load().segment(h)
-	for i := range g.slots {
-		if all[i] = g.slots[i].p.Load().resolve(); all[i] == moved {
-			goto retry
-		}
-	}
-	for _, b := range all {
-		if b != nil {
-			f(b)
-		}
-	}
-	return g.last(h)
+	entry Found
 }
 
 // Walk calls f for every key that exists throughout the walk, exactly once, and for those that come or go meanwhile at
@@ -131,25 +133,24 @@ retry:
 // after the other, and for deletions too. It stops at the first error of f and returns that.
 func (s *Store) Walk(f func(*Entry) error) error {
 	s.Barrier() // what the journal was given before is seen by the walk
+	r := s.table.Reader("a walk")
+	defer r.Close()
+	var found []Found
 	var entries []*Entry
 	for h := uint64(0); ; {
+		// Copies are made while the reader is pinned, and f, which may take its time, sees those.
 		entries = entries[:0]
-		last := s.buckets(h, func(b *bucket) {
-			history := b.chains()
-			for _, c := range history {
-				for i := len(c) - 1; i >= 0; i-- {
-					entries = append(entries, c[i])
-				}
-				if _, e := b.find(tagOf(s.hash(c[0].Key())), c[0].Key()); e != nil {
-					entries = append(entries, e)
-				}
+		r.Pin()
+		var last uint64
+		found, last = r.Range(found[:0], h)
+		for _, e := range found {
+			if s.keep == 0 {
+				entries = append(entries, detach(e))
+			} else {
+				entries = s.withHistory(entries, detach(e).Key())
 			}
-			b.each(func(e *Entry, _ uint8) {
-				if chainOf(history, e.Key()) < 0 {
-					entries = append(entries, e)
-				}
-			})
-		})
+		}
+		r.Unpin()
 		for _, e := range entries {
 			if err := f(e); err != nil {
 				return err
@@ -160,4 +161,24 @@ func (s *Store) Walk(f func(*Entry) error) error {
 		}
 		h = last + 1
 	}
+}
+
+// withHistory appends copies of all kept versions of key, oldest first.
+func (s *Store) withHistory(dst []*Entry, key []byte) []*Entry {
+	h := s.hash(key)
+	sh := s.shardOf(h)
+	sh.Lock()
+	defer sh.Unlock()
+	p := sh.Find(h, key)
+	if !p.Entry().Exists() {
+		return dst
+	}
+	begin := len(dst)
+	dst = append(dst, detach(p.Entry()))
+	sh.Revisions(&p, func(e Found) bool {
+		dst = append(dst, detach(e))
+		return true
+	})
+	slices.Reverse(dst[begin:])
+	return dst
 }

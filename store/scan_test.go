@@ -115,7 +115,7 @@ func TestScanPages(t *testing.T) {
 	require.Empty(t, page.Entries)
 	large := openTest(t, Options{}, fullHash)
 	for i := range 20 {
-		large.put(t, fmt.Sprint("key", i), string(make([]byte, pageBytes/4)))
+		large.put(t, fmt.Sprint("key", i), string(make([]byte, PageBytes/4)))
 	}
 	page, err = large.Scan(nil, ScanOptions{Values: true})
 	require.NoError(t, err)

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"slices"
 	"sync/atomic"
+
+	"kv/store/table"
 )
 
 // Session is one goroutine's access to a store: it counts what it does, and knows what it has seen that is not durable
@@ -16,8 +18,11 @@ type Session struct {
 	// The owner's alone.
 	gets, sets, dels uint64 // since the session began
 	misses           uint64 // gets that found nothing
-	seen             uint64 // the highest version of a bucket that was read or written since the last Flush
-	warmed           uint32 // what Warm loaded, so that it is loaded
+	seen             uint64 // the highest version that was written, or read under a lock, since the last Flush
+	reader           *table.Reader
+	txn              table.Txn // of the write of several keys that is under way
+	staged           []staged  // its keys
+	scratch          []uint64  // where the entry of a small write is made
 
 	// published is what other goroutines see of the counts; the owner stores, Stats loads.
 	published counts
@@ -32,7 +37,7 @@ type counts struct {
 
 // Session returns a new session. Close it when it is no longer used.
 func (s *Store) Session() *Session {
-	c := &Session{store: s}
+	c := &Session{store: s, reader: s.table.Reader("a session")}
 	s.sessionsMu.Lock()
 	defer s.sessionsMu.Unlock()
 	s.sessions[c] = struct{}{}
@@ -48,6 +53,7 @@ func (c *Session) Close() {
 		return
 	}
 	delete(s.sessions, c)
+	c.reader.Close()
 	s.ended.gets.Add(c.gets)
 	s.ended.misses.Add(c.misses)
 	s.ended.sets.Add(c.sets)
@@ -77,15 +83,15 @@ func (c *Session) publish() {
 func (c *Session) Flush() error {
 	c.publish()
 	j := c.store.journal
-	var err error
-	if j != nil && c.seen > j.Durable() {
-		err = j.Wait(c.seen)
-	}
+	seen := max(c.seen, c.reader.Seen())
 	c.seen = 0
-	return err
+	if j == nil || seen <= j.Durable() {
+		return nil
+	}
+	return j.Wait(seen)
 }
 
-// see notes that a bucket of this version was read.
+// see notes that this version was written or read.
 func (c *Session) see(version uint64) {
 	if version > c.seen {
 		c.seen = version
@@ -104,7 +110,7 @@ func (c *Session) Set(key, value []byte, o SetOptions) (version uint64, err erro
 	s := c.store
 	version, err = c.commitOne(change{
 		hash:        s.hash(key),
-		entry:       s.newValue(key, value, o.TTL, o.ExpireAt),
+		entry:       s.newValue(c.words(), key, value, o.TTL, o.ExpireAt),
 		always:      true,
 		conditional: o.Conditional,
 		ifVersion:   o.IfVersion,
@@ -120,7 +126,7 @@ func (c *Session) Set(key, value []byte, o SetOptions) (version uint64, err erro
 // their deletion, 0 if none existed. It never fails for lack of memory.
 func (c *Session) Del(keys [][]byte) (existed int, version uint64, err error) {
 	if len(keys) == 1 {
-		version, err = c.commitOne(change{hash: c.store.hash(keys[0]), entry: newTombstone(keys[0])})
+		version, err = c.commitOne(change{hash: c.store.hash(keys[0]), entry: buildEntryIn(c.words(), keys[0], nil, 0, flagBit)})
 		switch {
 		case err == nil:
 			existed = 1
@@ -128,8 +134,7 @@ func (c *Session) Del(keys [][]byte) (existed int, version uint64, err error) {
 			version, err = 0, nil
 		}
 	} else {
-		version, err = c.atomically(len(keys) > 0, func(w *commit) {
-			w.singly = true // only what is still there is deleted
+		version, err = c.atomically(len(keys) > 0, nil, func(w *commit) {
 			for _, k := range keys {
 				if w.del(k) {
 					existed++
@@ -144,13 +149,26 @@ func (c *Session) Del(keys [][]byte) (existed int, version uint64, err error) {
 	return existed, version, nil
 }
 
+// scratchWords is how many words a session has to make entries in.
+const scratchWords = 64
+
+// words returns where the entry of a small write may be made: nowhere, if there is a journal, which may keep it.
+func (c *Session) words() []uint64 {
+	if c.store.journal != nil {
+		return nil
+	}
+	if c.scratch == nil {
+		c.scratch = make([]uint64, scratchWords)
+	}
+	return c.scratch
+}
+
 // commitOne is Store.commitOne, with history given up for memory, and with what it saw noted.
 func (c *Session) commitOne(ch change) (version uint64, err error) {
-	err = c.store.makeRoom(func(keep int) (effect, error) {
+	err = c.store.makeRoom(func(keep int) (wanted int64, err error) {
 		ch.keep = keep
-		var err error
 		version, err = c.store.commitOne(&ch)
-		return ch.wanted, err
+		return int64(ch.entry.size()), err
 	})
 	c.see(version)
 	return version, err

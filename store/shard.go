@@ -1,60 +1,77 @@
 package store
 
 import (
-	"sync"
-	"sync/atomic"
+	"hash/maphash"
+
+	"kv/store/table"
 )
 
-// shard is what a writer locks: the keys whose hashes share their top bits, with a directory of its own. Readers use only
-// dir, which therefore has a cache line to itself.
+// shard is a shard of the table with what the store knows of its keys. Whoever needs several locks them in rising order.
 type shard struct {
-	// dir publishes a directory whose pointers are in place. Stored under mu.
-	dir atomic.Pointer[directory]
-	_   [56]byte
-
-	// mu orders the writes to the shard's keys. Whoever needs several shards locks them in rising order.
-	mu sync.Mutex
-	// Guarded by mu: the figures of this shard, exact whenever mu is free.
-	keys       int64
-	valueBytes int64
-	history    int64     // earlier versions and deletions that are kept
-	expiring   int64     // keys that have an expiry
-	due        *calendar // of what expires and grows too old; nil: nothing was ever noted
-	newest     uint64    // the last version that was given to a write of its keys since the store was opened
-	one        [1]*Entry // what a write of one key gives the journal; nil outside of one
+	*table.Shard // its lock guards the rest; the figures are exact whenever it is free
+	keys         int64
+	valueBytes   int64
+	deletions    int64              // kept entries that stand for the deletion of their key
+	expiring     int64              // keys that have an expiry
+	due          *calendar          // of what expires and grows too old; nil: nothing was ever noted
+	newest       uint64             // the last version that was given to a write of its keys since the store was opened
+	erasures     map[string]erasure // while a state is loaded; else nil
+	one          [1]*Entry          // what a write of one key gives the journal; nil outside of one
 }
 
-// init gives the shard, which must not be in use, a directory of 1 << depth empty segments, and returns it.
-func (sh *shard) init(depth uint8) *directory {
-	d := newDirectory(depth)
-	for i := range d.segments {
-		d.segments[i].Store(newSegment(depth))
-	}
-	sh.dir.Store(d)
-	sh.due = nil
-	return d
+const (
+	shardCount = table.Shards
+	shardBits  = 6
+)
+
+// history returns how many earlier versions and deletions are kept.
+func (sh *shard) history() int64 {
+	n, _ := sh.Kept()
+	return n + sh.deletions
 }
 
-// shardSet is a set of shards, one bit each.
-type shardSet uint64
+// hash returns the key's hash under the store's own seed: nobody outside can choose keys that collide.
+func (s *Store) hash(key []byte) uint64 {
+	return maphash.Bytes(s.seed, key) & s.hashMask
+}
 
-func (t *shardSet) add(h uint64) { *t |= 1 << shardOf(h) }
+// shardOf returns the shard of a hash.
+func (s *Store) shardOf(h uint64) *shard { return &s.shards[table.ShardOf(h)] }
 
-// lock locks the shards of t in rising order, so that no two can wait for each other.
-func (s *Store) lock(t shardSet) {
-	for i := range s.shards {
-		if t>>i&1 != 0 {
-			s.shards[i].mu.Lock()
+// allShards is the set of all of them.
+const allShards = ^table.ShardSet(0)
+
+// effect is what a write changes in the figures of a shard.
+type effect struct {
+	keys, valueBytes, deletions, expiring int64
+}
+
+func (a *effect) add(b effect) {
+	a.keys += b.keys
+	a.valueBytes += b.valueBytes
+	a.deletions += b.deletions
+	a.expiring += b.expiring
+}
+
+// account books the effect. sh is locked.
+func (sh *shard) account(e effect) {
+	sh.keys += e.keys
+	sh.valueBytes += e.valueBytes
+	sh.deletions += e.deletions
+	sh.expiring += e.expiring
+}
+
+// counted is what an entry that is current counts for, times sign.
+func counted(e table.Entry, sign int64) (eff effect) {
+	switch {
+	case !e.Exists():
+	case e.Deleted():
+		eff.deletions = sign
+	default:
+		eff.keys, eff.valueBytes = sign, sign*int64(e.Len())
+		if e.Expiry() != 0 {
+			eff.expiring = sign
 		}
 	}
+	return eff
 }
-
-func (s *Store) unlock(t shardSet) {
-	for i := range s.shards {
-		if t>>i&1 != 0 {
-			s.shards[i].mu.Unlock()
-		}
-	}
-}
-
-const allShards = ^shardSet(0)

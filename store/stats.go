@@ -9,16 +9,16 @@ func (c *Session) Stats() Stats {
 // Stats returns the store's figures. The operation counts have what each session had flushed.
 func (s *Store) Stats() Stats {
 	var t Stats
-	s.lock(allShards)
+	s.table.LockAll(allShards)
 	for i := range s.shards {
 		t.Keys += uint64(s.shards[i].keys)
 		t.ValueBytes += uint64(s.shards[i].valueBytes)
-		t.History += uint64(s.shards[i].history)
+		t.History += uint64(s.shards[i].history())
 	}
 	t.MemoryBytes = uint64(s.budget.used.Load())
 	t.Expired = s.expirations.Load()
 	t.Evicted = s.evicted.Load()
-	s.unlock(allShards)
+	s.table.UnlockAll(allShards)
 
 	s.sessionsMu.Lock()
 	defer s.sessionsMu.Unlock()

@@ -11,10 +11,8 @@
 //		fmt.Printf("%s\n", e.Value())
 //	}
 //
-// How it works, from the outside in: a key's hash picks a shard, the shard's directory a segment, the segment's slot a
-// bucket, and the bucket has the entry: four loads. Entries and buckets are immutable. A writer locks the shard, copies
-// one bucket, changes the copy and publishes it with an atomic store; the garbage collector frees the old one when the last
-// reader has let go of it, which makes it the grace period of read-copy-update. See docs/concurrency.md.
+// Keys and values lie in memory of the store's own, beside the collector's, in a [table.Table]; the store adds what the table knows nothing
+// of: conditions, versions, a journal, time, history and limits. See docs/memory.md and docs/concurrency.md.
 package store
 
 import (
@@ -25,6 +23,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"kv/store/arena"
+	"kv/store/table"
 )
 
 // Store is a map from keys to values. All its methods, and the sessions that it hands out, work side by side.
@@ -37,15 +38,18 @@ type Store struct {
 	age       int64 // for how long at most, once something has taken their place, in microseconds; 0: for any time
 	instance  uint64
 	logger    *slog.Logger
-	recovered uint64 // the highest version in the journal when it was opened
+	recovered uint64        // the highest version in the journal when it was opened
+	unloaded  atomic.Uint64 // entries of the journal that there was no memory for
 
 	clock clock
 
+	table  *table.Table
 	shards [shardCount]shard
 
 	// versions is the last version that was given, where there is no journal to give them. Readers do not touch it.
 	versions atomic.Uint64
 	budget   budget
+	beside   besides
 
 	// What Stats counts beside the operations; the locks of the keys order them.
 	expirations atomic.Uint64 // keys that the sweeper removed
@@ -55,6 +59,7 @@ type Store struct {
 	sweeping sync.Mutex  // held by the one that sweeps, and taken before any shard's; see Check
 	swept    *clockState // as it was when the sweeper last looked at all that is noted; guarded by sweeping
 	due      []uint64    // what a sweep has taken; guarded by sweeping
+	sweeps   uint        // how many there were; guarded by sweeping
 
 	sessionsMu sync.Mutex
 	sessions   map[*Session]struct{} // the open ones; guarded by sessionsMu
@@ -70,7 +75,7 @@ const sweepEvery = 250 * time.Millisecond
 
 // Open makes a store and, if it has a journal, fills it with what the journal holds. Close it when it is no longer used.
 func Open(o Options) (*Store, error) {
-	s, err := open(o, ^uint64(0), systemClock)
+	s, err := open(o, ^uint64(0), systemClock, arena.Options{Range: rangeFor(o.MaxMemory), Chunk: chunkFor(o.MaxMemory)})
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +98,7 @@ func Open(o Options) (*Store, error) {
 }
 
 // open is Open without a sweeper of its own.
-func open(o Options, hashMask uint64, read func() (wall, mono int64)) (*Store, error) {
+func open(o Options, hashMask uint64, read func() (wall, mono int64), memory arena.Options) (*Store, error) {
 	if o.History < 0 {
 		return nil, fmt.Errorf("history of %d versions: it must be 0 or more", o.History)
 	}
@@ -120,17 +125,37 @@ func open(o Options, hashMask uint64, read func() (wall, mono int64)) (*Store, e
 	s.clock.start(read)
 	s.swept = s.clock.state.Load()
 	s.budget.limit = o.MaxMemory
+	expect := int64(0)
+	if s.journal != nil {
+		expect = s.journal.Expect()
+	}
+	s.beside.budget, s.beside.changed = &s.budget, o.Beside
+	memory.Budget = &s.beside
+	a, err := arena.New(memory)
+	if err != nil {
+		return nil, err
+	}
+	s.table, err = table.New(table.Options{Arena: a, Hash: s.hash, Keeps: s.keep > 0, Expect: int(expect), Budget: &s.budget, LargeSize: entryMemory})
+	if err != nil {
+		a.Close()
+		return nil, err
+	}
 	for i := range s.shards {
-		s.budget.used.Add(segmentMemory + directoryMemory(s.shards[i].init(0)))
+		s.shards[i].Shard = s.table.Shard(i)
 	}
 	s.versions.Store(s.clock.wall())
 	if s.journal != nil {
-		l := newLoader(s, s.journal.Expect())
-		var err error
-		if s.recovered, err = s.journal.Replay(l.load, l.apply); err != nil {
+		s.table.Loading(true)
+		if s.recovered, err = s.journal.Replay(s.load, s.apply); err != nil {
+			s.table.Close()
 			return nil, fmt.Errorf("read the journal: %w", err)
 		}
-		l.finish()
+		s.loaded()
+		s.table.Loading(false)
+		if n := s.unloaded.Load(); n > 0 {
+			s.table.Close()
+			return nil, fmt.Errorf("load the journal: no memory for %d entries", n)
+		}
 	}
 	return s, nil
 }
@@ -141,8 +166,8 @@ func (s *Store) Close() error {
 	if s.closed.CompareAndSwap(false, true) {
 		close(s.stop)
 		s.sweeperUp.Wait()
-		s.lock(allShards) // no write is under way any more
-		s.unlock(allShards)
+		s.table.LockAll(allShards) // no write is under way any more
+		s.table.UnlockAll(allShards)
 	}
 	return nil
 }

@@ -134,6 +134,9 @@ func TestTxnRefused(t *testing.T) {
 		results, version, err = s.TxnIf(given, nil, ops, accept(nil))
 		require.NoError(t, err)
 		require.Greater(t, version, v)
+		require.Zero(t, seen[1].Entry.Version(), "it has none yet")
+		require.Equal(t, version, results[2].Entry.Version())
+		seen[1].Entry.version = version
 		require.Equal(t, seen, results[1:])
 		require.Nil(t, s.Get([]byte("a")))
 
@@ -340,9 +343,9 @@ func TestCounts(t *testing.T) {
 	require.Error(t, err)
 	is("conflicts")
 	s.budget.limit = 1
-	_, err = s.Set([]byte("b"), make([]byte, 1000), SetOptions{})
+	_, err = s.Set([]byte("b"), make([]byte, 200_000), SetOptions{})
 	require.ErrorIs(t, err, ErrOutOfMemory)
-	_, err = s.MSet(pairsOf("x", "1", "y", "2"))
+	_, err = s.MSet(pairsOf("x", "1", "y", strings.Repeat("2", 200_000)))
 	require.ErrorIs(t, err, ErrOutOfMemory)
 	s.budget.limit = 0
 	is("writes that were refused")

@@ -31,6 +31,9 @@ func (s *Store) sweep() {
 	if again || s.swept == nil {
 		s.swept = now.state
 	}
+	if s.sweeps++; s.sweeps%compactEvery == 0 {
+		s.tidy(false)
+	}
 	for i := range s.shards {
 		if s.sweepShard(&s.shards[i], now, again) != nil {
 			return // the store takes no writes now
@@ -59,36 +62,36 @@ const keepDue = 1 << 16
 // takeDue appends the hashes that are noted in sh for now or earlier, and forgets the notes.
 func (s *Store) takeDue(due []uint64, sh *shard, now moment) []uint64 {
 	for more := true; more; {
-		sh.mu.Lock()
+		sh.Lock()
 		was := sh.due.memory()
 		due, more = sh.due.take(due, now.latest(), sweepSteps)
-		s.book(effect{memory: sh.due.memory() - was})
-		sh.mu.Unlock()
+		s.budget.Take(sh.due.memory()-was, true)
+		sh.Unlock()
 	}
 	return due
 }
 
 // crowded reports whether sh has many more notes than it needs, or a calendar that comes to its end.
 func (sh *shard) crowded(s *Store) bool {
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
+	sh.Lock()
+	defer sh.Unlock()
 	if sh.due == nil {
 		return false
 	}
 	need := sh.expiring
 	if s.age > 0 {
-		need += sh.history
+		need += sh.history()
 	}
 	return int64(sh.due.n) > 2*need+spareNotes || sh.due.base > math.MaxUint32/2
 }
 
 // sweepAll looks at all that is noted in sh, and notes it anew as far as it has a use.
 func (s *Store) sweepAll(sh *shard, now moment) error {
-	sh.mu.Lock()
+	sh.Lock()
 	old := sh.due
 	sh.due = nil
-	s.book(effect{memory: -old.memory()})
-	sh.mu.Unlock()
+	s.budget.Give(old.memory())
+	sh.Unlock()
 	var all []uint64
 	old.each(func(hash uint64, _ uint32) { all = append(all, hash) })
 	return s.settleDue(sh, all, now)
@@ -103,70 +106,74 @@ func (s *Store) settleDue(sh *shard, hashes []uint64, now moment) (err error) {
 		if err == nil {
 			err = s.expire(h, now)
 		}
-		sh.mu.Lock()
+		sh.Lock()
 		if err != nil {
 			s.noteAt(sh, h, 0) // come again
 		} else {
 			s.note(sh, h)
 		}
-		sh.mu.Unlock()
+		sh.Unlock()
 	}
 	return err
 }
 
 // expire removes what has expired of the keys with this hash, and what of their history is too old.
 func (s *Store) expire(h uint64, now moment) error {
-	b := s.bucket(h)
-	var gone []*Entry
-	b.each(func(e *Entry, tag uint8) {
-		if tag == tagOf(h) && e.expiredAt(now) && s.hash(e.Key()) == h {
-			gone = append(gone, e)
+	sh := s.shardOf(h)
+	var gone []change
+	var keys [][]byte
+	sh.Lock()
+	sh.Hash(h, func(e Found) {
+		if !e.Deleted() && expiredAt(e, now) {
+			gone = append(gone, change{hash: h, entry: newTombstone(e.Key()), only: e.Version(), keep: s.keep})
+		}
+		if s.age > 0 {
+			keys = append(keys, slices.Clone(e.Key()))
 		}
 	})
-	for _, e := range gone {
-		_, err := s.commitOne(&change{hash: h, entry: newTombstone(e.Key()), only: e, keep: s.keep})
-		if err != nil && !errors.Is(err, errNothing) {
+	sh.Unlock()
+	for i := range gone {
+		if _, err := s.commitOne(&gone[i]); err != nil && !errors.Is(err, errNothing) {
 			return err
 		}
 	}
-	if s.age > 0 && slices.ContainsFunc(b.chains(), func(c chain) bool {
-		_, cur := b.find(tagOf(s.hash(c[0].Key())), c[0].Key())
-		return len(s.young(c, cur, now)) < len(c)
-	}) {
-		s.forget(h, func(c chain, cur *Entry) chain { return s.young(c, cur, now) })
+	sh.Lock()
+	defer sh.Unlock()
+	for _, k := range keys {
+		s.forget(sh, k, func(_ Found, replacedBy uint64) bool { return s.tooOld(replacedBy, now) })
 	}
 	return nil
 }
 
-// notes reports whether something of the key of e will be due earlier than is noted, once e has replaced cur, nil if there
-// is none, in b. keep is how much history the key may have.
-func (s *Store) notes(b *bucket, cur, e *Entry, keep int) bool {
-	if e.Expiry() != 0 {
+// notes reports whether something of the key of e will be due earlier than is noted, once e has replaced cur, if that exists. keep is how
+// much history the key may have. sh is locked.
+func (s *Store) notes(sh *shard, cur Found, e *Entry, keep int) bool {
+	if at := e.Expiry(); at != 0 {
 		st := s.clock.state.Load()
-		if cur == nil || cur.Expiry() == 0 || st.due(cur) > st.due(e) {
+		if !cur.Exists() || cur.Expiry() == 0 || st.due(cur) > st.latest(at, e.version) {
 			return true
 		}
 	}
-	return s.age > 0 && keep > 0 && cur != nil && chainOf(b.chains(), e.Key()) < 0
+	if s.age == 0 || keep == 0 || !cur.Exists() {
+		return false
+	}
+	_, _, old := sh.Oldest(cur)
+	return !old
 }
 
 // note notes when something of the keys with this hash will be due; sh, theirs, is locked.
 func (s *Store) note(sh *shard, h uint64) {
 	st, at := s.clock.state.Load(), uint64(never)
-	b := sh.dir.Load().segment(h).slots[slotOf(h)].p.Load()
-	b.each(func(e *Entry, tag uint8) {
-		if tag == tagOf(h) && e.Expiry() != 0 && s.hash(e.Key()) == h {
+	sh.Hash(h, func(e Found) {
+		if e.Expiry() != 0 {
 			at = min(at, st.due(e))
 		}
-	})
-	if s.age > 0 {
-		for _, c := range b.chains() {
-			if s.hash(c[0].Key()) == h {
-				_, cur := b.find(tagOf(h), c[0].Key())
-				at = min(at, s.tooOld(st, c, cur))
+		if s.age > 0 {
+			if _, replacedBy, ok := sh.Oldest(e); ok {
+				at = min(at, s.agesAt(st, replacedBy))
 			}
 		}
-	}
+	})
 	if at != never {
 		s.noteAt(sh, h, at)
 	}
@@ -182,17 +189,5 @@ func (s *Store) noteAt(sh *shard, h, at uint64) {
 		sh.due = newCalendar(s.clock.now().latest())
 	}
 	sh.due.add(h, at)
-	s.book(effect{memory: sh.due.memory() - was})
-}
-
-// segments returns the shard's segments, each once. Those that are split meanwhile are returned as they were.
-func (sh *shard) segments() []*segment {
-	d := sh.dir.Load()
-	var all []*segment
-	for i := range d.segments {
-		if g := d.segments[i].Load(); len(all) == 0 || all[len(all)-1] != g {
-			all = append(all, g)
-		}
-	}
-	return all
+	s.budget.Take(sh.due.memory()-was, true)
 }

@@ -6,12 +6,6 @@ import (
 	"slices"
 )
 
-// Found is what [Update.Get] has found: a view of an entry. If it does not exist, nothing else may be asked of it.
-type Found = *Entry
-
-// Exists reports whether there is an entry: false for what stands for an absent key.
-func (e *Entry) Exists() bool { return e != nil }
-
 // Update is a change of some keys under way: see [Session.Update]. It is for the goroutine that change runs in, and until change
 // returns.
 type Update struct {
@@ -45,14 +39,16 @@ func (c *Session) Update(keys [][]byte, change func(u *Update) error) (version u
 			u.named[string(k)] = struct{}{}
 		}
 	}
-	version, err = c.atomically(false, func(w *commit) {
+	version, err = c.atomically(false, nil, func(w *commit) {
+		w.looks = true
 		u = Update{w: w, keys: u.keys, named: u.named}
 		switch err := change(&u); {
+		case w.refused != nil: // for want of memory: it may begin again
 		case err != nil:
 			w.refused = err
 		case u.err != nil:
 			w.refused = u.err
-		case len(w.pending) > 0:
+		case len(w.staged) > 0:
 			w.refused = refused
 		}
 	}, slices.Values(keys))

@@ -59,7 +59,7 @@ func (m *model) update(t *rapid.T) {
 				found := u.Get([]byte(s.key))
 				require.Equal(t, was != nil, found.Exists())
 				if found.Exists() {
-					require.Equal(t, *was, revisionOf(found))
+					require.Equal(t, *was, revisionOf(detach(found)))
 				}
 			case OpSet:
 				sets++
@@ -268,7 +268,7 @@ func TestUpdateKeepsAnExpiry(t *testing.T) {
 }
 
 func TestUpdateIsRefused(t *testing.T) {
-	set := func(u *Update) error { u.Set([]byte("key"), make([]byte, 4096), 0); return nil }
+	set := func(u *Update) error { u.Set([]byte("key"), make([]byte, 64<<10), 0); return nil }
 	keys := keysOf("key")
 	get := func(u *Update) error { u.Get(keys[0]); return nil }
 
@@ -288,13 +288,13 @@ func TestUpdateIsRefused(t *testing.T) {
 	t.Run("history makes room", func(t *testing.T) {
 		s := openTest(t, Options{History: 4}, fullHash)
 		for range 4 {
-			s.put(t, "key", strings.Repeat("v", 4096))
+			s.put(t, "key", strings.Repeat("v", 64<<10))
 		}
 		s.budget.limit = s.budget.used.Load()
 		calls := 0
 		_, err := s.Update(keys, func(u *Update) error {
 			calls++
-			require.Len(t, u.Get(keys[0]).Value(), 4096, "it starts from nothing")
+			require.Len(t, u.Get(keys[0]).Value(), 64<<10, "it starts from nothing")
 			return set(u)
 		})
 		require.NoError(t, err)

@@ -37,7 +37,7 @@ func TestVersionsAreNotTheOrderOfEffect(t *testing.T) {
 	j := &slowAppend{newFakeJournal(), slow, make(chan struct{}), make(chan struct{})}
 	s := openTest(t, Options{Journal: j}, fullHash)
 	quick := "b"
-	for i := 0; shardOf(s.hash([]byte(quick))) == shardOf(s.hash([]byte(slow))); i++ {
+	for i := 0; s.shardOf(s.hash([]byte(quick))) == s.shardOf(s.hash([]byte(slow))); i++ {
 		quick = fmt.Sprint("b", i)
 	}
 	answered := make(chan uint64, 1)
@@ -135,7 +135,7 @@ func TestWhatVersionsOrder(t *testing.T) {
 							}
 							got = c.MGet(got[:0], keys)
 							for i := range pairs {
-								a, b := versionOf(got[2*i]), versionOf(got[2*i+1])
+								a, b := versionAt(got[2*i]), versionAt(got[2*i+1])
 								if a != b || a < answered[i] || a < seen[i] {
 									t.Errorf("saw %d and %d of one write, after %d was answered and %d seen", a, b, answered[i], seen[i])
 									return
@@ -151,4 +151,12 @@ func TestWhatVersionsOrder(t *testing.T) {
 			})
 		}
 	}
+}
+
+// versionAt returns the version of an entry, 0 for none.
+func versionAt(e *Entry) uint64 {
+	if e == nil {
+		return 0
+	}
+	return e.Version()
 }

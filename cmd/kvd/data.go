@@ -59,12 +59,12 @@ type data struct {
 	syncs       prometheus.Histogram // how long the log's take; nil: there is no log
 }
 
-// takeData takes the data folder, if there is one. What it holds is read by load.
-func takeData(o options, log *slog.Logger) (*data, error) {
+// takeData takes the data folder, if there is one. What it holds is read by load. beside is told how much lies beside Go's heap.
+func takeData(o options, beside func(bytes int64), log *slog.Logger) (*data, error) {
 	share := o.shares()
 	d := &data{
 		dir:     string(o.data),
-		options: store.Options{MaxMemory: share.data, History: o.history, HistoryAge: time.Duration(o.historyAge), Logger: log},
+		options: store.Options{MaxMemory: share.data, History: o.history, HistoryAge: time.Duration(o.historyAge), Beside: beside, Logger: log},
 		chunk:   share.chunk(),
 
 		backupBytes: min(wal.DefaultBackupBytes, int64(o.maxMemory)/8),

@@ -193,10 +193,10 @@ func returnFreed(used func() uint64) (stop func()) {
 	return func() { close(done) }
 }
 
-// keepWithin returns what to call after each collection so that the store does not grow beyond what is granted, though the heap has
-// holes: those between the objects that are left of many, where larger ones do not fit. It withholds what is free of the
-// store's limit of data bytes as long as the heap is within a twentieth of what the process may have.
-func keepWithin(st *store.Store, data, granted int64, log *slog.Logger) func() {
+// keepWithin returns what to call after each collection so that the store does not grow beyond what is granted, though Go's heap, where large
+// values are, has holes: those between the objects that are left of many, where larger ones do not fit. It withholds what is free of the
+// store's limit of data bytes as long as heap and store are within a twentieth of what the process may have.
+func keepWithin(st *store.Store, data, granted int64, beside func() int64, log *slog.Logger) func() {
 	parts := []metrics.Sample{
 		{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}, {Name: "/memory/classes/heap/free:bytes"},
 	}
@@ -204,7 +204,7 @@ func keepWithin(st *store.Store, data, granted int64, log *slog.Logger) func() {
 	withheld := false
 	return func() {
 		metrics.Read(parts)
-		taken := int64(parts[0].Value.Uint64() - parts[1].Value.Uint64() - parts[2].Value.Uint64())
+		taken := int64(parts[0].Value.Uint64()-parts[1].Value.Uint64()-parts[2].Value.Uint64()) + beside()
 		switch {
 		case taken > most/20*19:
 			st.Withhold(max(0, data-int64(st.Stats().MemoryBytes)))
@@ -216,5 +216,53 @@ func keepWithin(st *store.Store, data, granted int64, log *slog.Logger) func() {
 			st.Withhold(0)
 			withheld = false
 		}
+	}
+}
+
+// heapShare keeps GOMEMLIMIT at what the data that lie beside Go's heap leave of the process's memory.
+type heapShare struct {
+	all     int64         // for both
+	bytes   atomic.Int64  // beside the heap; publishes nothing
+	changed chan struct{} // has something when bytes may have changed since GOMEMLIMIT was set
+}
+
+const (
+	// leastHeap is the least GOMEMLIMIT.
+	leastHeap = 32 << 20
+	// heapStep is by how much what is beside has to change before GOMEMLIMIT follows: to set it stops the world.
+	heapStep = 8 << 20
+)
+
+func newHeapShare(all int64) *heapShare { return &heapShare{all: all, changed: make(chan struct{}, 1)} }
+
+// beside is told how many bytes lie beside the heap, at any time and from anywhere.
+func (h *heapShare) beside(bytes int64) {
+	h.bytes.Store(bytes)
+	select {
+	case h.changed <- struct{}{}:
+	default:
+	}
+}
+
+// keep has GOMEMLIMIT follow until stop is called.
+func (h *heapShare) keep() (stop func()) {
+	done, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for last := int64(0); ; {
+			select {
+			case <-done:
+				return
+			case <-h.changed:
+			}
+			if now := h.bytes.Load(); max(now-last, last-now) >= heapStep {
+				debug.SetMemoryLimit(max(h.all-now, leastHeap))
+				last = now
+			}
+		}
+	}()
+	return func() {
+		close(done)
+		<-stopped
 	}
 }

@@ -92,6 +92,19 @@ func TestLimitHeap(t *testing.T) {
 	require.Equal(t, before, debug.SetMemoryLimit(-1))
 }
 
+// TestHeapShare: GOMEMLIMIT is what the data beside the heap leave, though never next to nothing.
+func TestHeapShare(t *testing.T) {
+	before := debug.SetMemoryLimit(-1)
+	defer debug.SetMemoryLimit(before)
+	h := newHeapShare(1 << 30)
+	stop := h.keep()
+	for _, tt := range []struct{ beside, limit int64 }{{600 << 20, 424 << 20}, {300 << 20, 724 << 20}, {1 << 30, leastHeap}, {2 << 30, leastHeap}, {0, 1 << 30}} {
+		h.beside(tt.beside)
+		require.Eventually(t, func() bool { return debug.SetMemoryLimit(-1) == tt.limit }, 10*time.Second, time.Millisecond)
+	}
+	stop()
+}
+
 // TestHeapLimit: GOMEMLIMIT follows --max-memory, and what is granted where that is less.
 func TestHeapLimit(t *testing.T) {
 	for _, tt := range []struct{ memory, granted, limit int64 }{

@@ -55,9 +55,11 @@ func serve(ctx context.Context, o options, messages *lineQueue, log *slog.Logger
 	if err != nil {
 		return err
 	}
-	defer limitHeap(heapLimit(int64(o.maxMemory), granted))()
+	heap := newHeapShare(heapLimit(int64(o.maxMemory), granted))
+	defer limitHeap(heap.all)()
+	defer heap.keep()()
 
-	data, err := takeData(o, log)
+	data, err := takeData(o, heap.beside, log)
 	if err != nil {
 		return dataFailed(err)
 	}
@@ -98,8 +100,8 @@ func serve(ctx context.Context, o options, messages *lineQueue, log *slog.Logger
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	defer tuneCollector(log, keepWithin(data.store, o.shares().data, granted, log))()
 	share := o.shares()
+	defer tuneCollector(log, keepWithin(data.store, share.data, granted, heap.bytes.Load, log))()
 	s, err := netserver.New(netserver.Config{
 		Store:          data.store,
 		Limit:          uint32(o.maxFrame),
@@ -125,7 +127,7 @@ func serve(ctx context.Context, o options, messages *lineQueue, log *slog.Logger
 		return errors.Join(err, data.close())
 	}
 	srv.Store(s)
-	defer returnFreed(s.Memory)()
+	defer returnFreed(func() uint64 { return uint64(max(int64(s.Memory())-heap.bytes.Load(), 0)) })()
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()
 	log.Info("listening on "+l.Addr().String(),

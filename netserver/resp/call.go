@@ -1,17 +1,15 @@
 package resp
 
-import "kv/store"
-
 // keyspace is what a command on keys works on: keys as they are together at one instant.
 type keyspace interface {
 	// Get returns what key holds, valid until the command returns.
-	Get(key []byte) store.Found
+	Get(key []byte) found
 	// Set gives key a value and an expiry in Unix milliseconds, 0: none. An expiry that has passed deletes the key.
 	Set(key, value []byte, expiry uint64)
 	// Delete deletes key and reports whether it existed.
 	Delete(key []byte) (existed bool)
 	// Expiry returns when what Get has found expires: what Set takes for the key to keep that. 0: never.
-	Expiry(e store.Found) uint64
+	Expiry(e found) uint64
 	// Now is the clock, in Unix milliseconds, the same throughout.
 	Now() uint64
 }
@@ -75,7 +73,7 @@ func (c *call) value(key []byte) (v []byte, ok bool) {
 }
 
 // expiry is when what was found expires; 0: never, or it does not exist.
-func (c *call) expiry(e store.Found) uint64 {
+func (c *call) expiry(e found) uint64 {
 	if !e.Exists() {
 		return 0
 	}

@@ -2,6 +2,7 @@ package resp
 
 import (
 	"errors"
+	"slices"
 
 	"kv/store"
 )
@@ -9,19 +10,28 @@ import (
 // What most commands that come are, done without the detour of a change of keys.
 
 func getOne(t *talk, args [][]byte) {
-	e := t.session.Get(args[1])
-	if !e.Exists() {
+	v := t.session.View()
+	e := v.Get(args[1])
+	switch {
+	case !e.Exists():
+		v.Close()
 		t.null()
-		return
+	case e.Len() < longString:
+		t.bulk(e.Value())
+		v.Close()
+	default:
+		own := v.Entry(e)
+		v.Close() // memory may have to be waited for
+		t.bulk(own.Value())
 	}
-	t.bulk(e.Value())
 }
 
 func mGetOne(t *talk, args [][]byte) {
 	keys := args[1:]
-	t.entries = t.session.MGet(t.entries[:0], keys)
+	t.found = slices.Grow(t.found[:0], len(keys))[:len(keys)]
+	v, _ := t.session.MGetView(t.found, keys, nil)
 	size := bulkSize(len(keys)) - len(keys)
-	for _, e := range t.entries {
+	for _, e := range t.found {
 		if e.Exists() {
 			size += bulkSize(e.Len())
 		} else {
@@ -34,21 +44,27 @@ func mGetOne(t *talk, args [][]byte) {
 	size -= len("\r\n") // an array's head has one end
 	if size < longString {
 		t.array(len(keys))
-		for _, e := range t.entries {
+		for _, e := range t.found {
 			if e.Exists() {
 				t.bulk(e.Value())
 			} else {
 				t.null()
 			}
 		}
+		v.Close()
 		return
 	}
+	t.entries = t.entries[:0]
+	for _, e := range t.found {
+		t.entries = append(t.entries, v.Entry(e))
+	}
+	v.Close() // memory may have to be waited for
 	if !t.beginLong(size, len(keys)) {
 		return
 	}
 	t.array(len(keys))
 	for _, e := range t.entries {
-		if !e.Exists() {
+		if e == nil {
 			t.null()
 			continue
 		}
@@ -59,9 +75,11 @@ func mGetOne(t *talk, args [][]byte) {
 }
 
 func existsOne(t *talk, args [][]byte) {
-	t.entries = t.session.MGet(t.entries[:0], args[1:])
+	t.found = slices.Grow(t.found[:0], len(args)-1)[:len(args)-1]
+	v, _ := t.session.MGetView(t.found, args[1:], nil)
+	defer v.Close()
 	n := int64(0)
-	for _, e := range t.entries {
+	for _, e := range t.found {
 		if e.Exists() {
 			n++
 		}

@@ -6,8 +6,6 @@ import (
 	"math"
 
 	"github.com/zeebo/xxh3"
-
-	"kv/store"
 )
 
 // options are those of SET, and of the commands that have some of them.
@@ -73,7 +71,7 @@ func (c *call) comparable(o options) bool {
 }
 
 // holds reports whether what a key holds is as the options want it.
-func (o options) holds(e store.Found) bool {
+func (o options) holds(e found) bool {
 	exists := e.Exists()
 	if o.nx && exists || o.xx && !exists {
 		return false

@@ -108,13 +108,13 @@ func watch(t *talk, args [][]byte) {
 		if t.watched == nil {
 			t.watched = make(map[string]uint64)
 		}
-		t.watched[string(key)] = versionOf(t.session.Get(key))
+		t.watched[string(key)] = versionOf(found{copy: t.session.Get(key)})
 		t.watchClaimed += len(key) + queuedExtra
 	}
 	t.ok()
 }
 
-func versionOf(e store.Found) uint64 {
+func versionOf(e found) uint64 {
 	if !e.Exists() {
 		return 0
 	}
@@ -196,7 +196,7 @@ func (t *talk) execute() error {
 func (t *talk) runQueue(u *store.Update) error {
 	t.restart()
 	for key, version := range t.watched {
-		if versionOf(u.Get([]byte(key))) != version {
+		if versionOf(found{here: u.Get([]byte(key))}) != version {
 			return errWatched
 		}
 	}
@@ -206,7 +206,7 @@ func (t *talk) runQueue(u *store.Update) error {
 			continue
 		}
 		t.prepare(q.cmd, q.args)
-		t.call.keyspace = u
+		t.call.keyspace = change{u}
 		q.cmd.run(&t.call)
 		if q.end = len(t.buf); t.abandon != nil {
 			return t.abandon

@@ -111,7 +111,7 @@ func knownType(name []byte) bool {
 }
 
 // listSize is how long an array of the keys of entries is.
-func listSize(entries []store.Found) int {
+func listSize(entries []*store.Entry) int {
 	size := bulkSize(len(entries)) - len(entries) - len(crlf)
 	for _, e := range entries {
 		size += bulkSize(len(e.Key()))
@@ -119,7 +119,7 @@ func listSize(entries []store.Found) int {
 	return size
 }
 
-func (t *talk) keyList(entries []store.Found) {
+func (t *talk) keyList(entries []*store.Entry) {
 	t.array(len(entries))
 	for _, e := range entries {
 		t.head('$', len(e.Key()))
@@ -129,7 +129,7 @@ func (t *talk) keyList(entries []store.Found) {
 }
 
 // eachPage calls f with the keys of the store, page by page, until it returns false.
-func (t *talk) eachPage(from []byte, f func([]store.Found) bool) error {
+func (t *talk) eachPage(from []byte, f func([]*store.Entry) bool) error {
 	for cursor := from; ; {
 		page, err := t.session.Scan(cursor, store.ScanOptions{})
 		if err != nil {
@@ -145,11 +145,11 @@ func (t *talk) eachPage(from []byte, f func([]store.Found) bool) error {
 const pointerSize = 16
 
 func keys(t *talk, args [][]byte) {
-	var all []store.Found
+	var all []*store.Entry
 	var refused error
 	claimed := 0
 	defer func() { t.client.Release(claimed) }()
-	err := t.eachPage(nil, func(page []store.Found) bool {
+	err := t.eachPage(nil, func(page []*store.Entry) bool {
 		if refused = t.client.Claim(len(page) * pointerSize); refused != nil {
 			return false
 		}
@@ -176,8 +176,8 @@ func keys(t *talk, args [][]byte) {
 // randomKey answers the first key from a random place on: those behind a gap come a little more often.
 func randomKey(t *talk, _ [][]byte) {
 	for _, from := range [][]byte{t.storeCursor(rand.Uint64() | 1), nil} {
-		var found store.Found
-		err := t.eachPage(from, func(page []store.Found) bool {
+		var found *store.Entry
+		err := t.eachPage(from, func(page []*store.Entry) bool {
 			if len(page) > 0 {
 				found = page[0]
 			}
@@ -187,7 +187,7 @@ func randomKey(t *talk, _ [][]byte) {
 			t.fail(err)
 			return
 		}
-		if found.Exists() {
+		if found != nil {
 			t.bulk(found.Key())
 			return
 		}
@@ -201,7 +201,7 @@ func flushAll(t *talk, args [][]byte) {
 		return
 	}
 	var failed error
-	err := t.eachPage(nil, func(page []store.Found) bool {
+	err := t.eachPage(nil, func(page []*store.Entry) bool {
 		doomed := make([][]byte, len(page))
 		for i, e := range page {
 			doomed[i] = e.Key()

@@ -364,7 +364,7 @@ func incrByFloat(c *call) {
 }
 
 // previous answers what e held.
-func (c *call) previous(e store.Found) {
+func (c *call) previous(e found) {
 	if e.Exists() {
 		c.bulk(e.Value())
 		return

@@ -101,7 +101,8 @@ type scratch struct {
 	args    [][]byte
 	batch   []request
 	keys    [][]byte
-	entries []store.Found
+	entries []*store.Entry
+	found   []store.Found
 }
 
 // request is one of a batch: args[from:to] of the scratch.
@@ -129,10 +130,11 @@ func (s *scratch) give() {
 	clear(s.args[:cap(s.args)])
 	clear(s.keys[:cap(s.keys)])
 	clear(s.entries[:cap(s.entries)])
-	if cap(s.args) > 2*batchArgs || cap(s.keys) > 2*batchArgs || cap(s.entries) > 2*batchArgs {
+	clear(s.found[:cap(s.found)])
+	if cap(s.args) > 2*batchArgs || cap(s.keys) > 2*batchArgs || cap(s.entries) > 2*batchArgs || cap(s.found) > 2*batchArgs {
 		return
 	}
-	s.args, s.batch, s.keys, s.entries = s.args[:0], s.batch[:0], s.keys[:0], s.entries[:0]
+	s.args, s.batch, s.keys, s.entries, s.found = s.args[:0], s.batch[:0], s.keys[:0], s.entries[:0], s.found[:0]
 	scratches.Put(s)
 }
 
@@ -253,7 +255,7 @@ func (t *talk) large(p []byte, l limits) (used int, err error) {
 	kept := t.keys
 	t.keys = make([][]byte, 0, n)
 	t.request(args)
-	t.keys, t.entries = kept, nil
+	t.keys, t.entries, t.found = kept, nil, nil
 	return used, nil
 }
 
@@ -524,7 +526,7 @@ func (t *talk) promise(v []byte) bool {
 // runCall runs the command in t.call as a change of keys.
 func (t *talk) runCall(u *store.Update) error {
 	t.restart()
-	t.call.keyspace = u
+	t.call.keyspace = change{u}
 	t.call.cmd.run(&t.call)
 	return t.abandon
 }
@@ -532,33 +534,31 @@ func (t *talk) runCall(u *store.Update) error {
 // current are keys as they are: for a command that reads one.
 type current struct{ session *store.Session }
 
-func (k current) Get(key []byte) store.Found  { return k.session.Get(key) }
-func (k current) Set(_, _ []byte, _ uint64)   { panic("resp: a command that reads writes") }
-func (k current) Delete([]byte) bool          { panic("resp: a command that reads writes") }
-func (k current) Expiry(e store.Found) uint64 { return e.Expiry() }
-func (k current) Now() uint64                 { return uint64(time.Now().UnixMilli()) }
+func (k current) Get(key []byte) found      { return found{copy: k.session.Get(key)} }
+func (k current) Set(_, _ []byte, _ uint64) { panic("resp: a command that reads writes") }
+func (k current) Delete([]byte) bool        { panic("resp: a command that reads writes") }
+func (k current) Expiry(e found) uint64     { return e.Expiry() }
+func (k current) Now() uint64               { return uint64(time.Now().UnixMilli()) }
 
 // snapshot are keys as they were together.
 type snapshot struct {
 	keys    [][]byte
-	entries []store.Found
+	entries []*store.Entry
 }
 
-func (k snapshot) Get(key []byte) store.Found {
+func (k snapshot) Get(key []byte) found {
 	for i := range k.keys {
 		if string(k.keys[i]) == string(key) {
-			return k.entries[i]
+			return found{copy: k.entries[i]}
 		}
 	}
-	return absent
+	return found{}
 }
 
-func (k snapshot) Set(_, _ []byte, _ uint64)   { panic("resp: a command that reads writes") }
-func (k snapshot) Delete([]byte) bool          { panic("resp: a command that reads writes") }
-func (k snapshot) Expiry(e store.Found) uint64 { return e.Expiry() }
-func (k snapshot) Now() uint64                 { return uint64(time.Now().UnixMilli()) }
-
-var absent store.Found
+func (k snapshot) Set(_, _ []byte, _ uint64) { panic("resp: a command that reads writes") }
+func (k snapshot) Delete([]byte) bool        { panic("resp: a command that reads writes") }
+func (k snapshot) Expiry(e found) uint64     { return e.Expiry() }
+func (k snapshot) Now() uint64               { return uint64(time.Now().UnixMilli()) }
 
 // sendLong sends a long string from where it lies.
 func (t *talk) sendLong(v []byte) bool {

@@ -41,8 +41,8 @@ type Options struct {
 	Sets int
 	// Budget is asked for every chunk; nil: there is no limit but Range.
 	Budget Budget
-	// GoMemory has the memory from Go's heap, where the race detector and checkptr watch it. It is never given back. Systems
-	// without mmap always do so.
+	// GoMemory has the memory from Go's heap, where the race detector and checkptr watch it. What is given back only counts as such. Systems
+	// without mmap always have it from there, and never give it back.
 	GoMemory bool
 	// Poison overwrites what is freed, so that a test notices who still looks at it.
 	Poison bool

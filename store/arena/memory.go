@@ -19,10 +19,11 @@ type memory interface {
 type goMemory struct {
 	words []uint64
 	first unsafe.Pointer
+	gives bool // it passes as memory that can be given back
 }
 
-func newGoMemory(size uint64) *goMemory {
-	m := &goMemory{words: make([]uint64, (size+ChunkSize)/8)}
+func newGoMemory(size uint64, gives bool) *goMemory {
+	m := &goMemory{gives: gives, words: make([]uint64, (size+ChunkSize)/8)}
 	at := uintptr(unsafe.Pointer(unsafe.SliceData(m.words)))
 	// Safe: words has ChunkSize bytes more than what is used from the first multiple of ChunkSize on.
 	m.first = unsafe.Add(unsafe.Pointer(unsafe.SliceData(m.words)), (ChunkSize-at%ChunkSize)%ChunkSize)
@@ -31,6 +32,12 @@ func newGoMemory(size uint64) *goMemory {
 
 func (m *goMemory) base() unsafe.Pointer          { return m.first }
 func (m *goMemory) commit(uint64, uint64) error   { return nil }
-func (m *goMemory) discard(uint64, uint64) bool   { return false }
 func (m *goMemory) records(n int) ([]span, error) { return make([]span, n), nil }
 func (m *goMemory) release()                      {}
+
+func (m *goMemory) discard(offset, n uint64) bool {
+	if m.gives {
+		clear(unsafe.Slice((*byte)(unsafe.Add(m.first, offset)), n))
+	}
+	return m.gives
+}

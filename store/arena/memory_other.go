@@ -3,4 +3,6 @@
 package arena
 
 // reserve has the memory from Go's heap: this system is not known well enough.
-func reserve(size uint64, _, _ bool) (memory, uint64, error) { return newGoMemory(size), size, nil }
+func reserve(size uint64, useGo, _ bool) (memory, uint64, error) {
+	return newGoMemory(size, useGo), size, nil
+}

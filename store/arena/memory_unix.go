@@ -23,7 +23,7 @@ const minReserve = 64 << 20
 // how many. With huge, huge pages are asked for.
 func reserve(size uint64, useGo, huge bool) (memory, uint64, error) {
 	if useGo {
-		return newGoMemory(size), size, nil
+		return newGoMemory(size, true), size, nil
 	}
 	for {
 		all, err := mapNothing(size + ChunkSize)

@@ -183,7 +183,9 @@ func (x *Txn) Undo() {
 		st := &x.steps[i]
 		s := x.switchOf(st)
 		x.place(st).Store(uint32(s.old))
-		x.drop(st.shard, s)
+		if s.next != 0 && s.next != s.old {
+			st.shard.Drop(Fresh{s.next}) // at once: nobody but the caller can have found it, who has no use for it any more
+		}
 	}
 	x.end()
 }
