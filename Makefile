@@ -13,7 +13,7 @@ BUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-X kv/cmd/internal/version.l
 BIN ?= bin
 
 # The modules beside the project's own: they are checked too, but nobody who uses the project inherits them.
-NESTED := .ci/tools .ci/deploy store/peers netserver/resp/clienttest
+NESTED := .ci/tools .ci/deploy store/peers netserver/resp/clienttest netserver/rest/conformance
 
 BENCH ?= .
 FUZZTIME ?= 5m
@@ -63,8 +63,9 @@ lint: tools # what needs no run: format, tidy modules, vet, staticcheck
 realinput: build tools # the Go distribution's own sources through kvc and back
 	@.ci/realinput
 
-clients: build # clients of Redis that others wrote
+clients: build # what others wrote: clients of Redis, a validator of OpenAPI
 	@go -C netserver/resp/clienttest test -count=1 ./...
+	@go -C netserver/rest/conformance test -count=1 ./...
 
 hosting: build ## Dockerfile and docs/deploy: linted by those who take such files, kvd started as they would
 	@go -C .ci/deploy test -vet=off ./...
