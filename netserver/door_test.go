@@ -156,7 +156,7 @@ func TestDoor(t *testing.T) {
 		slow := s.Dial(t)
 		slow.Send(asked("cut")[:4])
 		slow.ExpectClosed()
-		s.AwaitLog("too long to arrive", slow.LocalAddr().String())
+		s.AwaitLog("too long to arrive", slow.Logged())
 
 		c.Send(asked("one"), asked("quit"), asked("two"))
 		expectBytes(t, c, echoed("one")+echoed("quit"))
@@ -165,17 +165,17 @@ func TestDoor(t *testing.T) {
 		wrong.Send(asked("one"), []byte("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"))
 		expectBytes(t, wrong, echoed("one"))
 		wrong.ExpectClosed()
-		s.AwaitLog("looks_like=HTTP", wrong.LocalAddr().String())
+		s.AwaitLog("looks_like=HTTP", wrong.Logged())
 
 		c = s.Dial(t)
 		c.Send(asked("x"))
 		expectBytes(t, c, echoed("x"))
-		doors := make(map[string]string)
+		doors := make(map[string][]string) // by who is there: of a Unix socket, always the same
 		for _, info := range s.Clients() {
-			doors[info.Remote] = info.Door
+			doors[info.Remote] = append(doors[info.Remote], info.Door)
 		}
-		require.Equal(t, "echo", doors[c.LocalAddr().String()])
-		require.Equal(t, "", doors[frames.LocalAddr().String()])
+		require.Contains(t, doors[c.Logged()], "echo")
+		require.Contains(t, doors[frames.Logged()], "")
 
 		unavailable := s.Stat("refusals_unavailable")
 		if unavailable == 0 { // the journal is shared with the next transport

@@ -35,7 +35,7 @@ func (c counted) Write(p []byte) (int, error) {
 // hidden is a connection of which no more is known than that it can be read, written and closed for writing.
 type hidden struct{ net.Conn }
 
-func (c hidden) CloseWrite() error { return c.Conn.(*net.TCPConn).CloseWrite() }
+func (c hidden) CloseWrite() error { return c.Conn.(interface{ CloseWrite() error }).CloseWrite() }
 
 // eachTransport runs one test body over every kind of transport that there is: sockets and streams, with TLS and without.
 func eachTransport(t *testing.T, o nettest.Options, test func(t *testing.T, s *nettest.Server)) {

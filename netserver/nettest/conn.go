@@ -20,9 +20,10 @@ import (
 // Conn is a client's connection that sends and receives raw frames.
 type Conn struct {
 	net.Conn
-	socket socket
-	in     *bufio.Reader // of patient
-	t      testing.TB
+	socket  socket
+	in      *bufio.Reader // of patient
+	t       testing.TB
+	wrapped bool // by Options.Wrap
 }
 
 // socket is what a TCP connection and a Unix socket have in common.
@@ -127,8 +128,8 @@ func (c *Conn) Logged() string {
 	if c.LocalAddr().Network() != "unix" {
 		return c.LocalAddr().String()
 	}
-	if runtime.GOOS != "linux" {
-		return "unix"
+	if c.wrapped || runtime.GOOS != "linux" {
+		return "unix" // it can't be seen who is there
 	}
 	return fmt.Sprintf("unix:pid=%d,uid=%d,gid=%d", os.Getpid(), os.Getuid(), os.Getgid())
 }

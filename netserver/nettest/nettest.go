@@ -56,8 +56,9 @@ type Server struct {
 	Store   *store.Store
 	Log     *Log // what it logged
 
-	t      testing.TB
-	client *tls.Config // nil: no TLS
+	t       testing.TB
+	client  *tls.Config // nil: no TLS
+	wrapped bool        // by Options.Wrap
 }
 
 // Start starts a server that runs until the test ends.
@@ -82,7 +83,7 @@ func Start(t testing.TB, o Options) *Server {
 	l, err := net.Listen(s.Network, at)
 	require.NoError(t, err)
 	s.Addr = l.Addr().String()
-	if o.Wrap != nil {
+	if s.wrapped = o.Wrap != nil; s.wrapped {
 		l = wrapping{l, o.Wrap}
 	}
 	served := make(chan error, 1)
@@ -145,7 +146,7 @@ func (s *Server) Dial(t testing.TB) *Conn {
 	t.Helper()
 	nc, err := net.DialTimeout(s.Network, s.Addr, Timeout)
 	require.NoError(t, err)
-	c := &Conn{Conn: nc, socket: nc.(socket), t: t}
+	c := &Conn{Conn: nc, socket: nc.(socket), t: t, wrapped: s.wrapped}
 	if s.client != nil {
 		secured := tls.Client(nc, s.client)
 		require.NoError(t, secured.SetDeadline(time.Now().Add(Timeout)))
