@@ -96,13 +96,12 @@ func (t *talk) logIn(user, secret []byte) bool {
 		t.err(errWrongPass)
 		return false
 	}
-	if !t.collecting { // what was answered before does not wait
-		t.out.Buf = t.buf
+	if !t.nested { // what was answered before does not wait
 		if !t.out.Flush() {
-			t.buf = t.out.Buf
+			t.answered = true
 			return false
 		}
-		t.buf = t.out.Buf
+		t.rebase()
 	}
 	if err := t.client.Login(user, secret); err != nil {
 		t.err(errWrongPass)
@@ -299,12 +298,11 @@ func clientSwitch(t *talk, args [][]byte) {
 func clientReply(t *talk, args [][]byte) {
 	switch {
 	case equalFold(args[2], "on"):
-		if t.mute = muteNone; t.collecting {
-			t.collecting, t.buf = false, t.out.Buf
-		}
+		t.mute, t.muted = muteNone, false
+		t.rebase()
 		t.ok()
 	case equalFold(args[2], "off"):
-		t.mute, t.buf, t.collecting = muteAll, nil, true
+		t.mute, t.muted = muteAll, true
 	case equalFold(args[2], "skip"):
 		if t.mute == muteNone {
 			t.mute = muteNext

@@ -59,7 +59,7 @@ func mGetOne(t *talk, args [][]byte) {
 		t.entries = append(t.entries, v.Entry(e))
 	}
 	v.Close() // memory may have to be waited for
-	if !t.beginLong(size, len(keys)) {
+	if !t.stream(size, len(keys)) {
 		return
 	}
 	t.array(len(keys))

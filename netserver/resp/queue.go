@@ -144,21 +144,18 @@ func exec(t *talk, _ [][]byte) {
 		return
 	}
 	defer t.discard()
-	before, collecting := t.buf, t.collecting
-	t.buf, t.collecting = nil, true
+	t.buf, t.long, t.nested = nil, nil, true
 	err := t.execute()
 	answer := t.buf
-	t.buf, t.collecting = before, collecting
-	if !collecting {
-		t.long = t.send
-	}
+	t.nested = false
+	t.rebase()
 	switch {
 	case errors.Is(err, errWatched):
 		t.nullArray()
 	case err != nil:
-		t.fail(err)
+		t.failApply(err)
 	default:
-		t.whole(answer)
+		t.buf = answer
 	}
 }
 
@@ -181,13 +178,21 @@ func (t *talk) execute() error {
 	t.array(len(t.queue.all))
 	begin := 0
 	for _, q := range t.queue.all {
-		if q.cmd.run == nil {
-			t.last = q.cmd
-			q.cmd.do(t, q.args)
+		if q.cmd.run != nil {
+			t.buf = append(t.buf, changed[begin:q.end]...)
+			begin = q.end
 			continue
 		}
-		t.buf = append(t.buf, changed[begin:q.end]...)
-		begin = q.end
+		mark := len(t.buf)
+		t.last = q.cmd
+		q.cmd.do(t, q.args)
+		if size := len(t.buf) + len(changed) - begin; size >= longString && !t.muted {
+			// The others are done, and to be answered.
+			if err := t.out.Promise(q.cmd.Name, size, 0); err != nil {
+				t.buf = t.buf[:mark]
+				t.err("ERR there is no memory for so long an answer in a transaction")
+			}
+		}
 	}
 	return nil
 }
@@ -208,7 +213,10 @@ func (t *talk) runQueue(u *store.Update) error {
 		t.prepare(q.cmd, q.args)
 		t.call.keyspace = change{u}
 		q.cmd.run(&t.call)
-		if q.end = len(t.buf); t.abandon != nil {
+		if q.end = len(t.buf); q.end >= longString {
+			t.promise(q.end + valueExtra)
+		}
+		if t.abandon != nil {
 			return t.abandon
 		}
 	}

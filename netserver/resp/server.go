@@ -97,7 +97,7 @@ func scan(t *talk, args [][]byte) {
 	}
 	next := strconv.FormatUint(scanCursor(page.Next), 10)
 	size := len("*2\r\n") + bulkSize(len(next)) + listSize(matching)
-	if size >= longString && !t.beginLong(size, 0) {
+	if size >= longString && !t.stream(size, 0) {
 		return
 	}
 	t.array(2)
@@ -168,7 +168,7 @@ func keys(t *talk, args [][]byte) {
 		t.fail(err)
 		return
 	}
-	if size := listSize(all); size < longString || t.beginLong(size, len(all)) {
+	if size := listSize(all); size < longString || t.stream(size, len(all)) {
 		t.keyList(all)
 	}
 }

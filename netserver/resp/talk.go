@@ -80,10 +80,13 @@ type talk struct {
 	watched      map[string]uint64 // keys, and their versions when they were watched; 0: absent
 	watchClaimed int               // bytes, for those
 
-	collecting bool   // the answer is written to buf alone, not sent on the way
-	before     []byte // while keys are changed: what was answered before
-	abandon    error  // why the change that is under way is to have no effect
-	wanted     int    // for how long an answer there was no memory
+	// The answer to a request is in buf until it is done, behind what was answered before it, which is in out.
+	muted    bool  // nobody wants it
+	nested   bool  // it is one of a transaction's
+	streamed bool  // its beginning is in out, or sent: see stream
+	answered bool  // it was answered by Unflushed
+	abandon  error // why the change of keys that is under way is to have no effect
+	wanted   int   // for how long an answer there was no memory
 }
 
 // muting says whether the client wants answers.
@@ -147,7 +150,7 @@ func (t *talk) Answer(o *netserver.Output, p []byte) (used, need int) {
 	t.out, t.scratch = o, scratches.Get().(*scratch)
 	defer func() {
 		t.scratch.give()
-		t.out, t.scratch, t.buf = nil, nil, nil
+		t.out, t.scratch, t.buf = nil, nil, nil // all of it is in out
 	}()
 	for !t.ended {
 		if t.refusal != "" {
@@ -310,11 +313,11 @@ func (t *talk) throwAway(p []byte) (used int, done bool) {
 
 // Unflushed answers n requests whose answers could not be made sure of.
 func (t *talk) Unflushed(o *netserver.Output, n int, err error) {
-	t.buf = o.Buf
+	r := reply{buf: o.Buf, resp3: t.resp3}
 	for range n {
-		t.fail(err)
+		r.err(errorText(err))
 	}
-	o.Buf = t.buf
+	o.Buf = r.buf
 }
 
 // Close forgets what the connection has kept.
@@ -334,12 +337,19 @@ func (t *talk) bad(p []byte, err error) {
 // begin begins the answer to a request.
 func (t *talk) begin() {
 	t.out.Request()
-	t.failed = ""
-	if t.collecting = t.mute != muteNone; t.collecting {
-		t.buf, t.long = nil, nil
+	t.failed, t.streamed, t.answered = "", false, false
+	t.muted = t.mute != muteNone
+	t.rebase()
+}
+
+// rebase has what is written to buf next stand behind what is in out, so that it need not be moved there.
+func (t *talk) rebase() {
+	if t.long = t.send; t.muted || t.nested {
+		t.buf, t.long = t.buf[:0], nil
 		return
 	}
-	t.buf, t.long = t.out.Buf, t.send
+	b := t.out.Buf
+	t.buf = b[len(b):]
 }
 
 // done ends it.
@@ -347,8 +357,19 @@ func (t *talk) done() {
 	if t.failed != "" {
 		t.out.Refused(statusOf(t.failed))
 	}
-	if !t.collecting {
-		t.out.Buf = t.buf
+	switch {
+	case t.answered, t.muted:
+	case len(t.buf) < longString || t.streamed:
+		t.commit()
+	default:
+		if answer := slices.Clone(t.buf); t.beginValue(len(answer)) {
+			t.out.Value(answer)
+			t.rebase()
+		}
+		t.commit()
+	}
+	if t.streamed {
+		t.out.Finish()
 	}
 	switch t.mute {
 	case muteNext:
@@ -359,6 +380,20 @@ func (t *talk) done() {
 	if t.out.Full() {
 		t.out.Flush()
 	}
+}
+
+// commit moves what is in buf to out.
+func (t *talk) commit() {
+	b, n := t.out.Buf, len(t.buf)
+	if n == 0 {
+		return
+	}
+	if all := len(b) + n; all <= cap(b) && &b[:all][len(b)] == &t.buf[0] {
+		t.out.Buf = b[:all] // it is there
+	} else {
+		t.out.Buf = append(b, t.buf...)
+	}
+	t.buf = t.out.Buf[len(t.out.Buf):]
 }
 
 // request answers one request.
@@ -457,70 +492,62 @@ func (t *talk) update(cmd *Command, args [][]byte) {
 		t.call.keyspace = snapshot{}
 		cmd.run(&t.call)
 	} else if err := t.apply(t.keys, t.change); err != nil {
-		t.fail(err)
+		t.failApply(err)
 	}
 	t.call = call{}
 }
 
 // apply applies a change of keys whose answer is written meanwhile. There is no answer if it returns an error.
-func (t *talk) apply(keys [][]byte, change func(*store.Update) error) error {
-	t.before = t.buf
-	t.long = t.promise
-	err := t.tryApply(keys, change)
-	answer := t.buf
-	t.buf, t.before, t.long = t.before, nil, t.send
-	if t.collecting {
+func (t *talk) apply(keys [][]byte, change func(*store.Update) error) (err error) {
+	for range 4 {
+		t.restart()
+		if _, err = t.session.Update(keys, change); !errors.Is(err, netserver.ErrNotHeld) {
+			break
+		}
+		if err = t.out.Hold(t.lastName(), t.wanted, 0); err != nil { // may flush what is in out
+			break
+		}
+		t.rebase()
+	}
+	if t.long = t.send; t.muted || t.nested {
 		t.long = nil
 	}
 	if err != nil {
 		t.out.Drop()
-		t.failed = ""
+		t.buf, t.failed = t.buf[:0], ""
 		return err
 	}
 	if t.call.expired > 0 {
 		t.door.expired.Add(t.call.expired)
 	}
-	t.whole(answer)
 	return nil
 }
 
-func (t *talk) tryApply(keys [][]byte, change func(*store.Update) error) (err error) {
-	for range 4 {
-		if _, err = t.session.Update(keys, change); !errors.Is(err, netserver.ErrNotHeld) {
-			return err
-		}
-		t.out.Buf = t.before
-		err = t.out.Hold(t.lastName(), t.wanted, 0) // may flush
-		if t.before = t.out.Buf; err != nil {
-			return err
-		}
+// failApply answers the error of apply.
+func (t *talk) failApply(err error) {
+	if t.answered = errors.Is(err, netserver.ErrAnswered); !t.answered {
+		t.rebase()
+		t.fail(err)
 	}
-	return err
 }
 
-// restart has what a change of keys answers written behind what was answered before.
+// restart has a change of keys begin from nothing.
 func (t *talk) restart() {
-	t.buf, t.failed, t.abandon, t.call.expired = t.before[len(t.before):], "", nil, 0
+	t.buf, t.failed, t.abandon, t.long, t.call.expired = t.buf[:0], "", nil, t.promiseLong, 0
 }
 
-// whole appends an answer that was collected, or sends it from where it is if it is long.
-func (t *talk) whole(answer []byte) {
-	if t.collecting || len(answer) < longString {
-		t.buf = append(t.buf, answer...)
-		return
-	}
-	if answer = slices.Clone(answer); t.beginLong(len(answer), 1) {
-		t.piece(answer)
-	}
-}
-
-// promise makes sure, in a change of keys, that there is memory for the answer with this string, and has it copied.
-func (t *talk) promise(v []byte) bool {
-	if t.abandon == nil && !t.collecting {
-		t.wanted = len(t.buf) + len(v) + valueExtra
-		t.abandon = t.out.Promise(t.lastName(), t.wanted, 0)
-	}
+// promiseLong makes sure, in a change of keys, that there is memory for the answer with this string, and has it copied.
+func (t *talk) promiseLong(v []byte) bool {
+	t.promise(len(t.buf) + len(v) + valueExtra)
 	return false
+}
+
+// promise makes sure, in a change of keys, that there is memory for an answer of size bytes. If there is not, the change is given up.
+func (t *talk) promise(size int) {
+	if t.abandon == nil && !t.muted {
+		t.wanted = size
+		t.abandon = t.out.Promise(t.lastName(), size, 0)
+	}
 }
 
 // runCall runs the command in t.call as a change of keys.
@@ -562,13 +589,23 @@ func (k snapshot) Now() uint64               { return uint64(time.Now().UnixMill
 
 // sendLong sends a long string from where it lies.
 func (t *talk) sendLong(v []byte) bool {
-	if !t.beginLong(bulkSize(len(v)), 1) {
-		return true
+	if len(t.buf) > 0 || t.streamed {
+		return false // it is a part of an answer
 	}
-	t.head('$', len(v))
-	t.piece(v)
-	t.buf = append(t.buf, crlf...)
+	if t.beginValue(bulkSize(len(v))) {
+		t.head('$', len(v))
+		t.commit()
+		t.out.Value(v)
+		t.rebase()
+		t.buf = append(t.buf, crlf...)
+	}
 	return true
+}
+
+// beginValue begins an answer of size bytes that is little more than one long string. It returns false if it is answered with an error
+// instead.
+func (t *talk) beginValue(size int) bool {
+	return t.begun(t.out.BeginValue(t.lastName(), size, valueExtra))
 }
 
 // bulkSize is how long the answer of a string of n bytes is.
@@ -580,18 +617,25 @@ func bulkSize(n int) int {
 // valueExtra is about what a value takes besides its bytes while an answer has it.
 const valueExtra = 64
 
-// beginLong begins an answer of size bytes that is made of so many values. It returns false if it is answered, with an error.
-func (t *talk) beginLong(size, values int) bool {
-	if t.collecting {
-		return true
+// stream begins an answer of size bytes, made of so many values, that is sent piece by piece if it is long. It returns false if it is
+// answered with an error instead.
+func (t *talk) stream(size, values int) bool {
+	if t.muted || t.nested {
+		return true // for what it is a part of
 	}
-	t.out.Buf = t.buf
-	err := t.out.Begin(t.lastName(), size, int64(values)*valueExtra)
-	t.buf = t.out.Buf
+	return t.begun(t.out.Begin(t.lastName(), size, int64(values)*valueExtra))
+}
+
+// begun is where an answer goes on once out has begun it, or refused that.
+func (t *talk) begun(err error) bool {
+	t.rebase()
 	switch {
 	case err == nil:
+		t.streamed = true
 		return true
-	case !errors.Is(err, netserver.ErrAnswered):
+	case errors.Is(err, netserver.ErrAnswered):
+		t.answered = true
+	default:
 		t.fail(err)
 	}
 	return false
@@ -604,15 +648,15 @@ func (t *talk) lastName() string {
 	return t.last.Name
 }
 
-// piece appends v to an answer that beginLong began.
+// piece appends v to an answer that stream began.
 func (t *talk) piece(v []byte) {
-	if t.collecting {
+	if !t.streamed {
 		t.buf = append(t.buf, v...)
 		return
 	}
-	t.out.Buf = t.buf
+	t.commit()
 	t.out.Piece(v)
-	t.buf = t.out.Buf
+	t.rebase()
 }
 
 // fail answers what the server could not do.
