@@ -1,47 +1,77 @@
 package rest
 
 import (
+	"net/http"
 	"strconv"
 
 	"kv/protocol/jsonform"
 	"kv/store"
 )
 
-// The requests that change a key by what it holds.
+// The requests that change a key by what it holds, as the protocol's INCR, EXPIRE and PERSIST do.
 
-// incr adds to a number, as the protocol's INCR does.
-func (x *exchange) incr() (*answer, error) {
-	var key []byte
-	by := int64(1)
-	var life lifetime
-	names := []string{"key", "by", "ttl", "expiry"}
-	err := x.document(func(in *jsonform.Scanner) error {
+// change is what such a request says.
+type change struct {
+	key         []byte
+	conditional bool
+	ifVersion   uint64
+	by          int64
+	life        lifetime
+}
+
+// readChange reads a document with a key, maybe a condition on its version, and what else there is in the request.
+func (x *exchange) readChange(more ...string) (c change, err error) {
+	names := append([]string{"key", "if_version"}, more...)
+	c.by = 1
+	err = x.document(func(in *jsonform.Scanner) error {
 		return object(in, names, 1, func(i int) (err error) {
 			switch names[i] {
 			case "key":
-				key, err = in.Bytes()
+				c.key, err = in.Bytes()
+			case "if_version":
+				c.conditional = true
+				c.ifVersion, err = in.Uint()
 			case "by":
-				by, err = in.Int()
+				c.by, err = in.Int()
 			default:
-				err = life.member(in, names[i])
+				err = c.life.member(in, names[i])
 			}
 			return err
 		})
 	})
+	return c, err
+}
+
+// update changes the key by change, which gets what it holds, if the condition holds.
+func (x *exchange) update(c change, change func(u *store.Update, e store.Found) error) (version uint64, err error) {
+	return x.client.Session().Update([][]byte{c.key}, func(u *store.Update) error {
+		e := u.Get(c.key)
+		if v := current(e); c.conditional && v != c.ifVersion {
+			return &problem{
+				Status: http.StatusConflict, Detail: "the condition does not hold: the key has another version",
+				conflict: true, version: v, index: -1,
+			}
+		}
+		return change(u, e)
+	})
+}
+
+// incr adds to a number.
+func (x *exchange) incr() (*answer, error) {
+	c, err := x.readChange("by", "ttl", "expiry")
 	if err != nil {
 		return nil, err
 	}
 	var sum int64
-	version, err := x.client.Session().Update([][]byte{key}, func(u *store.Update) error {
-		number, expiry := []byte("0"), life.expiry(u)
-		if e := u.Get(key); e.Exists() {
+	version, err := x.update(c, func(u *store.Update, e store.Found) (err error) {
+		number, expiry := []byte("0"), c.life.expiry(u)
+		if e.Exists() {
 			number, expiry = e.Value(), u.Expiry(e)
 		}
-		var err error
-		if sum, err = store.Sum(number, by); err != nil {
+		if sum, err = store.Sum(number, c.by); err != nil {
 			return err
 		}
-		u.Set(key, strconv.AppendInt(nil, sum, 10), expiry)
+		u.Set(c.key, strconv.AppendInt(nil, sum, 10), expiry)
 		return nil
 	})
 	if err != nil {
@@ -57,31 +87,18 @@ func (x *exchange) incr() (*answer, error) {
 
 // expire gives a key another expiry.
 func (x *exchange) expire() (*answer, error) {
-	var key []byte
-	var life lifetime
-	names := []string{"key", "ttl", "expiry"}
-	err := x.document(func(in *jsonform.Scanner) error {
-		err := object(in, names, 1, func(i int) (err error) {
-			if names[i] == "key" {
-				key, err = in.Bytes()
-				return err
-			}
-			return life.member(in, names[i])
-		})
-		if err == nil && life == (lifetime{}) {
-			err = in.Fail("ttl or expiry is missing")
-		}
-		return err
-	})
-	if err != nil {
+	c, err := x.readChange("ttl", "expiry")
+	switch {
+	case err != nil:
 		return nil, err
+	case c.life == (lifetime{}):
+		return nil, badRequest("ttl or expiry is missing")
 	}
-	version, err := x.client.Session().Update([][]byte{key}, func(u *store.Update) error {
-		e := u.Get(key)
+	version, err := x.update(c, func(u *store.Update, e store.Found) error {
 		if !e.Exists() {
 			return notFound()
 		}
-		u.Set(key, e.Value(), life.expiry(u))
+		u.Set(c.key, e.Value(), c.life.expiry(u))
 		return nil
 	})
 	if err != nil {
@@ -92,18 +109,17 @@ func (x *exchange) expire() (*answer, error) {
 
 // persist takes its expiry from a key. One that has none keeps its version.
 func (x *exchange) persist() (*answer, error) {
-	key, err := x.keyAlone()
+	c, err := x.readChange()
 	if err != nil {
 		return nil, err
 	}
 	var has uint64
-	version, err := x.client.Session().Update([][]byte{key}, func(u *store.Update) error {
-		e := u.Get(key)
+	version, err := x.update(c, func(u *store.Update, e store.Found) error {
 		if !e.Exists() {
 			return notFound()
 		}
 		if has = e.Version(); e.Expiry() != 0 {
-			u.Set(key, e.Value(), 0)
+			u.Set(c.key, e.Value(), 0)
 		}
 		return nil
 	})
@@ -111,15 +127,4 @@ func (x *exchange) persist() (*answer, error) {
 		return nil, err
 	}
 	return versionAlone(max(version, has)), nil
-}
-
-// keyAlone reads {"key":…}.
-func (x *exchange) keyAlone() (key []byte, err error) {
-	err = x.document(func(in *jsonform.Scanner) error {
-		return object(in, []string{"key"}, 1, func(int) (err error) {
-			key, err = in.Bytes()
-			return err
-		})
-	})
-	return key, err
 }

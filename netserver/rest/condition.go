@@ -33,9 +33,6 @@ func (x *exchange) conditions() (c conditions, err error) {
 	return c, err
 }
 
-// given reports whether there is a condition at all.
-func (c conditions) given() bool { return c.match != nil || c.noneMatch != nil }
-
 // tags reads a header: a * or a list of tags, each "text" or W/"text".
 func (x *exchange) tags(header string) (*tags, error) {
 	lines := x.r.Header.Values(header)

@@ -25,8 +25,10 @@ type exchange struct {
 	key     []byte            // of a resource that has one
 	server  *netserver.Server
 	client  *netserver.Client // nil: it has not entered
+	held    int64             // for the answer, or for a list's page
 
-	began  time.Time // when the request had arrived
+	began  time.Time     // when the request had arrived
+	took   time.Duration // from then until its answer could leave
 	status protocol.Status
 	out    *output // what the answer leaves by, once it does
 
@@ -88,7 +90,7 @@ func (x *exchange) answer(a *answer) error {
 			a = problemOf(err)
 		}
 	}
-	x.status = statusOf(a.status)
+	x.status, x.took = statusOf(a.status), time.Since(x.began)
 	header := x.w.Header()
 	for name, values := range a.header {
 		header[name] = values
@@ -141,6 +143,8 @@ const (
 	// outputSize is how much is collected before it is sent, and outputPiece the most that is sent at a time.
 	outputSize  = 16 << 10
 	outputPiece = 64 << 10
+	// outputMemory is at most what is collected: what is not quite enough to be sent, and one more piece of a value as JSON.
+	outputMemory = outputSize + 6*jsonPiece
 )
 
 // spill sends what is collected, if that is enough to be sent.

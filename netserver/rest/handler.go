@@ -137,7 +137,7 @@ func (x *exchange) leave() {
 	x.left = true
 	x.mu.Unlock()
 	if x.client != nil {
-		x.client.Answered(x.status, time.Since(x.began))
+		x.client.Answered(x.status, x.took)
 		x.client.Leave()
 	}
 }

@@ -21,7 +21,7 @@ func (x *exchange) history() (*answer, error) {
 	for _, r := range revisions {
 		held += heldBy(r.Entry)
 	}
-	if err := x.hold(held); err != nil {
+	if err := x.holdJSON(held); err != nil {
 		return nil, err
 	}
 	return answerJSON(func(out *output) error {

@@ -83,13 +83,11 @@ type scan struct {
 	x      *exchange
 	o      store.ScanOptions
 	cursor []byte
-	held   int64 // for the last page
 }
 
 // next returns the next page, once there is memory for it. Where there is not enough it is a shorter one.
 func (s *scan) next() (store.Page, error) {
-	s.x.client.LetGo(s.held)
-	s.held = 0
+	s.x.letGo()
 	o := s.o
 	for {
 		page, err := s.x.client.Session().Scan(s.cursor, o)
@@ -100,12 +98,7 @@ func (s *scan) next() (store.Page, error) {
 		for _, e := range page.Entries {
 			held += heldBy(e)
 		}
-		if held < holdSize {
-			return page, nil
-		}
-		err = s.x.client.Hold(s.x.r.Context(), "listing keys", held)
-		if err == nil {
-			s.held = held
+		if err = s.x.holdJSON(held); err == nil {
 			return page, nil
 		}
 		status := netserver.Failure(err).Status

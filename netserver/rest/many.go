@@ -18,7 +18,7 @@ func (x *exchange) mget() (*answer, error) {
 	for _, e := range entries {
 		held += heldBy(e)
 	}
-	if err := x.hold(held); err != nil {
+	if err := x.holdJSON(held); err != nil {
 		return nil, err
 	}
 	return answerJSON(func(out *output) error {
@@ -203,15 +203,15 @@ const heldTries = 4
 
 // transact runs a transaction once there is memory for its answer: afterwards it could not be refused any more.
 func (x *exchange) transact(conds []store.Condition, ops []store.Op) (results []store.Result, version uint64, err error) {
-	var held int64
+	held := int64(holdSize + outputMemory) // what takes less is not held
 	for range heldTries {
 		var needed int64
 		results, version, err = x.client.Session().TxnIf(nil, conds, ops, func(results []store.Result) error {
-			needed = 0
+			needed = outputMemory
 			for _, r := range results {
 				needed += heldBy(r.Entry)
 			}
-			if needed >= holdSize && needed > held {
+			if needed > held {
 				return errNotHeld
 			}
 			return nil
@@ -219,7 +219,8 @@ func (x *exchange) transact(conds []store.Condition, ops []store.Op) (results []
 		if err != errNotHeld {
 			return results, version, err
 		}
-		if err := x.hold(needed - held); err != nil {
+		x.letGo()
+		if err := x.hold(needed); err != nil {
 			return nil, 0, err
 		}
 		held = needed

@@ -79,6 +79,16 @@ func TestChanges(t *testing.T) {
 	require.Empty(t, a.do("HEAD", "/v1/keys/s", "").Header.Get("Kv-Expiry"))
 	version := a.do("HEAD", "/v1/keys/s", "").Header.Get("Kv-Version")
 	require.Equal(t, `{"version":`+version+"}\n", a.post("/v1/persist", `{"key":"s"}`).body)
+	for _, what := range []string{`incr {"key":"m",`, `expire {"key":"s","ttl":"1s",`, `persist {"key":"s",`} {
+		target, body, _ := strings.Cut(what, " ")
+		r := a.post("/v1/"+target, body+`"if_version":5}`)
+		r.problem(t, 409, "the condition does not hold")
+		require.Regexp(t, `"version":[1-9][0-9]+}`, r.body)
+		require.NotContains(t, r.body, "index")
+	}
+	require.Equal(t, 200, a.post("/v1/expire", `{"key":"s","ttl":"1h","if_version":`+version+`}`).StatusCode)
+	require.Equal(t, 200, a.post("/v1/incr", `{"key":"made","if_version":0}`).StatusCode)
+	a.post("/v1/expire", `{"key":"none","ttl":"1h","if_version":0}`).problem(t, 404, "")
 	a.post("/v1/expire", `{"key":"s"}`).problem(t, 400, "ttl or expiry is missing")
 	a.post("/v1/expire", `{"key":"s","ttl":null}`).problem(t, 400, "ttl or expiry is missing")
 	a.post("/v1/expire", `{"key":"none","ttl":"1s"}`).problem(t, 404, "")

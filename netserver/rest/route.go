@@ -43,7 +43,16 @@ func (x *exchange) route() (*operation, error) {
 	}
 	if res.keyed {
 		var err error
-		if x.key, err = keyOf(key, x.query["encoding"]); err != nil {
+		encoding, encoded := x.query["encoding"]
+		switch {
+		case !encoded:
+			x.key, err = keyOf(key)
+		case encoding == "base64url":
+			x.key, err = decodedKey(key)
+		default:
+			err = badRequest("the only encoding is base64url")
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -63,27 +72,27 @@ func allowed(operations map[string]*operation) string {
 	return strings.Join(methods, ", ")
 }
 
-// keyOf returns the key that stands for itself in a path, percent-encoded, or, with encoding=base64url, in base64. Three keys
-// can only be written so: what is on the way takes . and .. for steps of a path, and nobody sees the empty one.
-func keyOf(segment, encoding string) ([]byte, error) {
+// keyOf returns the key that stands for itself in a path, percent-encoded. Three can't: what is on the way takes . and .. for steps of
+// a path, and nobody sees the empty one.
+func keyOf(segment string) ([]byte, error) {
 	text, err := url.PathUnescape(segment)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, badRequest("the path is not percent-encoded as it should be")
+	case text == "" || text == "." || text == "..":
+		return nil, badRequest(fmt.Sprintf("the key %q can't stand for itself in a path: write it with ?encoding=base64url", text))
 	}
-	switch encoding {
-	case "":
-		if text == "" || text == "." || text == ".." {
-			return nil, badRequest(fmt.Sprintf("the key %q can't stand for itself in a path: write it with ?encoding=base64url", text))
-		}
-		return []byte(text), nil
-	case "base64url":
-		key, err := base64.RawURLEncoding.Strict().DecodeString(text)
-		if err != nil || strings.ContainsAny(text, "\r\n") {
-			return nil, badRequest("the key is not base64url without padding")
-		}
-		return key, nil
+	return []byte(text), nil
+}
+
+// decodedKey returns the key that stands in a path in base64 for URLs.
+func decodedKey(segment string) ([]byte, error) {
+	text, err := url.PathUnescape(segment)
+	key, notBase64 := base64.RawURLEncoding.Strict().DecodeString(text)
+	if err != nil || notBase64 != nil || strings.ContainsAny(text, "\r\n") { // the decoder passes line breaks over
+		return nil, badRequest("the key is not base64url without padding")
 	}
-	return nil, badRequest("the only encoding is base64url")
+	return key, nil
 }
 
 // parseQuery reads the parameters of the request: those that the operation has, each once.

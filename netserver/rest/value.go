@@ -22,7 +22,25 @@ func (x *exchange) hold(n int64) error {
 	if n < holdSize {
 		return nil
 	}
-	return x.client.Hold(x.r.Context(), "this request", n)
+	if err := x.client.Hold(x.r.Context(), "this request", n); err != nil {
+		return err
+	}
+	x.held = n
+	return nil
+}
+
+// letGo gives back what is held.
+func (x *exchange) letGo() {
+	x.client.LetGo(x.held)
+	x.held = 0
+}
+
+// holdJSON is hold for an answer that is written as JSON, which takes a buffer besides.
+func (x *exchange) holdJSON(n int64) error {
+	if n < holdSize {
+		return nil
+	}
+	return x.hold(n + outputMemory)
 }
 
 func (x *exchange) get() (*answer, error) {

@@ -88,33 +88,35 @@ func TestKeys(t *testing.T) {
 		require.NotNil(t, s.Get([]byte(key)))
 	}
 	for target, status := range map[string]int{
-		"/v1/keys/":                        400, // of the empty key
-		"/v1/keys/%2E":                     400,
-		"/v1/keys/%2e%2E":                  400,
-		"/v1/keys/.":                       400,
-		"/v1/keys/..":                      400,
-		"/v1/keys/a/b":                     400,
-		"/v1/keys//":                       400,
-		"/v1/keys/../keys/a":               400,
-		"/v1/keys/a/":                      400,
-		"/v1/keys/a?encoding=hex":          400,
-		"/v1/keys/YQ==?encoding=base64url": 400,
-		"/v1/keys/YR?encoding=base64url":   400, // not as anybody writes it
-		"/v1/keys/a?no=1":                  400,
-		"/v1/keys/a?version=1&version=2":   400,
-		"/v1/keys/a?version=0":             400,
-		"/v1/keys/a?version=01":            400,
-		"/v1/keys/a?%zz":                   400,
-		"/v1/keys/a;b":                     404, // ; is a byte as any other
-		"/v1/%6beys/a":                     404,
-		"/v1/keys%2Fa":                     404,
-		"/v1//keys/a":                      404,
-		"/v1/./keys/a":                     404,
-		"/v1/stats/":                       404,
-		"/v1/":                             404,
-		"/v1/none":                         404,
-		"/v1/history":                      404,
-		"/V1/keys/a":                       404,
+		"/v1/keys/":                         400, // of the empty key
+		"/v1/keys/%2E":                      400,
+		"/v1/keys/%2e%2E":                   400,
+		"/v1/keys/.":                        400,
+		"/v1/keys/..":                       400,
+		"/v1/keys/a/b":                      400,
+		"/v1/keys//":                        400,
+		"/v1/keys/../keys/a":                400,
+		"/v1/keys/a/":                       400,
+		"/v1/keys/a?encoding=hex":           400,
+		"/v1/keys/a?encoding=":              400,
+		"/v1/keys/YQ%0A?encoding=base64url": 400,
+		"/v1/keys/YQ==?encoding=base64url":  400,
+		"/v1/keys/YR?encoding=base64url":    400, // not as anybody writes it
+		"/v1/keys/a?no=1":                   400,
+		"/v1/keys/a?version=1&version=2":    400,
+		"/v1/keys/a?version=0":              400,
+		"/v1/keys/a?version=01":             400,
+		"/v1/keys/a?%zz":                    400,
+		"/v1/keys/a;b":                      404, // ; is a byte as any other
+		"/v1/%6beys/a":                      404,
+		"/v1/keys%2Fa":                      404,
+		"/v1//keys/a":                       404,
+		"/v1/./keys/a":                      404,
+		"/v1/stats/":                        404,
+		"/v1/":                              404,
+		"/v1/none":                          404,
+		"/v1/history":                       404,
+		"/V1/keys/a":                        404,
 	} {
 		c := a.raw()
 		c.send("GET " + target + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")

@@ -144,6 +144,8 @@ func TestEveryOperation(t *testing.T) {
 	a.do(200, "POST /v1/incr", "/v1/incr", `{"key":"i","by":-5,"ttl":"1m"}`)
 	a.do(200, "POST /v1/incr", "/v1/incr", `{"key":"i"}`)
 	a.do(409, "POST /v1/incr", "/v1/incr", `{"key":{"base64":"/w=="}}`)
+	a.do(409, "POST /v1/expire", "/v1/expire", `{"key":"i","ttl":"1h","if_version":0}`)
+	a.do(409, "POST /v1/persist", "/v1/persist", `{"key":"i","if_version":1}`)
 	a.do(200, "POST /v1/expire", "/v1/expire", `{"key":"i","expiry":4102444800000}`)
 	a.do(404, "POST /v1/expire", "/v1/expire", `{"key":"none","ttl":"1s"}`)
 	a.do(200, "POST /v1/persist", "/v1/persist", `{"key":"i"}`)
