@@ -145,6 +145,7 @@ type commit struct {
 	refused error         // why it is to be undone, though it could be finished; nil: it is not
 	// looks says that who stages looks at what was staged, so everything is, even if the write is refused already.
 	looks bool
+	must  bool // memory is taken whatever the limit says
 }
 
 // staged is what a write leaves of a key so far.
@@ -195,7 +196,7 @@ func (c *commit) set(h uint64, e *Entry) {
 	st.entry = e
 	existed := st.cur.Exists() && !st.cur.Deleted()
 	var f table.Fresh
-	must := e.Deleted() // a deletion is never refused memory
+	must := e.Deleted() || c.must // a deletion is never refused memory
 	if !must {
 		c.wanted += int64(e.size())
 	}
@@ -243,10 +244,16 @@ func (c *commit) finish() (version uint64, err error) {
 	if len(c.staged) == 0 {
 		return 0, nil
 	}
-	s := c.s
-	if version, err = s.order(c.left()); err != nil {
+	if version, err = c.s.order(c.left()); err != nil {
 		return 0, err
 	}
+	c.publish(version)
+	return version, nil
+}
+
+// publish makes all that was staged visible at one instant, as the write of this version.
+func (c *commit) publish(version uint64) {
+	s := c.s
 	// What is current is not to be looked at once the table has it.
 	for i := range c.staged {
 		st := &c.staged[i]
@@ -279,7 +286,6 @@ func (c *commit) finish() (version uint64, err error) {
 			s.note(sh, st.hash)
 		}
 	}
-	return version, nil
 }
 
 // left returns what the write leaves of each key that it changed, but for deletions of keys that were absent before it.

@@ -19,7 +19,11 @@ func (s *Store) load(entries []*Entry) {
 // apply takes what was written since, of each key in order. It may be called side by side.
 func (s *Store) apply(entries []*Entry) {
 	for chunk := range slices.Chunk(entries, loadChunk) {
-		s.byShard(chunk, s.replay)
+		s.byShard(chunk, func(sh *shard, h uint64, e *Entry) {
+			if !s.replay(sh, h, e) {
+				s.unloaded.Add(1)
+			}
+		})
 	}
 }
 
@@ -78,7 +82,9 @@ func (s *Store) restore(sh *shard, h uint64, e *Entry) {
 		return
 	}
 	if s.keep == 0 || purge || !cur.Exists() || cur.Version() <= e.version {
-		s.replay(sh, h, e)
+		if !s.replay(sh, h, e) {
+			s.unloaded.Add(1)
+		}
 		return
 	}
 	f, ok := sh.Make(spec(e), true)
@@ -113,31 +119,30 @@ func (sh *shard) between(p *table.Place, from, to uint64) (is bool) {
 }
 
 // replay puts e, as a journal holds it, into sh, which is locked, if nothing newer is there. It takes memory whatever the limit says: a
-// full store must start again.
-func (s *Store) replay(sh *shard, h uint64, e *Entry) {
+// full store must start again. false: there is none at all.
+func (s *Store) replay(sh *shard, h uint64, e *Entry) bool {
 	p := sh.Find(h, e.Key())
 	cur := p.Entry()
 	if cur.Exists() && cur.Version() >= e.version {
-		return
+		return true
 	}
 	if purge, all := e.Purge(); purge {
 		s.erase(sh, h, e.Key(), all, e.version)
-		return
+		return true
 	}
 	if e.Deleted() && s.keep == 0 && !cur.Exists() {
-		return
+		return true
 	}
 	eff := counted(cur, -1)
 	if e.Deleted() && s.keep == 0 {
 		sh.Delete(&p, e.version)
 		sh.account(eff)
-		return
+		return true
 	}
 	notes := s.notes(sh, cur, e, s.keep)
 	f, ok := sh.Make(spec(e), true)
 	if !ok || !sh.Prepare(&p, true) {
-		s.unloaded.Add(1)
-		return
+		return false
 	}
 	eff.add(counted(sh.Entry(f), 1))
 	sh.Put(&p, f, e.version, s.keep)
@@ -145,6 +150,7 @@ func (s *Store) replay(sh *shard, h uint64, e *Entry) {
 	if notes {
 		s.note(sh, h)
 	}
+	return true
 }
 
 // loaded is called when all is loaded: of a key that was deleted, what is left may be its deletion alone.

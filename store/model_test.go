@@ -69,6 +69,7 @@ func runModel(t *rapid.T, mask uint64) {
 	require.Equal(t, want, dumpOf(t, replayed(t, walked(t, m.Store), keep, mask)), "a walk, replayed")
 	if journaled && !m.limited && m.age == 0 { // else the store that replays would need the time
 		require.Equal(t, want, dumpOf(t, replayed(t, journal.records, keep, mask)), "the log, replayed")
+		require.Equal(t, want, dumpOf(t, applied(t, journal.records, keep, mask)), "the log, applied to an open store")
 		rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "shuffle"), 0))
 		require.Equal(t, want, dumpOf(t, replayed(t, shuffled(journal.records, rng), keep, mask)), "the log, shuffled")
 	}

@@ -66,6 +66,7 @@ type Store struct {
 	ended      counts                // of the closed ones; guarded by sessionsMu
 
 	closed    atomic.Bool // publishes nothing; looked at under a write's locks, which Close takes after it has set it
+	applier   applier
 	stop      chan struct{}
 	sweeperUp sync.WaitGroup
 }

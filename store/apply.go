@@ -1,0 +1,112 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	"kv/store/table"
+)
+
+// errNoMemory is what can't be: memory that is taken whatever the limit says is not there.
+var errNoMemory = errors.New("no memory is left at all")
+
+// applier is what Apply keeps between its calls.
+type applier struct {
+	mu     sync.Mutex // held by Apply, which is for one goroutine at a time
+	txn    table.Txn
+	staged []staged
+}
+
+// Apply gives effect to a write of another store, as its journal has it: all of it at one instant, for readers too. Records come in the order of
+// versions, and may be given again from any one on: of each key only what is newer than what it holds counts. Nothing is refused: memory
+// is taken whatever the limit says. History is kept as the store that wrote it keeps it, where Options are the same; expiries are times, so a
+// key is absent from its own on, by this store's clock.
+//
+// The store's journal is not told: who applies has the record in his own log. The error says that the store is closed, or that the system has no
+// more memory; the record may then be applied in part, and the store is of no use any more.
+func (s *Store) Apply(version uint64, entries []*Entry) error {
+	s.applier.mu.Lock()
+	defer s.applier.mu.Unlock()
+	if s.closed.Load() {
+		return errClosed
+	}
+	for {
+		last := s.versions.Load()
+		if last >= version || s.versions.CompareAndSwap(last, version) {
+			break
+		}
+	}
+	var err error
+	switch len(entries) {
+	case 0:
+	case 1:
+		err = s.applyOne(version, entries[0])
+	default:
+		err = s.applyAll(version, entries)
+	}
+	if err != nil {
+		return fmt.Errorf("apply version %d: %w", version, err)
+	}
+	return nil
+}
+
+// applyOne is Apply of a write that leaves one entry.
+func (s *Store) applyOne(version uint64, e *Entry) error {
+	e.version = version
+	h := s.hash(e.Key())
+	sh := s.shardOf(h)
+	sh.Lock()
+	defer sh.Unlock()
+	return s.applyLocked(sh, h, e)
+}
+
+// applyLocked is applyOne with sh, the shard of the key, locked.
+func (s *Store) applyLocked(sh *shard, h uint64, e *Entry) error {
+	sh.newest = max(sh.newest, e.version)
+	if !s.replay(sh, h, e) {
+		return errNoMemory
+	}
+	if purge, _ := e.Purge(); e.Deleted() && !purge && s.keep > 0 {
+		s.settle(sh, h, e.Key())
+	}
+	return nil
+}
+
+// applyAll is Apply of a write that leaves several.
+func (s *Store) applyAll(version uint64, entries []*Entry) (err error) {
+	var set table.ShardSet
+	home := 0
+	hashes := make([]uint64, len(entries))
+	for i, e := range entries {
+		e.version = version
+		hashes[i] = s.hash(e.Key())
+		home = max(home, table.ShardOf(hashes[i]))
+		set.Add(table.ShardOf(hashes[i]))
+	}
+	s.table.LockAll(set)
+	defer s.table.UnlockAll(set)
+	w := &commit{s: s, txn: &s.applier.txn, staged: s.applier.staged[:0], keep: s.keep, home: &s.shards[home], must: true}
+	defer func() {
+		clear(w.staged)
+		s.applier.staged = w.staged[:0]
+	}()
+	defer w.undo() // if it was not committed
+	for i, e := range entries {
+		if purge, _ := e.Purge(); purge { // an erasure takes nobody's place, and comes alone
+			if err := s.applyLocked(s.shardOf(hashes[i]), hashes[i], e); err != nil {
+				return err
+			}
+			continue
+		}
+		p := s.shardOf(hashes[i]).Find(hashes[i], e.Key())
+		if _, own := p.Mark(); !own && versionOf(p.Entry()) >= version {
+			continue
+		}
+		if w.set(hashes[i], e); w.refused != nil {
+			return errNoMemory
+		}
+	}
+	w.publish(version)
+	return nil
+}
