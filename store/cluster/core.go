@@ -403,6 +403,9 @@ func (c *Core) own(id batchID, index uint64) *Batch {
 // Published returns the index up to which the log has been applied.
 func (c *Core) Published() uint64 { return c.published }
 
+// Place returns the entry up to which the log has been applied, and who the members are as of that: what a snapshot begun now is of.
+func (c *Core) Place() Base { return Base{c.published, c.publishedTerm, c.conf} }
+
 // Whole reports whether the state is one: after a snapshot it is once what the snapshot's newest part shows is applied.
 func (c *Core) Whole() bool { return c.published >= c.whole }
 

@@ -553,3 +553,20 @@ func TestEntriesThatAreNoBatchesAreRefused(t *testing.T) {
 	require.ErrorIs(t, err, errNoBatch)
 	require.Equal(t, uint64(4), binary.BigEndian.Uint64(b[29:]), "the layout is in files")
 }
+
+// C4
+func TestOnlyTheOldestBatchInFlightOfThisProcessIsPublishedFromMemory(t *testing.T) {
+	g := newGroup(t, 3)
+	leader := g.elect(1)
+	leader.holdDisk = true
+	b := leader.write("a")
+	leader.step()
+	id := batchID{1, leader.nonce, b.Epoch(), 1}
+	for _, other := range []batchID{{2, id.nonce, id.epoch, 1}, {1, id.nonce + 1, id.epoch, 1}, {1, id.nonce, id.epoch + 2, 1}} {
+		require.Nil(t, leader.own(other, 9), "%v", other)
+	}
+	require.PanicsWithError(t, "entry 9 is batch 2 of epoch 1, and the oldest in flight is another: C4 is broken",
+		func() { leader.own(batchID{1, id.nonce, id.epoch, 2}, 9) })
+	require.Same(t, b, leader.own(id, 9))
+	require.Nil(t, leader.own(id, 9), "once")
+}

@@ -27,9 +27,9 @@ func (c *Core) noteLeader() {
 }
 
 // openIfPublished opens Append once an entry of this node's own term is published (C3). Entries of a term come from its leader
-// alone, so that all from before the term are published too.
+// alone, so that all from before the term are published too: the newest parts of any snapshot among them, which had been committed.
 func (c *Core) openIfPublished() {
-	if c.leadTerm == 0 || c.opened || c.publishedTerm != c.leadTerm || !c.Whole() {
+	if c.leadTerm == 0 || c.opened || c.publishedTerm != c.leadTerm {
 		return
 	}
 	// The library may have left leadership since the last Work.

@@ -254,7 +254,7 @@ func (l *FileLog) join(began bool) error {
 		if base.term > l.state.GetTerm() {
 			l.state.Term, l.state.Vote = new(base.term), new(uint64(0))
 		}
-		return l.rotate(recordBegin, base)
+		return l.beginAnew(base)
 	}
 	return l.rotate(recordHead, entryID{l.last, l.termOf(l.last)})
 }

@@ -269,6 +269,14 @@ func TestLogBeginsAnewBehindASnapshot(t *testing.T) {
 	hs, _, err := l.InitialState()
 	require.NoError(t, err)
 	require.Equal(t, hardState(4, 0, 70).String(), hs.String(), "it has not voted in that term")
+	require.NoError(t, l.Compact(5))
+	require.NoError(t, l.Compact(70))
+	first, err := l.FirstIndex()
+	require.NoError(t, err)
+	require.EqualValues(t, 71, first, "files of before do not count")
+	names, err = before.List("/log")
+	require.NoError(t, err)
+	require.Len(t, names, 1)
 }
 
 func TestALogThatLostWhatItPromisedIsRefused(t *testing.T) {
@@ -354,7 +362,7 @@ func (s *script) step() error {
 		s.log.Applied(i)
 		s.log.Snapshotted(Base{Index: i, Term: term})
 		s.promised.base = i
-		return s.log.Compact(i)
+		return s.log.Compact(i - min(i, uint64(s.rng.IntN(10))))
 	}
 	if s.rng.IntN(20) == 0 { // a snapshot was received, and is durable
 		i := last + 1 + uint64(s.rng.IntN(4))

@@ -147,6 +147,11 @@ func (l *FileLog) restart(a *Append) error {
 	}
 	l.state = &pb.HardState{Term: state.Term, Vote: state.Vote, Commit: new(max(state.GetCommit(), at.index))}
 	l.mu.Unlock()
+	return l.beginAnew(at)
+}
+
+// beginAnew begins a file that those before do not count beside, and removes them.
+func (l *FileLog) beginAnew(at entryID) error {
 	if err := l.rotate(recordBegin, at); err != nil {
 		return err
 	}

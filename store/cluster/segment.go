@@ -205,7 +205,10 @@ func (l *FileLog) Compact(index uint64) error {
 		index = min(index, pinned)
 	}
 	l.mu.Lock()
-	index = min(index, l.base.Index, l.applied)
+	if index = min(index, l.base.Index, l.applied); index < l.prev.index {
+		l.mu.Unlock()
+		return nil
+	}
 	keep := l.needed(index)
 	for keep > 0 && (!l.segments[keep].headed || l.segments[keep].head.index > index) {
 		keep--

@@ -1,0 +1,419 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"go.etcd.io/raft/v3"
+	pb "go.etcd.io/raft/v3/raftpb"
+
+	"kv/store/cluster"
+	"kv/store/vfs/vfstest"
+	"kv/store/wal/folder"
+)
+
+const dir = "/data"
+
+var (
+	errCrash = errors.New("the machine has lost power")
+	errDisk  = errors.New("input/output error")
+)
+
+// node is a process and the machine that it runs on.
+type node struct {
+	sim *Sim
+	id  uint64
+	fs  *vfstest.Mem // the disk
+
+	// What the faults do.
+	crashIn, failIn int64         // calls of the file system until the machine loses power, or a call fails; 0: not so
+	broken          error         // which of the two has happened
+	paused          bool          // the process is stopped, SIGSTOP
+	frozen          time.Duration // until then the disk does not answer
+
+	// The process, nil while it is down.
+	core     *cluster.Core
+	log      *cluster.FileLog
+	m        *machine
+	appends  []*cluster.Append
+	applies  []*cluster.Apply
+	walk     *snapshot // of the own state, under way
+	received map[uint64]*snapshot
+	nextTick time.Duration
+	offset   time.Duration // of its clock
+	opened   bool
+
+	durable  cluster.Base // of the newest snapshot on the disk
+	promised promises
+}
+
+// promises is what a node has told others that it has.
+type promises struct {
+	term, vote  uint64
+	index, last uint64 // the last entry, and its term; 0: none
+}
+
+func (n *node) up() bool { return n.core != nil && !n.paused }
+
+// before is called before each call of the file system.
+func (n *node) before(_ int64, op, name string) error {
+	if n.broken == errCrash {
+		return errCrash // the machine is off
+	}
+	if n.crashIn > 0 {
+		if n.crashIn--; n.crashIn == 0 {
+			n.broken = errCrash
+			return errCrash
+		}
+	}
+	if n.failIn > 0 {
+		if n.failIn--; n.failIn == 0 {
+			n.broken = errDisk
+			if op == "sync" {
+				if _, err := n.fs.Open(name); err != nil {
+					name = strings.TrimSuffix(name, folder.TmpSuffix)
+				}
+				n.fs.FailSync(name)
+			}
+			return errDisk
+		}
+	}
+	return nil
+}
+
+func (n *node) disk() *vfstest.Inject { return &vfstest.Inject{FS: n.fs, Before: n.before} }
+
+// found makes the folder of a new member.
+func (n *node) found(voters []uint64) error {
+	n.fs = vfstest.NewMem()
+	if err := n.fs.MkdirAll(dir); err != nil {
+		return err
+	}
+	s := &snapshot{base: cluster.Base{Index: 1, Term: 1, Conf: &pb.ConfState{Voters: voters}}, state: state{}}
+	if err := n.keep(s); err != nil {
+		return err
+	}
+	log, err := cluster.FoundLog(n.logOptions())
+	if err != nil {
+		return err
+	}
+	return log.Close()
+}
+
+func (n *node) logOptions() cluster.LogOptions {
+	return cluster.LogOptions{
+		FS: n.disk(), Dir: dir, Base: n.durable, Logger: slog.New(slog.DiscardHandler),
+		SegmentSize: 2000, KeepApplied: 300, FetchSize: 500, Ahead: -1,
+	}
+}
+
+// keep makes a snapshot durable, in the place of any older.
+func (n *node) keep(s *snapshot) error {
+	fs, name, data := n.disk(), filepath.Join(dir, folder.SnapshotName(s.base.Index)), s.encode()
+	f, err := fs.Create(name + folder.TmpSuffix)
+	if err != nil {
+		return err
+	}
+	if _, err := f.WriteAt(data, 0); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if err := fs.Rename(name+folder.TmpSuffix, name); err != nil {
+		return err
+	}
+	if err := fs.SyncDir(dir); err != nil {
+		return err
+	}
+	old := n.durable.Index
+	n.durable = s.base
+	if old != 0 {
+		return fs.Remove(filepath.Join(dir, folder.SnapshotName(old)))
+	}
+	return nil
+}
+
+// start starts the process. It finds what the disk has.
+func (n *node) start() error {
+	n.broken = nil
+	d, err := folder.Read(n.fs, dir)
+	if err != nil {
+		return err
+	}
+	if len(d.Snapshots) == 0 {
+		return fmt.Errorf("node %d has lost its snapshot", n.id)
+	}
+	f, err := n.fs.Open(filepath.Join(dir, folder.SnapshotName(d.Snapshots[len(d.Snapshots)-1])))
+	if err != nil {
+		return err
+	}
+	size, _ := f.Size()
+	data := make([]byte, size)
+	f.ReadAt(data, 0)
+	s, err := decodeSnapshot(data)
+	if err != nil {
+		return err
+	}
+	n.durable = s.base
+	log, err := cluster.OpenLog(n.logOptions())
+	if n.broken != nil {
+		n.die()
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("C8: node %d: %w", n.id, err)
+	}
+	if err := n.promised.check(log); err != nil {
+		return fmt.Errorf("C8: node %d: %w", n.id, err)
+	}
+	n.log, n.m, n.received = log, newMachine(), map[uint64]*snapshot{}
+	n.m.install(s)
+	n.sim.nonce++
+	n.core, err = cluster.NewCore(cluster.CoreOptions{
+		ID: n.id, Nonce: n.sim.nonce, Log: log, Applied: s.base.Index, Term: s.base.Term, Whole: s.whole,
+		Clock: func() time.Duration { return n.sim.now + n.offset }, Wake: func() {}, Logger: n.sim.logger(n.id),
+	})
+	if err != nil {
+		return err
+	}
+	n.nextTick = n.sim.now + time.Duration(n.sim.rng.Int64N(int64(cluster.TickEvery)))
+	return nil
+}
+
+// check looks in a log that was opened for what was promised.
+func (p *promises) check(log *cluster.FileLog) error {
+	hs, _, err := log.InitialState()
+	if err != nil {
+		return err
+	}
+	if hs.GetTerm() < p.term || hs.GetTerm() == p.term && hs.GetVote() != p.vote {
+		return fmt.Errorf("it has voted for %d in term %d, and its log says %d in term %d", p.vote, p.term, hs.GetVote(), hs.GetTerm())
+	}
+	if p.index == 0 {
+		return nil
+	}
+	switch term, err := log.Term(p.index); {
+	case err == raft.ErrCompacted:
+	case err != nil:
+		return fmt.Errorf("it has said that it has entry %d: %w", p.index, err)
+	case term != p.last:
+		return fmt.Errorf("it has said that it has entry %d of term %d, and has one of term %d", p.index, p.last, term)
+	}
+	return nil
+}
+
+// die ends the process, and if the machine has lost power, what the disk had not synced.
+func (n *node) die() {
+	n.core, n.log, n.m, n.appends, n.applies, n.walk, n.opened, n.paused = nil, nil, nil, nil, nil, nil, false, false
+	if n.broken == errCrash {
+		n.fs = n.fs.Crash([]int{0, 50, 100}[n.sim.rng.IntN(3)], n.sim.rng)
+	}
+	n.crashIn, n.failIn, n.broken = 0, 0, nil
+	n.sim.lost(n)
+}
+
+// guard calls the core, and then has its work sorted. Where the core gives up for its disk, the process ends.
+func (n *node) guard(f func(c *cluster.Core)) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			if strings.Contains(fmt.Sprint(p), "the disk has not answered") {
+				n.die()
+				return
+			}
+			err = fmt.Errorf("node %d: %v", n.id, p)
+		}
+	}()
+	f(n.core)
+	return n.work()
+}
+
+// work sorts what the core wants.
+func (n *node) work() error {
+	for {
+		w := n.core.Work()
+		if w.Empty() {
+			break
+		}
+		if a := w.Append; a != nil {
+			n.appends = append(n.appends, a)
+		}
+		if w.Apply != nil {
+			n.applies = append(n.applies, w.Apply)
+		}
+		for _, m := range w.Send {
+			if err := n.send(m); err != nil {
+				return err
+			}
+		}
+	}
+	if leads := n.core.Leads(); leads != n.opened {
+		if n.opened = leads; leads {
+			return n.sim.ledger.leads(n.core.Term(), n.id)
+		}
+	}
+	return nil
+}
+
+// send sends a message, and notes what it promises (C8).
+func (n *node) send(m *pb.Message) error {
+	hs, _, err := n.log.InitialState()
+	if err != nil {
+		return err
+	}
+	switch {
+	case m.GetType() == pb.MsgAppResp && m.GetTerm() < hs.GetTerm():
+		// A later term was saved in the same sync, and another leader's entries may have taken the place of these.
+	case m.GetType() == pb.MsgAppResp && !m.GetReject():
+		term, err := n.log.Term(m.GetIndex())
+		if err == raft.ErrCompacted {
+			break
+		}
+		if err != nil {
+			return fmt.Errorf("C8: node %d says that it has entry %d: %w", n.id, m.GetIndex(), err)
+		}
+		if m.GetTerm() > hs.GetTerm() {
+			return fmt.Errorf("C8: node %d answers in term %d, and has saved term %d", n.id, m.GetTerm(), hs.GetTerm())
+		}
+		if m.GetIndex() >= n.promised.index {
+			n.promised.index, n.promised.last = m.GetIndex(), term
+		}
+		n.promise(hs)
+	case m.GetType() == pb.MsgVoteResp && !m.GetReject():
+		// It may have gone on to a later term in the same sync.
+		if hs.GetTerm() < m.GetTerm() || hs.GetTerm() == m.GetTerm() && hs.GetVote() != m.GetTo() {
+			return fmt.Errorf("C8: node %d votes for %d in term %d, and has saved %d in term %d", n.id, m.GetTo(), m.GetTerm(), hs.GetVote(), hs.GetTerm())
+		}
+		n.promise(hs)
+	case m.GetType() == pb.MsgSnap:
+		n.sim.stream(n, m)
+		return nil
+	}
+	n.sim.net.send(m)
+	return nil
+}
+
+func (n *node) promise(hs *pb.HardState) {
+	n.promised.term, n.promised.vote = hs.GetTerm(), hs.GetVote()
+}
+
+// save has the disk do some of what waits for it.
+func (n *node) save() error {
+	count := 1 + n.sim.rng.IntN(len(n.appends))
+	batch := n.appends[:count]
+	for _, a := range batch {
+		if len(a.Entries) > 0 && a.Entries[0].GetIndex() <= n.promised.index {
+			n.promised.index = 0 // another leader's take its place: it is promised no more
+		}
+	}
+	if err := n.log.Save(batch); err != nil {
+		if n.broken == nil {
+			return fmt.Errorf("node %d: %w", n.id, err)
+		}
+		n.die()
+		return nil
+	}
+	n.appends = n.appends[count:]
+	for _, a := range batch {
+		if err := n.guard(func(c *cluster.Core) { c.Appended(a) }); err != nil || n.core == nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// apply has the state machine do the oldest of what waits for it.
+func (n *node) apply() error {
+	a := n.applies[0]
+	n.applies = n.applies[1:]
+	if a.Abandon {
+		n.m.abandon()
+	}
+	if a.Install != nil {
+		s := n.received[a.Install.GetMetadata().GetIndex()]
+		if s == nil {
+			return fmt.Errorf("node %d is to install a snapshot that it has not received", n.id)
+		}
+		n.m.install(s)
+		a.Whole = s.whole
+	}
+	for i := range a.Entries {
+		e := &a.Entries[i]
+		if err := n.sim.ledger.applied(e.Index, e.Term, e.Payload); err != nil {
+			return fmt.Errorf("node %d: %w", n.id, err)
+		}
+		if err := n.sim.own(n, e); err != nil {
+			return err
+		}
+		for _, w := range parseWrites(e.Payload) {
+			if err := n.m.apply(e.Index, w); err != nil {
+				return fmt.Errorf("node %d: %w", n.id, err)
+			}
+		}
+		n.m.index = e.Index
+		e.Published()
+		if n.m.index >= n.m.whole {
+			if err := n.sim.ledger.state(n.m.index, n.m.state.sum()); err != nil {
+				return fmt.Errorf("node %d: %w", n.id, err)
+			}
+		}
+	}
+	err := n.guard(func(c *cluster.Core) { c.Applied(a) })
+	if n.core != nil {
+		n.log.Applied(n.core.Published())
+	}
+	return err
+}
+
+// snapshot begins a walk of the own state, or ends it, and then gives up log.
+func (n *node) snapshot() error {
+	if n.walk == nil {
+		if n.core.Whole() && n.core.Place().Index > n.durable.Index {
+			n.walk = &snapshot{base: n.core.Place(), state: state{}}
+			n.walk.walk(n.m, 0, keys/2)
+		}
+		return nil
+	}
+	s := n.walk
+	n.walk = nil
+	if s.base.Index <= n.durable.Index { // one was received meanwhile
+		return nil
+	}
+	s.walk(n.m, keys/2, keys)
+	s.whole = n.m.index
+	err := n.keep(s)
+	if err == nil {
+		n.log.Snapshotted(s.base)
+		err = n.log.Compact(s.base.Index - min(s.base.Index, uint64(n.sim.rng.IntN(20))))
+	}
+	if err != nil {
+		if n.broken == nil {
+			return err
+		}
+		n.die()
+		return nil
+	}
+	if first, _ := n.log.FirstIndex(); first > n.durable.Index+1 {
+		return fmt.Errorf("C12: node %d: the log begins with entry %d, and the snapshot ends with %d", n.id, first, n.durable.Index)
+	}
+	return nil
+}
+
+// receive takes a snapshot in.
+func (n *node) receive(s *snapshot, m *pb.Message) error {
+	if s.base.Index > n.durable.Index {
+		if err := n.keep(s); err != nil {
+			if n.broken == nil {
+				return err
+			}
+			n.die()
+			return nil
+		}
+	}
+	n.received[s.base.Index] = s
+	return n.guard(func(c *cluster.Core) { c.Step(m) })
+}

@@ -1,0 +1,144 @@
+package sim
+
+import (
+	"fmt"
+	"maps"
+	"time"
+
+	"kv/store/cluster"
+)
+
+// calmTime is how long a cluster has, all faults over, to be one again.
+const calmTime = 60 * time.Second
+
+// quiet has all faults end, and then looks whether a write succeeds, all replicas become equal, and all that was answered is there.
+func (s *Sim) quiet() error {
+	s.calm = true
+	clear(s.net.cut)
+	s.net.drop, s.net.double, s.net.delay = 0, 0, time.Millisecond
+	for _, n := range s.nodes {
+		n.paused, n.frozen, n.crashIn, n.failIn = false, 0, 0, 0
+	}
+	var last *request
+	for end := s.now + calmTime; s.now < end; {
+		for _, n := range s.nodes {
+			if n.core == nil {
+				if err := n.start(); err != nil {
+					return err
+				}
+			}
+		}
+		if err := s.round(); err != nil {
+			return err
+		}
+		if last != nil {
+			if _, ok := s.ledger.acked[last.op]; ok {
+				if s.settled() {
+					return s.compare()
+				}
+				continue
+			}
+			if last.n.core != nil && last.n.core.Proposals.Epoch() == last.epoch {
+				continue
+			}
+		}
+		for _, n := range s.nodes {
+			if n.core != nil && n.core.Leads() {
+				s.op++
+				r := &request{n: n, op: s.op, epoch: n.core.Proposals.Epoch()}
+				var err error
+				if r.w, r.batch, err = n.m.propose(n.core.Proposals, r.op, 0); err == nil {
+					s.batches[r.batch] = append(s.batches[r.batch], r.w)
+					s.requests = append(s.requests, r)
+					last = r
+				}
+				break
+			}
+		}
+	}
+	return fmt.Errorf("the faults are over for %v, and the cluster is not one again: %s", calmTime, s.describe())
+}
+
+// round lets a little time pass, and everything happen that does meanwhile.
+func (s *Sim) round() error {
+	if err := s.pass(5 * time.Millisecond); err != nil {
+		return err
+	}
+	for range 2 * len(s.net.packets) {
+		if err := s.deliver(); err != nil {
+			return err
+		}
+	}
+	for len(s.streams) > 0 {
+		if err := s.endStream(); err != nil {
+			return err
+		}
+	}
+	for _, n := range s.nodes {
+		for n.core != nil && len(n.appends) > 0 {
+			if err := n.save(); err != nil {
+				return err
+			}
+		}
+		for n.core != nil && len(n.applies) > 0 {
+			if err := n.apply(); err != nil {
+				return err
+			}
+		}
+		if n.core != nil && n.log.Wants() {
+			if _, err := n.log.Fetch(); err != nil {
+				return err
+			}
+		}
+		if n.core != nil {
+			if err := n.guard(func(*cluster.Core) {}); err != nil {
+				return err
+			}
+		}
+	}
+	return s.poll()
+}
+
+// settled reports whether all replicas have published the same.
+func (s *Sim) settled() bool {
+	for _, n := range s.nodes {
+		if n.core == nil || n.m.index != s.nodes[0].m.index || n.m.index < n.m.whole || n.m.index < s.ledger.floor {
+			return false
+		}
+	}
+	return len(s.requests) == 0
+}
+
+// compare looks whether all replicas have the same, and all that was answered.
+func (s *Sim) compare() error {
+	first := s.nodes[0].m
+	for _, n := range s.nodes {
+		if !maps.Equal(n.m.state, first.state) {
+			return fmt.Errorf("C10: nodes 1 and %d differ: %v and %v", n.id, first.state, n.m.state)
+		}
+	}
+	for op := range s.ledger.acked {
+		if index, ok := s.ledger.ops[op]; !ok || index > first.index {
+			return fmt.Errorf("C5: op %d was answered, and is lost", op)
+		}
+	}
+	for key, h := range s.ledger.history {
+		if len(h) > 0 && first.state[uint64(key)].version != h[len(h)-1].version {
+			return fmt.Errorf("C10: key %d has version %d, and the log's last is %d", key, first.state[uint64(key)].version, h[len(h)-1].version)
+		}
+	}
+	return nil
+}
+
+func (s *Sim) describe() (out string) {
+	for _, n := range s.nodes {
+		if n.core == nil {
+			out += fmt.Sprintf("node %d is down; ", n.id)
+			continue
+		}
+		last, _ := n.log.LastIndex()
+		out += fmt.Sprintf("node %d: term %d, leader %d, leads %v, published %d, whole from %d, log to %d; ",
+			n.id, n.core.Term(), n.core.Leader(), n.core.Leads(), n.m.index, n.m.whole, last)
+	}
+	return out
+}
