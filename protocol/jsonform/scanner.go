@@ -201,7 +201,9 @@ func (s *Scanner) Text() ([]byte, error) {
 	if !s.take('"') {
 		return nil, s.unexpected("a string")
 	}
-	begin, end := s.at, s.at // s.b[begin:end] is what was read
+	begin := s.at
+	s.skipPlain()
+	end := s.at // s.b[begin:end] is what was read
 	for s.at < len(s.b) {
 		switch c := s.b[s.at]; {
 		case c == '"':
@@ -229,6 +231,17 @@ func (s *Scanner) Text() ([]byte, error) {
 		}
 	}
 	return nil, s.Fail("a string that does not end")
+}
+
+// skipPlain goes on to the first byte that does not stand for itself, which most strings have none of before their end.
+func (s *Scanner) skipPlain() {
+	for i, c := range s.b[s.at:] {
+		if c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
+			s.at += i
+			return
+		}
+	}
+	s.at = len(s.b)
 }
 
 // escape reads an escape in a string and writes what it stands for to s.b[to:], where there is room: an escape is longer.
