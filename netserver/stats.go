@@ -37,6 +37,7 @@ func (s *Server) figures(st store.Stats) []protocol.Stat {
 		{Name: "set_ops", Value: st.SetOps},
 		{Name: "del_ops", Value: st.DelOps},
 		{Name: "expired", Value: st.Expired},
+		{Name: "expiring_keys", Value: st.Expiring},
 		{Name: "memory_bytes", Value: st.MemoryBytes + requests + output},
 		{Name: "memory_limit_bytes", Value: uint64(s.config.MemoryLimit)},
 		{Name: "history_depth", Value: uint64(s.config.Store.HistoryDepth())},

@@ -21,6 +21,7 @@ var figures = []Figure{
 	{"set_ops", true, "Keys set"},
 	{"del_ops", true, "Keys deleted, whether they existed or not"},
 	{"expired", true, "Keys removed because they had expired; not those that were written anew before that"},
+	{"expiring_keys", false, "Keys that have an expiry"},
 	{"memory_bytes", false, "Bytes taken of the memory limit: by data, requests and answers"},
 	{"memory_limit_bytes", false, "The memory limit in bytes, for data, requests and answers together; 0: none"},
 	{"history_depth", false, "Earlier versions that are kept of a key at most"},

@@ -123,6 +123,7 @@ type Revision struct {
 // flushed before.
 type Stats struct {
 	Keys        uint64 // keys that exist
+	Expiring    uint64 // those of them that have an expiry
 	ValueBytes  uint64 // the sum of the lengths of their values
 	GetOps      uint64 // keys read, by Get, MGet, GetVersion and OpGet, found or not
 	Misses      uint64 // those of them that were not found

@@ -196,6 +196,9 @@ func (m *model) invariants(t *rapid.T) {
 			if i == 0 && !r.deleted {
 				want.Keys++
 				want.ValueBytes += uint64(len(r.value))
+				if r.expiry != 0 {
+					want.Expiring++
+				}
 			} else {
 				want.History++
 			}

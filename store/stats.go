@@ -12,6 +12,7 @@ func (s *Store) Stats() Stats {
 	s.table.LockAll(allShards)
 	for i := range s.shards {
 		t.Keys += uint64(s.shards[i].keys)
+		t.Expiring += uint64(s.shards[i].expiring)
 		t.ValueBytes += uint64(s.shards[i].valueBytes)
 		t.History += uint64(s.shards[i].history())
 	}

@@ -361,12 +361,12 @@ func TestCounts(t *testing.T) {
 	is("a rollback to a value")
 	_, err = s.Set([]byte("a"), nil, SetOptions{TTL: 1})
 	require.NoError(t, err)
-	want.SetOps, want.ValueBytes = 8, 2
+	want.SetOps, want.ValueBytes, want.Expiring = 8, 2, 1
 	is("an empty value")
 	s.clock.pass(1)
 	is("an expired key counts until it is swept")
 	s.sweep()
-	want.Keys, want.Expired = 1, 1
+	want.Keys, want.Expiring, want.Expired = 1, 0, 1
 	is("the sweeper's deletions are nobody's operations")
 	_, err = s.Set([]byte("a"), nil, SetOptions{TTL: 1})
 	require.NoError(t, err)

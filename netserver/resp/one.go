@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 
+	"kv/netserver"
 	"kv/store"
 )
 
@@ -29,20 +30,12 @@ func getOne(t *talk, args [][]byte) {
 func mGetOne(t *talk, args [][]byte) {
 	keys := args[1:]
 	t.found = slices.Grow(t.found[:0], len(keys))[:len(keys)]
-	v, _ := t.session.MGetView(t.found, keys, nil)
-	size := bulkSize(len(keys)) - len(keys)
-	for _, e := range t.found {
-		if e.Exists() {
-			size += bulkSize(e.Len())
-		} else {
-			size += len("$-1\r\n")
-			if t.resp3 {
-				size += len("_\r\n") - len("$-1\r\n")
-			}
-		}
+	v, err := t.view(keys)
+	if err != nil {
+		t.failApply(err)
+		return
 	}
-	size -= len("\r\n") // an array's head has one end
-	if size < longString {
+	if t.wanted < longString {
 		t.array(len(keys))
 		for _, e := range t.found {
 			if e.Exists() {
@@ -59,7 +52,7 @@ func mGetOne(t *talk, args [][]byte) {
 		t.entries = append(t.entries, v.Entry(e))
 	}
 	v.Close() // memory may have to be waited for
-	if !t.stream(size, len(keys)) {
+	if !t.stream(t.wanted, len(keys)) {
 		return
 	}
 	t.array(len(keys))
@@ -72,6 +65,57 @@ func mGetOne(t *talk, args [][]byte) {
 		t.piece(e.Value())
 		t.buf = append(t.buf, crlf...)
 	}
+}
+
+// view opens a view of keys that there is memory to answer with; found has them, and wanted how long the answer is.
+func (t *talk) view(keys [][]byte) (v store.View, err error) {
+	for range 4 {
+		if v, err = t.session.MGetView(t.found, keys, t.accept); !errors.Is(err, netserver.ErrNotHeld) {
+			break
+		}
+		if err = t.out.Hold(t.lastName(), t.wanted, int64(len(keys))*valueExtra); err != nil {
+			break
+		}
+		t.rebase()
+	}
+	return v, err
+}
+
+// acceptFound sees to the memory for an answer that has all that is in found.
+func (t *talk) acceptFound(all []store.Found) error {
+	t.wanted = bulkSize(len(all)) - len(all) - len(crlf) // an array's head has one end
+	for _, e := range all {
+		switch {
+		case e.Exists():
+			t.wanted += bulkSize(e.Len())
+		case t.resp3:
+			t.wanted += len("_\r\n")
+		default:
+			t.wanted += len("$-1\r\n")
+		}
+	}
+	if t.muted {
+		return nil
+	}
+	return t.out.Promise(t.lastName(), t.wanted, int64(len(all))*valueExtra)
+}
+
+// mSetOne is MSET without the detour.
+func mSetOne(t *talk, args [][]byte) {
+	if len(args)%2 == 0 {
+		t.err("ERR wrong number of arguments for 'mset' command")
+		return
+	}
+	pairs := slices.Grow(t.pairs[:0], len(args)/2)
+	for i := 1; i < len(args); i += 2 {
+		pairs = append(pairs, store.Pair{Key: args[i], Value: args[i+1]})
+	}
+	t.pairs = pairs
+	if _, err := t.session.MSet(pairs); err != nil {
+		t.fail(err)
+		return
+	}
+	t.ok()
 }
 
 func existsOne(t *talk, args [][]byte) {

@@ -151,6 +151,7 @@ func exec(t *talk, _ [][]byte) {
 	t.rebase()
 	switch {
 	case errors.Is(err, errWatched):
+		t.out.Drop()
 		t.nullArray()
 	case err != nil:
 		t.failApply(err)

@@ -128,10 +128,10 @@ func (t *talk) keyList(entries []*store.Entry) {
 	}
 }
 
-// eachPage calls f with the keys of the store, page by page, until it returns false.
-func (t *talk) eachPage(from []byte, f func([]*store.Entry) bool) error {
+// eachPage calls f with the keys of the store from a cursor on, in pages of so many, 0: as the store likes, until it returns false.
+func (t *talk) eachPage(from []byte, limit int, f func([]*store.Entry) bool) error {
 	for cursor := from; ; {
-		page, err := t.session.Scan(cursor, store.ScanOptions{})
+		page, err := t.session.Scan(cursor, store.ScanOptions{Limit: limit})
 		if err != nil {
 			return err
 		}
@@ -141,24 +141,26 @@ func (t *talk) eachPage(from []byte, f func([]*store.Entry) bool) error {
 	}
 }
 
-// pointerSize is what an entry of a list of keys takes.
-const pointerSize = 16
+// keyExtra is about what a key takes besides its bytes in a list.
+const keyExtra = 64
 
 func keys(t *talk, args [][]byte) {
 	var all []*store.Entry
 	var refused error
 	claimed := 0
 	defer func() { t.client.Release(claimed) }()
-	err := t.eachPage(nil, func(page []*store.Entry) bool {
-		if refused = t.client.Claim(len(page) * pointerSize); refused != nil {
-			return false
-		}
-		claimed += len(page) * pointerSize
+	err := t.eachPage(nil, 0, func(page []*store.Entry) bool {
+		size := 0
 		for _, e := range page {
 			if globMatch(args[1], e.Key()) {
+				size += len(e.Key()) + keyExtra
 				all = append(all, e)
 			}
 		}
+		if refused = t.client.Claim(size); refused != nil {
+			return false
+		}
+		claimed += size
 		return true
 	})
 	if err == nil {
@@ -177,7 +179,7 @@ func keys(t *talk, args [][]byte) {
 func randomKey(t *talk, _ [][]byte) {
 	for _, from := range [][]byte{t.storeCursor(rand.Uint64() | 1), nil} {
 		var found *store.Entry
-		err := t.eachPage(from, func(page []*store.Entry) bool {
+		err := t.eachPage(from, 1, func(page []*store.Entry) bool {
 			if len(page) > 0 {
 				found = page[0]
 			}
@@ -201,7 +203,7 @@ func flushAll(t *talk, args [][]byte) {
 		return
 	}
 	var failed error
-	err := t.eachPage(nil, func(page []*store.Entry) bool {
+	err := t.eachPage(nil, 0, func(page []*store.Entry) bool {
 		doomed := make([][]byte, len(page))
 		for i, e := range page {
 			doomed[i] = e.Key()

@@ -21,7 +21,7 @@ var table = []*Command{
 	{Name: "mget", Arity: -2, Flags: FlagRead | FlagFast, First: 1, Last: -1, Step: 1, Group: "string", Since: "1.0.0",
 		Summary: "Answers the values of keys, all of one instant.", run: mGet, one: mGetOne},
 	{Name: "mset", Arity: -3, Flags: FlagWrite | FlagOOM, First: 1, Last: -1, Step: 2, Group: "string", Since: "1.0.1",
-		Summary: "Gives keys values, all at one instant.", run: mSet},
+		Summary: "Gives keys values, all at one instant.", run: mSet, one: mSetOne},
 	{Name: "msetnx", Arity: -3, Flags: FlagWrite | FlagOOM, First: 1, Last: -1, Step: 2, Group: "string", Since: "1.0.1",
 		Summary: "Gives keys values if none has one.", run: mSetNX},
 	{Name: "msetex", Arity: -4, Flags: FlagWrite | FlagOOM, keysOf: mSetEXKeys, Group: "string", Since: "8.4.0",

@@ -46,6 +46,7 @@ func (d *Door) Open(c *netserver.Client, first []byte) netserver.Talk {
 	t.send = t.sendLong
 	t.change = t.runCall
 	t.changeAll = t.runQueue
+	t.accept = t.acceptFound
 	return t
 }
 
@@ -59,6 +60,7 @@ type talk struct {
 	send      func([]byte) bool         // sendLong
 	change    func(*store.Update) error // runCall
 	changeAll func(*store.Update) error // runQueue
+	accept    func([]store.Found) error // acceptFound
 
 	// While Answer runs.
 	out *netserver.Output
@@ -106,6 +108,7 @@ type scratch struct {
 	keys    [][]byte
 	entries []*store.Entry
 	found   []store.Found
+	pairs   []store.Pair
 }
 
 // request is one of a batch: args[from:to] of the scratch.
@@ -134,10 +137,12 @@ func (s *scratch) give() {
 	clear(s.keys[:cap(s.keys)])
 	clear(s.entries[:cap(s.entries)])
 	clear(s.found[:cap(s.found)])
-	if cap(s.args) > 2*batchArgs || cap(s.keys) > 2*batchArgs || cap(s.entries) > 2*batchArgs || cap(s.found) > 2*batchArgs {
+	clear(s.pairs[:cap(s.pairs)])
+	if cap(s.args) > 2*batchArgs || cap(s.keys) > 2*batchArgs || cap(s.entries) > 2*batchArgs || cap(s.found) > 2*batchArgs || cap(s.pairs) > 2*batchArgs {
 		return
 	}
 	s.args, s.batch, s.keys, s.entries, s.found = s.args[:0], s.batch[:0], s.keys[:0], s.entries[:0], s.found[:0]
+	s.pairs = s.pairs[:0]
 	scratches.Put(s)
 }
 
@@ -258,7 +263,7 @@ func (t *talk) large(p []byte, l limits) (used int, err error) {
 	kept := t.keys
 	t.keys = make([][]byte, 0, n)
 	t.request(args)
-	t.keys, t.entries, t.found = kept, nil, nil
+	t.keys, t.entries, t.found, t.pairs = kept, nil, nil, nil
 	return used, nil
 }
 
@@ -513,7 +518,6 @@ func (t *talk) apply(keys [][]byte, change func(*store.Update) error) (err error
 		t.long = nil
 	}
 	if err != nil {
-		t.out.Drop()
 		t.buf, t.failed = t.buf[:0], ""
 		return err
 	}
@@ -523,8 +527,9 @@ func (t *talk) apply(keys [][]byte, change func(*store.Update) error) (err error
 	return nil
 }
 
-// failApply answers the error of apply.
+// failApply answers the error of what had memory for its answer promised.
 func (t *talk) failApply(err error) {
+	t.out.Drop()
 	if t.answered = errors.Is(err, netserver.ErrAnswered); !t.answered {
 		t.rebase()
 		t.fail(err)

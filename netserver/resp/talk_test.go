@@ -397,9 +397,10 @@ func TestTheServerIsDescribed(t *testing.T) {
 	c.do("SET a 1")
 	c.do("GET a")
 	c.do("GET nokey")
+	c.do("SET b 1 EX 100")
 	info := c.do("INFO")
 	for _, part := range []string{
-		"# Server\r\n", "redis_version:7.4.0\r\n", "server_name:kv\r\n", "connected_clients:1\r\n", "keyspace_hits:1\r\n", "keyspace_misses:1\r\n", "db0:keys=1,expires=0,avg_ttl=0\r\n", "role:master\r\n",
+		"# Server\r\n", "redis_version:7.4.0\r\n", "server_name:kv\r\n", "connected_clients:1\r\n", "keyspace_hits:1\r\n", "keyspace_misses:1\r\n", "db0:keys=2,expires=1,avg_ttl=0\r\n", "role:master\r\n",
 		"total_commands_processed:", "used_memory:", "aof_enabled:0", "loading:0",
 	} {
 		assert.Contains(t, info, part)
