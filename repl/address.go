@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"path/filepath"
 	"strconv"
 	"strings"
 )
@@ -17,7 +18,7 @@ const (
 
 // address is where a server is, and what its URL says of how to talk to it.
 type address struct {
-	hostPort string
+	hostPort string // or unix: and the whole path of a socket
 	scheme   string // kv: without TLS, kvs: with it; "": it is no URL, and says nothing of that
 	user     string // "": it names none
 }
@@ -34,11 +35,14 @@ func (a address) String() string {
 	return u.String()
 }
 
-var errAddress = errors.New("an address such as " + defaultAddr + ", db1.example (port " + defaultPort + ") or kvs://ann@db1.example")
+var errAddress = errors.New("an address such as " + defaultAddr + ", db1.example (port " + defaultPort + "), kvs://ann@db1.example or unix:/run/kv/kv.sock")
 
 // parseAddr reads HOST:PORT, HOST, :PORT (of this machine), or a URL: kv://USER@HOST:PORT, kvs:// with TLS, in which all but
-// the host may be left out. An IPv6 address may stand in brackets, and must where a port follows.
+// the host may be left out; or unix:PATH, a Unix socket. An IPv6 address may stand in brackets, and must where a port follows.
 func parseAddr(s string) (address, error) {
+	if path, ok := strings.CutPrefix(s, unixPrefix); ok {
+		return parseUnix(path)
+	}
 	if !strings.Contains(s, "://") {
 		hostPort, err := parseHostPort(s)
 		return address{hostPort: hostPort}, err
@@ -58,6 +62,27 @@ func parseAddr(s string) (address, error) {
 	hostPort, err := parseHostPort(u.Host)
 	return address{hostPort, u.Scheme, u.User.Username()}, err
 }
+
+// unixPrefix begins the address of a Unix socket.
+const unixPrefix = "unix:"
+
+// parseUnix completes the path of a Unix socket. A URL's three slashes are as good as one.
+func parseUnix(path string) (address, error) {
+	if whole, ok := strings.CutPrefix(path, "///"); ok {
+		path = "/" + whole
+	}
+	if path == "" || strings.HasPrefix(path, "//") || strings.ContainsFunc(path, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return address{}, fmt.Errorf("%w: after unix: comes the path of a socket", errAddress)
+	}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return address{}, fileError{err}
+	}
+	return address{hostPort: unixPrefix + path}, nil
+}
+
+// unix reports whether the address is that of a Unix socket.
+func (a address) unix() bool { return strings.HasPrefix(a.hostPort, unixPrefix) }
 
 // parseHostPort completes the host and the port of an address.
 func parseHostPort(s string) (string, error) {

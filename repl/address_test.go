@@ -1,12 +1,16 @@
 package repl
 
 import (
+	"os"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 func TestAddresses(t *testing.T) {
+	here, err := os.Getwd()
+	require.NoError(t, err)
 	for s, want := range map[string]address{
 		"127.0.0.1:7070":                {hostPort: "127.0.0.1:7070"},
 		"localhost:1":                   {hostPort: "localhost:1"},
@@ -18,6 +22,10 @@ func TestAddresses(t *testing.T) {
 		"[::1]":                         {hostPort: "[::1]:7070"},
 		"[::1]:7071":                    {hostPort: "[::1]:7071"},
 		"fe80::1%eth0":                  {hostPort: "[fe80::1%eth0]:7070"},
+		"unix:/run/kv/kv.sock":          {hostPort: "unix:/run/kv/kv.sock"},
+		"unix:///run/kv/kv.sock":        {hostPort: "unix:/run/kv/kv.sock"},
+		"unix:/run/./kv sock,1":         {hostPort: "unix:/run/kv sock,1"},
+		"unix:kv.sock":                  {hostPort: "unix:" + here + "/kv.sock"},
 		"kv://db1.example":              {hostPort: "db1.example:7070", scheme: "kv"},
 		"kv://db1.example/":             {hostPort: "db1.example:7070", scheme: "kv"},
 		"kvs://ann@db1.example:7443":    {hostPort: "db1.example:7443", scheme: "kvs", user: "ann"},
@@ -35,6 +43,7 @@ func TestAddresses(t *testing.T) {
 		"host:-1": "", "a:b:c": "", "[::1": "", "[::1]7070": "", "[host]:1": "", "[]:1": "", "two words": "", "host/x": "", "ann@host": "", "a,b": "", "host\n": "",
 		"http://host": "the scheme is kv", "redis://host": "the scheme is kv", "kv:host": "", "kv://": "", "kv://host/0": "nothing follows the port",
 		"kv://host?tls=1": "nothing follows", "kv://host#x": "nothing follows", "kv://ann:secret@host": "never in an address", "kv://:secret@host": "never in an address",
+		"unix:": "the path of a socket", "unix://host/path": "the path of a socket", "unix:a\nb": "the path of a socket",
 		"kv://host:x": "", "kv://a b": "",
 	} {
 		_, err := parseAddr(s)

@@ -123,7 +123,7 @@ func (c *completion) argument(cmd *command, args []string, literal bool) (all []
 			}
 		}
 	case cmd.name == "connect" && position == 0:
-		all = append(all, named(c.addrs, "", c.last)...)
+		all = append(all, c.addresses("", c.last)...)
 	case cmd.name == "context" && position == 1 && slices.Contains([]string{"show", "use", "rm"}, args[0]):
 		all = append(all, named(c.contexts, "", c.last)...)
 	}
@@ -157,7 +157,7 @@ func (c *completion) values(g *pflag.Flag, lead, prefix string, args []string) (
 			}
 		}
 	case g.Name == "addr":
-		return named(c.addrs, lead, prefix)
+		return c.addresses(lead, prefix)
 	case g.Name == "context":
 		return named(c.contexts, lead, prefix)
 	case g.Name == "version" || g.Name == "if-version":
@@ -172,6 +172,14 @@ func (c *completion) values(g *pflag.Flag, lead, prefix string, args []string) (
 		}
 	}
 	return all
+}
+
+// addresses returns what an address may become: that of a server that is known, or of a Unix socket.
+func (c *completion) addresses(lead, prefix string) []candidate {
+	if path, ok := strings.CutPrefix(prefix, unixPrefix); ok {
+		return fileNames(lead+unixPrefix, path)
+	}
+	return named(c.addrs, lead, prefix)
 }
 
 // version returns versions of the key that is the first argument.

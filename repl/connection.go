@@ -114,6 +114,9 @@ func (o *options) clientOptions(ctx context.Context, getenv func(string) string)
 		c.Secret = strings.TrimRight(string(b), "\r\n")
 	}
 	wanted := o.tls || o.tlsCA != "" || o.tlsCert != "" || o.tlsKey != ""
+	if wanted && o.addr.unix() {
+		return c, usagef("%v is a Unix socket, over which no TLS is spoken, and an option or variable asks for TLS", o.addr)
+	}
 	if wanted && o.addr.scheme == "kv" {
 		return c, usagef("%v is an address without TLS, and an option or variable asks for TLS: write kvs:// in it", o.addr)
 	}

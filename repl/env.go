@@ -62,7 +62,7 @@ func (o *options) given(f flags) { f.Visit(func(g *pflag.Flag) { o.origins[g.Nam
 
 // bind declares all global flags in f, each with the value that it has now as its default.
 func (o *options) bind(f flags) {
-	flagVar(f, &o.addr, "addr", "", "ADDR", "the server: HOST:PORT, HOST, kv://USER@HOST:PORT, or kvs://… for TLS", parseAddr)
+	flagVar(f, &o.addr, "addr", "", "ADDR", "the server: HOST:PORT, HOST, kv://USER@HOST:PORT, kvs://… for TLS, or unix:PATH", parseAddr)
 	flagVar(f, &o.context, "context", "", "NAME", "the server that this context names (see context)", parseGiven)
 	o.bindEach(f)
 	flagVar(f, &o.user, "user", "", "NAME", "who to be, where the server asks for authentication", parseGiven)

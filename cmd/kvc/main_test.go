@@ -18,6 +18,7 @@ import (
 
 	"kv/netserver"
 	"kv/protocol"
+	"kv/protocol/client"
 	"kv/store"
 	"kv/store/wal"
 )
@@ -129,11 +130,14 @@ func (s *server) restart() error {
 	if s.s, err = netserver.New(netserver.Config{Store: s.st, Backups: wal.NewBackups(memory, 1<<20, time.Minute)}); err != nil {
 		return err
 	}
-	l, err := net.Listen("tcp", s.addr)
+	l, err := net.Listen(client.Network(s.addr))
 	if err != nil {
 		return err
 	}
-	s.addr, s.ok = l.Addr().String(), make(chan struct{})
+	if l.Addr().Network() == "tcp" {
+		s.addr = l.Addr().String()
+	}
+	s.ok = make(chan struct{})
 	go func(srv *netserver.Server, ok chan struct{}) {
 		srv.Serve(l)
 		close(ok)

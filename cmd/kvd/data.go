@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -104,16 +105,15 @@ func takeData(o options, beside func(bytes int64), log *slog.Logger) (*data, err
 
 // load opens the store and fills it. Meanwhile who connects to l is told how far it is. If ctx ends first, it returns false, and
 // the process is to end.
-func (d *data) load(ctx context.Context, l netserver.Listener, secure *tls.Config) (loaded bool, err error) {
+func (d *data) load(ctx context.Context, listeners []netserver.Listener, secure *tls.Config) (loaded bool, err error) {
 	if d.log == nil {
 		return true, d.open()
 	}
 	answering, stop := context.WithCancel(ctx)
-	answered := make(chan struct{})
-	go func() {
-		netserver.TurnAway(answering, l, secure, d.loading)
-		close(answered)
-	}()
+	var answered sync.WaitGroup
+	for _, l := range listeners {
+		answered.Go(func() { netserver.TurnAway(answering, l, secure, d.loading) })
+	}
 	opened := make(chan error, 1)
 	go func() { opened <- d.open() }()
 	select {
@@ -122,7 +122,7 @@ func (d *data) load(ctx context.Context, l netserver.Listener, secure *tls.Confi
 	case <-ctx.Done():
 	}
 	stop()
-	<-answered
+	answered.Wait()
 	return loaded, err
 }
 

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"net"
 	"strconv"
+	"strings"
 
 	"kv/netserver"
 	"kv/netserver/resp"
@@ -18,11 +20,23 @@ func (o *options) doors(stop func()) []netserver.Door {
 
 // redisSettings are options under the names that Redis has for them.
 func (o *options) redisSettings() map[string]string {
-	host, port, _ := net.SplitHostPort(string(o.listen))
+	var hosts []string
+	port, socket := "0", ""
+	for _, address := range o.listen.list {
+		if path, ok := unixPath(address); ok {
+			socket = cmp.Or(socket, path)
+		} else if host, p, err := net.SplitHostPort(address); err == nil {
+			if hosts = append(hosts, host); len(hosts) == 1 {
+				port = p
+			}
+		}
+	}
 	return map[string]string{
-		"bind":       host,
-		"port":       port,
-		"dir":        string(o.data),
-		"maxclients": strconv.Itoa(o.maxConnections),
+		"bind":           strings.Join(hosts, " "),
+		"port":           port,
+		"unixsocket":     socket,
+		"unixsocketperm": o.unixMode.String(),
+		"dir":            string(o.data),
+		"maxclients":     strconv.Itoa(o.maxConnections),
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -40,7 +41,8 @@ are not: the server is not there, loads its data, shuts down or is read-only. It
 			if err != nil {
 				return err
 			}
-			said, err := askPage(url, time.Duration(timeout))
+			socket, _ := unixPath(at)
+			said, err := askPage(url, socket, time.Duration(timeout))
 			if err != nil {
 				return failed(exitDamaged, err)
 			}
@@ -56,8 +58,11 @@ are not: the server is not there, loads its data, shuts down or is read-only. It
 
 // pageURL is where a server that was given the address as --http has the page.
 func pageURL(address string, live bool) (string, error) {
-	if err := checkAddress("--http", address); err != nil {
+	if err := checkAt("--http", address); err != nil {
 		return "", err
+	}
+	if _, ok := unixPath(address); ok {
+		address = "localhost:80" // so it is called to whoever listens there
 	}
 	host, port, err := net.SplitHostPort(address)
 	switch ip := net.ParseIP(host); {
@@ -75,9 +80,15 @@ func pageURL(address string, live bool) (string, error) {
 	return "http://" + net.JoinHostPort(host, port) + page, nil
 }
 
-// askPage returns what a page says; an error if it does not say that all is well.
-func askPage(url string, timeout time.Duration) (string, error) {
-	direct := &http.Client{Timeout: timeout, Transport: &http.Transport{DisableKeepAlives: true}} // by no proxy of the environment's
+// askPage returns what a page says, by a Unix socket if one is named; an error if it does not say that all is well.
+func askPage(url, socket string, timeout time.Duration) (string, error) {
+	by := &http.Transport{DisableKeepAlives: true}
+	if socket != "" {
+		by.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", socket)
+		}
+	}
+	direct := &http.Client{Timeout: timeout, Transport: by} // by no proxy of the environment's
 	r, err := direct.Get(url)
 	if err != nil {
 		return "", err

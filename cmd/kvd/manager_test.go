@@ -116,7 +116,7 @@ func TestManagerWhileDataAreLoaded(t *testing.T) {
 	ctx, end := context.WithCancel(t.Context())
 	served := make(chan error, 1)
 	go func() {
-		o := options{listen: "127.0.0.1:0", data: place(folder), sync: "always", fs: g,
+		o := options{listen: addresses{list: []string{"127.0.0.1:0"}}, data: place(folder), sync: "always", fs: g,
 			maxMemory: 64 << 20, maxFrame: 1 << 20, maxConnections: 10, frameTimeout: 1e9, writeTimeout: 1e9, drain: 20e9}
 		served <- serve(ctx, o, newLineQueue(log), slog.New(slog.NewJSONHandler(log, nil)))
 	}()

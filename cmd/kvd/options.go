@@ -18,7 +18,8 @@ import (
 
 // options are kvd's flags.
 type options struct {
-	listen          place
+	listen          addresses
+	unixMode        fileMode
 	data            place
 	sync            string
 	maxMemory       size
@@ -67,8 +68,10 @@ const minMemory = 4 << 20
 
 func (o *options) define(f *pflag.FlagSet) {
 	f.SortFlags = false
-	o.listen = "127.0.0.1:7070"
-	f.Var(&o.listen, "listen", "address to serve on, HOST:PORT; port 0 takes a free one")
+	o.listen.list = []string{"127.0.0.1:7070"}
+	f.Var(&o.listen, "listen", "address to serve on, HOST:PORT (port 0 takes a free one) or unix:PATH; it may be given several times, or name several, separated by commas")
+	o.unixMode = 0o600
+	f.Var(&o.unixMode, "unix-mode", "mode of the Unix sockets of --listen and --http: who may write to one may connect")
 	f.Var(&o.data, "data", "folder to keep the data in, made if missing; none: all is in memory only")
 	f.StringVar(&o.sync, "sync", wal.Interval.String(), "when a write is safe from a crash of the machine: always (before it is answered), interval (within a second), never (when the system likes)")
 	o.maxMemory = size(defaultMemory(grantedMemory()))
@@ -83,7 +86,7 @@ func (o *options) define(f *pflag.FlagSet) {
 	f.Var(&o.frameTimeout, "frame-timeout", "how long a request may take to arrive; large ones get a second more for each 64 KiB")
 	f.Var(&o.writeTimeout, "write-timeout", "how long a client may take nothing of its answers; each 64 KiB that it takes count as a second")
 	f.BoolVar(&o.resp, "resp", true, "serve clients of Redis and Valkey too, which speak RESP, on the same address")
-	f.Var(&o.http, "http", "address for metrics and health, HOST:PORT, for keys and values (see --http-api), and, to this machine alone, for profiles; none: they are not served")
+	f.Var(&o.http, "http", "address for metrics and health, HOST:PORT or unix:PATH, for keys and values (see --http-api), and, to this machine alone, for profiles; none: they are not served")
 	f.BoolVar(&o.httpAPI, "http-api", true, "serve keys and values on --http too, below /v1/: to the users of --auth-file, or, without one, to this machine alone; not with --tls-client-ca")
 	f.Var(&o.tlsCert, "tls-cert", "file with the server's certificate; with it, TLS is spoken")
 	f.Var(&o.tlsKey, "tls-key", "file with the certificate's key")
@@ -92,7 +95,11 @@ func (o *options) define(f *pflag.FlagSet) {
 	o.drain = duration(defaultDrain)
 	f.Var(&o.drain, "drain", "how long the end may take, for requests that have arrived")
 	f.BoolVar(&o.insecure, "insecure", false, "allow everyone who reaches this machine to connect, where --listen lets them")
-	f.VisitAll(func(flag *pflag.Flag) { flag.Value = &lastWins{flag.Value, flag, &o.warnings} })
+	f.VisitAll(func(flag *pflag.Flag) {
+		if flag.Value != &o.listen { // which adds up
+			flag.Value = &lastWins{flag.Value, flag, &o.warnings}
+		}
+	})
 }
 
 // lastWins is a flag's value that warns when the flag is given again, with something else. Its errors say what is right.
@@ -118,8 +125,10 @@ func (v *lastWins) Set(text string) error {
 
 // check refuses what can't work, with what would.
 func (o *options) check() error {
-	if err := checkAddress("--listen", string(o.listen)); err != nil {
-		return err
+	for _, address := range o.listen.list {
+		if err := checkAt("--listen", address); err != nil {
+			return err
+		}
 	}
 	if _, err := wal.ParsePolicy(o.sync); err != nil {
 		return fmt.Errorf("--sync: %w", err)
@@ -148,14 +157,24 @@ func (o *options) check() error {
 		return err
 	}
 	if o.http != "" {
-		if err := checkAddress("--http", string(o.http)); err != nil {
+		if err := checkAt("--http", string(o.http)); err != nil {
 			return err
 		}
 	}
-	if !loopback(string(o.listen)) && o.authFile == "" && o.tlsClientCA == "" && !o.insecure {
-		return fmt.Errorf("--listen %s: everyone who reaches this machine could read and write; say who may with --auth-file or --tls-client-ca, or allow it with --insecure", o.listen)
+	for _, address := range o.listen.list {
+		if !loopback(address) && o.authFile == "" && o.tlsClientCA == "" && !o.insecure {
+			return fmt.Errorf("--listen %s: everyone who reaches this machine could read and write; say who may with --auth-file or --tls-client-ca, or allow it with --insecure", address)
+		}
 	}
 	return nil
+}
+
+// checkAt refuses what is no address to listen at, TCP's or a Unix socket's.
+func checkAt(flag, address string) error {
+	if _, ok := unixPath(address); ok {
+		return checkUnix(flag, address)
+	}
+	return checkAddress(flag, address)
 }
 
 func checkAddress(flag, address string) error {
@@ -175,6 +194,12 @@ func checkAddress(flag, address string) error {
 
 // loopback reports whether only this machine can reach a listener on the address.
 func loopback(address string) bool {
+	if _, ok := unixPath(address); ok {
+		return true
+	}
 	a, err := net.ResolveTCPAddr("tcp", address)
 	return err == nil && a.IP.IsLoopback()
 }
+
+// onThisMachine reports whether only this machine can reach a listener that has the address.
+func onThisMachine(a net.Addr) bool { return a.Network() == "unix" || loopback(a.String()) }

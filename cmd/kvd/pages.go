@@ -19,7 +19,7 @@ func listenHTTP(o options) (net.Listener, error) {
 	if o.http == "" {
 		return nil, nil
 	}
-	l, err := net.Listen("tcp", string(o.http))
+	l, err := listenOn(string(o.http), o.unixMode)
 	if err != nil {
 		return nil, failed(exitListen, fmt.Errorf("--http: %w", err))
 	}
@@ -39,7 +39,11 @@ func servePages(l net.Listener, shown ops.Config, api *rest.Config, connections 
 			log.Error("the pages of --http are not served any more", "error", err)
 		}
 	}()
-	log.Info("metrics on http://" + l.Addr().String() + "/metrics")
+	at := "http://" + l.Addr().String()
+	if l.Addr().Network() == "unix" {
+		at = shownAddress(l) + " "
+	}
+	log.Info("metrics on " + at + "/metrics")
 	return func() { pages.Close() }
 }
 

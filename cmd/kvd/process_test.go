@@ -48,8 +48,12 @@ func plainBinary(t *testing.T) string {
 
 // startBinary is start with another binary, or a script that runs kvd.
 func startBinary(t *testing.T, name string, args ...string) *process {
-	p := &process{t: t, lines: make(chan map[string]any, 1000)}
-	p.cmd = exec.Command(name, append([]string{"--listen", "127.0.0.1:0"}, args...)...)
+	return launch(t, exec.Command(name, append([]string{"--listen", "127.0.0.1:0"}, args...)...))
+}
+
+// launch runs a command line of kvd and waits until it serves.
+func launch(t *testing.T, cmd *exec.Cmd) *process {
+	p := &process{t: t, cmd: cmd, lines: make(chan map[string]any, 1000)}
 	stderr, err := p.cmd.StderrPipe()
 	require.NoError(t, err)
 	require.NoError(t, p.cmd.Start())
@@ -62,7 +66,7 @@ func startBinary(t *testing.T, name string, args ...string) *process {
 			p.lines <- line
 		}
 	}()
-	if strings.Contains(strings.Join(args, " "), "--http") {
+	if line := strings.Join(cmd.Args, " "); strings.Contains(line, "--http") && !strings.Contains(line, "--http unix:") {
 		p.http = "http://" + strings.TrimSuffix(p.await("metrics on http://"), "/metrics")
 	}
 	p.addr = p.await("listening on ")

@@ -86,5 +86,5 @@ func (s *security) loadAccounts() error {
 
 // secretsInTheClear reports whether somebody on the way to a listener on the address could read the users' secrets.
 func (s *security) secretsInTheClear(a net.Addr) bool {
-	return s.accounts != nil && s.tls == nil && !loopback(a.String())
+	return s.accounts != nil && s.tls == nil && !onThisMachine(a)
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"os/signal"
 	"sync/atomic"
@@ -32,13 +31,15 @@ func serve(ctx context.Context, o options, messages *lineQueue, log *slog.Logger
 	if err != nil {
 		return err
 	}
-	l, err := net.Listen("tcp", string(o.listen))
+	listeners, err := listen(o)
 	if err != nil {
-		return failed(exitListen, fmt.Errorf("--listen: %w", err))
+		return err
 	}
-	defer l.Close()
-	if sec.secretsInTheClear(l.Addr()) {
-		log.Warn("secrets cross the network in the clear: give --tls-cert and --tls-key, or listen on loopback", "listen", l.Addr().String())
+	defer closeAll(listeners)
+	for _, l := range listeners {
+		if sec.secretsInTheClear(l.Addr()) {
+			log.Warn("secrets cross the network in the clear: give --tls-cert and --tls-key, or listen on loopback", "listen", shownAddress(l))
+		}
 	}
 	manager := findManager(log)
 	defer reloadOnHangup(sec, manager, log)()
@@ -81,14 +82,14 @@ func serve(ctx context.Context, o options, messages *lineQueue, log *slog.Logger
 				Server: srv.Load, Loading: data.loading,
 				BodyTimeout: time.Duration(o.frameTimeout), WriteTimeout: time.Duration(o.writeTimeout), Logger: log,
 			}
-			if sec.accounts != nil && !loopback(web.Addr().String()) {
-				log.Warn("secrets of the HTTP API cross the network in the clear: have a proxy in front that speaks TLS, or turn it off with --http-api=false", "http", web.Addr().String())
+			if sec.accounts != nil && !onThisMachine(web.Addr()) {
+				log.Warn("secrets of the HTTP API cross the network in the clear: have a proxy in front that speaks TLS, or turn it off with --http-api=false", "http", shownAddress(web))
 			}
 		}
 		defer servePages(web, shown, api, connections.pages, log)()
 	}
 	stopTelling := manager.loads(data.progress)
-	loaded, err := data.load(ctx, l.(netserver.Listener), sec.tls)
+	loaded, err := data.load(ctx, listeners, sec.tls)
 	stopTelling()
 	if err != nil {
 		return dataFailed(err)
@@ -128,13 +129,18 @@ func serve(ctx context.Context, o options, messages *lineQueue, log *slog.Logger
 	}
 	srv.Store(s)
 	defer returnFreed(func() uint64 { return uint64(max(int64(s.Memory())-heap.bytes.Load(), 0)) })()
-	served := make(chan error, 1)
-	go func() { served <- s.Serve(l) }()
-	log.Info("listening on "+l.Addr().String(),
+	served := make(chan error, len(listeners))
+	for _, l := range listeners {
+		go func() { served <- s.Serve(l) }()
+	}
+	log.Info("listening on "+shownAddress(listeners[0]),
 		"version", version.String(), "data", data.name(), "sync", data.policy(), "max_memory", o.maxMemory.String(),
 		"max_frame", size(s.Limit()).String(), "max_connections", connections.clients, "history", o.history, "history_age", o.historyAge.String(),
 		"tls", sec.tls != nil, "users", sec.accounts != nil)
-	manager.serves("listening on " + l.Addr().String())
+	for _, l := range listeners[1:] {
+		log.Info("listening on " + shownAddress(l))
+	}
+	manager.serves("listening on " + shownAddress(listeners[0]))
 
 	select {
 	case <-ctx.Done():

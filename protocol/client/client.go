@@ -19,6 +19,7 @@ import (
 	"math"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -34,7 +35,7 @@ var (
 	ErrUnknown = errors.New("outcome of the write unknown")
 )
 
-// Options say how to connect. The zero value is plain TCP without credentials or time limit.
+// Options say how to connect. The zero value is no TLS, no credentials and no time limit.
 type Options struct {
 	TLS          *tls.Config // nil: no TLS. A missing ServerName is taken from the address
 	User, Secret string      // the credentials that HELLO carries, at most 65535 bytes each; empty: none
@@ -45,7 +46,7 @@ type Options struct {
 	// TLS and HELLO have no more than five seconds, since what does not speak kv may wait for ever.
 	Timeout time.Duration
 
-	dialer    func(ctx context.Context, addr string) (net.Conn, error) // nil: TCP
+	dialer    func(ctx context.Context, addr string) (net.Conn, error) // nil: package net's
 	handshake time.Duration                                            // how long TLS and HELLO may take; 0: handshakeTime
 }
 
@@ -66,7 +67,19 @@ type Client struct {
 	calls sync.Pool // recycles the Calls that do uses, which nobody else can hold
 }
 
-// Dial connects to a server and greets it. The error is a *[protocol.Error] where it was the server that refused. Where the
+// Network returns what package net calls the network of an address, and the address there: a Unix socket where it is unix: and a path,
+// else TCP, and it is HOST:PORT.
+func Network(addr string) (network, address string) {
+	if path, ok := strings.CutPrefix(addr, "unix:"); ok {
+		return "unix", path
+	}
+	return "tcp", addr
+}
+
+// errUnixTLS is the error of Dial where TLS is asked for over a Unix socket.
+var errUnixTLS = errors.New("a server speaks no TLS over a Unix socket, since nobody is on the way: leave it out")
+
+// Dial connects to a server, at HOST:PORT or unix:PATH, and greets it. The error is a *[protocol.Error] where it was the server that refused. Where the
 // server does not answer as one of kv does, the error says what it speaks instead, as far as that can be told; for that Dial
 // may connect to it once or twice more. [ErrTLS] and [ErrNoTLS] tell that only TLS is wrong.
 func Dial(ctx context.Context, addr string, o Options) (*Client, error) {
@@ -77,6 +90,9 @@ func Dial(ctx context.Context, addr string, o Options) (*Client, error) {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, o.Timeout)
 		defer cancel()
+	}
+	if network, _ := Network(addr); network == "unix" && o.TLS != nil {
+		return nil, fmt.Errorf("connect to %s: %w", addr, errUnixTLS)
 	}
 	conn, err := o.dial(ctx, addr)
 	if err != nil {
@@ -93,7 +109,8 @@ func (o Options) dial(ctx context.Context, addr string) (net.Conn, error) {
 	if o.dialer != nil {
 		return o.dialer(ctx, addr)
 	}
-	return (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+	network, address := Network(addr)
+	return (&net.Dialer{}).DialContext(ctx, network, address)
 }
 
 // handshake greets the server at the other end of conn. After an error conn is closed.

@@ -16,7 +16,7 @@ import (
 	"kv/protocol"
 )
 
-// PoolOptions say how a Pool connects. The zero value is one connection, plain TCP without credentials.
+// PoolOptions say how a Pool connects. The zero value is one connection without TLS or credentials.
 type PoolOptions struct {
 	// Options are those of each connection. A Timeout of 0 is 30 seconds here: what is waited for includes that there is a
 	// connection at all, which may never be.
@@ -195,6 +195,8 @@ func lasting(err error) bool {
 	var foreign *dialError
 	var certificate *tls.CertificateVerificationError
 	switch {
+	case errors.Is(err, errUnixTLS):
+		return true
 	case errors.As(err, &refused):
 		return refused.Status != protocol.StatusUnavailable
 	case errors.As(err, &certificate):

@@ -3,7 +3,9 @@ package client_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"strconv"
 	"strings"
@@ -22,15 +24,28 @@ import (
 
 func connect(t *testing.T, s *nettest.Server, o client.Options) *client.Client {
 	t.Helper()
-	c, err := client.Dial(t.Context(), s.Addr, o)
+	addr := s.Addr
+	if s.Network == "unix" {
+		addr = "unix:" + addr
+		_, err := client.Dial(t.Context(), addr, client.Options{TLS: new(tls.Config)})
+		require.ErrorContains(t, err, "no TLS over a Unix socket")
+	}
+	c, err := client.Dial(t.Context(), addr, o)
 	require.NoError(t, err)
+	assert.Equal(t, addr, c.Addr())
 	t.Cleanup(func() { c.Close() })
 	return c
 }
 
-// Every method, against the real server.
+// Every method, against the real server, by TCP and by a Unix socket.
 func TestAgainstTheServer(t *testing.T) {
-	s := nettest.Start(t, nettest.Options{Store: store.Options{History: 3}, Config: netserver.Config{Name: "kv test", Limit: 1 << 20}})
+	for _, unix := range []bool{false, true} {
+		t.Run(fmt.Sprint("unix=", unix), func(t *testing.T) { testAgainstTheServer(t, unix) })
+	}
+}
+
+func testAgainstTheServer(t *testing.T, unix bool) {
+	s := nettest.Start(t, nettest.Options{Unix: unix, Store: store.Options{History: 3}, Config: netserver.Config{Name: "kv test", Limit: 1 << 20}})
 	c := connect(t, s, client.Options{Timeout: nettest.Timeout})
 	ctx := t.Context()
 	a, b, absent := []byte("a"), []byte("b"), []byte("absent")

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"kv/protocol"
+	"kv/protocol/client"
 )
 
 // worker makes load on one connection.
@@ -226,7 +227,8 @@ func rawDial(ctx context.Context, o BenchOptions) (net.Conn, error) {
 	if o.Client.TLS != nil {
 		dial = (&tls.Dialer{Config: o.Client.TLS}).DialContext
 	}
-	conn, err := dial(ctx, "tcp", o.Addr)
+	network, address := client.Network(o.Addr)
+	conn, err := dial(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}
