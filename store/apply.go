@@ -14,8 +14,7 @@ var errNoMemory = errors.New("no memory is left at all")
 // applier is what Apply keeps between its calls.
 type applier struct {
 	mu     sync.Mutex // held by Apply, which is for one goroutine at a time
-	txn    table.Txn
-	staged []staged
+	commit commit
 }
 
 // Apply gives effect to a write of another store, as its journal has it: all of it at one instant, for readers too. Records come in the order of
@@ -67,9 +66,6 @@ func (s *Store) applyLocked(sh *shard, h uint64, e *Entry) error {
 	if !s.replay(sh, h, e) {
 		return errNoMemory
 	}
-	if purge, _ := e.Purge(); e.Deleted() && !purge && s.keep > 0 {
-		s.settle(sh, h, e.Key())
-	}
 	return nil
 }
 
@@ -86,11 +82,8 @@ func (s *Store) applyAll(version uint64, entries []*Entry) (err error) {
 	}
 	s.table.LockAll(set)
 	defer s.table.UnlockAll(set)
-	w := &commit{s: s, txn: &s.applier.txn, staged: s.applier.staged[:0], keep: s.keep, home: &s.shards[home], must: true}
-	defer func() {
-		clear(w.staged)
-		s.applier.staged = w.staged[:0]
-	}()
+	w := &s.applier.commit
+	*w = commit{s: s, txn: w.txn, outcomes: emptied(w.outcomes), keep: s.keep, home: &s.shards[home], must: true}
 	defer w.undo() // if it was not committed
 	for i, e := range entries {
 		if purge, _ := e.Purge(); purge { // an erasure takes nobody's place, and comes alone

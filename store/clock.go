@@ -235,21 +235,21 @@ func (s *Store) newEra() (back int64) {
 	}
 }
 
-// newValue makes the entry, in words if they are enough, that stands for key having this value for ttl milliseconds, or until at; both 0: for good. If at
+// newValue makes the entry, in sc, that stands for key having this value for ttl milliseconds, or until at; both 0: for good. If at
 // has passed, that is the key's deletion.
-func (s *Store) newValue(words []uint64, key, value []byte, ttl, at uint64) *Entry {
+func (s *Store) newValue(sc *scratch, key, value []byte, ttl, at uint64) *Entry {
 	if ttl == 0 && at == 0 {
-		return buildEntryIn(words, key, value, 0, 0)
+		return sc.entry(key, value, 0, 0)
 	}
 	s.followClock()
 	now := s.clock.now().millis()
 	switch {
 	case ttl != 0:
-		return buildEntryIn(words, key, value, after(now, ttl), 0)
+		return sc.entry(key, value, after(now, ttl), 0)
 	case at <= now:
-		return buildEntryIn(words, key, nil, 0, flagBit)
+		return sc.tombstone(key)
 	}
-	return buildEntryIn(words, key, value, at, 0)
+	return sc.entry(key, value, at, 0)
 }
 
 // checkExpiry refuses what newValue can't make an entry of.

@@ -41,121 +41,75 @@ func (s *Store) commitOne(ch *change) (version uint64, err error) {
 	if err := s.admit(ch.entry.size()); err != nil {
 		return 0, err
 	}
-	key := ch.entry.Key()
 	sh := s.shardOf(ch.hash)
 	sh.Lock()
-	var f table.Fresh
+	one := [1]outcome{{hash: ch.hash, entry: ch.entry}}
+	o := &one[0]
 	defer func() {
-		if version == 0 || err != nil { // the entry was not put anywhere
-			if f != (table.Fresh{}) {
-				sh.Drop(f)
-			}
+		if o.next != (table.Fresh{}) && (version == 0 || err != nil) { // the entry was not put anywhere
+			sh.Drop(o.next)
 		}
 		sh.one[0] = nil
 		sh.Unlock()
 	}()
-	p := sh.Find(ch.hash, key)
-	cur := p.Entry()
-	exists := cur.Exists() && !cur.Deleted()
-	live := exists && (ch.only != 0 || !s.expired(cur))
-	seen := max(p.Version(), versionOf(cur))
-	if ch.only != 0 && (!exists || cur.Version() != ch.only) || ch.entry.Deleted() && !live && !ch.always {
+	p := sh.Find(ch.hash, ch.entry.Key())
+	o.cur = p.Entry()
+	exists := o.cur.Exists() && !o.cur.Deleted()
+	live := exists && (ch.only != 0 || !s.expired(o.cur))
+	seen := max(p.Version(), versionOf(o.cur))
+	if ch.only != 0 && (!exists || o.cur.Version() != ch.only) || ch.entry.Deleted() && !live && !ch.always {
 		return seen, errNothing
 	}
 	current := uint64(0)
 	if live {
-		current = cur.Version()
+		current = o.cur.Version()
 	}
 	if ch.conditional && current != ch.ifVersion {
 		return seen, &ConflictError{Version: current}
 	}
 
-	nothing := ch.entry.Deleted() && !exists // it takes a version and changes nothing
-	makes := !ch.entry.Deleted() || s.keep > 0
-	must := ch.entry.Deleted() || ch.keep == 0 && exists && ch.entry.Len() <= cur.Len() // what shrinks is never refused
-	if !nothing && makes {
+	o.only = ch.entry.Deleted() && !exists
+	if !o.only && (!ch.entry.Deleted() || s.keep > 0) {
+		must := mustFit(o.cur, ch.entry, ch.keep)
 		var ok bool
-		if f, ok = sh.Make(spec(ch.entry), must); !ok || !sh.Prepare(&p, must) {
+		if o.next, ok = sh.Make(spec(ch.entry), must); !ok || !sh.Prepare(&p, must) {
 			return 0, ErrOutOfMemory
 		}
 	}
-	left := sh.one[:]
-	if left[0] = ch.entry; nothing {
-		left = nil
+	told := sh.one[:]
+	if told[0] = ch.entry; o.only {
+		told = nil
 	}
-	if version, err = s.order(left); err != nil {
+	if version, err = s.order(told); err != nil {
 		return 0, err
 	}
-	ch.entry.version = version
-	eff := counted(cur, -1)
-	notes := s.notes(sh, cur, ch.entry, ch.keep)
-	switch {
-	case nothing:
-		eff = effect{}
-		sh.Note(&p, version)
-	case makes:
-		eff.add(counted(sh.Entry(f), 1))
-		sh.Put(&p, f, version, ch.keep)
-	default:
-		sh.Delete(&p, version)
-	}
-	sh.newest = version
-	sh.account(eff)
-	if makes && ch.entry.Deleted() && !nothing {
-		s.settle(sh, ch.hash, key)
-	}
-	if ch.only != 0 {
-		s.expirations.Add(1)
-	}
-	if notes {
-		s.note(sh, ch.hash)
-	}
+	s.publish(one[:], version, ch.keep, func() { o.put(sh, &p, version, ch.keep) })
 	return version, nil
 }
 
-// settle removes what is kept of key if it is only its deletion: there is nothing to go back to. sh is locked.
-func (s *Store) settle(sh *shard, h uint64, key []byte) {
-	p := sh.Find(h, key)
-	if !p.Entry().Exists() {
-		return
-	}
-	if _, gone := sh.Forget(&p, 0, nil); gone {
-		sh.deletions--
-	}
-}
-
-// spec says what the table makes of an entry.
-func spec(e *Entry) table.Spec {
-	return table.Spec{Key: e.Key(), Value: e.Value(), Expiry: e.Expiry(), Deleted: e.Deleted()}
+// mustFit reports whether the write of e, in the place of cur, is never refused memory: it deletes, or makes what is there no longer.
+func mustFit(cur Found, e *Entry, keep int) bool {
+	return e.Deleted() || keep == 0 && cur.Exists() && !cur.Deleted() && e.Len() <= cur.Len()
 }
 
 // commit is a write of several keys under way. Its locks are held.
 type commit struct {
-	s       *Store
-	txn     *table.Txn
-	begun   bool
-	now     moment // the clock, read under the locks
-	staged  []staged
-	version uint64 // when it is committed
-	keep    int    // how much history each key may have
-	home    *shard
-	view    *table.Reader // pinned while its results may be looked at; nil: nobody does
-	wanted  int64         // about how much memory it takes
-	seen    uint64        // the highest version of what it read
-	refused error         // why it is to be undone, though it could be finished; nil: it is not
+	s        *Store
+	scratch  *scratch
+	txn      table.Txn
+	begun    bool // txn is
+	now      moment
+	outcomes []outcome
+	version  uint64 // when it is committed
+	keep     int    // how much history each key may have
+	home     *shard
+	view     *table.Reader // pinned while its results may be looked at; nil: nobody does
+	wanted   int64         // about how much memory it takes
+	seen     uint64        // the highest version of what it read
+	refused  error         // why it is to be undone, though it could be finished; nil: it is not
 	// looks says that who stages looks at what was staged, so everything is, even if the write is refused already.
 	looks bool
 	must  bool // memory is taken whatever the limit says
-}
-
-// staged is what a write leaves of a key so far.
-type staged struct {
-	hash  uint64
-	entry *Entry
-	cur   Found // what was current before the write
-	next  table.Fresh
-	only  bool // nothing of the key changes, but readers wait for the version
-	noted bool
 }
 
 // current returns the entry of key as the write has left it so far; none if it is absent or expired.
@@ -174,8 +128,10 @@ func (c *commit) current(h uint64, key []byte) Found {
 // set stages e, which may be a deletion.
 func (c *commit) set(h uint64, e *Entry) {
 	s := c.s
-	if c.refused != nil && !c.looks {
+	if !e.Deleted() {
 		c.wanted += int64(e.size())
+	}
+	if c.refused != nil && !c.looks {
 		return
 	}
 	if !c.begun {
@@ -189,62 +145,51 @@ func (c *commit) set(h uint64, e *Entry) {
 	p := sh.Find(h, e.Key())
 	mark, own := p.Mark()
 	if !own {
-		mark = uint32(len(c.staged))
-		c.staged = append(c.staged, staged{hash: h, cur: p.Entry()})
+		mark = uint32(len(c.outcomes))
+		c.outcomes = append(c.outcomes, outcome{hash: h, cur: p.Entry()})
 	}
-	st := &c.staged[mark]
-	st.entry = e
-	existed := st.cur.Exists() && !st.cur.Deleted()
-	var f table.Fresh
-	must := e.Deleted() || c.must // a deletion is never refused memory
-	if !must {
-		c.wanted += int64(e.size())
-	}
-	switch {
-	case e.Deleted() && !existed:
-		st.only = true
-		if st.next != (table.Fresh{}) { // set and deleted by the same write
-			if st.cur.Exists() {
+	o := &c.outcomes[mark]
+	o.entry = e
+	if e.Deleted() && (!o.cur.Exists() || o.cur.Deleted()) {
+		o.only = true
+		if o.next != (table.Fresh{}) { // set and deleted by the same write
+			if o.cur.Exists() {
 				c.txn.Revert(&p)
 			} else {
-				c.txn.Stage(&p, f, mark, true)
+				c.txn.Stage(&p, table.Fresh{}, mark, true)
 			}
-			st.next = f
+			o.next = table.Fresh{}
 		}
 		return
-	case !e.Deleted() || s.keep > 0:
-		must = must || c.refused != nil || c.keep == 0 && existed && e.Len() <= st.cur.Len()
-		var ok bool
-		if f, ok = sh.Make(spec(e), must); !ok {
-			c.short(h, e)
-			return
-		}
 	}
-	if !c.txn.Stage(&p, f, mark, must) {
+	must := c.must || c.refused != nil || mustFit(o.cur, e, c.keep)
+	var f table.Fresh
+	ok := true
+	if !e.Deleted() || s.keep > 0 {
+		f, ok = sh.Make(spec(e), must)
+	}
+	if ok && !c.txn.Stage(&p, f, mark, must) {
+		ok = false
 		if f != (table.Fresh{}) {
 			sh.Drop(f)
 		}
-		c.short(h, e)
+	}
+	if !ok {
+		again := c.refused == nil && c.looks
+		if c.refused = ErrOutOfMemory; again {
+			c.set(h, e) // past the limit, until it is undone
+		}
 		return
 	}
-	st.only, st.next = false, f
-}
-
-// short is called where there was no memory to stage e.
-func (c *commit) short(h uint64, e *Entry) {
-	again := c.refused == nil && c.looks
-	c.refused = ErrOutOfMemory
-	if again {
-		c.set(h, e) // past the limit, until it is undone
-	}
+	o.only, o.next = false, f
 }
 
 // finish makes all that was staged visible at one instant. If it returns an error, all of it is to be undone.
 func (c *commit) finish() (version uint64, err error) {
-	if len(c.staged) == 0 {
+	if len(c.outcomes) == 0 {
 		return 0, nil
 	}
-	if version, err = c.s.order(c.left()); err != nil {
+	if version, err = c.s.order(c.told()); err != nil {
 		return 0, err
 	}
 	c.publish(version)
@@ -253,53 +198,34 @@ func (c *commit) finish() (version uint64, err error) {
 
 // publish makes all that was staged visible at one instant, as the write of this version.
 func (c *commit) publish(version uint64) {
-	s := c.s
-	// What is current is not to be looked at once the table has it.
-	for i := range c.staged {
-		st := &c.staged[i]
-		sh := s.shardOf(st.hash)
-		st.entry.version = version
-		st.noted = !st.only && s.notes(sh, st.cur, st.entry, c.keep)
-		if !st.only {
-			eff := counted(st.cur, -1)
-			if st.next != (table.Fresh{}) {
-				eff.add(counted(sh.Entry(st.next), 1))
-			}
-			sh.account(eff)
-		}
-		sh.newest = version
-	}
 	c.version = version
-	if c.begun {
-		c.txn.Commit(version, c.keep)
-	}
-	for i := range c.staged {
-		st := &c.staged[i]
-		sh := s.shardOf(st.hash)
-		if st.only {
-			p := sh.Find(st.hash, st.entry.Key())
-			sh.Note(&p, version)
-		} else if st.entry.Deleted() && s.keep > 0 {
-			s.settle(sh, st.hash, st.entry.Key())
+	c.s.publish(c.outcomes, version, c.keep, func() {
+		if c.begun {
+			c.txn.Commit(version, c.keep)
 		}
-		if st.noted {
-			s.note(sh, st.hash)
+		for i := range c.outcomes {
+			if o := &c.outcomes[i]; o.only {
+				sh := c.s.shardOf(o.hash)
+				p := sh.Find(o.hash, o.entry.Key())
+				sh.Note(&p, version)
+			}
 		}
-	}
+	})
 }
 
-// left returns what the write leaves of each key that it changed, but for deletions of keys that were absent before it.
-func (c *commit) left() []*Entry {
+// told returns what the journal is told: what the write leaves of each key that it changes.
+func (c *commit) told() []*Entry {
 	if c.s.journal == nil {
 		return nil
 	}
-	left := make([]*Entry, 0, len(c.staged))
-	for i := range c.staged {
-		if !c.staged[i].only {
-			left = append(left, c.staged[i].entry)
+	told := c.scratch.told[:0]
+	for i := range c.outcomes {
+		if !c.outcomes[i].only {
+			told = append(told, c.outcomes[i].entry)
 		}
 	}
-	return left
+	c.scratch.told = told
+	return told
 }
 
 // undo takes what was staged back, unless it was committed.
@@ -328,7 +254,7 @@ func (s *Store) makeRoom(write func(keep int) (wanted int64, err error)) error {
 		case tidied < mostTidied && s.roomy(wanted):
 			tidied++
 			s.tidy(true)
-		case s.evict(wanted):
+		case s.dropHistory(wanted):
 		case keep > 0:
 			keep = 0
 		default:

@@ -2,6 +2,8 @@ package store
 
 import (
 	"unsafe"
+
+	"kv/store/table"
 )
 
 // Entry is one version of one key: immutable once it can be read, so whoever holds one may keep it and read it for as
@@ -54,34 +56,49 @@ func newPurge(key []byte, all bool) *Entry {
 }
 
 func buildEntry(key, value []byte, expiry uint64, deleted uint32) *Entry {
-	return buildEntryIn(nil, key, value, expiry, deleted)
+	n := entryHeader + len(key) + len(value)
+	if expiry != 0 {
+		n += expirySize
+	}
+	return makeEntry(make([]byte, n), key, value, expiry, deleted)
 }
 
-// buildEntryIn is buildEntry in words, if that is long enough.
-func buildEntryIn(words []uint64, key, value []byte, expiry uint64, deleted uint32) *Entry {
-	at := entryHeader
-	if expiry != 0 {
-		at += expirySize
-	}
-	n := at + len(key) + len(value)
-	var b []byte
-	if n <= 8*len(words) {
-		b = unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(words))), 8*len(words))[:n]
-	} else {
-		b = make([]byte, n)
-	}
-	// Safe: b has at least entryHeader bytes, and Go aligns an object of 16 bytes and more, without pointers, to 8.
+// makeEntry makes an entry in b, which is long enough, and begins at a multiple of 8: as all that Go allocates does that has no pointers
+// and 16 bytes and more.
+func makeEntry(b, key, value []byte, expiry uint64, deleted uint32) *Entry {
 	e := (*Entry)(unsafe.Pointer(unsafe.SliceData(b)))
 	e.version = 0
 	e.klen = uint32(len(key))
 	e.vlen = uint32(len(value)) | deleted
+	at := entryHeader
 	if expiry != 0 {
 		e.klen |= flagBit
 		*(*uint64)(unsafe.Pointer(&b[entryHeader])) = expiry
+		at += expirySize
 	}
 	copy(b[at:], key)
 	copy(b[at+len(key):], value)
 	return e
+}
+
+// Keep returns an entry that may be kept, for a [Journal], which is shown such as may not: a large one is that itself, of any other it is a copy.
+func (e *Entry) Keep() *Entry {
+	if table.IsLarge(e.Len()) {
+		return e
+	}
+	n := e.size()
+	b := make([]byte, n)
+	copy(b, unsafe.Slice((*byte)(unsafe.Pointer(e)), n))
+	return (*Entry)(unsafe.Pointer(unsafe.SliceData(b)))
+}
+
+// Kept returns entries that may be kept, in a slice of their own.
+func Kept(entries []*Entry) []*Entry {
+	all := make([]*Entry, len(entries))
+	for i, e := range entries {
+		all[i] = e.Keep()
+	}
+	return all
 }
 
 // bytes returns n bytes of the object.

@@ -30,6 +30,37 @@ func Example() {
 	// true
 }
 
+// What Get returns is a copy, and so is what AppendValue appends, to memory of the caller's: both may be kept. A view shows the value where
+// the store has it, for no cost, until it is closed.
+func ExampleSession_View() {
+	s, err := store.Open(store.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer s.Close()
+	c := s.Session()
+	defer c.Close()
+	key := []byte("greeting")
+	if _, err := c.Set(key, []byte("hello"), store.SetOptions{}); err != nil {
+		log.Fatal(err)
+	}
+
+	value, _ := c.AppendValue(nil, key)
+
+	v := c.View()
+	length := 0
+	if e := v.Get(key); e.Exists() {
+		length = len(e.Value()) // not to be looked at after Close
+	}
+	v.Close() // before anything that may take long
+
+	if _, err := c.Set(key, []byte("another"), store.SetOptions{}); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("%s %d\n", value, length)
+	// Output: hello 5
+}
+
 // Keys that are written together are read together: an MGet never sees one half of an MSet.
 func ExampleSession_MGet() {
 	s, err := store.Open(store.Options{})

@@ -33,7 +33,7 @@ func FuzzOperations(f *testing.F) {
 					o = SetOptions{ExpireAt: s.Store.clock.now().millis() + end%4 - 1}
 				}
 				if _, err = s.Set([]byte(key), []byte(value), o); err == nil {
-					e := s.newValue(nil, nil, nil, o.TTL, o.ExpireAt)
+					e := s.newValue(new(scratch), nil, nil, o.TTL, o.ExpireAt)
 					if plain[key], expiry[key] = value, e.Expiry(); e.Deleted() {
 						delete(plain, key)
 					}

@@ -4,7 +4,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -215,7 +214,7 @@ func (j *fakeJournal) Append(floor uint64, entries []*Entry) (uint64, error) {
 		}
 	}
 	j.last = max(j.last, floor) + 1
-	j.records = append(j.records, record{j.last, slices.Clone(entries)})
+	j.records = append(j.records, record{j.last, Kept(entries)})
 	if !j.lazy {
 		j.durable = j.last
 	}

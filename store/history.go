@@ -156,28 +156,28 @@ func (c *Session) Rollback(key []byte, version uint64) (uint64, error) {
 	}
 }
 
-// evictShare is the part of the kept history that goes at a time: 1/evictShare.
-const evictShare = 8
+// dropShare is the part of the kept history that goes at a time: 1/dropShare.
+const dropShare = 8
 
-// evict gives up the oldest part of the history and reports whether that freed anything. It is called without locks. n is
+// dropHistory gives up the oldest part of the history and reports whether that freed anything. It is called without locks. n is
 // how much memory is wanted; the caller tries again, and calls again, if it was not enough.
-func (s *Store) evict(n int64) bool {
+func (s *Store) dropHistory(n int64) bool {
 	if s.keep == 0 {
 		return false
 	}
-	s.evicting.Lock()
-	defer s.evicting.Unlock()
+	s.dropping.Lock()
+	defer s.dropping.Unlock()
 	versions := s.sampleHistory()
 	if len(versions) == 0 {
 		return false
 	}
 	slices.Sort(versions)
-	oldest := versions[len(versions)/evictShare]
+	oldest := versions[len(versions)/dropShare]
 	freed := false
 	for i := range s.shards {
 		s.eachKept(&s.shards[i], func(sh *shard, key []byte) {
 			dropped := s.forget(sh, key, func(old Found, _ uint64) bool { return old.Version() <= oldest })
-			s.evicted.Add(uint64(dropped))
+			s.dropped.Add(uint64(dropped))
 			freed = freed || dropped > 0
 		})
 		s.shards[i].Lock()

@@ -3,6 +3,7 @@ package store
 import (
 	"fmt"
 	"math"
+	"sync/atomic"
 	"testing"
 	"unsafe"
 
@@ -21,8 +22,26 @@ func TestLayout(t *testing.T) {
 	require.GreaterOrEqual(t, int(unsafe.Sizeof(Session{})-end), cacheLine)
 }
 
+// TestAllocations: what reads, and what writes in the place of something, takes no memory of Go's, with a journal and without.
 func TestAllocations(t *testing.T) {
-	s := openTest(t, Options{}, fullHash)
+	for name, j := range map[string]Journal{"without a journal": nil, "with one": forgetful{}} {
+		t.Run(name, func(t *testing.T) { testAllocations(t, openTest(t, Options{Journal: j}, fullHash)) })
+	}
+}
+
+// forgetful is a journal that keeps nothing.
+type forgetful struct{}
+
+var forgotten atomic.Uint64
+
+func (forgetful) Replay(_, _ func([]*Entry)) (uint64, error) { return forgotten.Load(), nil }
+func (forgetful) Append(uint64, []*Entry) (uint64, error)    { return forgotten.Add(1), nil }
+func (forgetful) Expect() int64                              { return 0 }
+func (forgetful) Admit(int64) error                          { return nil }
+func (forgetful) Durable() uint64                            { return math.MaxUint64 }
+func (forgetful) Wait(uint64) error                          { return nil }
+
+func testAllocations(t *testing.T, s opened) {
 	var keys [][]byte
 	for i := range 10_000 {
 		keys = append(keys, fmt.Append(nil, "key", i))
@@ -37,6 +56,10 @@ func TestAllocations(t *testing.T) {
 		v := s.View()
 		defer v.Close()
 		f(v)
+	}
+	var pairs []Pair
+	for i := range 16 {
+		pairs = append(pairs, Pair{keys[i], value})
 	}
 	i := 0
 	tests := []struct {
@@ -56,7 +79,12 @@ func TestAllocations(t *testing.T) {
 		{"Warm", 0, func() { s.Warm(keys[i%1000 : i%1000+100]) }},
 		{"Flush", 0, func() { s.Flush() }},
 		{"Set", 0, func() { s.Set(keys[i%len(keys)], value, SetOptions{}) }},
+		{"MSet", 0, func() { s.MSet(pairs) }},
+		{"Update", 1, func() { // the Update itself
+			s.Update(keys[:1], func(u *Update) error { u.Set(keys[0], value, 0); return nil })
+		}},
 		{"Del", 0, func() { s.Del(keys[i%len(keys) : i%len(keys)+1]) }},
+		{"Del of many", 0, func() { s.Del(keys[i%1000 : i%1000+16]) }},
 	}
 	for _, test := range tests {
 		n := testing.AllocsPerRun(1000, func() {

@@ -130,26 +130,17 @@ func (s *Store) replay(sh *shard, h uint64, e *Entry) bool {
 		s.erase(sh, h, e.Key(), all, e.version)
 		return true
 	}
-	if e.Deleted() && s.keep == 0 && !cur.Exists() {
+	o := [1]outcome{{hash: h, entry: e, cur: cur}}
+	switch {
+	case !e.Deleted() || s.keep > 0:
+		var ok bool
+		if o[0].next, ok = sh.Make(spec(e), true); !ok || !sh.Prepare(&p, true) {
+			return false
+		}
+	case !cur.Exists():
 		return true
 	}
-	eff := counted(cur, -1)
-	if e.Deleted() && s.keep == 0 {
-		sh.Delete(&p, e.version)
-		sh.account(eff)
-		return true
-	}
-	notes := s.notes(sh, cur, e, s.keep)
-	f, ok := sh.Make(spec(e), true)
-	if !ok || !sh.Prepare(&p, true) {
-		return false
-	}
-	eff.add(counted(sh.Entry(f), 1))
-	sh.Put(&p, f, e.version, s.keep)
-	sh.account(eff)
-	if notes {
-		s.note(sh, h)
-	}
+	s.publish(o[:], e.version, s.keep, func() { o[0].put(sh, &p, e.version, s.keep) })
 	return true
 }
 
@@ -157,6 +148,6 @@ func (s *Store) replay(sh *shard, h uint64, e *Entry) bool {
 func (s *Store) loaded() {
 	for i := range s.shards {
 		s.shards[i].erasures = nil
-		s.eachKept(&s.shards[i], func(sh *shard, key []byte) { s.settle(sh, s.hash(key), key) })
+		s.eachKept(&s.shards[i], func(sh *shard, key []byte) { s.dropLoneDeletion(sh, s.hash(key), key) })
 	}
 }

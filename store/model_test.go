@@ -674,7 +674,7 @@ func (m *model) sweepAll(t *rapid.T) {
 
 // giveUp makes the oldest history go.
 func (m *model) giveUp(t *rapid.T) {
-	m.evict(m.budget.limit - m.budget.used.Load() + int64(rapid.IntRange(1, 1000).Draw(t, "bytes")))
+	m.dropHistory(m.budget.limit - m.budget.used.Load() + int64(rapid.IntRange(1, 1000).Draw(t, "bytes")))
 }
 
 // dump returns all that the model knows.

@@ -3,8 +3,6 @@ package store
 import (
 	"bytes"
 	"slices"
-
-	"kv/store/table"
 )
 
 // Purge erases what is kept of the past of keys, at one instant: the earlier versions of those that exist, which keep their
@@ -32,10 +30,7 @@ func (c *Session) Purge(keys [][]byte) (erased int, version uint64, err error) {
 // purge is Purge, once.
 func (c *Session) purge(keys [][]byte) (erased int, version uint64, err error) {
 	s := c.store
-	var set table.ShardSet
-	for _, k := range keys {
-		set.Add(table.ShardOf(s.hash(k)))
-	}
+	set := s.shardsOf(keys)
 	s.table.LockAll(set)
 	defer s.table.UnlockAll(set)
 	now := s.clock.now()

@@ -2,7 +2,6 @@ package store
 
 import (
 	"errors"
-	"slices"
 	"sync/atomic"
 
 	"kv/store/table"
@@ -20,9 +19,6 @@ type Session struct {
 	misses           uint64 // gets that found nothing
 	seen             uint64 // the highest version that was written, or read under a lock, since the last Flush
 	reader           *table.Reader
-	txn              table.Txn // of the write of several keys that is under way
-	staged           []staged  // its keys
-	scratch          []uint64  // where the entry of a small write is made
 
 	// published is what other goroutines see of the counts; the owner stores, Stats loads.
 	published counts
@@ -108,9 +104,11 @@ func (c *Session) Set(key, value []byte, o SetOptions) (version uint64, err erro
 		return 0, err
 	}
 	s := c.store
+	sc := takeScratch()
+	defer sc.give()
 	version, err = c.commitOne(change{
 		hash:        s.hash(key),
-		entry:       s.newValue(c.words(), key, value, o.TTL, o.ExpireAt),
+		entry:       s.newValue(sc, key, value, o.TTL, o.ExpireAt),
 		always:      true,
 		conditional: o.Conditional,
 		ifVersion:   o.IfVersion,
@@ -125,8 +123,10 @@ func (c *Session) Set(key, value []byte, o SetOptions) (version uint64, err erro
 // Del deletes all keys at one instant and returns how many existed, a key named twice counting once, and the version of
 // their deletion, 0 if none existed. It never fails for lack of memory.
 func (c *Session) Del(keys [][]byte) (existed int, version uint64, err error) {
+	sc := takeScratch()
+	defer sc.give()
 	if len(keys) == 1 {
-		version, err = c.commitOne(change{hash: c.store.hash(keys[0]), entry: buildEntryIn(c.words(), keys[0], nil, 0, flagBit)})
+		version, err = c.commitOne(change{hash: c.store.hash(keys[0]), entry: sc.tombstone(keys[0])})
 		switch {
 		case err == nil:
 			existed = 1
@@ -134,33 +134,19 @@ func (c *Session) Del(keys [][]byte) (existed int, version uint64, err error) {
 			version, err = 0, nil
 		}
 	} else {
-		version, err = c.atomically(len(keys) > 0, nil, func(w *commit) {
+		version, err = c.atomically(sc, len(keys) > 0, nil, c.store.shardsOf(keys), func(w *commit) {
 			for _, k := range keys {
 				if w.del(k) {
 					existed++
 				}
 			}
-		}, slices.Values(keys))
+		})
 	}
 	if err != nil {
 		return 0, 0, err
 	}
 	c.dels += uint64(len(keys))
 	return existed, version, nil
-}
-
-// scratchWords is how many words a session has to make entries in.
-const scratchWords = 64
-
-// words returns where the entry of a small write may be made: nowhere, if there is a journal, which may keep it.
-func (c *Session) words() []uint64 {
-	if c.store.journal != nil {
-		return nil
-	}
-	if c.scratch == nil {
-		c.scratch = make([]uint64, scratchWords)
-	}
-	return c.scratch
 }
 
 // commitOne is Store.commitOne, with history given up for memory, and with what it saw noted.

@@ -38,6 +38,17 @@ func (s *Store) hash(key []byte) uint64 {
 // shardOf returns the shard of a hash.
 func (s *Store) shardOf(h uint64) *shard { return &s.shards[table.ShardOf(h)] }
 
+// shardIndex returns which shard a key belongs to.
+func (s *Store) shardIndex(key []byte) int { return table.ShardOf(s.hash(key)) }
+
+// shardsOf returns the shards that keys belong to.
+func (s *Store) shardsOf(keys [][]byte) (set table.ShardSet) {
+	for _, k := range keys {
+		set.Add(s.shardIndex(k))
+	}
+	return set
+}
+
 // allShards is the set of all of them.
 const allShards = ^table.ShardSet(0)
 

@@ -18,7 +18,7 @@ func (s *Store) Stats() Stats {
 	}
 	t.MemoryBytes = uint64(s.budget.used.Load())
 	t.Expired = s.expirations.Load()
-	t.Evicted = s.evicted.Load()
+	t.Evicted = s.dropped.Load()
 	s.table.UnlockAll(allShards)
 
 	s.sessionsMu.Lock()

@@ -11,6 +11,9 @@
 //		fmt.Printf("%s\n", e.Value())
 //	}
 //
+// What a session returns is a copy and may be kept, but for what a [View] shows: that is where the store has it, costs nothing, and must not
+// be looked at any more once the view is closed.
+//
 // Keys and values lie in memory of the store's own, beside the collector's, in a [table.Table]; the store adds what the table knows nothing
 // of: conditions, versions, a journal, time, history and limits. See docs/memory.md and docs/concurrency.md.
 package store
@@ -39,6 +42,7 @@ type Store struct {
 	instance  uint64
 	logger    *slog.Logger
 	recovered uint64        // the highest version in the journal when it was opened
+	loading   bool          // while Open replays the journal
 	unloaded  atomic.Uint64 // entries of the journal that there was no memory for
 
 	clock clock
@@ -53,9 +57,9 @@ type Store struct {
 
 	// What Stats counts beside the operations; the locks of the keys order them.
 	expirations atomic.Uint64 // keys that the sweeper removed
-	evicted     atomic.Uint64 // earlier versions that were given up for memory
+	dropped     atomic.Uint64 // earlier versions that were given up for memory
 
-	evicting sync.Mutex  // held by the one that gives up history
+	dropping sync.Mutex  // held by the one that gives up history
 	sweeping sync.Mutex  // held by the one that sweeps, and taken before any shard's; see Check
 	swept    *clockState // as it was when the sweeper last looked at all that is noted; guarded by sweeping
 	due      []uint64    // what a sweep has taken; guarded by sweeping
@@ -146,11 +150,13 @@ func open(o Options, hashMask uint64, read func() (wall, mono int64), memory are
 	}
 	s.versions.Store(s.clock.wall())
 	if s.journal != nil {
+		s.loading = true
 		s.table.Loading(true)
 		if s.recovered, err = s.journal.Replay(s.load, s.apply); err != nil {
 			s.table.Close()
 			return nil, fmt.Errorf("read the journal: %w", err)
 		}
+		s.loading = false
 		s.loaded()
 		s.table.Loading(false)
 		if n := s.unloaded.Load(); n > 0 {

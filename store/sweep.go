@@ -133,7 +133,10 @@ func (s *Store) expire(h uint64, now moment) error {
 	})
 	sh.Unlock()
 	for i := range gone {
-		if _, err := s.commitOne(&gone[i]); err != nil && !errors.Is(err, errNothing) {
+		switch _, err := s.commitOne(&gone[i]); {
+		case err == nil:
+			s.expirations.Add(1)
+		case !errors.Is(err, errNothing):
 			return err
 		}
 	}

@@ -2,7 +2,7 @@ package store
 
 import (
 	"errors"
-	"iter"
+	"math/bits"
 
 	"kv/store/table"
 )
@@ -17,19 +17,16 @@ func (c *Session) MSet(pairs []Pair) (version uint64, err error) {
 	if len(pairs) == 0 {
 		return 0, nil
 	}
-	entries := make([]*Entry, len(pairs)) // copied before any lock is taken
-	for i, p := range pairs {
-		entries[i] = newEntry(p.Key, p.Value, 0)
+	sc := takeScratch()
+	defer sc.give()
+	var set table.ShardSet
+	for _, p := range pairs { // copied before any lock is taken
+		sc.list = append(sc.list, sc.entry(p.Key, p.Value, 0, 0))
+		set.Add(c.store.shardIndex(p.Key))
 	}
-	version, err = c.atomically(true, nil, func(w *commit) {
-		for _, e := range entries {
+	version, err = c.atomically(sc, true, nil, set, func(w *commit) {
+		for _, e := range sc.list {
 			w.set(c.store.hash(e.Key()), e)
-		}
-	}, func(yield func([]byte) bool) {
-		for _, p := range pairs {
-			if !yield(p.Key) {
-				return
-			}
 		}
 	})
 	if err != nil {
@@ -83,19 +80,29 @@ func (c *Session) TxnView(dst []ViewResult, conds []Condition, ops []Op, accept 
 		}
 	}
 	var done counter
-	entries := make([]*Entry, len(ops)) // what each OpSet puts in its key's place
-	for i, o := range ops {
+	sc := takeScratch()
+	defer sc.give()
+	for _, o := range ops { // what each OpSet puts in its key's place
+		var e *Entry
 		switch o.Kind {
 		case OpGet:
 			done.gets++
 		case OpSet:
 			done.sets++
-			entries[i] = c.store.newValue(nil, o.Key, o.Value, o.TTL, o.ExpireAt)
+			e = c.store.newValue(sc, o.Key, o.Value, o.TTL, o.ExpireAt)
 		case OpDel:
 			done.dels++
 		}
+		sc.list = append(sc.list, e)
 	}
-	version, err = c.atomically(done.sets+done.dels > 0, c.reader, func(w *commit) {
+	var set table.ShardSet
+	for _, q := range conds {
+		set.Add(c.store.shardIndex(q.Key))
+	}
+	for _, o := range ops {
+		set.Add(c.store.shardIndex(o.Key))
+	}
+	version, err = c.atomically(sc, done.sets+done.dels > 0, c.reader, set, func(w *commit) {
 		results = dst
 		for i, q := range conds {
 			if v := versionOf(w.current(c.store.hash(q.Key), q.Key)); v != q.Version {
@@ -104,21 +111,10 @@ func (c *Session) TxnView(dst []ViewResult, conds []Condition, ops []Op, accept 
 			}
 		}
 		for i, o := range ops {
-			results = append(results, w.run(o, entries[i]))
+			results = append(results, w.run(o, sc.list[i]))
 		}
 		if accept != nil && w.refused == nil {
 			w.refused = accept(results[len(dst):])
-		}
-	}, func(yield func([]byte) bool) {
-		for _, q := range conds {
-			if !yield(q.Key) {
-				return
-			}
-		}
-		for _, o := range ops {
-			if !yield(o.Key) {
-				return
-			}
 		}
 	})
 	if err != nil {
@@ -156,48 +152,32 @@ func (w *commit) del(key []byte) bool {
 	if !w.current(h, key).Exists() {
 		return false
 	}
-	w.set(h, newTombstone(key))
+	w.set(h, w.scratch.tombstone(key))
 	return true
 }
 
-// atomically runs stage with the locks of keys held and then makes what it staged visible at one instant, unless stage has set
-// refused, which then is the error. If memory is short and history can be given up for it, it does so and starts again.
+// atomically runs stage with the locks of the shards in set held and then makes what it staged visible at one instant, unless stage has set
+// refused, which then is the error. sc is what it is put together in. If memory is short and history can be given up for it, it does so and starts again.
 // writes is false if nothing will be staged. view, if it is not nil, is pinned while stage runs, and remains so if there is no error.
-func (c *Session) atomically(writes bool, view *table.Reader, stage func(*commit), keys iter.Seq[[]byte]) (version uint64, err error) {
+func (c *Session) atomically(sc *scratch, writes bool, view *table.Reader, set table.ShardSet, stage func(*commit)) (version uint64, err error) {
 	s := c.store
 	if writes {
 		if err := s.admit(0); err != nil {
 			return 0, err
 		}
 	}
-	var set table.ShardSet
-	home := -1
-	for k := range keys {
-		i := table.ShardOf(s.hash(k))
-		set.Add(i)
-		home = max(home, i)
-	}
+	w := &sc.commit
 	err = s.makeRoom(func(keep int) (wanted int64, err error) {
-		w := &commit{s: s, txn: &c.txn, staged: c.staged[:0], keep: keep, view: view}
-		if home >= 0 {
-			w.home = &s.shards[home]
+		*w = commit{s: s, scratch: sc, txn: w.txn, outcomes: w.outcomes[:0], keep: keep, view: view}
+		if set != 0 {
+			w.home = &s.shards[bits.TrailingZeros64(uint64(set))]
 		}
-		defer func() {
-			c.see(max(version, w.seen))
-			clear(w.staged)
-			c.staged = w.staged[:0]
-			if cap(c.staged) > keepStaged {
-				c.staged = nil
-			}
-		}()
+		defer func() { c.see(max(version, w.seen)) }()
 		version, err = w.once(stage, set)
 		return w.wanted, err
 	})
 	return version, err
 }
-
-// keepStaged is for how many keys a session keeps room between its writes.
-const keepStaged = 32
 
 func (w *commit) once(stage func(*commit), set table.ShardSet) (version uint64, err error) {
 	w.s.table.LockAll(set)

@@ -39,7 +39,9 @@ func (c *Session) Update(keys [][]byte, change func(u *Update) error) (version u
 			u.named[string(k)] = struct{}{}
 		}
 	}
-	version, err = c.atomically(false, nil, func(w *commit) {
+	sc := takeScratch()
+	defer sc.give()
+	version, err = c.atomically(sc, false, nil, c.store.shardsOf(keys), func(w *commit) {
 		w.looks = true
 		u = Update{w: w, keys: u.keys, named: u.named}
 		switch err := change(&u); {
@@ -48,10 +50,10 @@ func (c *Session) Update(keys [][]byte, change func(u *Update) error) (version u
 			w.refused = err
 		case u.err != nil:
 			w.refused = u.err
-		case len(w.staged) > 0:
+		case len(w.outcomes) > 0:
 			w.refused = refused
 		}
-	}, slices.Values(keys))
+	})
 	if err != nil {
 		return 0, err
 	}
@@ -75,11 +77,11 @@ func (u *Update) Set(key, value []byte, expiry uint64) {
 		}
 		return
 	}
-	e := newTombstone(key)
 	if expiry == 0 || expiry > u.Now() {
-		e = newEntry(key, value, expiry)
+		u.w.set(h, u.w.scratch.entry(key, value, expiry, 0))
+	} else {
+		u.w.set(h, u.w.scratch.tombstone(key))
 	}
-	u.w.set(h, e)
 	if !u.counted {
 		u.done.sets++
 	}
