@@ -93,22 +93,22 @@ func (c *conn) scan(w *workspace, h protocol.Header, body []byte) error {
 		page = shorter
 		size, held = pageHolds(page, q)
 	}
-	if err := c.begin(w, h, size, held); err != nil {
+	if err := c.room(w, h, size, held); err != nil {
 		return err
 	}
+	w.out.Buf = protocol.AppendScanHead(w.out.Buf, h.ID, size, page.Next, len(page.Entries))
 	if !q.WithValues {
 		// Copied, so that a client that does not read holds no values that it did not ask for.
-		w.out.Piece(appendPage(make([]byte, 0, size), page, q.WithMeta))
+		w.out.Piece(appendKeys(make([]byte, 0, size), page, q.WithMeta))
 		return nil
 	}
-	w.out.Buf = appendPageHead(w.out.Buf, page)
 	for _, e := range page.Entries {
-		w.out.Buf = binary.BigEndian.AppendUint32(w.out.Buf, uint32(len(e.Key())))
+		w.out.Buf = protocol.AppendLength(w.out.Buf, len(e.Key()))
 		w.out.Piece(e.Key())
 		if q.WithMeta {
 			w.out.Buf = protocol.AppendMeta(w.out.Buf, meta(e))
 		}
-		w.out.Buf = binary.BigEndian.AppendUint32(w.out.Buf, uint32(e.Len()))
+		w.out.Buf = protocol.AppendLength(w.out.Buf, e.Len())
 		w.out.Piece(e.Value())
 	}
 	return nil
@@ -116,31 +116,20 @@ func (c *conn) scan(w *workspace, h protocol.Header, body []byte) error {
 
 // pageHolds returns the size of a page as a body, and how much it holds besides.
 func pageHolds(page store.Page, q protocol.Scan) (size int, held int64) {
-	size = 6 + len(page.Next)
+	size = protocol.ScanHeadSize(page.Next)
 	for _, e := range page.Entries {
-		size += 4 + len(e.Key())
-		if q.WithMeta {
-			size += protocol.MetaSize
-		}
+		size += protocol.ScanItemSize(len(e.Key()), e.Len(), q.WithMeta, q.WithValues)
 		if q.WithValues {
-			size += 4 + e.Len()
 			held += entryOverhead
 		}
 	}
 	return size, held
 }
 
-func appendPageHead(dst []byte, page store.Page) []byte {
-	dst = binary.BigEndian.AppendUint16(dst, uint16(len(page.Next)))
-	dst = append(dst, page.Next...)
-	return binary.BigEndian.AppendUint32(dst, uint32(len(page.Entries)))
-}
-
-// appendPage appends a page without values.
-func appendPage(dst []byte, page store.Page, withMeta bool) []byte {
-	dst = appendPageHead(dst, page)
+// appendKeys appends the items of a page without values.
+func appendKeys(dst []byte, page store.Page, withMeta bool) []byte {
 	for _, e := range page.Entries {
-		dst = binary.BigEndian.AppendUint32(dst, uint32(len(e.Key())))
+		dst = protocol.AppendLength(dst, len(e.Key()))
 		dst = append(dst, e.Key()...)
 		if withMeta {
 			dst = protocol.AppendMeta(dst, meta(e))
@@ -250,10 +239,10 @@ func (c *conn) backup(w *workspace, h protocol.Header, body []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := c.begin(w, h, 8+len(chunk), 0); err != nil {
+	if err := c.room(w, h, protocol.BackupHeadSize+len(chunk), 0); err != nil {
 		return err
 	}
-	w.out.Buf = binary.BigEndian.AppendUint64(w.out.Buf, next)
+	w.out.Buf = protocol.AppendBackupHead(w.out.Buf, h.ID, len(chunk), next)
 	w.out.Piece(chunk)
 	return nil
 }

@@ -283,12 +283,17 @@ var opKinds = [...]store.OpKind{
 	protocol.TxnGet: store.OpGet, protocol.TxnSet: store.OpSet, protocol.TxnDel: store.OpDel, protocol.TxnSetAt: store.OpSet,
 }
 
-// begin starts an answer with a body of size bytes, made of entries that take so much besides their values: see Output.Begin.
-func (c *conn) begin(w *workspace, h protocol.Header, size int, entries int64) error {
+// room makes room for an answer with a body of size bytes, made of entries that take so much besides their values: see Output.Begin.
+func (c *conn) room(w *workspace, h protocol.Header, size int, entries int64) error {
 	if !protocol.Fits(size) {
 		return tooLarge(h.Opcode)
 	}
-	if err := w.out.Begin(h.Opcode.String(), size, entries); err != nil {
+	return w.out.Begin(h.Opcode.String(), size, entries)
+}
+
+// begin is room, and appends the header.
+func (c *conn) begin(w *workspace, h protocol.Header, size int, entries int64) error {
+	if err := c.room(w, h, size, entries); err != nil {
 		return err
 	}
 	w.out.Buf = protocol.AppendHeader(w.out.Buf, h.Opcode, uint8(protocol.StatusOK), h.ID, size)
