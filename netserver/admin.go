@@ -1,8 +1,6 @@
 package netserver
 
 import (
-	"encoding/binary"
-
 	"kv/protocol"
 	"kv/store"
 )
@@ -146,7 +144,7 @@ func (c *conn) history(w *workspace, h protocol.Header, body []byte) error {
 	var revisions []store.Revision
 	err = c.withRoom(w, h, func(promise func(size int, held int64) error) (err error) {
 		revisions, err = c.session.HistoryIf(nil, q.Key, int(q.Limit), func(n int, bytes int64) error {
-			return promise(4+20*n+int(bytes), int64(n)*(int64(len(q.Key))+entryOverhead))
+			return promise(protocol.HistoryHeadSize+n*(protocol.RevisionSize+protocol.ValueSize(0, false))+int(bytes), int64(n)*(int64(len(q.Key))+entryOverhead))
 		})
 		return err
 	})
@@ -156,23 +154,23 @@ func (c *conn) history(w *workspace, h protocol.Header, body []byte) error {
 	if len(revisions) == 0 {
 		return protocol.ErrNotFound
 	}
-	size, held := 4, int64(0)
+	size, held := protocol.HistoryHeadSize, int64(0)
 	for _, r := range revisions {
-		size += 20 + r.Entry.Len()
+		size += protocol.RevisionSize + protocol.ValueSize(r.Entry.Len(), false) // as much as AbsentSize, where there is none
 		held += heldBy(r.Entry)
 	}
-	if err := c.begin(w, h, size, held); err != nil {
+	if err := c.room(w, h, size, held); err != nil {
 		return err
 	}
-	w.out.Buf = binary.BigEndian.AppendUint32(w.out.Buf, uint32(len(revisions)))
+	w.out.Buf = protocol.AppendHistoryHead(w.out.Buf, h.ID, size, len(revisions))
 	for _, r := range revisions {
-		w.out.Buf = binary.BigEndian.AppendUint64(w.out.Buf, r.Entry.Version())
-		w.out.Buf = binary.BigEndian.AppendUint64(w.out.Buf, r.Time)
+		w.out.Buf = protocol.AppendRevision(w.out.Buf, r.Entry.Version(), r.Time)
 		if r.Entry.Deleted() {
-			c.appendValue(w, nil)
-		} else {
-			c.appendValue(w, r.Entry)
+			w.out.Buf = protocol.AppendAbsent(w.out.Buf)
+			continue
 		}
+		w.out.Buf = protocol.AppendValueHead(w.out.Buf, r.Entry.Len(), false, protocol.Meta{})
+		w.out.Piece(r.Entry.Value())
 	}
 	return nil
 }

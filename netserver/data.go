@@ -2,7 +2,6 @@ package netserver
 
 import (
 	"cmp"
-	"encoding/binary"
 	"errors"
 	"slices"
 
@@ -137,7 +136,7 @@ func (c *conn) mget(w *workspace, h protocol.Header, body []byte) (err error) {
 	var v store.View
 	err = c.withRoom(w, h, func(promise func(size int, held int64) error) (err error) {
 		v, err = c.session.MGetView(w.found, w.keys, func(found []store.Found) error {
-			a = foundAnswer{size: 4}
+			a = foundAnswer{size: protocol.MGetHeadSize}
 			for _, e := range found {
 				a.add(e, withMeta)
 			}
@@ -150,8 +149,7 @@ func (c *conn) mget(w *workspace, h protocol.Header, body []byte) (err error) {
 	}
 	defer v.Close()
 	w.out.Start(a.size - a.long)
-	w.out.Buf = protocol.AppendHeader(w.out.Buf, h.Opcode, uint8(protocol.StatusOK), h.ID, a.size)
-	w.out.Buf = binary.BigEndian.AppendUint32(w.out.Buf, uint32(len(w.found)))
+	w.out.Buf = protocol.AppendMGetHead(w.out.Buf, h.ID, a.size, len(w.found))
 	for _, e := range w.found {
 		appendFound(&w.out, e, withMeta, 0)
 	}
@@ -167,14 +165,11 @@ type foundAnswer struct {
 }
 
 func (a *foundAnswer) add(e store.Found, withMeta bool) {
-	a.size += 4
 	if !e.Exists() {
+		a.size += protocol.AbsentSize
 		return
 	}
-	if withMeta {
-		a.size += protocol.MetaSize
-	}
-	a.size += e.Len()
+	a.size += protocol.ValueSize(e.Len(), withMeta)
 	if e.Len() >= CopySize {
 		a.long += e.Len()
 		a.held += int64(len(e.Key())) + entryOverhead
@@ -184,13 +179,10 @@ func (a *foundAnswer) add(e store.Found, withMeta bool) {
 // appendFound appends a value as MGET and TXN have it. version is that of an entry that has none yet.
 func appendFound(o *Output, e store.Found, withMeta bool, version uint64) {
 	if !e.Exists() {
-		o.Buf = binary.BigEndian.AppendUint32(o.Buf, protocol.Absent)
+		o.Buf = protocol.AppendAbsent(o.Buf)
 		return
 	}
-	o.Buf = binary.BigEndian.AppendUint32(o.Buf, uint32(e.Len()))
-	if withMeta {
-		o.Buf = protocol.AppendMeta(o.Buf, protocol.Meta{Version: cmp.Or(e.Version(), version), Expiry: e.Expiry()})
-	}
+	o.Buf = protocol.AppendValueHead(o.Buf, e.Len(), withMeta, protocol.Meta{Version: cmp.Or(e.Version(), version), Expiry: e.Expiry()})
 	o.Value(e.Value())
 }
 
@@ -241,13 +233,11 @@ func (c *conn) txn(w *workspace, h protocol.Header, body []byte) error {
 	var v store.View
 	err = c.withRoom(w, h, func(promise func(size int, held int64) error) (err error) {
 		results, version, v, err = c.session.TxnView(results[:0], conds, ops, func(results []store.ViewResult) error {
-			a = foundAnswer{size: 12 + len(ops)}
-			for i, o := range ops {
-				switch o.Kind {
-				case store.OpGet:
+			a = foundAnswer{size: protocol.TxnHeadSize}
+			for i, o := range q.Ops {
+				a.size += protocol.TxnResultSize(o.Kind)
+				if o.Kind == protocol.TxnGet {
 					a.add(results[i].Found, q.WithMeta)
-				case store.OpDel:
-					a.size++
 				}
 			}
 			return promise(a.size, a.held) // afterwards it could not be refused any more
@@ -259,20 +249,16 @@ func (c *conn) txn(w *workspace, h protocol.Header, body []byte) error {
 	}
 	defer v.Close()
 	w.out.Start(a.size - a.long)
-	w.out.Buf = protocol.AppendHeader(w.out.Buf, h.Opcode, uint8(protocol.StatusOK), h.ID, a.size)
-	w.out.Buf = binary.BigEndian.AppendUint64(w.out.Buf, version)
-	w.out.Buf = binary.BigEndian.AppendUint32(w.out.Buf, uint32(len(ops)))
-	for i, o := range ops {
-		w.out.Buf = append(w.out.Buf, byte(q.Ops[i].Kind))
+	w.out.Buf = protocol.AppendTxnHead(w.out.Buf, h.ID, a.size, version, len(q.Ops))
+	for i, o := range q.Ops {
 		switch o.Kind {
-		case store.OpGet:
+		case protocol.TxnGet:
+			w.out.Buf = protocol.AppendTxnGet(w.out.Buf)
 			appendFound(&w.out, results[i].Found, q.WithMeta, version)
-		case store.OpDel:
-			existed := byte(0)
-			if results[i].Existed {
-				existed = 1
-			}
-			w.out.Buf = append(w.out.Buf, existed)
+		case protocol.TxnDel:
+			w.out.Buf = protocol.AppendTxnDel(w.out.Buf, results[i].Existed)
+		default:
+			w.out.Buf = protocol.AppendTxnSet(w.out.Buf, o.Kind)
 		}
 	}
 	return nil
@@ -289,25 +275,6 @@ func (c *conn) room(w *workspace, h protocol.Header, size int, entries int64) er
 		return tooLarge(h.Opcode)
 	}
 	return w.out.Begin(h.Opcode.String(), size, entries)
-}
-
-// begin is room, and appends the header.
-func (c *conn) begin(w *workspace, h protocol.Header, size int, entries int64) error {
-	if err := c.room(w, h, size, entries); err != nil {
-		return err
-	}
-	w.out.Buf = protocol.AppendHeader(w.out.Buf, h.Opcode, uint8(protocol.StatusOK), h.ID, size)
-	return nil
-}
-
-// appendValue appends a value as HISTORY has it.
-func (c *conn) appendValue(w *workspace, e *store.Entry) {
-	if e == nil {
-		w.out.Buf = binary.BigEndian.AppendUint32(w.out.Buf, protocol.Absent)
-		return
-	}
-	w.out.Buf = binary.BigEndian.AppendUint32(w.out.Buf, uint32(e.Len()))
-	w.out.Piece(e.Value())
 }
 
 // heldBy is what an entry takes besides its value while an answer holds it.
