@@ -33,7 +33,7 @@ BASH_DIR := share/bash-completion/completions
 ZSH_DIR := share/zsh/site-functions
 FISH_DIR := share/fish/vendor_completions.d
 
-.PHONY: help build run test lint realinput hosting clients release bench bench-peers valkey-suite fuzz soak install uninstall clean tools
+.PHONY: help build run test lint realinput hosting clients test-clients release bench bench-peers valkey-suite fuzz soak install uninstall clean tools
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -97,6 +97,9 @@ install: build ## programs, man pages and completions below PREFIX (/usr/local);
 		$(BIN)/$$p completion zsh >"$(INTO)"/$(ZSH_DIR)/_$$p; \
 		$(BIN)/$$p completion fish >"$(INTO)"/$(FISH_DIR)/$$p.fish; \
 	done
+
+test-clients: build ## clients that others wrote, in other languages, each telling a story; installs what it may
+	@.ci/clients/run
 
 release: ## archives of both programs for each system, with checksums and lists of what is in them, in DIST; PLATFORMS
 	@go -C .ci/tools build -o $(CURDIR)/bin/ ./release

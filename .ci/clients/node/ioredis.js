@@ -1,0 +1,65 @@
+// The story of the clients, told by ioredis.
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { createRequire } from 'node:module';
+import { promisify } from 'node:util';
+import { Redis } from 'ioredis';
+
+const { HOST, PORT, RESTART } = process.env;
+const open = () => {
+  const c = new Redis({ host: HOST, port: Number(PORT), retryStrategy: () => 50, maxRetriesPerRequest: null });
+  c.on('error', () => {}); // that a connection breaks is part of the story
+  return c;
+};
+const r = open();
+await r.flushall();
+assert.equal(await r.ping(), 'PONG');
+const hello = await r.call('HELLO');
+assert.equal(hello[hello.indexOf('proto') + 1], 3);
+
+// A pipeline.
+const p = r.pipeline();
+for (let i = 0; i < 1000; i++) p.set(`p:${i}`, i).incr(`p:${i}`);
+assert.deepEqual(await p.exec(), Array.from({ length: 2000 }, (_, n) => [null, n % 2 ? (n + 1) / 2 : 'OK']));
+
+// A transaction whose watched key changes is not done; one whose key does not, is.
+await r.set('a', 1);
+const other = open();
+await r.watch('a');
+await other.set('a', 5);
+assert.equal(await r.multi().set('a', 2).exec(), null);
+assert.equal(await r.get('a'), '5');
+await r.watch('a');
+assert.deepEqual(await r.multi().incr('a').get('a').exec(), [[null, 6], [null, '6']]);
+
+// SCAN finds each of 100 000 keys.
+const want = new Set(Array.from({ length: 100_000 }, (_, i) => `key:${i}`));
+const all = [...want];
+for (let at = 0; at < all.length; at += 10_000) await r.mset(all.slice(at, at + 10_000).flatMap((k) => [k, k.slice(4)]));
+const found = new Set();
+for await (const keys of r.scanStream({ match: 'key:*', count: 1000 })) for (const k of keys) found.add(k);
+assert.equal(found.size, want.size);
+for (const k of found) assert(want.has(k), k);
+
+// Bytes of all kinds, as keys too.
+const every = Buffer.concat(Array(400).fill(Buffer.from(Array.from({ length: 256 }, (_, i) => i))));
+const key = every.subarray(0, 256);
+await r.set(key, every);
+assert(every.equals(await r.getBuffer(key)));
+
+// Expiry.
+await r.set('short', 'x', 'PX', 50);
+for (const until = Date.now() + 20_000; await r.exists('short'); ) assert(Date.now() < until, 'a key does not expire');
+await r.set('long', 'x', 'EX', 100);
+assert((await r.ttl('long')) > 90);
+assert.equal(await r.persist('long'), 1);
+assert.equal(await r.set('long', 'y', 'NX'), null);
+await assert.rejects(r.incr('long'), /integer/);
+
+// The server goes away and comes back, with all that was written.
+const [restart, ...args] = RESTART.split(' ');
+await promisify(execFile)(restart, args);
+assert.equal(await r.get('a'), '6');
+for (const until = Date.now() + 20_000; (await r.dbsize()) !== 100_000 + 1000 + 3; ) assert(Date.now() < until, 'another number of keys'); // an expired one may be counted for a second
+for (const c of [r, other]) c.disconnect();
+console.log(`${createRequire(import.meta.url)('ioredis/package.json').version}, RESP3: the story`);
