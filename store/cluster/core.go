@@ -69,6 +69,7 @@ type Core struct {
 
 	published, publishedTerm uint64
 	whole                    uint64
+	state                    uint64        // of Reads, when the state was swapped last, odd; 0: it has been whole since
 	conf                     *pb.ConfState // as of published
 
 	appends []*Append     // handed out, in order, and not yet done
@@ -116,7 +117,7 @@ type Apply struct {
 	Abandon bool
 	// Install is a snapshot that has been received, whose place in the log is durable: it takes the place of all state.
 	Install *pb.Snapshot
-	// Whole is set by who installs: the index from which on the state is one.
+	// Whole is set by who installs: the index from which on the state is one. He has called Swap before.
 	Whole uint64
 	// Entries are published in order.
 	Entries []Committed
@@ -124,6 +125,7 @@ type Apply struct {
 	raw      []*pb.Entry
 	response *pb.Message
 	install  *Append
+	state    uint64 // of Reads, after Swap
 }
 
 // Committed is an entry that is committed.
@@ -149,6 +151,10 @@ func NewCore(o CoreOptions) (*Core, error) {
 		published: o.Applied, publishedTerm: o.Term, whole: o.Whole,
 		Proposals: &Proposals{wake: o.Wake},
 		Reads:     &Reads{wake: o.Wake, clock: o.Clock},
+	}
+	if !c.Whole() {
+		c.state = 1
+		c.Reads.state.Store(1)
 	}
 	c.Reads.fresh.Store(-1)
 	c.Reads.bounded.Store(-1)
@@ -257,12 +263,22 @@ func (c *Core) respond() {
 	}
 }
 
+// Swap is called, by any goroutine, before the state is replaced by a.Install: no read that is under way may be answered.
+func (c *Core) Swap(a *Apply) {
+	for {
+		old := c.Reads.state.Load()
+		if a.state = old + 1 + old%2; c.Reads.state.CompareAndSwap(old, a.state) {
+			return
+		}
+	}
+}
+
 // Applied says that the oldest Apply is done.
 func (c *Core) Applied(a *Apply) {
 	if a.install != nil {
 		meta := a.Install.GetMetadata()
 		c.published, c.publishedTerm, c.conf = meta.GetIndex(), meta.GetTerm(), meta.GetConfState()
-		c.whole = max(c.whole, a.Whole)
+		c.whole, c.state = max(c.whole, a.Whole), a.state
 		a.install.installed = true
 		c.respond()
 	}
@@ -275,7 +291,16 @@ func (c *Core) Applied(a *Apply) {
 		}
 		c.openIfPublished()
 	}
+	c.becomeWhole()
 	c.settleRounds()
+}
+
+// becomeWhole lets reads be executed again once the state is one, unless it is being swapped again.
+func (c *Core) becomeWhole() {
+	if c.state != 0 && c.Whole() {
+		c.Reads.state.CompareAndSwap(c.state, c.state+1)
+		c.state = 0
+	}
 }
 
 // changeMembers carries out what entries say about who the members are.

@@ -20,7 +20,8 @@
 //     if all four are those of the oldest in flight; otherwise from the bytes.
 //   - C5 An answer to a write leaves only if its version is published and the epoch is still that in which it was given.
 //   - C6 A batch of requests with a read in it is executed only after an index is published that was obtained by a round that
-//     began after the batch arrived. The leader is no exception.
+//     began after the batch arrived. The leader is no exception. If the state is swapped for a snapshot meanwhile, what the batch has read is
+//     not answered.
 //   - C7 An answer of the write path that shows state without writing waits as C5 says for what it saw, and confirms as C6
 //     says afterwards.
 //   - C8 A message that says "I have it" (an acknowledged append, a vote) leaves only after a sync that covered it. Hard state

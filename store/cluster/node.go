@@ -354,6 +354,7 @@ func (n *Node) applyOne(a *Apply) error {
 		n.machine.Abandon()
 	}
 	if a.Install != nil {
+		n.core.Swap(a)
 		whole, err := n.machine.Install(a.Install)
 		if err != nil {
 			return fmt.Errorf("install a snapshot: %w", err)

@@ -32,6 +32,9 @@ type Reads struct {
 	// was committed then. Negative: there was none. The loop writes it, after publishing.
 	fresh   atomic.Int64
 	bounded atomic.Int64 // when a bounded read was asked last
+	// state is even while what is published is a state, and odd from when a snapshot begins to take its place until the newest part of
+	// that is published. It rises only. See State.
+	state atomic.Uint64
 
 	mu     sync.Mutex
 	next   *Round // that the next to come joins; nil: nobody has
@@ -84,7 +87,15 @@ func (r *Reads) Fresh(bound time.Duration) bool {
 	now := r.clock()
 	r.bounded.Store(int64(now))
 	at := r.fresh.Load()
-	return at >= 0 && now-time.Duration(at) <= bound
+	return at >= 0 && now-time.Duration(at) <= bound && r.state.Load()%2 == 0
+}
+
+// State returns which state the reads that follow see, and false where they would see none: parts of a snapshot are newer than others, until
+// the log has been applied beyond them. Whoever reads asks once he may read, and again when he has read: if it is another then, what he
+// has seen is of two states, and is not to be answered.
+func (r *Reads) State() (which uint64, whole bool) {
+	which = r.state.Load()
+	return which, which%2 == 0
 }
 
 // waiting reports whether somebody has joined the next round.

@@ -22,6 +22,10 @@ type request struct {
 	shown   uint64 // the version that the refusal tells
 
 	round *cluster.Round // of a read, or of a refusal
+
+	reading bool   // it has begun
+	state   uint64 // which one it reads
+	sees    uint64 // the index that its first key shows
 }
 
 // ask has a client ask something of a node.
@@ -125,9 +129,29 @@ func (s *Sim) pollOne(r *request) (done bool, err error) {
 		s.ledger.conflicts++
 		return true, s.ledger.showed(s.now, r.key, r.shown, r.floor)
 	}
-	s.ledger.reads++ // C6
-	if r.n.m.index < r.floor || r.n.m.index < r.n.m.whole {
-		return true, fmt.Errorf("C6: node %d: a read sees entry %d of a state that is one from %d on, and not entry %d", r.n.id, r.n.m.index, r.n.m.whole, r.floor)
+	return s.read(r)
+}
+
+// read executes a read of all keys, in two steps (C6).
+func (s *Sim) read(r *request) (done bool, err error) {
+	which, whole := r.n.core.Reads.State()
+	switch {
+	case !r.reading && !whole:
+		r.round = r.n.core.Reads.Join() // it waits until there is a state
+		return false, r.n.guard(func(*cluster.Core) {})
+	case !r.reading:
+		r.reading, r.state, r.sees = true, which, r.n.m.index
+		if s.rng.IntN(2) == 0 {
+			return false, nil // the rest comes later
+		}
+	}
+	if which != r.state {
+		s.ledger.unknown++
+		return true, nil
+	}
+	s.ledger.reads++
+	if r.sees < r.floor || r.sees < r.n.m.whole {
+		return true, fmt.Errorf("C6: node %d: a read sees entry %d of a state that is one from %d on, and not entry %d", r.n.id, r.sees, r.n.m.whole, r.floor)
 	}
 	s.ledger.saw(s.now, r.n.m.index)
 	return true, nil

@@ -338,6 +338,7 @@ func (n *node) apply() error {
 		if s == nil {
 			return fmt.Errorf("node %d is to install a snapshot that it has not received", n.id)
 		}
+		n.core.Swap(a)
 		n.m.install(s)
 		a.Whole = s.whole
 	}

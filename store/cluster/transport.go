@@ -1,0 +1,476 @@
+package cluster
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.etcd.io/raft/v3"
+	pb "go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
+)
+
+const (
+	// pingEvery is how often a stream that is idle says that it is there, and deadAfter how long one may be silent. The system's own
+	// ways take minutes to notice that a network is gone, and to try again when it is back.
+	pingEvery = time.Second
+	deadAfter = 3 * time.Second
+	// dialTimeout is how long a dial, with the greeting, may take. Between dials that fail there is dialPause at least, and
+	// maxDialPause at most.
+	dialTimeout  = 2 * time.Second
+	dialPause    = 50 * time.Millisecond
+	maxDialPause = time.Second
+	// maxQueued is how many bytes wait for a member: what Raft lets be on its way, and then some. More is dropped: Raft sends it again.
+	maxQueued = 2 * maxInFlight
+)
+
+// PeersOptions say who this node is among its peers.
+type PeersOptions struct {
+	Cluster uint64 // its random number; streams of another are refused, on both sides
+	Group   uint32
+	ID      uint64
+	Address string // at which the others reach this node: host:port
+	// TLS is how both sides prove who they are; nil: they don't. A certificate is to be valid for the host of the member's address, at both
+	// ends.
+	TLS *tls.Config
+	// Receive takes messages that have come. It does not wait.
+	Receive func(...*pb.Message)
+	// Unreachable is told that messages to a member were lost. It does not wait.
+	Unreachable func(id uint64)
+	// Snapshot takes in a snapshot that a member streams, durably, and has m stepped then. r ends with io.EOF only where the stream
+	// does.
+	Snapshot func(m *pb.Message, r io.Reader) error
+	// Control answers a question that is not Raft's. It may wait, as long as ctx lets it.
+	Control func(ctx context.Context, from uint64, address string, question []byte) ([]byte, error)
+	Logger  *slog.Logger
+	// Dial makes a connection; nil: TCP, to the address that the name has at this moment.
+	Dial func(ctx context.Context, address string) (net.Conn, error)
+}
+
+// Peers is a Transport over TCP: a stream to each member for Raft's messages, and one for each snapshot and question. A name is looked up
+// again at each dial: addresses change.
+type Peers struct {
+	o      PeersOptions
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	mu      sync.Mutex
+	members map[uint64]*peer
+	conns   map[net.Conn]struct{} // that others have dialed
+	closed  bool
+}
+
+var _ Transport = (*Peers)(nil)
+
+// peer is the stream to a member.
+type peer struct {
+	p       *Peers
+	id      uint64
+	address string
+	cancel  context.CancelFunc
+
+	reachable atomic.Bool
+	roundTrip atomic.Int64 // of the last ping, in ns; 0: there was none
+
+	mu     sync.Mutex
+	queue  []*pb.Message
+	bytes  int
+	lost   bool // since the stream was told last
+	wake   chan struct{}
+	closed bool
+}
+
+// NewPeers begins to take the streams that others dial at l, which is closed with it.
+func NewPeers(l net.Listener, o PeersOptions) *Peers {
+	p := &Peers{o: o, members: map[uint64]*peer{}, conns: map[net.Conn]struct{}{}}
+	if p.o.Dial == nil {
+		p.o.Dial = func(ctx context.Context, address string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "tcp", address)
+		}
+	}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	p.wg.Go(func() { p.accept(l) })
+	p.wg.Go(func() {
+		<-p.ctx.Done()
+		l.Close()
+	})
+	return p
+}
+
+// SetMembers says who the members are, and where. This node may be among them.
+func (p *Peers) SetMembers(addresses map[uint64]string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return
+	}
+	for id, m := range p.members {
+		if addresses[id] != m.address {
+			m.cancel()
+			delete(p.members, id)
+		}
+	}
+	for id, address := range addresses {
+		if id == p.o.ID || p.members[id] != nil {
+			continue
+		}
+		ctx, cancel := context.WithCancel(p.ctx)
+		m := &peer{p: p, id: id, address: address, cancel: cancel, wake: make(chan struct{}, 1)}
+		p.members[id] = m
+		p.wg.Go(func() { m.run(ctx) })
+	}
+}
+
+// Reachable reports whether there is a stream to a member, and how long its last ping took, 0: it is not known.
+func (p *Peers) Reachable(id uint64) (bool, time.Duration) {
+	p.mu.Lock()
+	m := p.members[id]
+	p.mu.Unlock()
+	if m == nil {
+		return false, 0
+	}
+	return m.reachable.Load(), time.Duration(m.roundTrip.Load())
+}
+
+// Send is part of Transport.
+func (p *Peers) Send(messages []*pb.Message) {
+	for _, m := range messages {
+		p.mu.Lock()
+		to := p.members[m.GetTo()]
+		p.mu.Unlock()
+		if to == nil || !to.add(m) {
+			p.o.Unreachable(m.GetTo())
+		}
+	}
+}
+
+// add queues a message, unless too much is queued.
+func (m *peer) add(msg *pb.Message) bool {
+	size := 0
+	for _, e := range msg.GetEntries() {
+		size += len(e.GetData())
+	}
+	m.mu.Lock()
+	if !m.reachable.Load() || m.bytes > 0 && m.bytes+size > maxQueued {
+		m.mu.Unlock()
+		return false
+	}
+	m.queue = append(m.queue, msg)
+	m.bytes += size
+	m.mu.Unlock()
+	select {
+	case m.wake <- struct{}{}:
+	default:
+	}
+	return true
+}
+
+// take returns all that is queued.
+func (m *peer) take() []*pb.Message {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	queue := m.queue
+	m.queue, m.bytes = nil, 0
+	return queue
+}
+
+// run keeps a stream to the member.
+func (m *peer) run(ctx context.Context) {
+	pause, told := dialPause, false
+	for ctx.Err() == nil {
+		conn, err := m.p.dial(ctx, m.id, m.address, classRaft)
+		if err == nil {
+			m.p.o.Logger.Info("a member is reached", "node", m.id, "address", m.address)
+			pause, told = dialPause, false
+			m.reachable.Store(true)
+			err = m.send(ctx, conn)
+			m.reachable.Store(false)
+			m.take()
+			m.p.o.Unreachable(m.id)
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		if !told { // once, not each second
+			m.p.o.Logger.Warn("a member is not reached", "node", m.id, "address", m.address, "err", err)
+			told = true
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause + time.Duration(rand.Int64N(int64(pause)))):
+		}
+		pause = min(2*pause, maxDialPause)
+	}
+}
+
+// dial makes a stream to a member, 0: whoever is there. Both sides have said who they are then.
+func (p *Peers) dial(ctx context.Context, id uint64, address string, class byte) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	conn, err := p.o.Dial(ctx, address)
+	if err != nil {
+		return nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	conn, err = p.greet(ctx, conn, id, address, class)
+	if !stop() && err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return conn, nil
+}
+
+func (p *Peers) greet(ctx context.Context, conn net.Conn, id uint64, address string, class byte) (net.Conn, error) {
+	if p.o.TLS != nil {
+		host, _, err := net.SplitHostPort(address)
+		if err != nil {
+			return conn, err
+		}
+		c := p.o.TLS.Clone()
+		c.ServerName, c.MinVersion = host, tls.VersionTLS13
+		t := tls.Client(conn, c)
+		conn = t
+		if err := t.HandshakeContext(ctx); err != nil {
+			return conn, err
+		}
+	}
+	h := hello{group: p.o.Group, cluster: p.o.Cluster, from: p.o.ID, to: id, class: class, text: p.o.Address}
+	if err := h.write(conn); err != nil {
+		return conn, err
+	}
+	a, err := readHello(conn)
+	switch {
+	case err != nil:
+		return conn, fmt.Errorf("it has not said who it is: %w", err)
+	case a.class == 0:
+		return conn, fmt.Errorf("it refuses: %s", a.text)
+	}
+	return conn, p.check(a, id, class)
+}
+
+// check says what is wrong with who the other side says it is. A question may be asked of whoever is there.
+func (p *Peers) check(h hello, id uint64, class byte) error {
+	switch {
+	case h.version != streamVersion:
+		return fmt.Errorf("it speaks version %d of the streams, and this node version %d", h.version, streamVersion)
+	case h.class != class:
+		return errNoPeer
+	case class == classControl:
+		return nil
+	case h.cluster != p.o.Cluster:
+		return fmt.Errorf("it is of cluster %016x, and this node of %016x", h.cluster, p.o.Cluster)
+	case h.group != p.o.Group:
+		return fmt.Errorf("it is of group %d, and this node of %d", h.group, p.o.Group)
+	case h.from != id:
+		return fmt.Errorf("it is node %016x, and not %016x: another has its address", h.from, id)
+	}
+	return nil
+}
+
+// send sends what is queued, and sees to it that the other side is there.
+func (m *peer) send(ctx context.Context, conn net.Conn) error {
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	var answers sync.WaitGroup
+	defer answers.Wait()
+	defer conn.Close()
+	start := time.Now()
+	answers.Go(func() {
+		defer conn.Close() // wakes the sender
+		var b [4]byte
+		for {
+			conn.SetReadDeadline(time.Now().Add(deadAfter))
+			if _, err := io.ReadFull(conn, b[:]); err != nil {
+				return
+			}
+			sent := time.Duration(uint32(b[0])<<24|uint32(b[1])<<16|uint32(b[2])<<8|uint32(b[3])) * time.Microsecond
+			if took := time.Since(start)%(1<<32*time.Microsecond) - sent; took > 0 {
+				m.roundTrip.Store(int64(took))
+			}
+		}
+	})
+	w := bufio.NewWriterSize(conn, 64<<10)
+	ping := time.NewTicker(pingEvery)
+	defer ping.Stop()
+	var buf []byte
+	for {
+		var err error
+		conn.SetWriteDeadline(time.Now().Add(deadAfter))
+		for _, msg := range m.take() {
+			if buf, err = (proto.MarshalOptions{}).MarshalAppend(buf[:0], msg); err != nil {
+				return fmt.Errorf("encode a message: %w", err)
+			}
+			if err = writeFrame(w, buf); err != nil {
+				return err
+			}
+			if cap(buf) > 4*maxBatch {
+				buf = nil
+			}
+		}
+		if err := w.Flush(); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-m.wake:
+		case <-ping.C:
+			if err := writePing(w, uint32(time.Since(start)/time.Microsecond)); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// Close ends all streams, and waits for that.
+func (p *Peers) Close() {
+	p.mu.Lock()
+	p.closed = true
+	for conn := range p.conns {
+		conn.Close()
+	}
+	p.mu.Unlock()
+	p.cancel()
+	p.wg.Wait()
+}
+
+// accept takes the streams that others dial.
+func (p *Peers) accept(l net.Listener) {
+	for {
+		conn, err := l.Accept()
+		switch {
+		case err == nil:
+		case p.ctx.Err() != nil || errors.Is(err, net.ErrClosed):
+			return
+		default: // too many open files, say: it may pass
+			p.o.Logger.Warn("a peer's connection can't be taken", "err", err)
+			select {
+			case <-p.ctx.Done():
+			case <-time.After(dialPause):
+			}
+			continue
+		}
+		p.mu.Lock()
+		if p.closed {
+			p.mu.Unlock()
+			conn.Close()
+			return
+		}
+		p.conns[conn] = struct{}{}
+		p.mu.Unlock()
+		p.wg.Go(func() {
+			defer func() {
+				conn.Close()
+				p.mu.Lock()
+				delete(p.conns, conn)
+				p.mu.Unlock()
+			}()
+			if err := p.serve(conn); err != nil && p.ctx.Err() == nil {
+				p.o.Logger.Info("a stream of a peer has ended", "from", conn.RemoteAddr(), "err", err)
+			}
+		})
+	}
+}
+
+// serve reads a stream that another has dialed.
+func (p *Peers) serve(conn net.Conn) error {
+	conn.SetDeadline(time.Now().Add(dialTimeout))
+	var cert interface{ VerifyHostname(string) error }
+	if p.o.TLS != nil {
+		c := p.o.TLS.Clone()
+		c.ClientAuth, c.MinVersion = tls.RequireAndVerifyClientCert, tls.VersionTLS13
+		t := tls.Server(conn, c)
+		if err := t.HandshakeContext(p.ctx); err != nil {
+			return err
+		}
+		cert, conn = t.ConnectionState().PeerCertificates[0], t
+	}
+	h, err := readHello(conn)
+	if err != nil {
+		return err
+	}
+	answer := hello{group: p.o.Group, cluster: p.o.Cluster, from: p.o.ID, to: h.from, class: h.class, text: p.o.Address}
+	if err := p.refuse(h, cert); err != nil {
+		answer.class, answer.text = 0, err.Error()
+		return errors.Join(err, answer.write(conn))
+	}
+	if err := answer.write(conn); err != nil {
+		return err
+	}
+	switch h.class {
+	case classRaft:
+		return p.serveRaft(conn)
+	case classSnapshot:
+		return p.serveSnapshot(conn)
+	}
+	return p.serveControl(conn, h)
+}
+
+// refuse says why a stream is not taken.
+func (p *Peers) refuse(h hello, cert interface{ VerifyHostname(string) error }) error {
+	if h.class < classRaft || h.class > classControl {
+		return fmt.Errorf("streams of class %d are not known here", h.class)
+	}
+	if err := p.check(h, h.from, h.class); err != nil {
+		return err
+	}
+	if h.to != 0 && h.to != p.o.ID {
+		return fmt.Errorf("it is meant for node %016x, and this is %016x", h.to, p.o.ID)
+	}
+	if cert == nil {
+		return nil
+	}
+	address := h.text
+	p.mu.Lock()
+	if m := p.members[h.from]; m != nil {
+		address = m.address
+	}
+	p.mu.Unlock()
+	host, _, err := net.SplitHostPort(address)
+	if err == nil {
+		err = cert.VerifyHostname(host)
+	}
+	if err != nil {
+		return fmt.Errorf("its certificate is not that of a member at %s: %w", address, err)
+	}
+	return nil
+}
+
+// serveRaft gives on the messages of a stream.
+func (p *Peers) serveRaft(conn net.Conn) error {
+	r := bufio.NewReaderSize(conn, 64<<10)
+	for {
+		conn.SetDeadline(time.Now().Add(deadAfter))
+		body, ping, err := readFrame(r)
+		if err != nil {
+			return err
+		}
+		if body == nil {
+			if _, err := conn.Write([]byte{byte(ping >> 24), byte(ping >> 16), byte(ping >> 8), byte(ping)}); err != nil {
+				return err
+			}
+			continue
+		}
+		m := new(pb.Message)
+		if err := proto.Unmarshal(body, m); err != nil {
+			return fmt.Errorf("decode a message: %w", err)
+		}
+		if m.GetTo() != p.o.ID || raft.IsLocalMsgTarget(m.GetFrom()) || m.GetType() == pb.MsgSnap {
+			return fmt.Errorf("a message %v from %x to %x is none that comes this way", m.GetType(), m.GetFrom(), m.GetTo())
+		}
+		p.o.Receive(m)
+	}
+}
