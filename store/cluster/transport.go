@@ -288,8 +288,9 @@ func (m *peer) send(ctx context.Context, conn net.Conn) error {
 	defer answers.Wait()
 	defer conn.Close()
 	start := time.Now()
+	gone := make(chan struct{})
 	answers.Go(func() {
-		defer conn.Close() // wakes the sender
+		defer close(gone)
 		var b [4]byte
 		for {
 			conn.SetReadDeadline(time.Now().Add(deadAfter))
@@ -326,6 +327,8 @@ func (m *peer) send(ctx context.Context, conn net.Conn) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-gone:
+			return fmt.Errorf("it has not been heard of for %v, or has ended", deadAfter)
 		case <-m.wake:
 		case <-ping.C:
 			if err := writePing(w, uint32(time.Since(start)/time.Microsecond)); err != nil {
