@@ -92,6 +92,26 @@ func (c *Client) Release(n int) {
 	c.server.release(claim(n))
 }
 
+// Grow returns a longer buffer that begins with what is in buf, for a request of size bytes of which more is to come; nil for one of
+// which nothing has. It is claimed, and buf is given back. It ends with GiveBuffer. The error is that of Claim, and buf as it was.
+func (c *Client) Grow(buf []byte, size int) ([]byte, error) {
+	next := nextBuffer(size, len(buf))
+	if err := c.Claim(next); err != nil {
+		return buf, err
+	}
+	longer := append(takeBuffer(next), buf...)
+	c.GiveBuffer(buf)
+	return longer, nil
+}
+
+// GiveBuffer takes back what Grow returned, with whatever is in it; nil is nothing.
+func (c *Client) GiveBuffer(buf []byte) {
+	if buf != nil {
+		c.Release(cap(buf))
+		giveBuffer(buf)
+	}
+}
+
 // Hold takes n bytes of Config.OutputMemory for an answer, which has them until it is sent. If they are not there it waits, for
 // a few seconds and until ctx ends. The error is a *protocol.Error: TOO_LARGE, if the client may never have so much, or
 // OUT_OF_MEMORY. On a connection, Output.Hold does it.

@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// firstBuffer is how much of a body is read before it is known to be longer.
-const firstBuffer = 4 << 10
+// smallBody is how long a body is that has a buffer of its own; a longer one, or one of unknown length, has one that is used again.
+const smallBody = 16 << 10
 
-// body reads the request's body, of at most limit bytes. The buffer is claimed, and grows with what has arrived; it is the
-// caller's until the exchange leaves. A body that is slower than it may be is given up.
+// body reads the request's body, of at most limit bytes, into a buffer that is claimed, grows with what has arrived, and is there until
+// the exchange leaves. A body that is slower than it may be is given up.
 func (x *exchange) body(limit int64) ([]byte, error) {
 	size := x.r.ContentLength // -1: it comes in chunks
 	switch {
@@ -24,35 +24,41 @@ func (x *exchange) body(limit int64) ([]byte, error) {
 	case size < 0:
 		size = limit
 	}
-	var buf []byte
-	come := 0
-	for begin := time.Now(); ; {
-		if come == len(buf) {
-			// The longest, halved as often as leaves room: so the one before the last is half of it, and both together are
-			// what Limit says that there is memory for. It has one byte more, so that the end is found in it.
-			next := size + 1
-			for next/2 > int64(come) && next > firstBuffer {
-				next = (next + 1) / 2
-			}
-			var err error
-			if buf, err = x.grow(buf, int(next)); err != nil {
-				return nil, err
-			}
+	if size <= smallBody {
+		if err := x.client.Claim(int(size)); err != nil {
+			return nil, unread(err)
 		}
-		_ = x.control.SetReadDeadline(begin.Add(x.h.config.BodyTimeout + time.Duration(come/pace)*time.Second))
+		x.buf = make([]byte, 0, size)
+	}
+	for begin := time.Now(); ; {
+		room := x.buf[len(x.buf):cap(x.buf)]
+		var probe [1]byte
+		switch {
+		case int64(len(x.buf)) == size:
+			room = probe[:] // is that the end?
+		case len(room) == 0:
+			var err error
+			if x.buf, err = x.client.Grow(x.buf, int(size)); err != nil {
+				return nil, unread(err)
+			}
+			continue
+		}
+		room = room[:min(int64(len(room)), pace, max(1, size-int64(len(x.buf))))]
+		_ = x.control.SetReadDeadline(begin.Add(x.h.config.BodyTimeout + time.Duration(len(x.buf)/pace)*time.Second))
 		if x.cutOff.Load() { // cut's deadline may have been before that
 			return nil, gone("the request was cut off")
 		}
-		n, err := x.r.Body.Read(buf[come:min(len(buf), come+pace)])
-		come += n
-		switch {
-		case int64(come) > limit:
+		n, err := x.r.Body.Read(room)
+		if int64(len(x.buf)+n) > size {
 			return nil, tooLong(limit)
+		}
+		x.buf = x.buf[:len(x.buf)+n]
+		switch {
 		case err == nil:
 		case err == io.EOF:
 			_ = x.control.SetReadDeadline(time.Time{})
 			x.began = time.Now()
-			return buf[:come:come], nil
+			return x.buf, nil
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			return nil, &problem{Status: http.StatusRequestTimeout, Detail: "the body did not arrive in time", closes: true}
 		default:
@@ -61,17 +67,25 @@ func (x *exchange) body(limit int64) ([]byte, error) {
 	}
 }
 
-// grow returns a longer buffer that begins with buf, and gives that back.
-func (x *exchange) grow(buf []byte, size int) ([]byte, error) {
-	if err := x.client.Claim(size); err != nil {
-		p := asProblem(err)
-		p.closes = true // the rest is not read
-		return nil, p
+// lingerTime is how long what is left of a body is read away once the answer was sent.
+const lingerTime = time.Second
+
+// linger reads away what is left of a body that was refused, for a while: many a client looks for an answer only when it has sent all,
+// and if the connection had been closed by then the system would have thrown the answer away.
+func (x *exchange) linger() {
+	if !x.closes || !x.hasBody() || x.cutOff.Load() || x.r.Header.Get("Expect") != "" {
+		return
 	}
-	longer := make([]byte, size)
-	copy(longer, buf)
-	x.client.Release(len(buf))
-	return longer, nil
+	if x.control.Flush() == nil && x.control.SetReadDeadline(time.Now().Add(lingerTime)) == nil {
+		_, _ = io.Copy(io.Discard, x.r.Body)
+	}
+}
+
+// unread is the answer where there is no memory for a body, what is left of which is not read.
+func unread(err error) *problem {
+	p := *asProblem(err)
+	p.closes = true
+	return &p
 }
 
 func gone(detail string) *problem {

@@ -25,7 +25,9 @@ type exchange struct {
 	key     []byte            // of a resource that has one
 	server  *netserver.Server
 	client  *netserver.Client // nil: it has not entered
+	closes  bool              // the connection ends with the answer
 	held    int64             // for the answer, or for a list's page
+	buf     []byte            // the body
 
 	began  time.Time     // when the request had arrived
 	took   time.Duration // from then until its answer could leave
@@ -106,7 +108,7 @@ func (x *exchange) answer(a *answer) error {
 	if a.length >= 0 && a.status != http.StatusNoContent && a.status != http.StatusNotModified {
 		header.Set("Content-Length", strconv.FormatInt(a.length, 10))
 	}
-	if header.Get("Connection") == "close" {
+	if x.closes = header.Get("Connection") == "close"; x.closes {
 		// net/http would wait for what is left of the body.
 		_ = x.control.SetReadDeadline(time.Unix(1, 0))
 	}

@@ -67,6 +67,7 @@ func Handler(c Config) http.Handler {
 // ServeHTTP answers one request.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := newExchange(h, w, r)
+	defer x.linger() // when the server has forgotten it
 	defer x.leave()
 	if err := x.serve(); err != nil {
 		// What has been sent is no whole answer. Only the connection's end says so.
@@ -138,6 +139,9 @@ func (x *exchange) leave() {
 	x.mu.Unlock()
 	if x.client != nil {
 		x.client.Answered(x.status, x.took)
+		if cap(x.buf) > smallBody {
+			x.client.GiveBuffer(x.buf)
+		}
 		x.client.Leave()
 	}
 }

@@ -103,6 +103,14 @@ func TestRefusedBeforeTheBody(t *testing.T) {
 	c.send("value")
 	require.Equal(t, 201, c.next(in, "PUT").StatusCode)
 
+	// Who looks for the answer only when all is sent has it too.
+	c = a.raw()
+	c.send("PUT /v1/keys/k HTTP/1.1\r\nHost: localhost\r\nContent-Length: 30000000\r\n" + login + "\r\n")
+	for range 300 {
+		c.send(strings.Repeat("x", 100_000))
+	}
+	require.Contains(t, c.rest(), "HTTP/1.1 413 ")
+
 	// In chunks nobody knows before.
 	c = a.raw()
 	c.send("PUT /v1/keys/k HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n" + login + "\r\n")
