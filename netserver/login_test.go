@@ -177,6 +177,39 @@ func TestBeforeLogin(t *testing.T) {
 	})
 }
 
+// TestRefusedUnread: a frame that is refused for its header is read away, whoever sends it and however long it is: nothing of it is kept.
+func TestRefusedUnread(t *testing.T) {
+	o := nettest.Options{Config: netserver.Config{Accounts: accounts(t, "anna", "ro", "s3cret")}}
+	large := make([]byte, 1<<20)
+	reserved, unknown := ping(2, string(large)), ping(3, string(large))
+	reserved[7] = 1
+	unknown[4] = 0x70
+	flags := ping(4, string(large))
+	flags[5] = 0x80
+	eachTransport(t, o, func(t *testing.T, s *nettest.Server) {
+		for _, tt := range []struct {
+			request []byte
+			status  protocol.Status
+		}{
+			{protocol.Set{Key: []byte("k"), Value: large}.AppendTo(nil, 1), protocol.StatusForbidden},
+			{protocol.AppendMSet(nil, 1, protocol.Pair{Value: large}), protocol.StatusForbidden},
+			{reserved, protocol.StatusBadRequest}, {unknown, protocol.StatusUnknownOpcode}, {flags, protocol.StatusBadRequest},
+		} {
+			anna := s.Dial(t)
+			require.Equal(t, protocol.StatusOK, anna.Do(hello("anna", "s3cret")).Status())
+			for _, cut := range []int{10, 13, 1000, 40_000, 1 << 20} {
+				before := s.Stat("bytes_in")
+				anna.Send(tt.request[:cut])
+				s.Await("bytes_in", before+uint64(cut))
+				require.Zero(t, s.Stat("request_memory_bytes"), "%d bytes of %v", cut, tt.request[4:6])
+				anna.Send(tt.request[cut:], ping(9, "after"))
+				require.Equal(t, tt.status, anna.Next().Status())
+				anna.Expect(protocol.OpPing, protocol.StatusOK, 9)
+			}
+		}
+	})
+}
+
 // TestUsersReplaced: who was removed, or has another role or secret, loses his connections, whatever these are doing, and
 // what he sends is not answered any more. Others keep theirs.
 func TestUsersReplaced(t *testing.T) {

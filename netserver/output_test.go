@@ -230,3 +230,25 @@ func TestLargestRequest(t *testing.T) {
 		})
 	}
 }
+
+// TestWaitingHoldsNothing: whatever part of a request has come, a connection that waits for the rest holds no memory for answers, which others
+// would then lack.
+func TestWaitingHoldsNothing(t *testing.T) {
+	whole := ping(1, string(make([]byte, 100_000)))
+	eachTransport(t, nettest.Options{}, func(t *testing.T, s *nettest.Server) {
+		var sent uint64
+		var all []*nettest.Conn
+		for _, cut := range []int{1, 4, 11, 12, 13, 24, 4096, 40_000} {
+			c := s.Dial(t)
+			c.Send(whole[:cut])
+			sent += uint64(cut)
+			all = append(all, c)
+		}
+		s.Await("bytes_in", sent)
+		require.Eventually(t, func() bool { return s.Stat("output_memory_bytes") == 0 }, nettest.Timeout, time.Millisecond)
+		for i, cut := range []int{1, 4, 11, 12, 13, 24, 4096, 40_000} {
+			all[i].Send(whole[cut:])
+			all[i].Expect(protocol.OpPing, protocol.StatusOK, 1)
+		}
+	})
+}

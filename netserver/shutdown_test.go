@@ -41,7 +41,9 @@ func (c hidden) CloseWrite() error { return c.Conn.(interface{ CloseWrite() erro
 func eachTransport(t *testing.T, o nettest.Options, test func(t *testing.T, s *nettest.Server)) {
 	nettest.Each(t, o, test)
 	o.Wrap = func(nc net.Conn) net.Conn { return hidden{nc} }
-	t.Run("wrapped", func(t *testing.T) { nettest.Each(t, o, test) })
+	t.Run("wrapped", func(t *testing.T) { test(t, nettest.Start(t, o)) })
+	o.TLS = true
+	t.Run("wrapped TLS", func(t *testing.T) { test(t, nettest.Start(t, o)) })
 }
 
 // TestWrappedConnections: the methods of a connection are used, whatever it is made of; and its being idle does not hold up
