@@ -175,6 +175,23 @@ func TestWhoNeverLogsInIsClosed(t *testing.T) {
 	s.AwaitLog("did not log in")
 }
 
+// TestIdleConnections: who has sent a part of a request is waited for as long as --frame-timeout says; who has sent none, for ever.
+func TestIdleConnections(t *testing.T) {
+	nettest.Each(t, withDoor(netserver.Config{FrameTimeout: 200 * time.Millisecond}), func(t *testing.T, s *nettest.Server) {
+		idle, slow, later := dial(t, s), dial(t, s), dial(t, s)
+		idle.expect(`
+			SET a 1 => OK
+			NONSENSE => ERR unknown command…`)
+		for _, c := range []*client{slow, later} { // one after the other: idle has waited for longer than either
+			c.send(request("PING"), "*2\r\n$3\r\nGET")
+			require.Equal(t, "PONG", c.next())
+			c.expectClosed()
+			s.AwaitLog("closing a slow connection")
+		}
+		require.Equal(t, `"1"`, idle.do("GET a"))
+	})
+}
+
 // TestWebPages: a browser can be made to send a request here, with a body that its page has made up.
 func TestWebPages(t *testing.T) {
 	for _, in := range []string{

@@ -179,6 +179,9 @@ func (t *talk) Answer(o *netserver.Output, p []byte) (used, need int) {
 	if t.ended {
 		return len(p), 0
 	}
+	if used == len(p) {
+		return used, 0
+	}
 	return used, t.progress.need(len(p) - used)
 }
 
