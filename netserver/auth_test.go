@@ -23,6 +23,7 @@ func TestRoles(t *testing.T) {
 	// What is not here is for who may write, new requests too.
 	reads := []protocol.Opcode{
 		protocol.OpGet, protocol.OpMGet, protocol.OpScan, protocol.OpHistory, protocol.OpStats, protocol.OpPing, protocol.OpBackup,
+		protocol.OpCluster, protocol.OpReads,
 	}
 	var all []protocol.Opcode
 	for _, request := range every() {

@@ -44,6 +44,9 @@ func every() [][]byte {
 		protocol.AppendKeys(nil, protocol.OpDel, 0, next(), a, b),
 		protocol.AppendHeader(nil, protocol.OpSnapshot, 0, next(), 0),
 		protocol.Backup{}.AppendTo(nil, next()),
+		protocol.AppendHeader(nil, protocol.OpCluster, 0, next(), 0),
+		protocol.Reads{Bound: 1000}.AppendTo(nil, next()),
+		protocol.Member{Change: protocol.MemberRemove, ID: 1}.AppendTo(nil, next()),
 	}
 }
 

@@ -55,6 +55,9 @@ var requests = [256]request{
 	protocol.OpPurge:    {handle: (*conn).purge, items: countKeys},
 	protocol.OpSnapshot: {handle: (*conn).snapshot},
 	protocol.OpBackup:   {handle: (*conn).backup, needs: needsRead},
+	protocol.OpCluster:  {handle: (*conn).cluster, needs: needsRead},
+	protocol.OpReads:    {handle: (*conn).reads, needs: needsRead},
+	protocol.OpMember:   {handle: (*conn).member},
 }
 
 // mostPerItem is request.perItem's most. Keys that are only read or deleted take less: where memory is short, they are what makes room.

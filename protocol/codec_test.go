@@ -42,6 +42,12 @@ func reencodeRequest(h protocol.Header, body []byte) ([]byte, error) {
 	case protocol.OpPurge:
 		q, err := protocol.ParsePurge(nil, h.Flags, body)
 		return q.AppendTo(nil, h.ID), err
+	case protocol.OpReads:
+		q, err := protocol.ParseReads(body)
+		return q.AppendTo(nil, h.ID), err
+	case protocol.OpMember:
+		q, err := protocol.ParseMember(body)
+		return q.AppendTo(nil, h.ID), err
 	case protocol.OpIncr:
 		q, err := protocol.ParseIncr(h.Flags, body)
 		return q.AppendTo(nil, h.ID), err
@@ -54,7 +60,7 @@ func reencodeRequest(h protocol.Header, body []byte) ([]byte, error) {
 	case protocol.OpBackup:
 		q, err := protocol.ParseBackup(body)
 		return q.AppendTo(nil, h.ID), err
-	case protocol.OpStats, protocol.OpSnapshot:
+	case protocol.OpStats, protocol.OpSnapshot, protocol.OpCluster:
 		if len(body) > 0 {
 			return nil, fmt.Errorf("%w: a body where there is none", protocol.ErrBadRequest)
 		}
@@ -80,6 +86,9 @@ func reencodeResponse(flags uint8, h protocol.Header, body []byte) ([]byte, erro
 			b = protocol.AppendMeta(b, v.Meta)
 		}
 		return okFrame(h, append(b, v.Data...)), err
+	case protocol.OpCluster:
+		p, err := protocol.ParseClusterResponse(body)
+		return p.AppendTo(nil, h.ID), err
 	case protocol.OpIncr:
 		p, err := protocol.ParseIncrResponse(body)
 		return p.AppendTo(nil, h.ID), err

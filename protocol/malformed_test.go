@@ -99,6 +99,10 @@ func TestEveryIntegerAtItsLimits(t *testing.T) {
 func TestCountsAreNotBelieved(t *testing.T) {
 	huge := []byte{0xff, 0xff, 0xff, 0xff}
 	for name, parse := range map[string]func([]byte) error{
+		"members": func(b []byte) error {
+			_, err := protocol.ParseClusterResponse(append(make([]byte, 48), b...))
+			return err
+		},
 		"keys":       func(b []byte) error { _, err := protocol.ParseKeys(nil, b); return err },
 		"pairs":      func(b []byte) error { _, err := protocol.ParseMSet(nil, b); return err },
 		"conditions": func(b []byte) error { _, err := protocol.ParseTxn(0, b); return err },
@@ -185,6 +189,12 @@ func TestMalformedResponses(t *testing.T) {
 			"empty": "", "cursor past the end": "0001", "no count": "0000", "key past the end": "0000" + "00000001" + "00000001",
 			"no meta": "0000" + "00000001" + "0000000161", "left over": "0000" + "00000000" + "00",
 			"no value": "0000" + "00000001" + "0000000161" + "00000000000000010000000000000000",
+		}},
+		"CLUSTER": {func(b []byte) error { _, err := protocol.ParseClusterResponse(b); return err }, table{
+			"empty": "", "no count": strings.Repeat("00", 48), "count without members": strings.Repeat("00", 48) + "00000001", "left over": strings.Repeat("00", 53),
+			"role 3":               strings.Repeat("00", 48) + "00000001" + "0000000000000001" + "03" + "01" + "0000000000000001" + "0000" + "0000",
+			"reachable 2":          strings.Repeat("00", 48) + "00000001" + "0000000000000001" + "01" + "02" + "0000000000000001" + "0000" + "0000",
+			"address past the end": strings.Repeat("00", 48) + "00000001" + "0000000000000001" + "01" + "01" + "0000000000000001" + "0000" + "0001",
 		}},
 		"INCR": {func(b []byte) error { _, err := protocol.ParseIncrResponse(b); return err }, table{
 			"empty": "", "a value alone": "0000000000000001", "long": "0000000000000001" + "0000000000000001" + "00",

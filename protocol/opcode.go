@@ -25,11 +25,13 @@ const (
 	opWatch    Opcode = 0x0d // reserved; answered UNKNOWN_OPCODE
 	OpSnapshot Opcode = 0x0e
 	OpBackup   Opcode = 0x0f
-	// 0x10 to 0x12 are reserved for clusters.
-	OpPurge   Opcode = 0x13
-	OpIncr    Opcode = 0x14
-	OpExpire  Opcode = 0x15
-	OpPersist Opcode = 0x16
+	OpCluster  Opcode = 0x10
+	OpReads    Opcode = 0x11
+	OpMember   Opcode = 0x12
+	OpPurge    Opcode = 0x13
+	OpIncr     Opcode = 0x14
+	OpExpire   Opcode = 0x15
+	OpPersist  Opcode = 0x16
 )
 
 // Request flags. A flag that its opcode does not know is BAD_REQUEST.
@@ -65,6 +67,9 @@ var opcodes = [...]struct {
 	OpRollback: {"ROLLBACK", 0, false},
 	OpSnapshot: {"SNAPSHOT", 0, true},
 	OpBackup:   {"BACKUP", 0, true},
+	OpCluster:  {"CLUSTER", 0, true},
+	OpReads:    {"READS", 0, true},
+	OpMember:   {"MEMBER", 0, false},
 	OpPurge:    {"PURGE", FlagByPrefix, false},
 	OpIncr:     {"INCR", FlagIfVersion | FlagTTL | FlagExpireAt, false},
 	OpExpire:   {"EXPIRE", FlagIfVersion | FlagTTL | FlagExpireAt, false},

@@ -159,6 +159,24 @@ func TestRequestsRoundTrip(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, q, got)
 	})
+	check("READS, MEMBER", func(t *rapid.T, id uint32) {
+		q := protocol.Reads{Bound: draw(t, anyU32, "bound")}
+		_, body := sent(t, q.AppendTo(nil, id), protocol.OpReads, id)
+		got, err := protocol.ParseReads(body)
+		require.NoError(t, err)
+		assert.Equal(t, q, got)
+
+		m := protocol.Member{Change: protocol.MemberChange(draw(t, rapid.IntRange(1, 3), "change"))}
+		if m.Change == protocol.MemberAdd {
+			m.Peer = draw(t, rapid.StringN(1, -1, 40), "peer")
+		} else {
+			m.ID = draw(t, nonZero, "member")
+		}
+		_, body = sent(t, m.AppendTo(nil, id), protocol.OpMember, id)
+		gotM, err := protocol.ParseMember(body)
+		require.NoError(t, err)
+		assert.Equal(t, m, gotM)
+	})
 	check("INCR", func(t *rapid.T, id uint32) {
 		q := protocol.Incr{Key: draw(t, anyBytes, "key"), By: int64(draw(t, anyU64, "by")), TTL: draw(t, anyU64, "ttl")}
 		if q.Conditional = draw(t, rapid.Bool(), "conditional"); q.Conditional {
@@ -223,6 +241,22 @@ func TestResponsesRoundTrip(t *testing.T) {
 		p := protocol.PurgeResponse{Erased: draw(t, anyU64, "erased"), Version: draw(t, anyU64, "version"), Cursor: draw(t, anyBytes, "cursor")}
 		_, body := sent(t, p.AppendTo(nil, id), protocol.OpPurge, id)
 		got, err := protocol.ParsePurgeResponse(body)
+		require.NoError(t, err)
+		assert.Equal(t, p, got)
+	})
+	check("CLUSTER", func(t *rapid.T, id uint32) {
+		p := protocol.ClusterResponse{
+			Cluster: draw(t, anyU64, "cluster"), Node: draw(t, anyU64, "node"), Leader: draw(t, anyU64, "leader"),
+			Term: draw(t, anyU64, "term"), Committed: draw(t, anyU64, "committed"), Published: draw(t, anyU64, "published"),
+		}
+		p.Members = list(t, "members", func() protocol.ClusterMember {
+			return protocol.ClusterMember{
+				ID: draw(t, anyU64, "member"), Role: protocol.Role(draw(t, rapid.IntRange(1, 2), "role")), Reachable: draw(t, rapid.Bool(), "reachable"),
+				Matched: draw(t, anyU64, "matched"), Client: draw(t, rapid.StringN(0, -1, 40), "client"), Peer: draw(t, rapid.StringN(0, -1, 40), "peer"),
+			}
+		})
+		_, body := sent(t, p.AppendTo(nil, id), protocol.OpCluster, id)
+		got, err := protocol.ParseClusterResponse(body)
 		require.NoError(t, err)
 		assert.Equal(t, p, got)
 	})

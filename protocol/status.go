@@ -23,11 +23,13 @@ const (
 	StatusUnavailable     Status = 9
 	StatusInternal        Status = 10
 	StatusMoved           Status = 11
+	StatusStale           Status = 12
+	StatusCrossGroup      Status = 13 // reserved
 )
 
 var statuses = [...]string{
 	"ok", "not found", "conflict", "bad request", "too large", "out of memory",
-	"unauthenticated", "forbidden", "unknown opcode", "unavailable", "internal error", "moved",
+	"unauthenticated", "forbidden", "unknown opcode", "unavailable", "internal error", "moved", "stale", "keys of several groups",
 }
 
 // String returns the status in words, as error messages quote it.
@@ -41,7 +43,7 @@ func (s Status) String() string {
 // Error is a status other than OK, with what its body said.
 type Error struct {
 	Status  Status
-	Message string // for a person; may be empty
+	Message string // for a person, may be empty; Moved: the address of the server to ask instead, and nothing else
 	Version uint64 // Conflict: the key's current version, 0 when it is absent
 	Index   int    // Conflict of a TXN: which condition failed, counted from 0
 }
@@ -59,6 +61,8 @@ var (
 	ErrUnavailable     = &Error{Status: StatusUnavailable}
 	ErrInternal        = &Error{Status: StatusInternal}
 	ErrMoved           = &Error{Status: StatusMoved}
+	ErrStale           = &Error{Status: StatusStale}
+	ErrCrossGroup      = &Error{Status: StatusCrossGroup}
 )
 
 // Error returns the status and, where the server gave one, its message, which may begin with the status itself.

@@ -37,7 +37,7 @@ func changeCommands() []*command {
 			examples: []example{
 				{"expire session:7 30m", "half an hour from now"},
 				{"expire offer --at 2030-01-31T12:00:00Z", "until then"},
-				{"expire lock:db 30s --if-version $version", "only if it is still ours"},
+				{"expire lock 30s --if-version $version", "only if it is still ours"},
 			},
 			build: func(f flags) func(*call) error {
 				var o changeOptions

@@ -113,7 +113,7 @@ func TestCookbookLock(t *testing.T) {
 
 // seed is what the examples of docs/cli.md find: keys, files, a second server.
 const seed = `
-kvc mset greeting 'hello, world' farewell bye logo x counter 7 config 1 user:1 a user:2 b tmp:1 c a 1 b 2 queue:head 1 from 100 to 0
+kvc mset greeting 'hello, world' farewell bye logo x counter 7 config 1 user:1 a user:2 b tmp:1 c a 1 b 2 queue:head 1 from 100 to 0 session:7 x offer y lock z
 kvc set config 2; kvc set config 3
 printf 'a\t1\n' > records.txt
 printf '{"key":"a","value":"1"}\n' > records.jsonl
