@@ -3,7 +3,11 @@ package deploy_test
 import (
 	"bytes"
 	"context"
+	"io/fs"
 	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -11,6 +15,7 @@ import (
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"github.com/moby/buildkit/frontend/dockerfile/linter"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
+	"github.com/moby/patternmatcher"
 	"github.com/stretchr/testify/require"
 	apps "k8s.io/api/apps/v1"
 	core "k8s.io/api/core/v1"
@@ -106,6 +111,64 @@ func TestCompose(t *testing.T) {
 			require.NoError(t, err, name)
 		}
 	}
+}
+
+// TestDockerfileBuilds: what .dockerignore leaves of the sources is enough for the command that Dockerfile builds the programs with.
+func TestDockerfileBuilds(t *testing.T) {
+	ignore, err := os.ReadFile("../../.dockerignore")
+	require.NoError(t, err)
+	ignored, err := patternmatcher.New(strings.Fields(string(ignore)))
+	require.NoError(t, err)
+	sources := t.TempDir()
+	require.NoError(t, filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, _ := filepath.Rel("../..", path)
+		leave, err := ignored.MatchesOrParentMatches(rel)
+		switch {
+		case err != nil:
+			return err
+		case leave && d.IsDir():
+			return filepath.SkipDir
+		case d.IsDir():
+			return os.MkdirAll(filepath.Join(sources, rel), 0o755)
+		case leave || !d.Type().IsRegular():
+			return nil
+		}
+		data, err := os.ReadFile(path)
+		require.NoError(t, err)
+		return os.WriteFile(filepath.Join(sources, rel), data, 0o644)
+	}))
+	text, err := os.ReadFile("../../Dockerfile")
+	require.NoError(t, err)
+	file, err := parser.Parse(bytes.NewReader(text))
+	require.NoError(t, err)
+	stages, _, err := instructions.Parse(file.AST, nil)
+	require.NoError(t, err)
+	out := t.TempDir()
+	ran := 0
+	for _, c := range stages[0].Commands {
+		run, ok := c.(*instructions.RunCommand)
+		if !ok {
+			continue
+		}
+		ran++
+		cmd := exec.Command("sh", "-ec", strings.ReplaceAll(strings.Join(run.CmdLine, " "), "/out/", out+"/"))
+		cmd.Dir = sources
+		cmd.Env = append(os.Environ(), "VERSION=v9.8.7", "TARGETOS="+runtime.GOOS, "TARGETARCH="+runtime.GOARCH)
+		said, err := cmd.CombinedOutput()
+		require.NoError(t, err, "%s\n%s", run.CmdLine, said)
+	}
+	require.Equal(t, 2, ran)
+	for _, program := range []string{"kvc", "kvd"} {
+		said, err := exec.Command(filepath.Join(out, program), "--version").Output()
+		require.NoError(t, err)
+		require.Equal(t, program+" v9.8.7\n", string(said))
+	}
+	info, err := os.Stat(filepath.Join(out, "data"))
+	require.NoError(t, err)
+	require.True(t, info.IsDir())
 }
 
 // TestDockerfile: BuildKit takes the file and its linter finds nothing.
