@@ -33,7 +33,7 @@ func (x *exchange) guard() error {
 	switch {
 	case !ownsite.OnThisMachine(r):
 		return forbidden("without users, only who is on the server's machine is served, by a loopback address and through no proxy: set up users with --auth-file")
-	case !ownsite.Names(r.Host, x.h.machine):
+	case !ownsite.Names(r.Host, x.h.machine) && !ownsite.OverUnixSocket(r):
 		return forbidden(fmt.Sprintf("%q is no name of this server: use its IP address, or localhost", r.Host))
 	}
 	return nil

@@ -17,14 +17,14 @@ func Asks(r *http.Request) bool {
 // OnThisMachine reports whether a request was made on this machine: whether it came to a loopback address, or over a Unix
 // socket, and was not passed on by a proxy that says so.
 func OnThisMachine(r *http.Request) bool {
-	if PassedOn(r.Header) {
-		return false
-	}
-	if local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok && local.Network() == "unix" {
-		return true
-	}
 	at, known := LocalAddress(r)
-	return known && at.IsLoopback()
+	return !PassedOn(r.Header) && (known && at.IsLoopback() || OverUnixSocket(r))
+}
+
+// OverUnixSocket reports whether a request came over a Unix socket, where no browser comes from.
+func OverUnixSocket(r *http.Request) bool {
+	local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	return ok && local.Network() == "unix"
 }
 
 // PassedOn reports whether a proxy says that it passes a request on for somebody else.
