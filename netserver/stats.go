@@ -12,7 +12,7 @@ func (s *Server) Stats() []protocol.Stat {
 	return s.figures(s.config.Store.Stats())
 }
 
-// Memory returns how many bytes data, requests and answers take: memory_bytes of STATS.
+// Memory returns how many bytes data, requests and answers take.
 func (s *Server) Memory() uint64 {
 	return s.config.Store.Stats().MemoryBytes + uint64(s.requests.used.Load()+s.output.used.Load())
 }
@@ -28,6 +28,10 @@ func (s *Server) figures(st store.Stats) []protocol.Stat {
 	s.mu.Unlock()
 	answered := func(status protocol.Status) uint64 { return s.answered[status].Load() }
 	requests, output := uint64(s.requests.used.Load()), uint64(s.output.used.Load())
+	counted, uncounted := st.MemoryBytes+requests+output, uint64(0)
+	if f := s.config.Uncounted; f != nil {
+		uncounted = uint64(max(f(int64(counted)), 0))
+	}
 	all := []protocol.Stat{
 		{Name: "keys", Value: st.Keys},
 		{Name: "value_bytes", Value: st.ValueBytes},
@@ -38,13 +42,14 @@ func (s *Server) figures(st store.Stats) []protocol.Stat {
 		{Name: "del_ops", Value: st.DelOps},
 		{Name: "expired", Value: st.Expired},
 		{Name: "expiring_keys", Value: st.Expiring},
-		{Name: "memory_bytes", Value: st.MemoryBytes + requests + output},
+		{Name: "memory_bytes", Value: counted + uncounted},
 		{Name: "memory_limit_bytes", Value: uint64(s.config.MemoryLimit)},
 		{Name: "history_depth", Value: uint64(s.config.Store.HistoryDepth())},
 		{Name: "history_versions", Value: st.History},
 		{Name: "history_evicted", Value: st.Evicted},
 		{Name: "request_limit_bytes", Value: uint64(s.config.Limit)},
 		{Name: "data_memory_bytes", Value: st.MemoryBytes},
+		{Name: "waiting_memory_bytes", Value: st.WaitingBytes},
 		{Name: "request_memory_bytes", Value: requests},
 		{Name: "output_memory_bytes", Value: output},
 		{Name: "connections", Value: uint64(open)},

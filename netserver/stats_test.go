@@ -68,7 +68,7 @@ func TestFigures(t *testing.T) {
 		{"no data folder", protocol.AppendHeader(nil, protocol.OpSnapshot, 0, 1, 0), protocol.StatusUnavailable, figures{"refusals_unavailable": 1}},
 	}
 	// Not computed: they are what they are. Each has its own look below.
-	other := []string{"memory_bytes", "data_memory_bytes", "uptime_seconds", "goroutines"}
+	other := []string{"memory_bytes", "data_memory_bytes", "waiting_memory_bytes", "uptime_seconds", "goroutines"}
 
 	o := nettest.Options{
 		Store: store.Options{History: 2, MaxMemory: 4 << 20},

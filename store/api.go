@@ -130,9 +130,11 @@ type Stats struct {
 	SetOps      uint64 // keys written
 	DelOps      uint64 // keys deleted, whether they existed or not
 	MemoryBytes uint64 // what keys, values and history take, with all that is around them, and what waits to be used again
-	History     uint64 // earlier versions that are kept
-	Expired     uint64 // keys that were removed since Open because they had expired; not those that were written anew before that
-	Evicted     uint64 // earlier versions that were given up since Open to make room for writes
+	// WaitingBytes is the part of MemoryBytes that was replaced or deleted and waits until no reader can be looking at it.
+	WaitingBytes uint64
+	History      uint64 // earlier versions that are kept
+	Expired      uint64 // keys that were removed since Open because they had expired; not those that were written anew before that
+	Evicted      uint64 // earlier versions that were given up since Open to make room for writes
 }
 
 // NotAdmittedError is Journal.Append's error of a write that there is no room for, or that nobody knows of whether there is: nothing was

@@ -135,9 +135,10 @@ func (s *Store) pastBytes() (n int64) {
 	return n
 }
 
-// roomy reports whether there is room for n more bytes, but scattered.
+// roomy reports whether there is room for n more bytes, but scattered, and it is not known that it can't be brought together.
 func (s *Store) roomy(n int64) bool {
-	return s.inUse()+n < s.budget.limit-s.budget.limit/32
+	f := s.table.Figures()
+	return f.Used-f.Limbo+n < s.budget.limit-s.budget.limit/32 && f.Used < s.vain.Load()-f.Arena.Chunk
 }
 
 // inUse returns the bytes of the limit that something needs: neither fragments nor what only waits until no reader looks at it.
@@ -162,5 +163,10 @@ func (s *Store) tidy(short bool) {
 		most = math.MaxInt64
 	}
 	s.table.Compact(most)
-	s.table.Scavenge(!short)
+	switch given := s.table.Scavenge(!short); {
+	case given > 0:
+		s.vain.Store(math.MaxInt64)
+	case short:
+		s.vain.Store(s.table.Figures().Used) // until something is freed, all others need not try
+	}
 }

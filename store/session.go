@@ -151,6 +151,7 @@ func (c *Session) Del(keys [][]byte) (existed int, version uint64, err error) {
 
 // commitOne is Store.commitOne, with history given up for memory, and with what it saw noted.
 func (c *Session) commitOne(ch change) (version uint64, err error) {
+	c.store.readers.pace()
 	err = c.store.makeRoom(func(keep int) (wanted int64, err error) {
 		ch.keep = keep
 		version, err = c.store.commitOne(&ch)

@@ -15,6 +15,7 @@ func (s *Store) Stats() Stats {
 		t.Expiring += uint64(s.shards[i].expiring)
 		t.ValueBytes += uint64(s.shards[i].valueBytes)
 		t.History += uint64(s.shards[i].history())
+		t.WaitingBytes += uint64(s.shards[i].Waiting())
 	}
 	t.MemoryBytes = uint64(s.budget.used.Load())
 	t.Expired = s.expirations.Load()

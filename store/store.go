@@ -22,6 +22,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -54,6 +55,8 @@ type Store struct {
 	versions atomic.Uint64
 	budget   budget
 	beside   besides
+	readers  readers
+	vain     atomic.Int64 // what was used when tidying up last gave back nothing; publishes nothing
 
 	// What Stats counts beside the operations; the locks of the keys order them.
 	expirations atomic.Uint64 // keys that the sweeper removed
@@ -127,6 +130,7 @@ func open(o Options, hashMask uint64, read func() (wall, mono int64), memory are
 	if s.logger == nil {
 		s.logger = slog.New(slog.DiscardHandler)
 	}
+	s.vain.Store(math.MaxInt64)
 	s.clock.start(read)
 	s.swept = s.clock.state.Load()
 	s.budget.limit = o.MaxMemory

@@ -31,6 +31,7 @@ func (s *Store) sweep() {
 	if again || s.swept == nil {
 		s.swept = now.state
 	}
+	s.watchReaders()
 	if s.sweeps++; s.sweeps%compactEvery == 0 {
 		s.tidy(false)
 	}

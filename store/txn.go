@@ -162,6 +162,7 @@ func (w *commit) del(key []byte) bool {
 func (c *Session) atomically(sc *scratch, writes bool, view *table.Reader, set table.ShardSet, stage func(*commit)) (version uint64, err error) {
 	s := c.store
 	if writes {
+		s.readers.pace()
 		if err := s.admit(0); err != nil {
 			return 0, err
 		}

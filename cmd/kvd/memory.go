@@ -138,9 +138,10 @@ func (t *tuner) adjust() (live uint64) {
 // How memory that was freed gets back to the system: the collector would find it at its next turn, which on an idle server is
 // minutes away, and then return it slowly.
 const (
-	freedEvery = time.Second      // how often it is looked for
-	freedLeast = 16 << 20         // what is worth a collection
-	freedPause = 10 * time.Second // between two collections for it
+	freedEvery = time.Second     // how often it is looked for
+	freedLeast = 16 << 20        // what is worth a collection
+	freedPause = 3 * time.Second // between two collections for it, at least
+	freedShare = 20              // and one part of so many of the time
 )
 
 // freed notices when the heap has much more memory than is used.
@@ -157,9 +158,9 @@ func (f *freed) due(heap, used uint64, now time.Time) bool {
 	return extra >= max(roomBytes, used/100*roomPercent)+freedLeast && extra >= f.left+freedLeast && !now.Before(f.after)
 }
 
-// returned notes what the heap has after memory was returned.
-func (f *freed) returned(heap, used uint64, now time.Time) {
-	f.left, f.after = heap-min(heap, used), now.Add(freedPause)
+// returned notes what the heap has after memory was returned, which took so long.
+func (f *freed) returned(heap, used uint64, now time.Time, took time.Duration) {
+	f.left, f.after = heap-min(heap, used), now.Add(max(freedPause, freedShare*took))
 }
 
 // returnFreed returns freed memory to the system until stop is called. used says how much is used.
@@ -185,7 +186,7 @@ func returnFreed(used func() uint64) (stop func()) {
 			case now := <-tick.C:
 				if f.due(heap(), used(), now) {
 					debug.FreeOSMemory()
-					f.returned(heap(), used(), time.Now())
+					f.returned(heap(), used(), time.Now(), time.Since(now))
 				}
 			}
 		}
@@ -234,6 +235,17 @@ const (
 )
 
 func newHeapShare(all int64) *heapShare { return &heapShare{all: all, changed: make(chan struct{}, 1)} }
+
+// idleHeap is what Go's heap, and what goes with it, has of the system's memory at all times: it is not counted.
+const idleHeap = 6 << 20
+
+// uncounted returns what of Go's heap is neither counted, nor there at all times: garbage, and what is free and not given back.
+func (h *heapShare) uncounted(counted int64) int64 {
+	parts := [...]metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
+	metrics.Read(parts[:])
+	taken := int64(parts[0].Value.Uint64() - parts[1].Value.Uint64())
+	return max(taken-(counted-h.bytes.Load())-idleHeap, 0)
+}
 
 // beside is told how many bytes lie beside the heap, at any time and from anywhere.
 func (h *heapShare) beside(bytes int64) {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -173,24 +174,85 @@ func TestFreed(t *testing.T) {
 		at := now.Add(tt.after)
 		require.Equal(t, tt.due, f.due(tt.heap, tt.used, at), i)
 		if tt.due {
-			f.returned(tt.left, tt.used, at)
+			f.returned(tt.left, tt.used, at, 0)
 		}
 	}
+}
+
+// resident returns how many bytes of memory the process has.
+func (p *process) resident() int64 {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", p.cmd.Process.Pid))
+	require.NoError(p.t, err)
+	var all, pages int64
+	_, err = fmt.Sscan(string(text), &all, &pages)
+	require.NoError(p.t, err)
+	return pages * int64(os.Getpagesize())
+}
+
+// TestMemoryBytesAreResident: whatever is done, the resident memory is memory_bytes, give or take 3 %, and a constant: the program itself, and what Go's
+// heap has while nothing is in it.
+func TestMemoryBytesAreResident(t *testing.T) {
+	const constant, slack = 16 << 20, 2 << 20
+	p := startBinary(t, plainBinary(t), "--max-memory", "1GiB")
+	c := p.mustDial(client.Options{})
+	check := func(after string) {
+		t.Helper()
+		stats, err := c.Stats(t.Context())
+		require.NoError(t, err)
+		resident := p.resident()
+		i := slices.IndexFunc(stats, func(s protocol.Stat) bool { return s.Name == "memory_bytes" })
+		t.Logf("%s: memory_bytes %d KiB, resident %d KiB", after, stats[i].Value>>10, resident>>10)
+		require.InDelta(t, int64(stats[i].Value)+constant, resident, float64(resident)*0.03+slack, after)
+	}
+	const n = 100_000
+	fill := func(after string, size func(i int) int) {
+		for i := 0; i < n; i += 500 {
+			var pairs []protocol.Pair
+			for j := range 500 {
+				pairs = append(pairs, protocol.Pair{Key: fmt.Append(nil, "key", i+j), Value: make([]byte, size(i+j))})
+			}
+			_, err := c.MSet(t.Context(), pairs...)
+			require.NoError(t, err)
+			if i%20_000 == 0 {
+				check(after)
+			}
+		}
+		check(after)
+	}
+	fill("small values", func(int) int { return 32 })
+	fill("of many sizes", func(i int) int { return i % 2000 })
+	fill("small again", func(int) int { return 32 })
+	fill("some large", func(i int) int {
+		if i%20 == 0 {
+			return 20_000
+		}
+		return 32
+	})
+	fill("those overwritten", func(i int) int {
+		if i%20 == 0 {
+			return 25_000
+		}
+		return 100
+	})
+	for i := 0; i < n; i += 1000 {
+		var keys [][]byte
+		for j := range 1000 {
+			keys = append(keys, fmt.Append(nil, "key", i+j))
+		}
+		_, _, err := c.Del(t.Context(), keys...)
+		require.NoError(t, err)
+	}
+	check("all deleted")
+	require.Eventually(t, func() bool { return p.resident() < 64<<20 }, 20*time.Second, 50*time.Millisecond, "it is given back on an idle server")
+	check("given back")
+	p.stop(syscall.SIGTERM)
 }
 
 // TestMemoryIsGivenBack: an emptied server that nobody uses is small again, and stays so.
 func TestMemoryIsGivenBack(t *testing.T) {
 	p := startBinary(t, plainBinary(t), "--max-memory", "400MiB")
 	c := p.mustDial(client.Options{})
-	resident := func() int64 {
-		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", p.cmd.Process.Pid))
-		require.NoError(t, err)
-		var all, pages int64
-		_, err = fmt.Sscan(string(text), &all, &pages)
-		require.NoError(t, err)
-		return pages * int64(os.Getpagesize())
-	}
-	before := resident()
+	before := p.resident()
 	var keys [][]byte
 	for i := range 200 {
 		key := fmt.Append(nil, i)
@@ -198,9 +260,9 @@ func TestMemoryIsGivenBack(t *testing.T) {
 		_, err := c.Set(t.Context(), protocol.Set{Key: key, Value: make([]byte, 1<<20)})
 		require.NoError(t, err)
 	}
-	require.Greater(t, resident(), before+190<<20)
+	require.Greater(t, p.resident(), before+190<<20)
 	_, _, err := c.Del(t.Context(), keys...)
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { return resident() < before+40<<20 }, 20*time.Second, 50*time.Millisecond, "%d MiB before", before>>20)
+	require.Eventually(t, func() bool { return p.resident() < before+40<<20 }, 20*time.Second, 50*time.Millisecond, "%d MiB before", before>>20)
 	p.stop(syscall.SIGTERM)
 }

@@ -115,6 +115,7 @@ func serve(ctx context.Context, o options, messages *lineQueue, log *slog.Logger
 		TLS:            sec.tls,
 		Accounts:       sec.accounts,
 		MemoryLimit:    int64(o.maxMemory),
+		Uncounted:      heap.uncounted,
 		Snapshots:      data.snapshots(),
 		Backups:        data.backups(),
 		Doors:          o.doors(stop),

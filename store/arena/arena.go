@@ -165,6 +165,7 @@ func (a *Arena) offset(r Ref) uint64 { return uint64(r) << a.shift }
 // Figures are an arena's, in bytes.
 type Figures struct {
 	Range    int64 // addresses
+	Chunk    int64 // what is taken and given back at a time
 	Resident int64 // chunks that are taken from the system
 	Held     int64 // of these, pages that spans and large objects have
 	Live     int64 // of these, objects, those that magazines hold included
@@ -173,7 +174,7 @@ type Figures struct {
 
 // Figures returns the figures; they are of one instant while nobody allocates.
 func (a *Arena) Figures() Figures {
-	f := Figures{Range: int64(len(a.live)) * a.chunk}
+	f := Figures{Range: int64(len(a.live)) * a.chunk, Chunk: a.chunk}
 	for i := range a.live {
 		f.Live += a.live[i].Load()
 		if a.leaving[i].Load() {

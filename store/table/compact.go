@@ -2,6 +2,7 @@ package table
 
 import (
 	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"kv/store/arena"
@@ -219,6 +220,13 @@ func (t *Table) Figures() Figures {
 
 // Large returns how many bytes the large values take.
 func (t *Table) Large() int64 { return t.larges.used() }
+
+// Held asks the epoch to move, and returns for how long, at least, a reader that stays pinned has kept memory from being used again, and who that
+// is; 0: nobody has.
+func (t *Table) Held() (reader string, since time.Duration) {
+	t.epochs.Advance()
+	return t.epochs.Held()
+}
 
 // Scavenge is that of [arena.Arena].
 func (t *Table) Scavenge(spare bool) int64 { return t.arena.Scavenge(spare) }

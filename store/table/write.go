@@ -292,6 +292,9 @@ func (sh *Shard) drain(safe uint64, most int) {
 	})
 }
 
+// Waiting returns how many bytes wait until nobody can look at them any more. The shard is locked.
+func (sh *Shard) Waiting() int64 { return sh.limbo.Bytes() }
+
 // Drain frees all that nobody can look at any more, for a shard that is seldom written to. The shard is locked.
 func (sh *Shard) Drain() {
 	if sh.limbo.Len() > 0 {
