@@ -1,0 +1,139 @@
+package resp
+
+import (
+	"errors"
+	"time"
+
+	"kv/netserver"
+	"kv/store"
+)
+
+// Commands on keys, run on the store: those that only read on keys as they are, the others on a change of them.
+
+// read runs a command that only reads keys.
+func (t *talk) read(cmd *Command, args [][]byte) {
+	t.keys = cmd.appendKeys(t.keys[:0], args)
+	t.prepare(cmd, args)
+	if len(t.keys) == 1 {
+		t.call.keyspace = current{t.session}
+	} else {
+		t.entries = t.session.MGet(t.entries[:0], t.keys)
+		t.call.keyspace = snapshot{t.keys, t.entries}
+	}
+	cmd.run(&t.call)
+	t.call = call{}
+}
+
+// update runs a command that may write keys, all at one instant.
+func (t *talk) update(cmd *Command, args [][]byte) {
+	t.keys = cmd.appendKeys(t.keys[:0], args)
+	t.prepare(cmd, args)
+	if len(t.keys) == 0 { // its arguments are wrong
+		t.call.keyspace = snapshot{}
+		cmd.run(&t.call)
+	} else if err := t.apply(t.keys, t.change); err != nil {
+		t.failApply(err)
+	}
+	t.call = call{}
+}
+
+func (t *talk) prepare(cmd *Command, args [][]byte) {
+	t.call = call{reply: &t.reply, cmd: cmd, args: args, limits: t.limits(), expired: t.call.expired}
+}
+
+// apply applies a change of keys whose answer is written meanwhile. There is no answer if it returns an error.
+func (t *talk) apply(keys [][]byte, change func(*store.Update) error) (err error) {
+	for range 4 {
+		t.restart()
+		if _, err = t.session.Update(keys, change); !errors.Is(err, netserver.ErrNotHeld) {
+			break
+		}
+		if err = t.out.Hold(t.lastName(), t.wanted, 0); err != nil { // may flush what is in out
+			break
+		}
+		t.rebase()
+	}
+	if t.long = t.send; t.muted || t.nested {
+		t.long = nil
+	}
+	if err != nil {
+		t.buf, t.failed = t.buf[:0], ""
+		return err
+	}
+	if t.call.expired > 0 {
+		t.door.expired.Add(t.call.expired)
+	}
+	return nil
+}
+
+// failApply answers the error of what had memory for its answer promised.
+func (t *talk) failApply(err error) {
+	t.out.Drop()
+	if t.answered = errors.Is(err, netserver.ErrAnswered); !t.answered {
+		t.rebase()
+		t.fail(err)
+	}
+}
+
+// restart has a change of keys begin from nothing.
+func (t *talk) restart() {
+	t.buf, t.failed, t.abandon, t.long, t.call.expired = t.buf[:0], "", nil, t.promiseLong, 0
+}
+
+// promiseLong makes sure, in a change of keys, that there is memory for the answer with this string, and has it copied.
+func (t *talk) promiseLong(v []byte) bool {
+	t.promise(len(t.buf) + len(v) + valueExtra)
+	return false
+}
+
+// promise makes sure, in a change of keys, that there is memory for an answer of size bytes. If there is not, the change is given up.
+func (t *talk) promise(size int) {
+	if t.abandon == nil && !t.muted {
+		t.wanted = size
+		t.abandon = t.out.Promise(t.lastName(), size, 0)
+	}
+}
+
+// runCall runs the command in t.call as a change of keys.
+func (t *talk) runCall(u *store.Update) error {
+	t.restart()
+	t.call.keyspace = change{u}
+	t.call.cmd.run(&t.call)
+	return t.abandon
+}
+
+// current are keys as they are: for a command that reads one.
+type current struct{ session *store.Session }
+
+func (k current) Get(key []byte) found { return found{copy: k.session.Get(key)} }
+
+func (k current) Set(_, _ []byte, _ uint64) { panic("resp: a command that reads writes") }
+
+func (k current) Delete([]byte) bool { panic("resp: a command that reads writes") }
+
+func (k current) Expiry(e found) uint64 { return e.Expiry() }
+
+func (k current) Now() uint64 { return uint64(time.Now().UnixMilli()) }
+
+// snapshot are keys as they were together.
+type snapshot struct {
+	keys    [][]byte
+	entries []*store.Entry
+}
+
+func (k snapshot) Get(key []byte) found {
+	for i := range k.keys {
+		if string(k.keys[i]) == string(key) {
+			return found{copy: k.entries[i]}
+		}
+	}
+	return found{}
+}
+
+func (k snapshot) Set(_, _ []byte, _ uint64) { panic("resp: a command that reads writes") }
+
+func (k snapshot) Delete([]byte) bool { panic("resp: a command that reads writes") }
+
+func (k snapshot) Expiry(e found) uint64 { return e.Expiry() }
+
+func (k snapshot) Now() uint64 { return uint64(time.Now().UnixMilli()) }

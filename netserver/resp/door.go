@@ -1,0 +1,43 @@
+package resp
+
+import (
+	"sync/atomic"
+
+	"kv/netserver"
+)
+
+// Options are what a server's door for RESP is made of. All may be missing.
+type Options struct {
+	// Settings are what CONFIG GET answers besides what the server itself knows, by name.
+	Settings func() map[string]string
+	// Shutdown ends the process as a signal would, some time after it has returned; nil: SHUTDOWN is an error.
+	Shutdown func()
+}
+
+// Door serves RESP on the connections of a server.
+type Door struct {
+	options Options
+	// expired counts keys that were deleted because a command gave them an expiry that had passed. It publishes nothing.
+	expired atomic.Uint64
+	// counted are the figures at the last CONFIG RESETSTAT; nil: there was none. They do not change once they are there.
+	counted atomic.Pointer[map[string]uint64]
+}
+
+// New returns a door.
+func New(o Options) *Door { return &Door{options: o} }
+
+// Name is what logs call the protocol.
+func (d *Door) Name() string { return "resp" }
+
+// Open takes a connection that begins as a client of Redis does: with an array, or a line of text.
+func (d *Door) Open(c *netserver.Client, first []byte) netserver.Talk {
+	if b := first[0]; b < ' ' || b > '~' {
+		return nil
+	}
+	t := &talk{door: d, client: c, session: c.Session()}
+	t.send = t.sendLong
+	t.change = t.runCall
+	t.changeAll = t.runQueue
+	t.accept = t.acceptFound
+	return t
+}
