@@ -111,7 +111,6 @@ func TestManagerWhileDataAreLoaded(t *testing.T) {
 	folder := filledFolder(t, 500)
 	s := newSystemd(t)
 	g := &gate{vfs.OS, make(chan struct{}, 1), make(chan struct{})}
-	defer close(g.open)
 	log := new(lines)
 	ctx, end := context.WithCancel(t.Context())
 	served := make(chan error, 1)
