@@ -19,20 +19,20 @@ type Client struct {
 	// Fixed before anybody uses it.
 	server  *Server
 	id      uint64
-	since   time.Time
+	since   time.Duration // when, as Server.age has it, it came
 	remote  net.Addr
 	link    link
 	latency *latency // one of the server's
 
 	session   *store.Session
+	login     *login        // who has logged in; nil: nobody, or nobody has to
+	loginBy   time.Duration // when, as Server.age has it, somebody must have; 0: nobody has to any more
+	limit     uint32        // the longest request that is kept, not read away
+	wrong     uint8         // how many logins have failed, as far as it can count
+	barred    bool          // no further login is waited for
 	access    Access
-	limit     uint32    // the longest request that is kept, not read away
-	login     *login    // who has logged in; nil: nobody, or nobody has to
-	loginBy   time.Time // when somebody must have; zero: nobody has to any more
-	wrong     int       // how many logins have failed
-	barred    bool      // no further login is waited for
-	backingUp uint64    // the handle that the client's backup goes on with; 0: there is none
-	claimed   int64     // of the server's request memory, by Claim
+	backingUp uint64 // the handle that the client's backup goes on with; 0: there is none
+	claimed   int64  // of the server's request memory, by Claim
 
 	// held is what the client holds of the server's output memory. Written by its goroutine alone, read by anyone.
 	held atomic.Int64
@@ -52,7 +52,7 @@ type link interface {
 
 // enter makes c a client of s.
 func (c *Client) enter(s *Server, remote net.Addr, l link) {
-	c.server, c.remote, c.link, c.since, c.limit = s, remote, l, time.Now(), s.config.Limit
+	c.server, c.remote, c.link, c.since, c.limit = s, remote, l, s.age(), s.config.Limit
 	if s.config.Accounts == nil {
 		c.access = AccessWrite
 	} else {
@@ -300,7 +300,7 @@ func (s *Server) Clients() []ClientInfo {
 	defer s.mu.Unlock()
 	all := make([]ClientInfo, 0, len(s.conns))
 	for c := range s.conns {
-		info := ClientInfo{ID: c.id, Remote: c.Remote(), Since: c.since, BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load()}
+		info := ClientInfo{ID: c.id, Remote: c.Remote(), Since: s.started.Add(c.since), BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load()}
 		if d := c.door.Load(); d != nil {
 			info.Door = (*d).Name()
 		}

@@ -16,19 +16,18 @@ type conn struct {
 
 	// Fixed before the goroutine starts. Others may set its read deadline and abort it.
 	transport transport
-	secured   bool        // TLS is spoken
-	onReady   func() bool // readable
+	secured   bool // TLS is spoken
 
 	// The goroutine's alone.
-	work   *workspace // while there is something to read or to answer; else nil
-	talk   Talk       // what answers; nil: nothing has come yet
-	frames frames     // the usual one
-	inbox  *inbox     // what has come and is not used; nil: there is nothing
-	end    error      // not nil: the connection has ended, with this
-	final  bool       // the server drains, and this connection has been told
-	solo   bool       // flushing failed once: answer request by request
-	sent   bool       // an answer was sent since the last read
-	armed  time.Time  // the read deadline that arm has set; zero: none
+	work   *workspace    // while there is something to read or to answer; else nil
+	talk   Talk          // what answers; nil: nothing has come yet
+	frames frames        // the usual one
+	inbox  *inbox        // what has come and is not used; nil: there is nothing
+	end    error         // not nil: the connection has ended, with this
+	final  bool          // the server drains, and this connection has been told
+	solo   bool          // flushing failed once: answer request by request
+	sent   bool          // an answer was sent since the last read
+	armed  time.Duration // the read deadline that arm has set, as Server.age has it; 0: none
 
 	// Written by the goroutine alone, read by anyone.
 	bytesIn, bytesOut atomic.Uint64
@@ -55,7 +54,6 @@ func newConn(s *Server, nc net.Conn) *conn {
 	c.enter(s, remoteOf(nc), c)
 	c.secured = secureFor(nc, s.config.TLS) != nil
 	c.transport = newTransport(nc, s.config.TLS, &c.Client)
-	c.onReady = c.readable
 	c.frames.conn = c
 	return c
 }
@@ -122,7 +120,7 @@ func (c *conn) run() {
 		if c.server.draining.Load() && !c.final {
 			c.waited(os.ErrDeadlineExceeded)
 		}
-		if err := c.transport.wait(c.onReady); err != nil && c.waited(err) {
+		if err := c.transport.wait(c); err != nil && c.waited(err) {
 			return
 		}
 	}
@@ -240,7 +238,7 @@ func (c *conn) arrived(w *workspace, n int) {
 	case c.Lapsed():
 		c.stop(errLapsed)
 		return
-	case !c.loginBy.IsZero() && c.late(time.Now()): // who never stops asking is never waited for
+	case c.late(): // who never stops asking is never waited for
 		c.stop(errNoLogin)
 		return
 	}
@@ -304,7 +302,7 @@ func (c *conn) waited(err error) (settle bool) {
 		c.stop(err)
 		return false
 	}
-	c.armed = time.Time{}
+	c.armed = 0
 	if c.server.draining.Load() {
 		// One last look at what has arrived.
 		if c.final {
@@ -320,51 +318,50 @@ func (c *conn) waited(err error) (settle bool) {
 		return false
 	}
 	due := c.due()
-	if due.IsZero() {
+	switch {
+	case due == 0:
 		c.transport.SetReadDeadline(time.Time{})
 		return true
-	}
-	if now := time.Now(); !now.Before(due) {
-		if c.late(now) {
-			c.stop(errNoLogin)
-		}
+	case c.server.age() < due:
+		c.arm()
+	case c.late():
+		c.stop(errNoLogin)
+	default:
 		c.stop(errSlowFrame)
-		return false
 	}
-	c.arm()
 	return false
 }
 
-// due is when the connection ends if it is still waiting for the same then; zero: it may wait for ever.
-func (c *conn) due() time.Time {
+// due is when, as Server.age has it, the connection ends if it is still waiting for the same then; 0: it may wait for ever.
+func (c *conn) due() time.Duration {
 	due := c.loginBy
-	if c.inbox != nil && !c.inbox.began.IsZero() {
-		whole := c.inbox.began.Add(c.server.config.FrameTimeout + c.inbox.extra())
-		if due.IsZero() || whole.Before(due) {
+	if c.inbox != nil && c.inbox.began != 0 {
+		whole := c.inbox.began + c.server.config.FrameTimeout + c.inbox.extra()
+		if due == 0 || whole < due {
 			due = whole
 		}
 	}
 	return due
 }
 
-// await notes that the rest of a frame is waited for, and until when.
+// await notes that the rest of a request is waited for, and until when.
 func (c *conn) await() {
-	if c.inbox.began.IsZero() {
-		c.inbox.began = time.Now()
+	if c.inbox.began == 0 {
+		c.inbox.began = c.server.age()
 	}
 	c.arm()
 }
 
 // arm makes sure that the wait ends when it is due, if not before. A deadline that is set already, for what has come since,
 // does as well: when it has passed, waited looks what is due, and sets the next. So there is one for each FrameTimeout, not
-// for each frame.
+// for each request.
 func (c *conn) arm() {
 	due := c.due()
-	if due.IsZero() || c.final || !c.armed.IsZero() && !due.Before(c.armed) {
+	if due == 0 || c.final || c.armed != 0 && due >= c.armed {
 		return
 	}
 	c.armed = due
-	c.transport.SetReadDeadline(due)
+	c.transport.SetReadDeadline(c.server.started.Add(due))
 }
 
 // ended logs why the connection has ended, and says how it is to be closed.

@@ -24,10 +24,10 @@ type inbox struct {
 	skip   int  // how many bytes are to be thrown away as they come
 	resume bool // all that was to be thrown away has come
 
-	// Of the request that has not come whole: how many bytes of it were thrown away, and when the connection first waited for the
-	// rest; zero: it did not.
+	// Of the request that has not come whole: how many bytes of it were thrown away, and when, as Server.age has it, the connection first
+	// waited for the rest; 0: it did not.
 	skipped int
-	began   time.Time
+	began   time.Duration
 }
 
 // freeRest is how much of a request a connection may keep without a claim. A login is less, and most requests are.
@@ -132,7 +132,7 @@ func (in *inbox) ready() bool { return in.resume || in.skip == 0 && len(in.bytes
 func (in *inbox) use(n int, finished bool) {
 	in.resume, in.need = false, 0
 	if finished {
-		in.began, in.skipped = time.Time{}, 0
+		in.began, in.skipped = 0, 0
 	}
 	p := in.bytes()
 	if n > len(p) {

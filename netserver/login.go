@@ -1,6 +1,7 @@
 package netserver
 
 import (
+	"math"
 	"time"
 
 	"kv/protocol"
@@ -36,8 +37,8 @@ func (c *Client) User() string {
 // Logout leaves c with what everyone has who has not logged in, and FrameTimeout to do so.
 func (c *Client) Logout() {
 	c.access, c.limit, c.login = AccessNone, min(loginLimit, c.server.config.Limit), nil
-	if c.loginBy.IsZero() {
-		c.loginBy = time.Now().Add(c.server.config.FrameTimeout)
+	if c.loginBy == 0 {
+		c.loginBy = c.server.age() + c.server.config.FrameTimeout
 	}
 }
 
@@ -81,14 +82,14 @@ func (c *Client) LoginSecret(secret []byte) error {
 func (c *Client) become(l *login, user []byte, tried bool) error {
 	s := c.server
 	if l != nil {
-		c.login, c.access, c.limit, c.loginBy = l, l.account.access, s.config.Limit, time.Time{}
+		c.login, c.access, c.limit, c.loginBy = l, l.account.access, s.config.Limit, 0
 		return nil
 	}
 	c.Logout()
 	if !tried {
 		return errNoUser // that is no guess
 	}
-	c.wrong++
+	c.wrong = min(c.wrong, math.MaxUint8-1) + 1
 	s.loginFailures.Add(1)
 	s.complain(&s.complaints.login, c.remote, "a login failed", "user", string(user[:min(len(user), 64)]))
 	return errWrongLogin
@@ -140,4 +141,4 @@ func (c *Client) Lapsed() bool {
 }
 
 // late reports whether somebody should have logged in by now.
-func (c *Client) late(now time.Time) bool { return !c.loginBy.IsZero() && !now.Before(c.loginBy) }
+func (c *Client) late() bool { return c.loginBy != 0 && c.server.age() >= c.loginBy }

@@ -18,11 +18,11 @@ import (
 type transport interface {
 	// handshake does TLS's, until the read deadline.
 	handshake() error
-	// wait calls ready when something may have come: for the first time at once where that can be asked, and until ready returns true,
-	// or the read deadline has passed, which is the error then. ready reads until read says errNothing, or that it is drained.
-	wait(ready func() bool) error
+	// wait calls r.readable when something may have come: for the first time at once where that can be asked, and until that returns true,
+	// or the read deadline has passed, which is the error then.
+	wait(r reader) error
 	// read reads what is there. It waits for nothing: errNothing says that nothing is there, io.EOF that nothing will be. drained says that
-	// nothing is left, so that the next call of ready is for what comes next.
+	// nothing is left, so that the next call of readable is for what comes next.
 	read(p []byte, r *receipt) (n int, drained bool, err error)
 	// write and writeList send everything. The error matches errSlowRead if the other side was too slow to take it.
 	write(p []byte) error
@@ -34,6 +34,12 @@ type transport interface {
 	close(goodbye, lingers bool)
 	// abort closes the connection from any goroutine, which it does not keep waiting; reset takes back what is on its way, too.
 	abort(reset bool)
+}
+
+// reader is who waits for a transport.
+type reader interface {
+	// readable reads until read says errNothing, or that it is drained, and returns false to wait for more.
+	readable() bool
 }
 
 // errNothing says that there is nothing to be read now. For TLS, as for package net, that is no reason to give up.
@@ -55,7 +61,7 @@ func newTransport(nc net.Conn, secure *tls.Config, c *Client) transport {
 	p := patient{Conn: nc, client: c, timeout: c.server.config.WriteTimeout}
 	if raw := rawConn(nc); raw != nil {
 		s := &socket{ends: ends{patient: p}, raw: raw, fd: -1}
-		s.onReadable = s.readable
+		s.onReadable = s.readFrom
 		if secure != nil {
 			s.secure = tls.Server(s, secure)
 		}
@@ -124,19 +130,19 @@ type socket struct {
 	ends
 	raw        syscall.RawConn
 	onReadable func(fd uintptr) bool
-	ready      func() bool // wait's
-	fd         int         // while onReadable runs; else -1
-	r          *receipt    // read's
+	reader     reader   // wait's
+	fd         int      // while onReadable runs; else -1
+	r          *receipt // read's
 }
 
-func (s *socket) wait(ready func() bool) error {
-	s.ready = ready
+func (s *socket) wait(r reader) error {
+	s.reader = r
 	return s.raw.Read(s.onReadable)
 }
 
-func (s *socket) readable(fd uintptr) bool {
+func (s *socket) readFrom(fd uintptr) bool {
 	s.fd = int(fd)
-	done := s.ready()
+	done := s.reader.readable()
 	s.fd = -1
 	return done
 }
@@ -200,7 +206,7 @@ type stream struct {
 	end    error    // what ended it
 }
 
-func (s *stream) wait(ready func() bool) error {
+func (s *stream) wait(r reader) error {
 	if s.buffer == nil {
 		s.buffer = make([]byte, streamBuffer)
 	}
@@ -214,7 +220,7 @@ func (s *stream) wait(ready func() bool) error {
 		case err != nil:
 			s.end = err
 		}
-		if ready() {
+		if r.readable() {
 			return nil
 		}
 	}
