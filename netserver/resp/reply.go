@@ -125,17 +125,6 @@ func (r *reply) dict(n int) {
 	r.array(2 * n)
 }
 
-// number answers a decimal fraction, which is written as text.
-func (r *reply) double(text string) {
-	if r.resp3 {
-		r.buf = append(r.buf, ',')
-		r.buf = append(r.buf, text...)
-		r.buf = append(r.buf, crlf...)
-		return
-	}
-	r.text(text)
-}
-
 // lines answers a list of simple strings, as HELP does.
 func (r *reply) lines(all ...string) {
 	r.array(len(all))
