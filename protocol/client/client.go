@@ -45,12 +45,18 @@ type Options struct {
 	// that runs into its context's deadline breaks the connection only after a second of silence.
 	// TLS and HELLO have no more than five seconds, since what does not speak kv may wait for ever.
 	Timeout time.Duration
+	// MaxStale is how old what reads find may be, in a cluster, in whole milliseconds: a server answers by itself as long as it knows that it is
+	// no further behind, and else refuses with protocol.ErrStale. 0: reads are linearizable.
+	MaxStale time.Duration
 
 	dialer    func(ctx context.Context, addr string) (net.Conn, error) // nil: package net's
 	handshake time.Duration                                            // how long TLS and HELLO may take; 0: handshakeTime
 }
 
 // Client is one connection to a server. Its methods may be called by many goroutines at a time.
+//
+// In a cluster a request that another server has to do, which leads, goes to that: the Client connects to it too, and goes there with all
+// that follows until the leader changes.
 //
 // Byte slices that a method is given are not kept after it returns, and those that it returns are the caller's own.
 type Client struct {
@@ -65,6 +71,8 @@ type Client struct {
 
 	pipe  pipeline
 	calls sync.Pool // recycles the Calls that do uses, which nobody else can hold
+
+	cluster others // the other servers of the cluster, as far as they were needed
 }
 
 // Network returns what package net calls the network of an address, and the address there: a Unix socket where it is unix: and a path,
@@ -79,7 +87,8 @@ func Network(addr string) (network, address string) {
 // errUnixTLS is the error of Dial where TLS is asked for over a Unix socket.
 var errUnixTLS = errors.New("a server speaks no TLS over a Unix socket, since nobody is on the way: leave it out")
 
-// Dial connects to a server, at HOST:PORT or unix:PATH, and greets it. The error is a *[protocol.Error] where it was the server that refused. Where the
+// Dial connects to a server, at HOST:PORT or unix:PATH, and greets it. Of several addresses, separated by commas, it takes the first that
+// answers; where they are a cluster's, requests go to the server that leads: see [Client]. The error is a *[protocol.Error] where it was the server that refused. Where the
 // server does not answer as one of kv does, the error says what it speaks instead, as far as that can be told; for that Dial
 // may connect to it once or twice more. [ErrTLS] and [ErrNoTLS] tell that only TLS is wrong.
 func Dial(ctx context.Context, addr string, o Options) (*Client, error) {
@@ -91,6 +100,15 @@ func Dial(ctx context.Context, addr string, o Options) (*Client, error) {
 		ctx, cancel = context.WithTimeout(ctx, o.Timeout)
 		defer cancel()
 	}
+	addrs := strings.Split(addr, ",")
+	if len(addrs) == 1 {
+		return dialOne(ctx, addr, o)
+	}
+	return dialFirst(ctx, addrs, o)
+}
+
+// dialOne is Dial of one address.
+func dialOne(ctx context.Context, addr string, o Options) (*Client, error) {
 	if network, _ := Network(addr); network == "unix" && o.TLS != nil {
 		return nil, fmt.Errorf("connect to %s: %w", addr, errUnixTLS)
 	}
@@ -126,6 +144,7 @@ func handshake(ctx context.Context, conn net.Conn, addr string, o Options) (*Cli
 		conn = secure
 	}
 	c := newClient(conn, addr, o.Timeout)
+	c.cluster.options = o
 	if err := c.greet(short, o); err != nil {
 		c.Close()
 		return nil, explain(ctx, addr, o, limit, c.first, err)
@@ -180,7 +199,15 @@ func (c *Client) greet(ctx context.Context, o Options) error {
 		return fmt.Errorf("the server speaks protocol version %d, this client %d", p.Version, protocol.Version)
 	}
 	c.hello = p
-	return nil
+	if o.MaxStale <= 0 {
+		return nil
+	}
+	bound := uint32(min(max(o.MaxStale.Milliseconds(), 1), math.MaxUint32))
+	_, err = c.do(ctx, c.deadline(), protocol.Reads{Bound: bound}.AppendTo)
+	if errors.Is(err, protocol.ErrUnknownOpcode) { // an older server, which is alone
+		return nil
+	}
+	return err
 }
 
 // Close closes the connection and waits until it is closed. Calls that wait for an answer fail, with ErrUnknown where
@@ -188,6 +215,7 @@ func (c *Client) greet(ctx context.Context, o Options) error {
 func (c *Client) Close() error {
 	c.fail(ErrClosed)
 	<-c.pipe.finished
+	c.cluster.close()
 	return nil
 }
 

@@ -78,7 +78,11 @@ func (p *pipeline) madeRoom() {
 // not call back into the client.
 //
 // Start never fails: what keeps a request from being sent is the error of Wait.
+//
+// In a cluster it goes to the server that led last. If that is another by now, the error of Wait is protocol.ErrMoved: nothing was applied, and the
+// next request of another method finds the new one.
 func (c *Client) Start(ctx context.Context, frame func(dst []byte, id uint32) []byte) *Call {
+	c = c.current()
 	k := &Call{done: make(chan struct{})}
 	c.start(ctx, k, c.deadline(), frame)
 	return k

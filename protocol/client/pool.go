@@ -9,6 +9,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,12 +22,18 @@ type PoolOptions struct {
 	// Options are those of each connection. A Timeout of 0 is 30 seconds here: what is waited for includes that there is a
 	// connection at all, which may never be.
 	Options
-	Connections int // how many are kept; 0: one, which many goroutines may share
+	Connections int // how many are kept to each server; 0: one, which many goroutines may share
+	// SpreadReads has reads go to all servers of the cluster in turn, not to the one that leads. They are linearizable there too, unless MaxStale
+	// says otherwise: what is STALE at one is then asked of the one that leads.
+	SpreadReads bool
 }
 
 // Pool is access to a server that survives the loss of connections: it keeps some, dials again when one breaks, waiting longer from
 // time to time and never as long as others do, and looks after those over which nothing comes. Its methods are those of Client, and may
 // be called by many goroutines at a time.
+//
+// In a cluster it knows the servers that it was given, and those that others send it to. Writes go to the one that led last, and on to the
+// one that leads where they are sent on, three times at most; so do reads, unless they are spread.
 //
 // A request waits for a connection for as long as it has time. One that only reads is repeated by itself where its connection broke.
 // A write is sent once: when its answer is lost the error is [ErrUnknown]. What surely was not sent yet goes by another connection.
@@ -41,8 +48,9 @@ type Pool struct {
 	close   context.CancelFunc
 	keepers sync.WaitGroup
 
-	links []*link       // fixed
-	turn  atomic.Uint64 // whose turn it is among links; publishes nothing
+	links  atomic.Pointer[[]*link] // publishes those that there are: links are only added, with mu held
+	leader atomic.Pointer[string]  // publishes the address of the server that led last; nil: none is known
+	turn   atomic.Uint64           // whose turn it is among links; publishes nothing
 
 	mu      sync.Mutex    // guards changed, and all links' failure
 	changed chan struct{} // closed, and made anew, when a link has a connection or failed to get one
@@ -66,33 +74,52 @@ const (
 	checkEvery = 5 * time.Second
 	// poolTries is how often a request is sent at most: one that ends each connection may be what does it.
 	poolTries = 4
+	// moveTime is how long a connection to the server that leads is waited for before another is asked who that is.
+	moveTime = time.Second
 )
 
-// NewPool returns a Pool for the server at addr. It connects in the background, so it never fails; to know that the server is there,
+// NewPool returns a Pool for the server at addr, or for a cluster whose servers are at several, separated by commas. It connects in the background, so it never fails; to know that the server is there,
 // Ping it. Close it when it is no longer used.
 func NewPool(addr string, o PoolOptions) *Pool {
 	o.Timeout = cmp.Or(o.Timeout, poolTimeout)
 	p := &Pool{options: o, changed: make(chan struct{})}
 	p.requests.pool = p
 	p.ctx, p.close = context.WithCancel(context.Background())
-	for range max(1, o.Connections) {
-		l := &link{addr: addr}
-		p.links = append(p.links, l)
-		p.keepers.Go(func() { p.keep(l) })
+	p.links.Store(new([]*link))
+	for a := range strings.SplitSeq(addr, ",") {
+		p.add(a)
 	}
 	return p
 }
 
+// add keeps connections to the server at addr from now on, if there are none yet.
+func (p *Pool) add(addr string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	links := slices.Clone(*p.links.Load())
+	if p.ctx.Err() != nil || slices.ContainsFunc(links, func(l *link) bool { return l.addr == addr }) {
+		return
+	}
+	for range max(1, p.options.Connections) {
+		l := &link{addr: addr}
+		links = append(links, l)
+		p.keepers.Go(func() { p.keep(l) })
+	}
+	p.links.Store(&links)
+}
+
 // Close closes all connections. Calls that wait fail, with ErrUnknown where they are writes that were sent, else with ErrClosed.
 func (p *Pool) Close() error {
-	p.close()
+	p.mu.Lock()
+	p.close() // no keeper is added any more
+	p.mu.Unlock()
 	p.keepers.Wait()
 	return nil
 }
 
 // Conn returns one of the connections: for Start, or for what has to stay on one. It waits for one until ctx or the Timeout ends.
 func (p *Pool) Conn(ctx context.Context) (*Client, error) {
-	return p.conn(ctx, time.Now().Add(p.options.Timeout))
+	return p.conn(ctx, time.Now().Add(p.options.Timeout), true)
 }
 
 // Backup is Client.Backup, over one connection.
@@ -108,21 +135,66 @@ func (p *Pool) Backup(ctx context.Context, w io.Writer) (bytes int64, err error)
 // sent.
 func (p *Pool) do(ctx context.Context, op protocol.Opcode, frame func(dst []byte, id uint32) []byte) ([]byte, *Client, error) {
 	deadline := time.Now().Add(p.options.Timeout)
-	for try := 1; ; try++ {
-		c, err := p.conn(ctx, deadline)
+	toLeader := op.Writes() || !p.options.SpreadReads
+	moves, pause := 0, firstPause
+	for try := 1; ; {
+		c, err := p.conn(ctx, deadline, toLeader)
 		if err != nil {
 			return nil, nil, err
 		}
 		body, err := c.do(ctx, deadline, frame)
-		if !errors.Is(err, ErrClosed) || errors.Is(err, ErrUnknown) || errors.Is(err, protocol.ErrMalformed) || try == poolTries {
+		if addr := movedTo(err); addr != "" {
+			if moves++; moves > maxMoves {
+				return nil, c, tooManyMoves(addr)
+			}
+			p.moveTo(ctx, deadline, addr)
+			continue
+		}
+		try++
+		switch {
+		case try > poolTries:
+			return body, c, err
+		case errors.Is(err, ErrClosed) && !errors.Is(err, ErrUnknown) && !errors.Is(err, protocol.ErrMalformed):
+		case errors.Is(err, protocol.ErrUnavailable) && !op.Writes() && op != protocol.OpSnapshot: // nobody leads, for one
+			p.sleep(ctx, min(pause, time.Until(deadline)))
+			pause *= 2
+		case errors.Is(err, protocol.ErrStale):
+			toLeader = true
+		default:
 			return body, c, err
 		}
 	}
 }
 
-// conn returns a connection that is good as far as is known. It waits for one until ctx is done or deadline has passed.
-func (p *Pool) conn(ctx context.Context, deadline time.Time) (*Client, error) {
-	if c := p.live(); c != nil {
+// moveTo remembers who leads, and gives its connection some time to come.
+func (p *Pool) moveTo(ctx context.Context, deadline time.Time, addr string) {
+	p.leader.Store(&addr)
+	p.add(addr)
+	timer := time.NewTimer(min(moveTime, time.Until(deadline)))
+	defer timer.Stop()
+	for {
+		p.mu.Lock()
+		changed := p.changed
+		p.mu.Unlock()
+		if p.liveAt(addr) != nil {
+			return
+		}
+		select {
+		case <-changed:
+		case <-p.ctx.Done():
+			return
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+			return
+		}
+	}
+}
+
+// conn returns a connection that is good as far as is known, to the server that leads if that is wanted and known. It waits for one until
+// ctx is done or deadline has passed.
+func (p *Pool) conn(ctx context.Context, deadline time.Time, toLeader bool) (*Client, error) {
+	if c := p.live(toLeader); c != nil {
 		return c, nil
 	}
 	timer := time.NewTimer(time.Until(deadline))
@@ -131,7 +203,7 @@ func (p *Pool) conn(ctx context.Context, deadline time.Time) (*Client, error) {
 		p.mu.Lock()
 		changed, failure, hopeless := p.changed, p.failure(), p.hopeless()
 		p.mu.Unlock()
-		if c := p.live(); c != nil {
+		if c := p.live(toLeader); c != nil {
 			return c, nil
 		}
 		if hopeless {
@@ -157,26 +229,43 @@ func notConnected(err, failure error) error {
 	return fmt.Errorf("not sent: %w; %w", err, failure)
 }
 
-// live returns a connection of those that are good, in turn; nil: there is none.
-func (p *Pool) live() *Client {
-	turn := p.turn.Add(1)
-	for i := range p.links {
-		c := p.links[(turn+uint64(i))%uint64(len(p.links))].client.Load()
-		if c == nil {
-			continue
-		}
-		select {
-		case <-c.Done():
-		default:
+// live returns a connection of those that are good: to the server that leads, as far as that is known, or else of all in turn. nil: there is
+// none.
+func (p *Pool) live(toLeader bool) *Client {
+	if !toLeader {
+		return p.liveAt("")
+	}
+	if leader := p.leader.Load(); leader != nil {
+		if c := p.liveAt(*leader); c != nil {
 			return c
+		}
+	}
+	for _, l := range *p.links.Load() { // the first server that is there, so that all ask the same
+		if c := l.client.Load(); c != nil && c.good() {
+			return p.liveAt(l.addr)
 		}
 	}
 	return nil
 }
 
+// liveAt returns a connection that is good to the server at addr, in turn; of all servers where addr is "".
+func (p *Pool) liveAt(addr string) *Client {
+	var room [16]*Client
+	there := room[:0]
+	for _, l := range *p.links.Load() {
+		if c := l.client.Load(); (addr == "" || l.addr == addr) && c != nil && c.good() {
+			there = append(there, c)
+		}
+	}
+	if len(there) == 0 {
+		return nil
+	}
+	return there[p.turn.Add(1)%uint64(len(there))]
+}
+
 // failure returns why there is no connection; nil: that is not known yet. mu is held.
 func (p *Pool) failure() error {
-	for _, l := range p.links {
+	for _, l := range *p.links.Load() {
 		if l.failure != nil {
 			return l.failure
 		}
@@ -186,7 +275,7 @@ func (p *Pool) failure() error {
 
 // hopeless reports whether every attempt to connect has failed in a way that will not pass by itself. mu is held.
 func (p *Pool) hopeless() bool {
-	return !slices.ContainsFunc(p.links, func(l *link) bool { return !lasting(l.failure) })
+	return !slices.ContainsFunc(*p.links.Load(), func(l *link) bool { return !lasting(l.failure) })
 }
 
 // lasting reports whether a dial that failed so would fail again until somebody changes something.
@@ -212,7 +301,9 @@ func (p *Pool) keep(l *link) {
 	pause := firstPause
 	for p.ctx.Err() == nil {
 		began := time.Now()
-		c, err := Dial(p.ctx, l.addr, p.options.Options)
+		ctx, cancel := context.WithTimeout(p.ctx, p.options.Timeout)
+		c, err := dialOne(ctx, l.addr, p.options.Options)
+		cancel()
 		p.notify(func() {
 			l.failure = err
 			l.client.Store(c)
@@ -225,7 +316,7 @@ func (p *Pool) keep(l *link) {
 				pause = firstPause
 			}
 		}
-		p.sleep(pause/2 + rand.N(pause/2))
+		p.sleep(p.ctx, pause/2+rand.N(pause/2))
 		pause = min(2*pause, lastPause)
 	}
 }
@@ -265,12 +356,13 @@ func (p *Pool) watch(c *Client) {
 	}
 }
 
-// sleep waits, unless the Pool is closed meanwhile.
-func (p *Pool) sleep(d time.Duration) {
+// sleep waits, unless ctx ends or the Pool is closed meanwhile.
+func (p *Pool) sleep(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
+	case <-ctx.Done():
 	case <-p.ctx.Done():
 	}
 }

@@ -24,8 +24,7 @@ func (r *requests) do(ctx context.Context, op protocol.Opcode, frame func(dst []
 	if r.pool != nil {
 		return r.pool.do(ctx, op, frame)
 	}
-	body, err := r.client.do(ctx, r.client.deadline(), frame)
-	return body, r.client, err
+	return r.client.doThere(ctx, frame)
 }
 
 // Get returns the value of key with its version and expiry, or protocol.ErrNotFound.

@@ -1,0 +1,193 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"kv/protocol"
+)
+
+// maxMoves is how often a request is sent on to the server that leads: while one is chosen, they may send it round.
+const maxMoves = 3
+
+// others are a Client's connections to other servers of the cluster. None is closed before the Client is: somebody may wait for an
+// answer there.
+type others struct {
+	options Options // fixed
+	// leading publishes the connection to the server that led last; nil: it is the Client itself. Stored with mu held.
+	leading atomic.Pointer[Client]
+
+	mu     sync.Mutex // guards what follows; held while one is dialled, so that many who are moved dial once
+	conns  map[string]*Client
+	closed bool
+}
+
+// dialFirst connects to the first of addrs that answers, and to the server that leads, where they are a cluster's.
+func dialFirst(ctx context.Context, addrs []string, o Options) (*Client, error) {
+	var failures []error
+	for i, addr := range addrs {
+		// One that does not answer leaves time for the others.
+		share := handshakeTime
+		if end, ok := ctx.Deadline(); ok {
+			share = time.Until(end) / time.Duration(len(addrs)-i)
+		}
+		part, cancel := context.WithTimeout(ctx, share)
+		c, err := dialOne(part, addr, o)
+		cancel()
+		if err == nil {
+			c.findLeader(ctx)
+			return c, nil
+		}
+		if failures = append(failures, err); ctx.Err() != nil || lasting(err) {
+			break
+		}
+	}
+	err := failures[0]
+	for _, e := range failures[1:] {
+		err = fmt.Errorf("%w; %w", err, e)
+	}
+	return nil, err
+}
+
+// findLeader asks who leads, and connects to that. If nothing comes of it, the first request that is moved will tell.
+func (c *Client) findLeader(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, handshakeTime)
+	defer cancel()
+	p, err := c.Cluster(ctx)
+	if err != nil || p.Leader == p.Node {
+		return
+	}
+	for _, m := range p.Members {
+		if m.ID == p.Leader {
+			c.follow(ctx, m.Client)
+		}
+	}
+}
+
+// doThere sends a request to the server that leads, as far as is known, and on to the one that it is sent to. It returns the connection
+// that the answer came by.
+func (c *Client) doThere(ctx context.Context, frame func(dst []byte, id uint32) []byte) ([]byte, *Client, error) {
+	deadline := c.deadline()
+	at := c.current()
+	for moves := 0; ; moves++ {
+		body, err := at.do(ctx, deadline, frame)
+		addr := movedTo(err)
+		if addr == "" {
+			return body, at, err
+		}
+		if moves == maxMoves {
+			return nil, at, tooManyMoves(addr)
+		}
+		if at, err = c.follow(ctx, addr); err != nil {
+			return nil, c, fmt.Errorf("not applied: the server that leads: %w", err)
+		}
+	}
+}
+
+// current returns the connection that requests go by: that to the server that led last, while it is good.
+func (c *Client) current() *Client {
+	if at := c.cluster.leading.Load(); at != nil && at.good() {
+		return at
+	}
+	return c
+}
+
+// follow returns a connection to the server at addr, which leads, and remembers it.
+func (c *Client) follow(ctx context.Context, addr string) (*Client, error) {
+	o := &c.cluster
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if addr == c.addr && c.good() {
+		c.cluster.leading.Store(nil)
+		return c, nil
+	}
+	at := o.conns[addr]
+	if at == nil || !at.good() {
+		if o.closed {
+			return nil, ErrClosed
+		}
+		if o.options.Timeout > 0 {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, o.options.Timeout)
+			defer cancel()
+		}
+		var err error
+		if at, err = dialOne(ctx, addr, o.options); err != nil {
+			return nil, err
+		}
+		if o.conns == nil {
+			o.conns = make(map[string]*Client)
+		}
+		o.conns[addr] = at
+	}
+	c.cluster.leading.Store(at)
+	return at, nil
+}
+
+// close closes the connections to other servers.
+func (o *others) close() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.closed = true
+	for _, c := range o.conns {
+		c.Close()
+	}
+}
+
+// good reports whether the connection is not broken, as far as is known.
+func (c *Client) good() bool {
+	select {
+	case <-c.pipe.broken:
+		return false
+	default:
+		return true
+	}
+}
+
+// movedTo returns the address that err sends a request on to; "": it is no such error.
+func movedTo(err error) string {
+	var moved *protocol.Error
+	if err == nil || !errors.As(err, &moved) || moved.Status != protocol.StatusMoved {
+		return ""
+	}
+	host, port, err := net.SplitHostPort(moved.Message)
+	if n, e := strconv.ParseUint(port, 10, 16); err != nil || e != nil || n == 0 || host == "" || strings.ContainsFunc(host, notInHost) {
+		return ""
+	}
+	return moved.Message
+}
+
+func notInHost(r rune) bool { return r <= ' ' || r == 0x7f || strings.ContainsRune("/@,;?#\\\"'", r) }
+
+func tooManyMoves(addr string) error {
+	return &protocol.Error{
+		Status:  protocol.StatusUnavailable,
+		Message: fmt.Sprintf("sent on %d times, the last to %s: no server leads for long enough; nothing was applied", maxMoves, addr),
+	}
+}
+
+// Cluster returns how the cluster is, as the server sees it. Of one that is alone all is 0.
+func (r *requests) Cluster(ctx context.Context) (protocol.ClusterResponse, error) {
+	body, c, err := r.do(ctx, protocol.OpCluster, bare(protocol.OpCluster))
+	if err != nil {
+		return protocol.ClusterResponse{}, err
+	}
+	p, err := protocol.ParseClusterResponse(body)
+	if err != nil {
+		return protocol.ClusterResponse{}, c.malformed(protocol.OpCluster, err)
+	}
+	return p, nil
+}
+
+// Member changes who is in the cluster, or who leads it. When it returns the change is under way; Cluster shows how far.
+func (r *requests) Member(ctx context.Context, q protocol.Member) error {
+	_, _, err := r.do(ctx, protocol.OpMember, q.AppendTo)
+	return err
+}

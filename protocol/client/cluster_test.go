@@ -1,0 +1,375 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"kv/protocol"
+)
+
+// fakeCluster is servers at the addresses a:1, b:1, … that know who leads, and answer as servers of a cluster do.
+type fakeCluster struct {
+	mu     sync.Mutex
+	leader map[string]string // whom each takes for the leader; "": nobody
+	down   map[string]bool   // it refuses connections
+	stale  map[string]bool   // it can't keep a bound
+	old    bool              // they don't know CLUSTER
+	asked  map[string]int    // "a:1 SET": how often
+	dials  map[string]int
+	open   map[string][]net.Conn
+	hold   chan struct{} // not nil: writes wait for it to be closed
+}
+
+var members = []string{"a:1", "b:1", "c:1"}
+
+func newFakeCluster(leader string) *fakeCluster {
+	f := &fakeCluster{leader: map[string]string{}, down: map[string]bool{}, stale: map[string]bool{}, asked: map[string]int{}, dials: map[string]int{}, open: map[string][]net.Conn{}}
+	f.lead(leader)
+	return f
+}
+
+// lead has all servers take this one for the leader.
+func (f *fakeCluster) lead(leader string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, m := range members {
+		f.leader[m] = leader
+	}
+}
+
+// stop cuts a server off.
+func (f *fakeCluster) stop(addr string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.down[addr] = true
+	for _, conn := range f.open[addr] {
+		conn.Close()
+	}
+	delete(f.open, addr)
+}
+
+// count is how often a server was asked for this, since the last count.
+func (f *fakeCluster) count(what string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := f.asked[what]
+	delete(f.asked, what)
+	return n
+}
+
+func (f *fakeCluster) dial(_ context.Context, addr string) (net.Conn, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.dials[addr]++
+	if f.down[addr] {
+		return nil, errRefused
+	}
+	ours, theirs := net.Pipe()
+	f.open[addr] = append(f.open[addr], theirs)
+	go func() {
+		defer theirs.Close()
+		answering(func(q request) []byte { return f.answer(addr, q) })(theirs)
+	}()
+	return ours, nil
+}
+
+func (f *fakeCluster) answer(addr string, q request) []byte {
+	f.mu.Lock()
+	hold := f.hold
+	f.mu.Unlock()
+	if hold != nil && q.Opcode.Writes() {
+		<-hold
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.asked[addr+" "+q.Opcode.String()]++
+	leader := f.leader[addr]
+	refuse := func(status protocol.Status, message string) []byte {
+		return protocol.AppendError(nil, q.Opcode, q.ID, &protocol.Error{Status: status, Message: message})
+	}
+	switch {
+	case q.Opcode == protocol.OpCluster && !f.old:
+		p := protocol.ClusterResponse{Cluster: 7}
+		for i, m := range members {
+			p.Members = append(p.Members, protocol.ClusterMember{ID: uint64(i + 1), Role: protocol.Voter, Client: m})
+			if m == addr {
+				p.Node = uint64(i + 1)
+			}
+			if m == leader {
+				p.Leader = uint64(i + 1)
+			}
+		}
+		return p.AppendTo(nil, q.ID)
+	case q.Opcode == protocol.OpReads:
+		return protocol.AppendResponse(nil, q.Opcode, protocol.StatusOK, q.ID, nil)
+	case leader == "":
+		return refuse(protocol.StatusUnavailable, "no leader is known")
+	case q.Opcode.Writes() && leader != addr:
+		return refuse(protocol.StatusMoved, leader)
+	case f.stale[addr]:
+		return refuse(protocol.StatusStale, "too far behind")
+	}
+	return echo(q)
+}
+
+func (f *fakeCluster) client(t *testing.T, addr string, o Options) *Client {
+	o.dialer = f.dial
+	c, err := Dial(t.Context(), addr, o)
+	require.NoError(t, err)
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+func (f *fakeCluster) pool(t *testing.T, addr string, o PoolOptions) *Pool {
+	o.dialer = f.dial
+	p := NewPool(addr, o)
+	t.Cleanup(func() { p.Close() })
+	return p
+}
+
+const all = "a:1,b:1,c:1"
+
+// A Client takes the first server that is there, finds the one that leads, and goes there with all that it is asked.
+func TestClientFindsTheLeader(t *testing.T) {
+	for _, old := range []bool{false, true} { // where nobody says who leads, the first write finds out
+		t.Run(fmt.Sprint("old=", old), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFakeCluster("c:1")
+				f.down["a:1"], f.old = true, old
+				c := f.client(t, all, Options{Timeout: time.Minute})
+				assert.Equal(t, "b:1", c.Addr())
+				for range 3 {
+					_, err := c.Set(t.Context(), protocol.Set{})
+					require.NoError(t, err)
+				}
+				assert.Equal(t, 3, f.count("c:1 SET"))
+				moved := 0
+				if old {
+					moved = 1
+				}
+				assert.Equal(t, moved, f.count("b:1 SET"), "who led is remembered")
+				_, err := c.Get(t.Context(), nil)
+				require.NoError(t, err)
+				_, _, err = c.Start(t.Context(), protocol.Set{}.AppendTo).Wait(t.Context())
+				require.NoError(t, err)
+				assert.Equal(t, 1, f.count("c:1 GET"))
+				assert.Equal(t, 1, f.count("c:1 SET"))
+
+				f.lead("b:1") // which it is connected to already
+				_, err = c.Set(t.Context(), protocol.Set{})
+				require.NoError(t, err)
+				assert.Equal(t, 1, f.count("b:1 SET"))
+				f.lead("c:1")
+				_, err = c.Set(t.Context(), protocol.Set{})
+				require.NoError(t, err)
+				assert.Equal(t, 1, f.dials["c:1"], "that connection is still good")
+				_, _, err = c.Start(t.Context(), protocol.Set{}.AppendTo).Wait(t.Context())
+				require.NoError(t, err)
+
+				f.stop("c:1")
+				f.lead("b:1")
+				synctest.Wait()
+				_, err = c.Set(t.Context(), protocol.Set{})
+				require.NoError(t, err)
+			})
+		})
+	}
+}
+
+// Where servers send a request round, it is sent on three times, and nothing was applied.
+func TestClientIsNotSentRoundForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeCluster("b:1")
+		f.leader = map[string]string{"a:1": "b:1", "b:1": "c:1", "c:1": "a:1"}
+		for name, set := range map[string]func() error{
+			"client": func() error {
+				_, err := f.client(t, "a:1", Options{}).Set(t.Context(), protocol.Set{})
+				return err
+			},
+			"pool": func() error {
+				_, err := f.pool(t, "a:1", PoolOptions{}).Set(t.Context(), protocol.Set{})
+				return err
+			},
+		} {
+			err := set()
+			assert.ErrorIs(t, err, protocol.ErrUnavailable, name)
+			assert.NotErrorIs(t, err, ErrUnknown, name)
+			assert.ErrorContains(t, err, "sent on 3 times", name)
+			assert.Equal(t, []int{2, 1, 1}, []int{f.count("a:1 SET"), f.count("b:1 SET"), f.count("c:1 SET")}, name)
+		}
+	})
+}
+
+// What is no address is not gone to, and a leader that is not there is named.
+func TestClientThatCannotFollow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeCluster("c:1")
+		c := f.client(t, "a:1", Options{})
+		f.down["c:1"] = true
+		_, err := c.Set(t.Context(), protocol.Set{})
+		assert.ErrorContains(t, err, "not applied: the server that leads: connect to c:1: connection refused")
+		assert.NotErrorIs(t, err, ErrUnknown)
+		for _, nowhere := range []string{"no address", ":1", "host:", "a:1\n", "\x00"} {
+			f.lead(nowhere)
+			_, err := c.Set(t.Context(), protocol.Set{})
+			assert.ErrorIs(t, err, protocol.ErrMoved, "%q", nowhere)
+			assert.Zero(t, f.dials[nowhere])
+		}
+	})
+}
+
+// Of many who are sent on at the same time one dials.
+func TestManyAreMovedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeCluster("b:1")
+		f.hold = make(chan struct{})
+		c := f.client(t, "a:1", Options{})
+		var done sync.WaitGroup
+		for range 50 {
+			done.Go(func() {
+				_, err := c.Set(t.Context(), protocol.Set{})
+				assert.NoError(t, err)
+			})
+		}
+		synctest.Wait()
+		close(f.hold)
+		done.Wait()
+		assert.Equal(t, 1, f.dials["b:1"])
+		assert.Equal(t, 50, f.count("b:1 SET"))
+	})
+}
+
+// Where no server is there the error names each; what each would say is said once; and one that does not answer leaves time for the others.
+func TestDialOfMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeCluster("a:1")
+		f.down = map[string]bool{"a:1": true, "b:1": true, "c:1": true}
+		_, err := Dial(t.Context(), all, Options{dialer: f.dial})
+		assert.EqualError(t, err, "connect to a:1: connection refused; connect to b:1: connection refused; connect to c:1: connection refused")
+
+		wrong := answeringHello(protocol.ErrUnauthenticated)
+		dials := 0
+		_, err = Dial(t.Context(), all, Options{dialer: func(context.Context, string) (net.Conn, error) {
+			dials++
+			ours, theirs := net.Pipe()
+			go wrong(theirs)
+			return ours, nil
+		}})
+		assert.ErrorIs(t, err, protocol.ErrUnauthenticated)
+		assert.Equal(t, 1, dials)
+
+		f.down = map[string]bool{}
+		f.lead("c:1")
+		began := time.Now()
+		c, err := Dial(t.Context(), all, Options{Timeout: 30 * time.Second, dialer: func(ctx context.Context, addr string) (net.Conn, error) {
+			if addr != "c:1" {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return f.dial(ctx, addr)
+		}})
+		require.NoError(t, err)
+		defer c.Close()
+		assert.Equal(t, "c:1", c.Addr())
+		assert.Equal(t, 20*time.Second, time.Since(began))
+	})
+}
+
+// answeringHello is the script of a server that refuses HELLO.
+func answeringHello(e *protocol.Error) func(net.Conn) {
+	return func(conn net.Conn) {
+		defer conn.Close()
+		if q, ok := readRequest(conn); ok {
+			conn.Write(protocol.AppendError(nil, q.Opcode, q.ID, e))
+			readRequest(conn)
+		}
+	}
+}
+
+// A Pool of one address learns of the others, and goes on when the server that leads is gone: a write that was under way is unknown, all
+// others are applied once.
+func TestPoolFollowsTheLeader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeCluster("c:1")
+		p := f.pool(t, "a:1,b:1", PoolOptions{})
+		for range 5 {
+			_, err := p.Set(t.Context(), protocol.Set{})
+			require.NoError(t, err)
+			_, err = p.Get(t.Context(), nil)
+			require.NoError(t, err)
+		}
+		assert.Equal(t, 5, f.count("c:1 SET"))
+		assert.Equal(t, 1, f.count("a:1 SET")+f.count("b:1 SET"))
+		assert.Equal(t, 5, f.count("c:1 GET"), "reads go where writes go")
+
+		f.mu.Lock()
+		f.hold = make(chan struct{})
+		f.mu.Unlock()
+		underWay := make(chan error)
+		go func() { _, err := p.Set(t.Context(), protocol.Set{}); underWay <- err }()
+		synctest.Wait()
+		f.stop("c:1")
+		f.mu.Lock()
+		close(f.hold)
+		f.hold = nil
+		f.mu.Unlock()
+		assert.ErrorIs(t, <-underWay, ErrUnknown)
+
+		f.lead("") // while one is chosen, a write is refused, and a read waits
+		f.count("a:1 SET")
+		_, err := p.Set(t.Context(), protocol.Set{})
+		assert.ErrorIs(t, err, protocol.ErrUnavailable)
+		assert.Equal(t, 1, f.count("a:1 SET"), "a write that may have been applied is not repeated")
+		time.AfterFunc(100*time.Millisecond, func() { f.lead("b:1") })
+		_, err = p.Get(t.Context(), nil)
+		assert.NoError(t, err)
+		_, err = p.Set(t.Context(), protocol.Set{})
+		assert.NoError(t, err)
+		assert.Equal(t, 1, f.count("b:1 SET"))
+
+		f.lead("c:1") // it is said to lead, and is not there: who else might know is asked again
+		time.AfterFunc(500*time.Millisecond, func() { f.lead("b:1") })
+		_, err = p.Set(t.Context(), protocol.Set{})
+		assert.NoError(t, err)
+	})
+}
+
+// Reads are spread when that is asked for, as old as is allowed; what one server can't answer is asked of the one that leads.
+func TestPoolSpreadsReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeCluster("b:1")
+		p := f.pool(t, all, PoolOptions{SpreadReads: true, Options: Options{MaxStale: time.Second}})
+		synctest.Wait()
+		_, err := p.Set(t.Context(), protocol.Set{})
+		require.NoError(t, err)
+		for range 30 {
+			_, err := p.Get(t.Context(), nil)
+			require.NoError(t, err)
+		}
+		for _, m := range members {
+			assert.Equal(t, 10, f.count(m+" GET"), m)
+			assert.Equal(t, 1, f.count(m+" READS"), m)
+		}
+		f.mu.Lock()
+		f.stale["a:1"], f.stale["c:1"] = true, true
+		f.mu.Unlock()
+		for range 30 {
+			_, err := p.Get(t.Context(), nil)
+			require.NoError(t, err)
+		}
+		assert.Equal(t, 30, f.count("b:1 GET"))
+		f.mu.Lock()
+		f.stale["b:1"] = true
+		f.mu.Unlock()
+		_, err = p.Get(t.Context(), nil)
+		assert.ErrorIs(t, err, protocol.ErrStale)
+	})
+}
