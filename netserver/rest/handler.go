@@ -105,7 +105,7 @@ func (x *exchange) find() (*answer, error) {
 	if err := x.logIn(); err != nil {
 		return nil, err
 	}
-	if x.client.Access() < op.access {
+	if a := x.client.Access(); a < netserver.AccessRead || a < netserver.AccessWrite && !op.reads {
 		return nil, x.client.Denied(op.name)
 	}
 	if err := x.checkHeaders(op); err != nil {
@@ -148,21 +148,15 @@ func (x *exchange) leave() {
 
 // operation is what one method of one path does.
 type operation struct {
-	name   string           // as it is called where somebody may not do it
-	access netserver.Access // who may
-	public bool             // it says nothing of what is stored: everyone may
-	query  []string         // the parameters that it has
-	header []string         // those of the headers in ownHeaders and conditions that it has
-	json   bool             // its body is a JSON document
-	body   bool             // it has one of another kind
+	name   string   // as it is called where somebody may not do it
+	reads  bool     // it changes nothing, so those may who may only read; a txn that writes is refused once it is read
+	public bool     // it says nothing of what is stored: everyone may
+	query  []string // the parameters that it has
+	header []string // those that change what it does; others of that kind are refused
+	json   bool     // its body is a JSON document
+	body   bool     // it has one of another kind
 	run    func(x *exchange) (*answer, error)
 }
-
-// access is what the operations need; a txn that writes asks for more once it is read.
-const (
-	read  = netserver.AccessRead
-	write = netserver.AccessWrite
-)
 
 var (
 	reading = []string{"If-Match", "If-None-Match"}
@@ -178,26 +172,26 @@ type resource struct {
 // The resources, by the path behind /v1/. That of a key is below its own name, so none can be taken for another.
 var resources = map[string]resource{
 	"keys": {operations: map[string]*operation{
-		http.MethodGet: {name: "listing keys", access: read, query: []string{"prefix", "limit", "cursor", "values"}, run: (*exchange).list},
+		http.MethodGet: {name: "listing keys", reads: true, query: []string{"prefix", "limit", "cursor", "values"}, run: (*exchange).list},
 	}},
 	"keys/": {keyed: true, operations: map[string]*operation{
-		http.MethodGet:    {name: "GET", access: read, query: []string{"encoding", "version"}, header: reading, run: (*exchange).get},
-		http.MethodPut:    {name: "PUT", access: write, query: []string{"encoding"}, header: writing, body: true, run: (*exchange).put},
-		http.MethodDelete: {name: "DELETE", access: write, query: []string{"encoding"}, header: reading, run: (*exchange).del},
+		http.MethodGet:    {name: "GET", reads: true, query: []string{"encoding", "version"}, header: reading, run: (*exchange).get},
+		http.MethodPut:    {name: "PUT", query: []string{"encoding"}, header: writing, body: true, run: (*exchange).put},
+		http.MethodDelete: {name: "DELETE", query: []string{"encoding"}, header: reading, run: (*exchange).del},
 	}},
 	"history/": {keyed: true, operations: map[string]*operation{
-		http.MethodGet: {name: "history", access: read, query: []string{"encoding", "limit"}, run: (*exchange).history},
+		http.MethodGet: {name: "history", reads: true, query: []string{"encoding", "limit"}, run: (*exchange).history},
 	}},
-	"mget":     post(&operation{name: "mget", access: read, run: (*exchange).mget}),
-	"mset":     post(&operation{name: "mset", access: write, run: (*exchange).mset}),
-	"delete":   post(&operation{name: "delete", access: write, run: (*exchange).mdel}),
-	"txn":      post(&operation{name: "txn", access: read, run: (*exchange).txn}),
-	"incr":     post(&operation{name: "incr", access: write, run: (*exchange).incr}),
-	"expire":   post(&operation{name: "expire", access: write, run: (*exchange).expire}),
-	"persist":  post(&operation{name: "persist", access: write, run: (*exchange).persist}),
-	"rollback": post(&operation{name: "rollback", access: write, run: (*exchange).rollback}),
+	"mget":     post(&operation{name: "mget", reads: true, run: (*exchange).mget}),
+	"mset":     post(&operation{name: "mset", run: (*exchange).mset}),
+	"delete":   post(&operation{name: "delete", run: (*exchange).mdel}),
+	"txn":      post(&operation{name: "txn", reads: true, run: (*exchange).txn}),
+	"incr":     post(&operation{name: "incr", run: (*exchange).incr}),
+	"expire":   post(&operation{name: "expire", run: (*exchange).expire}),
+	"persist":  post(&operation{name: "persist", run: (*exchange).persist}),
+	"rollback": post(&operation{name: "rollback", run: (*exchange).rollback}),
 	"stats": {operations: map[string]*operation{
-		http.MethodGet: {name: "stats", access: read, run: (*exchange).stats},
+		http.MethodGet: {name: "stats", reads: true, run: (*exchange).stats},
 	}},
 	"openapi.json": {operations: map[string]*operation{
 		http.MethodGet: {name: "openapi.json", public: true, run: (*exchange).openAPI},

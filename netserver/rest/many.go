@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"kv/netserver"
 	"kv/protocol"
 	"kv/protocol/jsonform"
 	"kv/store"
@@ -159,7 +160,7 @@ func (x *exchange) txn() (*answer, error) {
 				if err != nil {
 					return err
 				}
-				if op.Kind != store.OpGet && x.client.Access() < write {
+				if op.Kind != store.OpGet && x.client.Access() < netserver.AccessWrite {
 					return x.client.Denied("a txn that writes")
 				}
 				return ops.append(op)
