@@ -30,8 +30,8 @@ func TestReaderThatStays(t *testing.T) {
 		set(i + 1)
 	}
 	require.Equal(t, value(0), e.Value())
-	require.GreaterOrEqual(t, s.Stats().WaitingBytes, uint64(mostWaiting))
-	require.LessOrEqual(t, s.Stats().WaitingBytes, s.Stats().MemoryBytes)
+	require.GreaterOrEqual(t, s.Session.Stats().WaitingBytes, uint64(mostWaiting))
+	require.LessOrEqual(t, s.Session.Stats().WaitingBytes, s.Session.Stats().MemoryBytes)
 
 	require.Eventually(t, func() bool { s.sweep(); return s.readers.slow.Load() != nil }, 10*time.Second, 10*time.Millisecond)
 	s.sweep()
@@ -47,5 +47,5 @@ func TestReaderThatStays(t *testing.T) {
 	for range 2 * n {
 		set(101)
 	}
-	require.Less(t, s.Stats().WaitingBytes, uint64(4<<20))
+	require.Less(t, s.Session.Stats().WaitingBytes, uint64(4<<20))
 }

@@ -45,12 +45,11 @@ func (c *Session) Update(keys [][]byte, change func(u *Update) error) (version u
 		w.looks = true
 		u = Update{w: w, keys: u.keys, named: u.named}
 		switch err := change(&u); {
-		case w.refused != nil: // for want of memory: it may begin again
 		case err != nil:
 			w.refused = err
 		case u.err != nil:
 			w.refused = u.err
-		case len(w.outcomes) > 0:
+		case w.refused == nil && len(w.outcomes) > 0: // else for want of memory: it may begin again
 			w.refused = refused
 		}
 	})
