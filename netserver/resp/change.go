@@ -12,12 +12,12 @@ import (
 
 // read runs a command that only reads keys.
 func (t *talk) read(cmd *Command, args [][]byte) {
-	t.keys = cmd.appendKeys(t.keys[:0], args)
+	t.keys = cmd.appendKeys(cleared(t.keys), args)
 	t.prepare(cmd, args)
 	if len(t.keys) == 1 {
 		t.call.keyspace = current{t.session}
 	} else {
-		t.entries = t.session.MGet(t.entries[:0], t.keys)
+		t.entries = t.session.MGet(cleared(t.entries), t.keys)
 		t.call.keyspace = snapshot{t.keys, t.entries}
 	}
 	cmd.run(&t.call)
@@ -26,7 +26,7 @@ func (t *talk) read(cmd *Command, args [][]byte) {
 
 // update runs a command that may write keys, all at one instant.
 func (t *talk) update(cmd *Command, args [][]byte) {
-	t.keys = cmd.appendKeys(t.keys[:0], args)
+	t.keys = cmd.appendKeys(cleared(t.keys), args)
 	t.prepare(cmd, args)
 	if len(t.keys) == 0 { // its arguments are wrong
 		t.call.keyspace = snapshot{}

@@ -29,7 +29,7 @@ func getOne(t *talk, args [][]byte) {
 
 func mGetOne(t *talk, args [][]byte) {
 	keys := args[1:]
-	t.found = slices.Grow(t.found[:0], len(keys))[:len(keys)]
+	t.found = slices.Grow(cleared(t.found), len(keys))[:len(keys)]
 	v, err := t.view(keys)
 	if err != nil {
 		t.failApply(err)
@@ -47,7 +47,7 @@ func mGetOne(t *talk, args [][]byte) {
 		v.Close()
 		return
 	}
-	t.entries = t.entries[:0]
+	t.entries = cleared(t.entries)
 	for _, e := range t.found {
 		t.entries = append(t.entries, v.Entry(e))
 	}
@@ -106,7 +106,7 @@ func mSetOne(t *talk, args [][]byte) {
 		t.err("ERR wrong number of arguments for 'mset' command")
 		return
 	}
-	pairs := slices.Grow(t.pairs[:0], len(args)/2)
+	pairs := slices.Grow(cleared(t.pairs), len(args)/2)
 	for i := 1; i < len(args); i += 2 {
 		pairs = append(pairs, store.Pair{Key: args[i], Value: args[i+1]})
 	}
@@ -119,7 +119,7 @@ func mSetOne(t *talk, args [][]byte) {
 }
 
 func existsOne(t *talk, args [][]byte) {
-	t.found = slices.Grow(t.found[:0], len(args)-1)[:len(args)-1]
+	t.found = slices.Grow(cleared(t.found), len(args)-1)[:len(args)-1]
 	v, _ := t.session.MGetView(t.found, args[1:], nil)
 	defer v.Close()
 	n := int64(0)

@@ -38,16 +38,18 @@ var scratches = sync.Pool{New: func() any {
 	return &scratch{args: make([][]byte, 0, batchArgs), batch: make([]request, 0, batchSize), keys: make([][]byte, 0, batchArgs)}
 }}
 
+// give returns s to the pool. A list is cleared before it is filled anew, and so holds nothing behind its end.
 func (s *scratch) give() {
-	clear(s.args[:cap(s.args)])
-	clear(s.keys[:cap(s.keys)])
-	clear(s.entries[:cap(s.entries)])
-	clear(s.found[:cap(s.found)])
-	clear(s.pairs[:cap(s.pairs)])
 	if cap(s.args) > 2*batchArgs || cap(s.keys) > 2*batchArgs || cap(s.entries) > 2*batchArgs || cap(s.found) > 2*batchArgs || cap(s.pairs) > 2*batchArgs {
 		return
 	}
-	s.args, s.batch, s.keys, s.entries, s.found = s.args[:0], s.batch[:0], s.keys[:0], s.entries[:0], s.found[:0]
-	s.pairs = s.pairs[:0]
+	s.args, s.batch, s.keys = cleared(s.args), s.batch[:0], cleared(s.keys)
+	s.entries, s.found, s.pairs = cleared(s.entries), cleared(s.found), cleared(s.pairs)
 	scratches.Put(s)
+}
+
+// cleared returns an empty list that holds on to nothing.
+func cleared[T any](list []T) []T {
+	clear(list)
+	return list[:0]
 }

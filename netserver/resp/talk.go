@@ -106,7 +106,7 @@ func (t *talk) parse(p []byte) (used int, err error) {
 			return 0, err
 		}
 	}
-	t.args, t.batch, t.keys = t.args[:0], t.batch[:0], t.keys[:0]
+	t.args, t.batch, t.keys = cleared(t.args), t.batch[:0], cleared(t.keys)
 	for used < len(p) {
 		if many(p[used:]) {
 			if len(t.batch) == 0 {
@@ -196,7 +196,7 @@ func (t *talk) warm() {
 		}
 	}
 	t.session.Warm(t.keys)
-	t.keys = t.keys[:0]
+	t.keys = cleared(t.keys)
 }
 
 // Refuse has the unfinished request at the start of p thrown away as it comes, and answered with err when all of it has come.
