@@ -33,7 +33,7 @@ BASH_DIR := share/bash-completion/completions
 ZSH_DIR := share/zsh/site-functions
 FISH_DIR := share/fish/vendor_completions.d
 
-.PHONY: help build run test lint realinput hosting clients test-clients release bench bench-peers valkey-suite fuzz soak install uninstall clean tools
+.PHONY: help build run test lint realinput hosting clients test-clients release bench bench-peers bench-resp valkey-suite fuzz soak install uninstall clean tools
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -97,6 +97,9 @@ install: build ## programs, man pages and completions below PREFIX (/usr/local);
 		$(BIN)/$$p completion zsh >"$(INTO)"/$(ZSH_DIR)/_$$p; \
 		$(BIN)/$$p completion fish >"$(INTO)"/$(FISH_DIR)/$$p.fish; \
 	done
+
+bench-resp: build ## kvd beside servers that speak RESP, by redis-benchmark, over TCP and Unix sockets; .ci/bench-resp says what it needs
+	@.ci/bench-resp
 
 test-clients: build ## clients that others wrote, in other languages, each telling a story; installs what it may
 	@.ci/clients/run
