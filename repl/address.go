@@ -16,9 +16,9 @@ const (
 	defaultAddr = "127.0.0.1:" + defaultPort
 )
 
-// address is where a server is, and what its URL says of how to talk to it.
+// address is where a server is, or the servers of a cluster, and what their URL says of how to talk to them.
 type address struct {
-	hostPort string // or unix: and the whole path of a socket
+	hostPort string // several are separated by commas; or unix: and the whole path of a socket
 	scheme   string // kv: without TLS, kvs: with it; "": it is no URL, and says nothing of that
 	user     string // "": it names none
 }
@@ -28,25 +28,26 @@ func (a address) String() string {
 	if a.scheme == "" {
 		return a.hostPort
 	}
-	u := url.URL{Scheme: a.scheme, Host: a.hostPort}
+	user := ""
 	if a.user != "" {
-		u.User = url.User(a.user)
+		user = url.User(a.user).String() + "@"
 	}
-	return u.String()
+	return a.scheme + "://" + user + a.hostPort
 }
 
 var errAddress = errors.New("an address such as " + defaultAddr + ", db1.example (port " + defaultPort + "), kvs://ann@db1.example or unix:/run/kv/kv.sock")
 
 // parseAddr reads HOST:PORT, HOST, :PORT (of this machine), or a URL: kv://USER@HOST:PORT, kvs:// with TLS, in which all but
-// the host may be left out; or unix:PATH, a Unix socket. An IPv6 address may stand in brackets, and must where a port follows.
+// the host may be left out; or unix:PATH, a Unix socket. Several servers of a cluster are separated by commas, in a URL too. An IPv6 address may stand in brackets, and must where a port follows.
 func parseAddr(s string) (address, error) {
 	if path, ok := strings.CutPrefix(s, unixPrefix); ok {
 		return parseUnix(path)
 	}
 	if !strings.Contains(s, "://") {
-		hostPort, err := parseHostPort(s)
+		hostPort, err := parseHosts(s)
 		return address{hostPort: hostPort}, err
 	}
+	s, others := cutHosts(s)
 	u, err := url.Parse(s)
 	switch {
 	case err != nil:
@@ -55,12 +56,42 @@ func parseAddr(s string) (address, error) {
 		return address{}, fmt.Errorf("%w: the scheme is kv, or kvs for TLS", errAddress)
 	case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
 		return address{}, fmt.Errorf("%w: nothing follows the port", errAddress)
+	case strings.Contains(u.User.Username(), ","):
+		return address{}, fmt.Errorf("%w: the user stands before the first server; one with a comma is for --user", errAddress)
 	}
 	if _, secret := u.User.Password(); secret {
 		return address{}, fmt.Errorf("%w: a secret is in KV_SECRET or a file (--secret-file), never in an address, which others can see", errAddress)
 	}
-	hostPort, err := parseHostPort(u.Host)
+	hostPort, err := parseHosts(u.Host + others)
 	return address{hostPort, u.Scheme, u.User.Username()}, err
+}
+
+// cutHosts cuts all hosts but the first out of a URL, which can have only one; each is behind a comma.
+func cutHosts(s string) (first, others string) {
+	scheme, rest, _ := strings.Cut(s, "://")
+	end := len(rest)
+	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+		end = i
+	}
+	at := strings.LastIndexByte(rest[:end], '@') + 1
+	if i := strings.IndexByte(rest[at:end], ','); i >= 0 {
+		others = rest[at+i : end]
+		rest = rest[:at+i] + rest[end:]
+	}
+	return scheme + "://" + rest, others
+}
+
+// parseHosts completes the hosts and the ports of an address.
+func parseHosts(s string) (string, error) {
+	var all []string
+	for host := range strings.SplitSeq(s, ",") {
+		hostPort, err := parseHostPort(host)
+		if err != nil {
+			return "", err
+		}
+		all = append(all, hostPort)
+	}
+	return strings.Join(all, ","), nil
 }
 
 // unixPrefix begins the address of a Unix socket.
@@ -71,8 +102,8 @@ func parseUnix(path string) (address, error) {
 	if whole, ok := strings.CutPrefix(path, "///"); ok {
 		path = "/" + whole
 	}
-	if path == "" || strings.HasPrefix(path, "//") || strings.ContainsFunc(path, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-		return address{}, fmt.Errorf("%w: after unix: comes the path of a socket", errAddress)
+	if path == "" || strings.HasPrefix(path, "//") || strings.Contains(path, ",") || strings.ContainsFunc(path, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return address{}, fmt.Errorf("%w: after unix: comes the path of a socket, without commas, and no other server", errAddress)
 	}
 	path, err := filepath.Abs(path)
 	if err != nil {

@@ -102,6 +102,7 @@ func (c *call) bench(o load.BenchOptions, keep bool) (err error) {
 	if o.Addr, o.Client, err = c.server(c.ctx); err != nil {
 		return err
 	}
+	o.Addr = kv.Leader()
 	if err := benchFits(o, kv.Hello().Limit); err != nil {
 		return err
 	}

@@ -103,7 +103,7 @@ func (o *options) login(getenv func(string) string) (user, secretFile string) {
 // clientOptions reads the files that the options name.
 func (o *options) clientOptions(ctx context.Context, getenv func(string) string) (client.Options, error) {
 	user, secretFile := o.login(getenv)
-	c := client.Options{User: user, Secret: getenv(secretVariable), Timeout: o.timeout}
+	c := client.Options{User: user, Secret: getenv(secretVariable), Timeout: o.timeout, MaxStale: o.staleOK}
 	if o.typedSecret != "" {
 		c.Secret = o.typedSecret
 	} else if secretFile != "" {

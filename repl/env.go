@@ -30,6 +30,7 @@ type options struct {
 	addr       address
 	context    string
 	timeout    time.Duration
+	staleOK    time.Duration
 	json       bool
 	user       string
 	secretFile string
@@ -62,11 +63,12 @@ func (o *options) given(f flags) { f.Visit(func(g *pflag.Flag) { o.origins[g.Nam
 
 // bind declares all global flags in f, each with the value that it has now as its default.
 func (o *options) bind(f flags) {
-	flagVar(f, &o.addr, "addr", "", "ADDR", "the server: HOST:PORT, HOST, kv://USER@HOST:PORT, kvs://… for TLS, or unix:PATH", parseAddr)
+	flagVar(f, &o.addr, "addr", "", "ADDR", "the server: HOST:PORT, HOST, kv://USER@HOST:PORT, kvs://… for TLS, or unix:PATH; several of a cluster, separated by commas", parseAddr)
 	flagVar(f, &o.context, "context", "", "NAME", "the server that this context names (see context)", parseGiven)
 	o.bindEach(f)
 	flagVar(f, &o.user, "user", "", "NAME", "who to be, where the server asks for authentication", parseGiven)
 	flagVar(f, &o.secretFile, "secret-file", "", "FILE", "a file that holds the secret (or set KV_SECRET to the secret itself)", parseGiven)
+	flagVar(f, &o.staleOK, "stale-ok", "", "DURATION", "how old what is read from a cluster may be; without it, reads are up to date", parsePositiveDuration)
 	f.bool(&o.tls, "tls", "", "connect with TLS")
 	flagVar(f, &o.tlsCA, "tls-ca", "", "FILE", "certificates to trust instead of the system's, in PEM; implies --tls", parseGiven)
 	flagVar(f, &o.tlsCert, "tls-cert", "", "FILE", "the certificate to show the server, in PEM; implies --tls", parseGiven)

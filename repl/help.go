@@ -45,7 +45,7 @@ Sizes are 500, 64KiB, 128MiB, 2GB, 1.5GiB; without the B they mean the same: 4G 
 		{"options", "Global options", `
 They stand before or after the command. Each is an environment variable too: ` + "`--addr`" + ` is KV_ADDR, and so on; a variable of that kind that is none of these is warned of. The secret itself can be in KV_SECRET, and is never an argument. NO_COLOR is obeyed.
 
-An address is HOST:PORT, HOST with port 7070, :PORT of this machine, or a URL, in which the user may stand: kv://ann@db1.example, or kvs://ann@db1.example:7443 for TLS. A Unix socket is unix: and its path. Servers get names with ` + "`kvc context`" + `.
+An address is HOST:PORT, HOST with port 7070, :PORT of this machine, or a URL, in which the user may stand: kv://ann@db1.example, or kvs://ann@db1.example:7443 for TLS. A Unix socket is unix: and its path. Of a cluster name several servers, separated by commas: kvc takes the first that answers, and goes to the one that leads. Servers get names with ` + "`kvc context`" + `.
 `},
 		{"shell", "The shell", `
 kvc without a command is a shell on a terminal. With stdin a pipe or a file it runs the commands in there, one a line, each printing what kvc would print for it, and stops at the first error; ` + "`kvc --keep-going`" + ` goes on. Blank lines and lines that begin with # are skipped. A get that finds nothing prints (nil) on stderr there, and is no error. An open quote or transaction at the end is exit code 2, and nothing of it is applied.
@@ -191,7 +191,7 @@ func optionUsage(g *pflag.Flag) string {
 
 func optionDefault(g *pflag.Flag) string {
 	switch g.DefValue {
-	case "", "0", "false":
+	case "", "0", "0s", "false":
 		return ""
 	}
 	if g.NoOptDefVal != "" {

@@ -33,7 +33,8 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs the stories in testdata, each against a server of its own with an empty store, whose address is in
 // KV_ADDR. "code N COMMAND" runs a command that must end with exit code N; "restart [HISTORY]" ends the server and starts
-// another, with an empty store, at the same address, that keeps so many earlier versions; "stop" ends it. At SILENT is a server that greets and then answers nothing.
+// another, with an empty store, at the same address, that keeps so many earlier versions; "stop" ends it. At SILENT is a server that greets and then answers nothing, and at FOLLOWER one
+// of a cluster that the first one leads.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
@@ -53,6 +54,12 @@ func TestScripts(t *testing.T) {
 			}
 			env.Defer(func() { silent.Close() })
 			env.Setenv("SILENT", silent.Addr().String())
+			follower, err := startFollower(s.addr)
+			if err != nil {
+				return err
+			}
+			env.Defer(func() { follower.Close() })
+			env.Setenv("FOLLOWER", follower.Addr().String())
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -179,6 +186,47 @@ func (s *server) kvc(t *testing.T, args ...string) *exec.Cmd {
 type silent struct {
 	net.Listener
 	asked chan struct{} // holds a token when something else was asked
+}
+
+// startFollower starts a server that sends every request on to the one at leader.
+func startFollower(leader string) (net.Listener, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go follow(c, leader)
+		}
+	}()
+	return l, nil
+}
+
+// follow serves one connection.
+func follow(c net.Conn, leader string) {
+	defer c.Close()
+	head := make([]byte, protocol.HeaderSize)
+	for {
+		if _, err := io.ReadFull(c, head); err != nil {
+			return
+		}
+		h := protocol.ParseHeader(head)
+		io.CopyN(io.Discard, c, int64(h.BodySize()))
+		switch h.Opcode {
+		case protocol.OpHello:
+			c.Write(protocol.HelloResponse{Version: protocol.Version}.AppendTo(nil, h.ID))
+		case protocol.OpReads:
+			c.Write(protocol.AppendResponse(nil, h.Opcode, protocol.StatusOK, h.ID, nil))
+		case protocol.OpCluster:
+			c.Write(protocol.ClusterResponse{Cluster: 1, Node: 2, Leader: 1, Members: []protocol.ClusterMember{{ID: 1, Role: protocol.Voter, Client: leader}}}.AppendTo(nil, h.ID))
+		default:
+			c.Write(protocol.AppendError(nil, h.Opcode, h.ID, &protocol.Error{Status: protocol.StatusMoved, Message: leader}))
+		}
+	}
 }
 
 func startSilent() (*silent, error) {

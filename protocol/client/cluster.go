@@ -99,6 +99,9 @@ func (c *Client) current() *Client {
 	return c
 }
 
+// Leader returns the address of the server that requests go to: the one that led last, as far as is known, or the one that was dialled.
+func (c *Client) Leader() string { return c.current().addr }
+
 // follow returns a connection to the server at addr, which leads, and remembers it.
 func (c *Client) follow(ctx context.Context, addr string) (*Client, error) {
 	o := &c.cluster

@@ -151,6 +151,7 @@ func TestClientFindsTheLeader(t *testing.T) {
 					require.NoError(t, err)
 				}
 				assert.Equal(t, 3, f.count("c:1 SET"))
+				assert.Equal(t, "c:1", c.Leader())
 				moved := 0
 				if old {
 					moved = 1
