@@ -30,8 +30,8 @@ type CoreOptions struct {
 	Group uint32
 	// Log is what is on disk. What a Core reads of it has been read into memory: the loop never waits for a disk (C11).
 	Log raft.Storage
-	// Applied is the index up to which the state machine has applied the log, 0: it is empty. Term is that entry's.
-	Applied, Term uint64
+	// Base is what the state machine has: that of the snapshot it was loaded from, and who the members were then.
+	Base Base
 	// Whole is the index from which on the state is one: a snapshot of a live store has parts that are as new as this.
 	Whole uint64
 	// Clock is a monotonic one. Only differences count.
@@ -71,6 +71,10 @@ type Core struct {
 	whole                    uint64
 	state                    uint64        // of Reads, when the state was swapped last, odd; 0: it has been whole since
 	conf                     *pb.ConfState // as of published
+	members                  Members       // likewise; replaced, never changed
+	changing                 uint64        // the newest change of the members in the log
+	promotion                promotion
+	heard                    map[uint64]time.Duration // when a member was heard of last
 
 	appends []*Append     // handed out, in order, and not yet done
 	out     []*pb.Message // to be sent with the next Work
@@ -148,7 +152,7 @@ func (e *Committed) Published() {
 func NewCore(o CoreOptions) (*Core, error) {
 	c := &Core{
 		id: o.ID, nonce: o.Nonce, group: o.Group, log: o.Log, clock: o.Clock, logger: o.Logger, readTimeout: o.ReadTimeout,
-		published: o.Applied, publishedTerm: o.Term, whole: o.Whole,
+		published: o.Base.Index, publishedTerm: o.Base.Term, whole: o.Whole, members: o.Base.Members, heard: map[uint64]time.Duration{},
 		Proposals: &Proposals{wake: o.Wake},
 		Reads:     &Reads{wake: o.Wake, clock: o.Clock},
 	}
@@ -167,7 +171,7 @@ func NewCore(o CoreOptions) (*Core, error) {
 	}
 	c.conf = conf
 	c.rn, err = raft.NewRawNode(&raft.Config{
-		ID: o.ID, ElectionTick: electionTicks, HeartbeatTick: 1, Storage: coreLog{o.Log, c}, Applied: o.Applied,
+		ID: o.ID, ElectionTick: electionTicks, HeartbeatTick: 1, Storage: coreLog{o.Log, c}, Applied: o.Base.Index,
 		AsyncStorageWrites: true, CheckQuorum: true, PreVote: true, StepDownOnRemoval: true, DisableProposalForwarding: true,
 		MaxSizePerMsg: maxBatch, MaxInflightMsgs: 256, MaxInflightBytes: maxInFlight, MaxCommittedSizePerReady: maxApplying,
 		MaxUncommittedEntriesSize: 4 * maxWindow,
@@ -196,7 +200,7 @@ func (l coreLog) Snapshot() (*pb.Snapshot, error) {
 	if l.c.published == 0 || l.c.published < l.c.whole {
 		return nil, raft.ErrSnapshotTemporarilyUnavailable
 	}
-	return &pb.Snapshot{Metadata: &pb.SnapshotMetadata{
+	return &pb.Snapshot{Data: l.c.members.Encode(), Metadata: &pb.SnapshotMetadata{
 		Index: new(l.c.published), Term: new(l.c.publishedTerm), ConfState: proto.Clone(l.c.conf).(*pb.ConfState),
 	}}, nil
 }
@@ -206,11 +210,13 @@ func (c *Core) Tick() {
 	c.rn.Tick()
 	c.tickRounds()
 	c.tickWatch()
+	c.tickMembers()
 }
 
 // Step takes a message from another member. One that makes no sense is dropped. A MsgSnap is given only once the snapshot
 // itself has been received and is durable.
 func (c *Core) Step(m *pb.Message) {
+	c.heard[m.GetFrom()] = c.clock()
 	if m.GetType() == pb.MsgReadIndex && c.leadTerm != 0 && !c.opened {
 		c.heldReads = append(c.heldReads, m) // see canAsk
 		return
@@ -234,9 +240,6 @@ func (c *Core) SnapshotSent(id uint64, ok bool) {
 
 // Campaign has this node stand for election now.
 func (c *Core) Campaign() error { return c.rn.Campaign() }
-
-// ProposeChange proposes to change who the members are. Raft drops it without a word while another change is under way.
-func (c *Core) ProposeChange(change pb.ConfChangeI) error { return c.rn.ProposeConfChange(change) }
 
 // Appended says that the oldest Append is done and, where it says so, durable (C8).
 func (c *Core) Appended(a *Append) {
@@ -277,7 +280,11 @@ func (c *Core) Swap(a *Apply) {
 func (c *Core) Applied(a *Apply) {
 	if a.install != nil {
 		meta := a.Install.GetMetadata()
-		c.published, c.publishedTerm, c.conf = meta.GetIndex(), meta.GetTerm(), meta.GetConfState()
+		members, err := DecodeMembers(a.Install.GetData())
+		if err != nil {
+			panic(fmt.Errorf("install a snapshot: %w", err))
+		}
+		c.published, c.publishedTerm, c.conf, c.members = meta.GetIndex(), meta.GetTerm(), meta.GetConfState(), members
 		c.whole, c.state = max(c.whole, a.Whole), a.state
 		a.install.installed = true
 		c.respond()
@@ -306,22 +313,22 @@ func (c *Core) becomeWhole() {
 // changeMembers carries out what entries say about who the members are.
 func (c *Core) changeMembers(entries []*pb.Entry) {
 	for _, e := range entries {
-		var change pb.ConfChangeI
-		var err error
-		switch e.GetType() {
-		case pb.EntryConfChange:
-			m := new(pb.ConfChange)
-			change, err = m, proto.Unmarshal(e.GetData(), m)
-		case pb.EntryConfChangeV2:
-			m := new(pb.ConfChangeV2)
-			change, err = m, proto.Unmarshal(e.GetData(), m)
-		default:
+		if e.GetType() == pb.EntryNormal {
 			continue
+		}
+		change := new(pb.ConfChangeV2) // the older form is never proposed
+		err := proto.Unmarshal(e.GetData(), change)
+		if e.GetType() != pb.EntryConfChangeV2 {
+			err = errNoBatch
+		}
+		if err == nil {
+			c.conf = c.rn.ApplyConfChange(change)
+			err = c.changed(change.GetContext())
 		}
 		if err != nil {
 			panic(fmt.Errorf("entry %d of the log is no change of the members: %w", e.GetIndex(), err))
 		}
-		c.conf = c.rn.ApplyConfChange(change)
+		c.logger.Info("the members have changed", "index", e.GetIndex(), "voters", c.conf.GetVoters(), "learners", c.conf.GetLearners())
 	}
 }
 
@@ -386,6 +393,7 @@ func (c *Core) ready(rd raft.Ready, w *Work) {
 			if len(c.appends) == 0 {
 				c.watch.since = c.clock()
 			}
+			c.noteChange(a.Entries)
 			c.appends = append(c.appends, a)
 			w.Append = a
 		case raft.LocalApplyThread:
@@ -429,7 +437,7 @@ func (c *Core) own(id batchID, index uint64) *Batch {
 func (c *Core) Published() uint64 { return c.published }
 
 // Place returns the entry up to which the log has been applied, and who the members are as of that: what a snapshot begun now is of.
-func (c *Core) Place() Base { return Base{c.published, c.publishedTerm, c.conf} }
+func (c *Core) Place() Base { return Base{c.published, c.publishedTerm, c.conf, c.members} }
 
 // Whole reports whether the state is one: after a snapshot it is once what the snapshot's newest part shows is applied.
 func (c *Core) Whole() bool { return c.published >= c.whole }

@@ -2,7 +2,9 @@ package cluster
 
 import (
 	"encoding/binary"
+	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -37,23 +39,35 @@ type group struct {
 
 func newGroup(t *testing.T, n int) *group {
 	g := &group{t: t, now: time.Hour}
-	var ids []uint64
-	for id := range n {
-		ids = append(ids, uint64(id+1))
+	members := Members{}
+	for id := range uint64(n) {
+		members[id+1] = at(id + 1)
 	}
-	for _, id := range ids {
-		disk := raft.NewMemoryStorage()
-		require.NoError(t, disk.ApplySnapshot(&pb.Snapshot{Metadata: &pb.SnapshotMetadata{
-			Index: new(uint64(1)), Term: new(uint64(1)), ConfState: &pb.ConfState{Voters: ids},
-		}}))
-		core, err := NewCore(CoreOptions{
-			ID: id, Nonce: 100 + id, Log: disk, Applied: 1, Term: 1,
-			Clock: func() time.Duration { return g.now }, Wake: func() {}, Logger: slog.New(slog.DiscardHandler),
-		})
-		require.NoError(t, err)
-		g.nodes = append(g.nodes, &replica{Core: core, g: g, disk: disk})
+	for range n {
+		g.add(members)
 	}
 	return g
+}
+
+// at is a member, somewhere.
+func at(id uint64) Member {
+	return Member{ID: id, Client: fmt.Sprintf("kv-%d:7400", id), Peer: fmt.Sprintf("kv-%d:7401", id)}
+}
+
+// add adds a node that knows these founders.
+func (g *group) add(members Members) *replica {
+	id, disk := uint64(len(g.nodes)+1), raft.NewMemoryStorage()
+	require.NoError(g.t, disk.ApplySnapshot(&pb.Snapshot{Metadata: &pb.SnapshotMetadata{
+		Index: new(uint64(1)), Term: new(uint64(1)), ConfState: &pb.ConfState{Voters: slices.Sorted(maps.Keys(members))},
+	}}))
+	core, err := NewCore(CoreOptions{
+		ID: id, Nonce: 100 + id, Log: disk, Base: Base{Index: 1, Term: 1, Members: members},
+		Clock: func() time.Duration { return g.now }, Wake: func() {}, Logger: slog.New(slog.DiscardHandler),
+	})
+	require.NoError(g.t, err)
+	r := &replica{Core: core, g: g, disk: disk}
+	g.nodes = append(g.nodes, r)
+	return r
 }
 
 // run does all that can be done without time passing.
@@ -422,7 +436,7 @@ func TestASingleVoterReadsNothingBeforeItsOwnTermsEntry(t *testing.T) {
 	hs.Commit = new(uint64(1)) // the commit is not synced with the entry
 	require.NoError(t, r.disk.SetHardState(hs))
 	r.Core, err = NewCore(CoreOptions{
-		ID: 1, Nonce: 7, Log: r.disk, Applied: 1, Term: 1, Clock: func() time.Duration { return g.now }, Wake: func() {},
+		ID: 1, Nonce: 7, Log: r.disk, Base: Base{Index: 1, Term: 1}, Clock: func() time.Duration { return g.now }, Wake: func() {},
 		Logger: slog.New(slog.DiscardHandler),
 	})
 	require.NoError(t, err)

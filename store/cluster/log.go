@@ -30,7 +30,8 @@ const (
 // Base is what a durable snapshot of the state has: all up to this entry, and who the members were then.
 type Base struct {
 	Index, Term uint64
-	Conf        *pb.ConfState
+	Conf        *pb.ConfState // who votes
+	Members     Members       // where they are
 }
 
 // LogOptions say where a log is.

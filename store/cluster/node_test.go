@@ -105,7 +105,7 @@ func startThree(t *testing.T) map[uint64]*running {
 			Index: new(uint64(1)), Term: new(uint64(1)), ConfState: &pb.ConfState{Voters: []uint64{1, 2, 3}},
 		}}))
 		n, err := Start(NodeOptions{
-			CoreOptions: CoreOptions{ID: id, Nonce: id, Applied: 1, Term: 1, Logger: slog.New(slog.DiscardHandler)},
+			CoreOptions: CoreOptions{ID: id, Nonce: id, Base: Base{Index: 1, Term: 1}, Logger: slog.New(slog.DiscardHandler)},
 			Log:         r.log, Machine: r.words, Transport: net,
 		})
 		require.NoError(t, err)

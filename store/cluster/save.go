@@ -139,7 +139,7 @@ func (l *FileLog) restart(a *Append) error {
 	meta := a.Snapshot.GetMetadata()
 	at := entryID{meta.GetIndex(), meta.GetTerm()}
 	l.mu.Lock()
-	l.base = Base{at.index, at.term, meta.GetConfState()}
+	l.base = Base{Index: at.index, Term: at.term, Conf: meta.GetConfState()}
 	l.beginAt(at)
 	state := l.state
 	if a.HardState != nil {

@@ -132,10 +132,11 @@ func (s *snapshot) encode() []byte {
 		panic(err)
 	}
 	var b []byte
-	for _, x := range []uint64{s.base.Index, s.base.Term, s.whole, uint64(len(conf))} {
+	members := s.base.Members.Encode()
+	for _, x := range []uint64{s.base.Index, s.base.Term, s.whole, uint64(len(conf)), uint64(len(members))} {
 		b = binary.BigEndian.AppendUint64(b, x)
 	}
-	b = append(b, conf...)
+	b = append(append(b, conf...), members...)
 	for _, k := range slices.Sorted(maps.Keys(s.state)) {
 		b = s.state[k].append(b)
 	}
@@ -146,11 +147,15 @@ func decodeSnapshot(b []byte) (*snapshot, error) {
 	u64 := func(at int) uint64 { return binary.BigEndian.Uint64(b[at:]) }
 	s := &snapshot{whole: u64(16), state: state{}}
 	s.base = cluster.Base{Index: u64(0), Term: u64(8), Conf: &pb.ConfState{}}
-	n := int(u64(24))
-	if err := proto.Unmarshal(b[32:32+n], s.base.Conf); err != nil {
+	n, m := int(u64(24)), int(u64(32))
+	if err := proto.Unmarshal(b[40:40+n], s.base.Conf); err != nil {
 		return nil, err
 	}
-	for _, w := range parseWrites(b[32+n:]) {
+	var err error
+	if s.base.Members, err = cluster.DecodeMembers(b[40+n : 40+n+m]); err != nil {
+		return nil, err
+	}
+	for _, w := range parseWrites(b[40+n+m:]) {
 		s.state[w.key] = w
 	}
 	return s, nil

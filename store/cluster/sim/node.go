@@ -25,9 +25,10 @@ var (
 
 // node is a process and the machine that it runs on.
 type node struct {
-	sim *Sim
-	id  uint64
-	fs  *vfstest.Mem // the disk
+	sim  *Sim
+	id   uint64
+	fs   *vfstest.Mem // the disk
+	gone bool         // it was removed, and is no more
 
 	// What the faults do.
 	crashIn, failIn int64         // calls of the file system until the machine loses power, or a call fails; 0: not so
@@ -87,21 +88,31 @@ func (n *node) before(_ int64, op, name string) error {
 
 func (n *node) disk() *vfstest.Inject { return &vfstest.Inject{FS: n.fs, Before: n.before} }
 
-// found makes the folder of a new member.
+// found makes the folder of a node: a founder, or with no voters, one that is to join.
 func (n *node) found(voters []uint64) error {
 	n.fs = vfstest.NewMem()
 	if err := n.fs.MkdirAll(dir); err != nil {
 		return err
 	}
-	s := &snapshot{base: cluster.Base{Index: 1, Term: 1, Conf: &pb.ConfState{Voters: voters}}, state: state{}}
-	if err := n.keep(s); err != nil {
-		return err
+	n.durable = cluster.Base{Conf: &pb.ConfState{}}
+	if len(voters) > 0 {
+		s := &snapshot{base: cluster.Base{Index: 1, Term: 1, Conf: &pb.ConfState{Voters: voters}, Members: cluster.Members{}}, state: state{}}
+		for _, id := range voters {
+			s.base.Members[id] = member(id)
+		}
+		if err := n.keep(s); err != nil {
+			return err
+		}
 	}
 	log, err := cluster.FoundLog(n.logOptions())
 	if err != nil {
 		return err
 	}
 	return log.Close()
+}
+
+func member(id uint64) cluster.Member {
+	return cluster.Member{ID: id, Client: fmt.Sprintf("client-%d", id), Peer: fmt.Sprintf("peer-%d", id)}
 }
 
 func (n *node) logOptions() cluster.LogOptions {
@@ -145,19 +156,18 @@ func (n *node) start() error {
 	if err != nil {
 		return err
 	}
-	if len(d.Snapshots) == 0 {
-		return fmt.Errorf("node %d has lost its snapshot", n.id)
-	}
-	f, err := n.fs.Open(filepath.Join(dir, folder.SnapshotName(d.Snapshots[len(d.Snapshots)-1])))
-	if err != nil {
-		return err
-	}
-	size, _ := f.Size()
-	data := make([]byte, size)
-	f.ReadAt(data, 0)
-	s, err := decodeSnapshot(data)
-	if err != nil {
-		return err
+	s := &snapshot{base: cluster.Base{Conf: &pb.ConfState{}}, state: state{}} // of one that has joined, and received none yet
+	if k := len(d.Snapshots); k > 0 {
+		f, err := n.fs.Open(filepath.Join(dir, folder.SnapshotName(d.Snapshots[k-1])))
+		if err != nil {
+			return err
+		}
+		size, _ := f.Size()
+		data := make([]byte, size)
+		f.ReadAt(data, 0)
+		if s, err = decodeSnapshot(data); err != nil {
+			return err
+		}
 	}
 	n.durable = s.base
 	log, err := cluster.OpenLog(n.logOptions())
@@ -175,7 +185,7 @@ func (n *node) start() error {
 	n.m.install(s)
 	n.sim.nonce++
 	n.core, err = cluster.NewCore(cluster.CoreOptions{
-		ID: n.id, Nonce: n.sim.nonce, Log: log, Applied: s.base.Index, Term: s.base.Term, Whole: s.whole,
+		ID: n.id, Nonce: n.sim.nonce, Log: log, Base: s.base, Whole: s.whole,
 		Clock: func() time.Duration { return n.sim.now + n.offset }, Wake: func() {}, Logger: n.sim.logger(n.id),
 	})
 	if err != nil {

@@ -22,7 +22,7 @@ func (s *Sim) quiet() error {
 	var last *request
 	for end := s.now + calmTime; s.now < end; {
 		for _, n := range s.nodes {
-			if n.core == nil {
+			if n.core == nil && !n.gone {
 				if err := n.start(); err != nil {
 					return err
 				}
@@ -101,20 +101,37 @@ func (s *Sim) round() error {
 
 // settled reports whether all replicas have published the same.
 func (s *Sim) settled() bool {
+	leader := s.leader()
+	if leader == nil {
+		return false
+	}
 	for _, n := range s.nodes {
-		if n.core == nil || n.m.index != s.nodes[0].m.index || n.m.index < n.m.whole || n.m.index < s.ledger.floor {
+		if !s.isMember(leader, n) {
+			continue
+		}
+		if n.gone {
+			if n.id == leader.id {
+				return false
+			}
+			continue
+		}
+		if n.core == nil || n.m.index != leader.m.index || n.m.index < n.m.whole || n.m.index < s.ledger.floor {
 			return false
 		}
 	}
-	return len(s.requests) == 0
+	return true
 }
 
 // compare looks whether all replicas have the same, and all that was answered.
 func (s *Sim) compare() error {
-	first := s.nodes[0].m
+	leader := s.leader()
+	first := leader.m
 	for _, n := range s.nodes {
+		if n.gone || !s.isMember(leader, n) {
+			continue
+		}
 		if !maps.Equal(n.m.state, first.state) {
-			return fmt.Errorf("C10: nodes 1 and %d differ: %v and %v", n.id, first.state, n.m.state)
+			return fmt.Errorf("C10: nodes %d and %d differ: %v and %v", leader.id, n.id, first.state, n.m.state)
 		}
 	}
 	for op := range s.ledger.acked {
@@ -137,8 +154,10 @@ func (s *Sim) describe() (out string) {
 			continue
 		}
 		last, _ := n.log.LastIndex()
-		out += fmt.Sprintf("node %d: term %d, leader %d, leads %v, published %d, whole from %d, log to %d; ",
-			n.id, n.core.Term(), n.core.Leader(), n.core.Leads(), n.m.index, n.m.whole, last)
+		conf := n.core.Place().Conf
+		out += fmt.Sprintf("node %d: term %d, leader %d, leads %v, published %d, whole from %d, log to %d, voters %v and %v, learners %v; ",
+			n.id, n.core.Term(), n.core.Leader(), n.core.Leads(), n.m.index, n.m.whole, last,
+			conf.GetVoters(), conf.GetVotersOutgoing(), conf.GetLearners())
 	}
 	return out
 }

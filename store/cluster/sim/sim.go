@@ -36,6 +36,7 @@ type Result struct {
 	Entries                                    int           // of the log
 	Writes, Reads, Bounded, Conflicts, Unknown int           // that were answered, or not
 	Terms, Crashes, Failures, Snapshots, Cuts  int
+	Joined, Removed                            int
 	Sum                                        uint64 // of all that has happened
 }
 
@@ -236,8 +237,12 @@ func (s *Sim) deliver() error {
 // stream begins to send a snapshot of the live state.
 func (s *Sim) stream(n *node, m *pb.Message) {
 	meta := m.GetSnapshot().GetMetadata()
+	members, err := cluster.DecodeMembers(m.GetSnapshot().GetData())
+	if err != nil {
+		panic(err)
+	}
 	t := &transfer{from: n, core: n.core, m: m, pin: n.log.Pin(meta.GetIndex()), s: &snapshot{
-		base: cluster.Base{Index: meta.GetIndex(), Term: meta.GetTerm(), Conf: meta.GetConfState()}, state: state{},
+		base: cluster.Base{Index: meta.GetIndex(), Term: meta.GetTerm(), Conf: meta.GetConfState(), Members: members}, state: state{},
 	}}
 	t.s.walk(n.m, 0, keys/2)
 	s.streams = append(s.streams, t)
@@ -272,6 +277,7 @@ func (s *Sim) endStream() error {
 // mend has something go right again.
 func (s *Sim) mend(n *node) error {
 	switch {
+	case n.gone:
 	case n.core == nil:
 		s.note("node %d starts", n.id)
 		n.offset += time.Duration(s.rng.IntN(1e9)) // another boot, another clock
@@ -290,7 +296,11 @@ func (s *Sim) fault(n *node) error {
 	if !n.up() {
 		return nil
 	}
-	switch s.rng.IntN(9) {
+	switch s.rng.IntN(12) {
+	case 9, 10:
+		return s.join()
+	case 11:
+		return s.remove()
 	case 0:
 		n.crashIn = int64(1 + s.rng.IntN(40))
 		s.result.Crashes++
@@ -322,12 +332,12 @@ func (s *Sim) fault(n *node) error {
 func (s *Sim) cutLinks() {
 	s.result.Cuts++
 	if s.rng.IntN(2) == 0 {
-		s.net.cut[[2]uint64{uint64(1 + s.rng.IntN(s.Nodes)), uint64(1 + s.rng.IntN(s.Nodes))}] = true
+		s.net.cut[[2]uint64{uint64(1 + s.rng.IntN(len(s.nodes))), uint64(1 + s.rng.IntN(len(s.nodes)))}] = true
 		return
 	}
-	side := s.rng.IntN(1 << s.Nodes)
-	for a := range s.Nodes {
-		for b := range s.Nodes {
+	side := s.rng.IntN(1 << len(s.nodes))
+	for a := range s.nodes {
+		for b := range s.nodes {
 			if side>>a&1 != side>>b&1 {
 				s.net.cut[[2]uint64{uint64(a + 1), uint64(b + 1)}] = true
 			}

@@ -47,6 +47,8 @@ func TestSeeds(t *testing.T) {
 		sum.Failures += r.Failures
 		sum.Snapshots += r.Snapshots
 		sum.Cuts += r.Cuts
+		sum.Joined += r.Joined
+		sum.Removed += r.Removed
 	}
 	t.Logf("%d seeds: %+v", len(seeds), sum)
 	require.NotZero(t, sum.Writes)
@@ -55,6 +57,8 @@ func TestSeeds(t *testing.T) {
 	require.NotZero(t, sum.Conflicts)
 	require.NotZero(t, sum.Unknown)
 	require.NotZero(t, sum.Snapshots)
+	require.NotZero(t, sum.Joined)
+	require.NotZero(t, sum.Removed)
 }
 
 func TestASeedIsARun(t *testing.T) {

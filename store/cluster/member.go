@@ -1,0 +1,263 @@
+package cluster
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"go.etcd.io/raft/v3"
+	pb "go.etcd.io/raft/v3/raftpb"
+	"go.etcd.io/raft/v3/tracker"
+)
+
+const (
+	// heardWithin is how lately a member must have been heard of to count as reachable.
+	heardWithin = time.Second
+	// A learner becomes a voter once it has had, for promoteAfter, what was committed promoteLag before.
+	promoteLag   = time.Second
+	promoteAfter = 3 * time.Second
+)
+
+// Member is a node of the cluster, and where it is reached.
+type Member struct {
+	ID     uint64
+	Client string // host:port, at which clients are served
+	Peer   string // host:port, for the other members
+	// Replaces is the member whose place this one takes once it has all data; 0: nobody's.
+	Replaces uint64
+}
+
+func (m Member) append(b []byte) []byte {
+	b = binary.BigEndian.AppendUint64(b, m.ID)
+	b = binary.BigEndian.AppendUint64(b, m.Replaces)
+	for _, s := range []string{m.Client, m.Peer} {
+		b = append(binary.BigEndian.AppendUint16(b, uint16(len(s))), s...)
+	}
+	return b
+}
+
+// Members are those of a cluster, by id: learners too.
+type Members map[uint64]Member
+
+// Encode returns the members as bytes, always the same for the same ones.
+func (all Members) Encode() []byte {
+	var b []byte
+	for _, id := range slices.Sorted(maps.Keys(all)) {
+		b = all[id].append(b)
+	}
+	return b
+}
+
+// DecodeMembers reads what Encode has written.
+func DecodeMembers(b []byte) (Members, error) {
+	all := Members{}
+	for len(b) > 0 {
+		if len(b) < 16 {
+			return nil, errBadMembers
+		}
+		m := Member{ID: binary.BigEndian.Uint64(b), Replaces: binary.BigEndian.Uint64(b[8:])}
+		b = b[16:]
+		for _, s := range []*string{&m.Client, &m.Peer} {
+			if len(b) < 2 || len(b)-2 < int(binary.BigEndian.Uint16(b)) {
+				return nil, errBadMembers
+			}
+			n := int(binary.BigEndian.Uint16(b))
+			*s, b = string(b[2:2+n]), b[2+n:]
+		}
+		all[m.ID] = m
+	}
+	return all, nil
+}
+
+var (
+	errBadMembers = errors.New("the list of the members can't be read")
+
+	// ErrChanging is the error of a change of the members while another is under way.
+	ErrChanging = errors.New("the members are being changed: try again when that is done")
+	// ErrLeads is the error of removing the node that leads: it hands over first.
+	ErrLeads = errors.New("it leads: leadership is to be transferred first")
+)
+
+// AddLearner proposes a new member, which gets all data, and becomes a voter by itself once it has them, in the place of the one that it
+// replaces, in one step. The error says why it is not
+// proposed; whether it has succeeded, the members say.
+func (c *Core) AddLearner(m Member) error {
+	if err := c.canChange(); err != nil {
+		return err
+	}
+	if old, ok := c.members[m.ID]; ok {
+		return fmt.Errorf("node %016x is a member already, at %s", m.ID, old.Peer)
+	}
+	if _, ok := c.members[m.Replaces]; m.Replaces != 0 && !ok {
+		return fmt.Errorf("node %016x, which it is to replace, is no member", m.Replaces)
+	}
+	for _, old := range c.members {
+		if old.Peer == m.Peer && old.ID != m.Replaces { // a machine that has lost its disk comes back at its old place
+			return fmt.Errorf("node %016x is at %s already: remove or replace it", old.ID, m.Peer)
+		}
+	}
+	return c.change(m.append(nil), pb.ConfChangeAddLearnerNode, m.ID)
+}
+
+// Remove proposes that a node be no member any more.
+func (c *Core) Remove(id uint64) error {
+	if err := c.canChange(); err != nil {
+		return err
+	}
+	if _, ok := c.members[id]; !ok {
+		return fmt.Errorf("node %016x is no member", id)
+	}
+	if id == c.id {
+		return ErrLeads
+	}
+	rest := slices.DeleteFunc(slices.Clone(c.conf.GetVoters()), func(v uint64) bool { return v == id })
+	if err := c.reachable(rest); err != nil {
+		return err
+	}
+	return c.change(nil, pb.ConfChangeRemoveNode, id)
+}
+
+// change proposes one change. What it adds to the table of the members is its context.
+func (c *Core) change(context []byte, what pb.ConfChangeType, id uint64) error {
+	return c.proposeChange(&pb.ConfChangeV2{Context: context, Changes: []*pb.ConfChangeSingle{{Type: what.Enum(), NodeId: new(id)}}})
+}
+
+func (c *Core) proposeChange(change *pb.ConfChangeV2) error {
+	if err := c.rn.ProposeConfChange(change); err != nil {
+		return fmt.Errorf("the change of the members was not taken: %w", err)
+	}
+	c.changing = max(c.changing, c.published+1) // until noteChange knows better
+	return nil
+}
+
+// canChange says why no change can be proposed now. One at a time: the next is checked against what the last has left.
+func (c *Core) canChange() error {
+	switch {
+	case !c.opened:
+		return &NotLeaderError{c.leader}
+	case c.transferring, c.changing > c.published, len(c.conf.GetVotersOutgoing()) > 0:
+		return ErrChanging
+	}
+	return nil
+}
+
+// reachable says whether enough of these voters are heard of: with a majority that is not there, nothing would go on any more, and
+// the change could not be undone.
+func (c *Core) reachable(voters []uint64) error {
+	if len(voters) == 0 {
+		return errors.New("no voter would be left")
+	}
+	there := 0
+	for _, id := range voters {
+		if c.Heard(id) {
+			there++
+		}
+	}
+	if there <= len(voters)/2 {
+		return fmt.Errorf("only %d of the %d voters that there would be are reached: no majority, and nothing could be written any more", there, len(voters))
+	}
+	return nil
+}
+
+// Heard reports whether a member has been heard of lately: by the leader, of all; by others, of the leader.
+func (c *Core) Heard(id uint64) bool {
+	at, ok := c.heard[id]
+	return id == c.id || ok && c.clock()-at <= heardWithin
+}
+
+// Members returns who the members are, as of what is published. It is not to be changed.
+func (c *Core) Members() Members { return c.members }
+
+// noteChange notes that a change is in the log.
+func (c *Core) noteChange(entries []*pb.Entry) {
+	for _, e := range entries {
+		if e.GetType() != pb.EntryNormal {
+			c.changing = e.GetIndex()
+		}
+	}
+}
+
+// changed brings the table of the members up to date with a change, after it has been applied.
+func (c *Core) changed(context []byte) error {
+	added, err := DecodeMembers(context)
+	if err != nil {
+		return err
+	}
+	members := maps.Clone(c.members)
+	maps.Copy(members, added)
+	in := map[uint64]bool{}
+	for _, set := range [][]uint64{c.conf.GetVoters(), c.conf.GetLearners(), c.conf.GetVotersOutgoing(), c.conf.GetLearnersNext()} {
+		for _, id := range set {
+			in[id] = true
+		}
+	}
+	maps.DeleteFunc(members, func(id uint64, _ Member) bool { return !in[id] })
+	c.members = members
+	return nil
+}
+
+// promotion is what a leader knows of its learners.
+type promotion struct {
+	commits []uint64                 // what was committed at each of the last ticks
+	since   map[uint64]time.Duration // since when a learner has kept up
+}
+
+// tickMembers makes a voter of a learner that has kept up.
+func (c *Core) tickMembers() {
+	if !c.opened || len(c.conf.GetLearners()) == 0 {
+		c.promotion = promotion{}
+		return
+	}
+	p := &c.promotion
+	if p.since == nil {
+		p.since = map[uint64]time.Duration{}
+	}
+	p.commits = append(p.commits, c.published)
+	if len(p.commits) <= int(promoteLag/TickEvery) {
+		return
+	}
+	p.commits = p.commits[1:]
+	now := c.clock()
+	ready := uint64(0)
+	c.rn.WithProgress(func(id uint64, typ raft.ProgressType, pr tracker.Progress) {
+		if typ != raft.ProgressTypeLearner {
+			return
+		}
+		since, ok := p.since[id]
+		switch {
+		case pr.Match < p.commits[0] || !c.Heard(id):
+			delete(p.since, id)
+		case !ok:
+			p.since[id] = now
+		case now-since >= promoteAfter:
+			ready = id
+		}
+	})
+	if ready != 0 && c.canChange() == nil {
+		c.promote(ready)
+	}
+}
+
+// promote proposes that a learner be a voter.
+func (c *Core) promote(id uint64) {
+	old := c.members[id].Replaces
+	voters := slices.DeleteFunc(slices.Clone(c.conf.GetVoters()), func(v uint64) bool { return v == old })
+	if c.reachable(append(voters, id)) != nil {
+		return
+	}
+	changes := []*pb.ConfChangeSingle{{Type: pb.ConfChangeAddNode.Enum(), NodeId: new(id)}}
+	switch {
+	case old == c.id:
+		c.Transfer(0)
+		return
+	case c.members[old].ID != 0:
+		changes = append(changes, &pb.ConfChangeSingle{Type: pb.ConfChangeRemoveNode.Enum(), NodeId: new(old)})
+	}
+	c.logger.Info("a member has all data, and is to be a voter", "node", id, "replaces", old)
+	if err := c.proposeChange(&pb.ConfChangeV2{Changes: changes}); err != nil {
+		c.logger.Info("it is not, for now", "node", id, "err", err)
+	}
+}

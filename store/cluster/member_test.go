@@ -1,0 +1,114 @@
+package cluster
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	pb "go.etcd.io/raft/v3/raftpb"
+)
+
+func TestANewMemberLearnsAndBecomesAVoterOnceItHasKeptUp(t *testing.T) {
+	g := newGroup(t, 3)
+	leader := g.elect(1)
+	joins := g.add(g.nodes[0].Members())
+	require.NoError(t, leader.AddLearner(at(4)))
+	require.ErrorIs(t, leader.AddLearner(at(5)), ErrChanging)
+	g.run()
+	for _, r := range g.nodes {
+		require.Equal(t, []uint64{4}, r.conf.GetLearners())
+		require.Equal(t, at(4), r.Members()[4])
+	}
+	require.ErrorContains(t, leader.AddLearner(at(4)), "is a member already, at kv-4:7401")
+	require.ErrorContains(t, leader.AddLearner(Member{ID: 9, Peer: "kv-4:7401"}), "is at kv-4:7401 already")
+	require.ErrorContains(t, leader.AddLearner(Member{ID: 9, Peer: "kv-9:7401", Replaces: 8}), "which it is to replace, is no member")
+	var not *NotLeaderError
+	require.ErrorAs(t, g.nodes[1].AddLearner(at(5)), &not)
+
+	g.drop = func(m *pb.Message) bool { return m.GetTo() == 4 && m.GetType() == pb.MsgApp }
+	leader.write("a")
+	g.pass(10 * time.Second)
+	require.Equal(t, []uint64{4}, leader.conf.GetLearners(), "it lacks what was committed")
+	g.drop = nil
+	g.pass(promoteAfter)
+	require.Equal(t, []uint64{4}, leader.conf.GetLearners(), "not yet")
+	g.pass(2 * time.Second)
+	for _, r := range g.nodes {
+		require.Equal(t, []uint64{1, 2, 3, 4}, r.conf.GetVoters())
+	}
+	require.Equal(t, []string{"a"}, joins.applied)
+}
+
+func TestANodeTakesTheDeadOnesPlaceInOneStep(t *testing.T) {
+	g := newGroup(t, 3)
+	leader := g.elect(1)
+	g.drop = cut(3)
+	g.add(leader.Members())
+	m := at(4)
+	m.Replaces, m.Peer = 3, at(3).Peer // the same machine, with an empty disk
+	require.NoError(t, leader.AddLearner(m))
+	joint := false
+	for range 120 {
+		g.pass(TickEvery)
+		joint = joint || len(leader.conf.GetVotersOutgoing()) > 0
+		require.NotEqual(t, 4, len(leader.conf.GetVoters()))
+	}
+	require.Equal(t, []uint64{1, 2, 4}, leader.conf.GetVoters())
+	require.Empty(t, leader.conf.GetVotersOutgoing())
+	require.Len(t, leader.Members(), 3)
+	require.Equal(t, m, leader.Members()[4])
+	leader.write("a")
+	g.run()
+	require.Equal(t, []string{"a"}, g.nodes[3].applied)
+}
+
+func TestALeaderThatIsReplacedHandsOverFirst(t *testing.T) {
+	g := newGroup(t, 3)
+	leader := g.elect(1)
+	g.add(leader.Members())
+	m := at(4)
+	m.Replaces = 1
+	require.NoError(t, leader.AddLearner(m))
+	g.pass(12 * time.Second)
+	require.False(t, leader.Leads())
+	require.Equal(t, []uint64{2, 3, 4}, g.leader().conf.GetVoters())
+}
+
+func TestRemove(t *testing.T) {
+	g := newGroup(t, 3)
+	leader := g.elect(1)
+	require.ErrorIs(t, leader.Remove(1), ErrLeads)
+	require.ErrorContains(t, leader.Remove(7), "node 0000000000000007 is no member")
+	g.drop = cut(2)
+	g.pass(2 * heardWithin)
+	require.ErrorContains(t, leader.Remove(3), "only 1 of the 2 voters that there would be are reached")
+	require.NoError(t, leader.Remove(2), "the dead one may go")
+	g.run()
+	require.Equal(t, []uint64{1, 3}, leader.conf.GetVoters())
+	require.NotContains(t, leader.Members(), uint64(2))
+	g.drop = nil
+	term := leader.Term()
+	g.pass(5 * time.Second)
+	require.Equal(t, term, leader.Term(), "who was removed, and does not know, disturbs nobody")
+	require.True(t, leader.Leads())
+
+	require.NoError(t, leader.Remove(3))
+	g.run()
+	require.Equal(t, []uint64{1}, leader.conf.GetVoters())
+	b := leader.write("alone")
+	g.run()
+	require.NoError(t, b.Err())
+}
+
+func TestMembersAreEncoded(t *testing.T) {
+	all := Members{1: at(1), 7: {ID: 7, Replaces: 1, Peer: "x"}, 3: {ID: 3}}
+	b := all.Encode()
+	got, err := DecodeMembers(b)
+	require.NoError(t, err)
+	require.Equal(t, all, got)
+	for n := range b {
+		if got, err := DecodeMembers(b[:n]); err == nil {
+			require.Less(t, len(got), len(all))
+		}
+	}
+}
