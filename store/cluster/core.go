@@ -72,6 +72,7 @@ type Core struct {
 	state                    uint64        // of Reads, when the state was swapped last, odd; 0: it has been whole since
 	conf                     *pb.ConfState // as of published
 	members                  Members       // likewise; replaced, never changed
+	changes                  uint64        // how often they have been replaced, and once for those that it began with
 	changing                 uint64        // the newest change of the members in the log
 	promotion                promotion
 	heard                    map[uint64]time.Duration // when a member was heard of last
@@ -152,7 +153,7 @@ func (e *Committed) Published() {
 func NewCore(o CoreOptions) (*Core, error) {
 	c := &Core{
 		id: o.ID, nonce: o.Nonce, group: o.Group, log: o.Log, clock: o.Clock, logger: o.Logger, readTimeout: o.ReadTimeout,
-		published: o.Base.Index, publishedTerm: o.Base.Term, whole: o.Whole, members: o.Base.Members, heard: map[uint64]time.Duration{},
+		published: o.Base.Index, publishedTerm: o.Base.Term, whole: o.Whole, members: o.Base.Members, changes: 1, heard: map[uint64]time.Duration{},
 		Proposals: &Proposals{wake: o.Wake},
 		Reads:     &Reads{wake: o.Wake, clock: o.Clock},
 	}
@@ -279,12 +280,12 @@ func (c *Core) Swap(a *Apply) {
 // Applied says that the oldest Apply is done.
 func (c *Core) Applied(a *Apply) {
 	if a.install != nil {
-		meta := a.Install.GetMetadata()
-		members, err := DecodeMembers(a.Install.GetData())
+		base, err := baseOf(a.Install)
 		if err != nil {
 			panic(fmt.Errorf("install a snapshot: %w", err))
 		}
-		c.published, c.publishedTerm, c.conf, c.members = meta.GetIndex(), meta.GetTerm(), meta.GetConfState(), members
+		c.published, c.publishedTerm, c.conf, c.members = base.Index, base.Term, base.Conf, base.Members
+		c.changes++
 		c.whole, c.state = max(c.whole, a.Whole), a.state
 		a.install.installed = true
 		c.respond()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"path/filepath"
 	"slices"
 	"sort"
@@ -34,11 +35,27 @@ type Base struct {
 	Members     Members       // where they are
 }
 
+// Self is who a node is. A log has it from its first moment: a folder that is empty is another node.
+type Self struct {
+	Cluster uint64 // a random number; 0: it belongs to none yet
+	Node    uint64 // likewise; no other node has ever had it
+	// Founders are those that the cluster began with, at entry 1; none: this node has joined later, or not yet.
+	Founders Members
+}
+
+// base is where the log of a node begins that has no snapshot: all founders begin alike.
+func (s Self) base() Base {
+	if len(s.Founders) == 0 {
+		return Base{Conf: &pb.ConfState{}}
+	}
+	return Base{Index: 1, Term: 1, Members: s.Founders, Conf: &pb.ConfState{Voters: slices.Sorted(maps.Keys(s.Founders))}}
+}
+
 // LogOptions say where a log is.
 type LogOptions struct {
 	FS     vfs.FS
 	Dir    string // it is there, and locked
-	Base   Base   // that of the newest durable snapshot
+	Base   Base   // that of the newest durable snapshot; of index 0: there is none
 	Logger *slog.Logger
 	// SegmentSize, KeepApplied, FetchSize and Ahead are for tests; 0: what is best.
 	SegmentSize, KeepApplied, FetchSize, Ahead int64
@@ -55,6 +72,7 @@ type FileLog struct {
 
 	// disk is held by whoever changes files; the loop never takes it (C11).
 	disk   sync.Mutex
+	self   Self
 	file   *logfile.File
 	number uint64 // of the last record
 	failed error  // why nothing is written any more (C9)
@@ -79,15 +97,54 @@ type FileLog struct {
 
 var _ Log = (*FileLog)(nil)
 
-// FoundLog makes the log of a new replica, whose state is base.
-func FoundLog(o LogOptions) (*FileLog, error) {
+// NewLog makes the log of a node that has nothing yet.
+func NewLog(o LogOptions, self Self) (*FileLog, error) {
 	l := newLog(o)
+	l.be(self)
 	h := frame.Header{Magic: Magic, ID: folder.NewID(), Seq: 1}
-	state := &pb.HardState{Term: new(o.Base.Term), Vote: new(uint64(0)), Commit: new(o.Base.Index)}
-	if err := l.create(h, recordBegin, entryID{o.Base.Index, o.Base.Term}, state); err != nil {
+	state := &pb.HardState{Term: new(l.base.Term), Vote: new(uint64(0)), Commit: new(l.base.Index)}
+	if err := l.create(h, recordBegin, entryID{l.base.Index, l.base.Term}, state); err != nil {
 		return nil, err
 	}
 	return l, nil
+}
+
+// be has the log be this node's.
+func (l *FileLog) be(self Self) {
+	l.self = self
+	if l.base.Index == 0 {
+		l.base = self.base()
+		l.applied = l.base.Index
+	}
+}
+
+// Self returns whose log it is.
+func (l *FileLog) Self() Self {
+	l.disk.Lock()
+	defer l.disk.Unlock()
+	return l.self
+}
+
+// Base returns what the newest durable snapshot has, or what all founders begin with.
+func (l *FileLog) Base() Base {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.base
+}
+
+// Belong has the log, which is empty, and of no cluster yet, belong to one, durably.
+func (l *FileLog) Belong(self Self) error {
+	l.disk.Lock()
+	defer l.disk.Unlock()
+	if l.self.Cluster != 0 || l.last != 0 || self.Node != l.self.Node {
+		return fmt.Errorf("the log in %s is node %016x's, of cluster %016x: it can't be another's", l.o.Dir, l.self.Node, l.self.Cluster)
+	}
+	l.mu.Lock()
+	l.be(self)
+	at := entryID{l.base.Index, l.base.Term}
+	l.state = &pb.HardState{Term: new(at.term), Vote: new(uint64(0)), Commit: new(at.index)}
+	l.mu.Unlock()
+	return l.beginAnew(at)
 }
 
 func newLog(o LogOptions) *FileLog {
@@ -147,7 +204,7 @@ func openLog(o LogOptions) (*FileLog, error) {
 			return nil, &folder.DamageError{Dir: o.Dir, File: folder.LogName(want), Detail: "the file is missing"}
 		}
 	}
-	oldest := uint64(0)
+	oldest, self := uint64(0), Self{}
 	r := logfile.Reader{
 		FS: o.FS, Dir: o.Dir, Magic: Magic, Logger: o.Logger,
 		Valid: func(body []byte) bool {
@@ -157,6 +214,9 @@ func openLog(o LogOptions) (*FileLog, error) {
 		Apply: func(_ uint64, body []byte) error {
 			r, err := parseLogRecord(body)
 			oldest = max(oldest, r.seq)
+			if r.self != nil {
+				self = *r.self
+			}
 			return err
 		},
 	}
@@ -171,6 +231,7 @@ func openLog(o LogOptions) (*FileLog, error) {
 		return nil, err
 	}
 	l.number = r.Last
+	l.be(self)
 	if err := l.load(oldest); err != nil {
 		return nil, errors.Join(err, l.file.Close())
 	}
@@ -243,7 +304,7 @@ func (l *FileLog) load(oldest uint64) error {
 
 // join has the log go on where the snapshot ends.
 func (l *FileLog) join(began bool) error {
-	base := entryID{l.o.Base.Index, l.o.Base.Term}
+	base := entryID{l.base.Index, l.base.Term}
 	if !began || base.index < l.prev.index {
 		return &folder.DamageError{Dir: l.o.Dir, File: folder.LogName(l.segments[0].seq), Detail: fmt.Sprintf(
 			"the log begins behind entry %d, and the snapshot ends at entry %d", l.prev.index, base.index)}

@@ -76,7 +76,7 @@ func show(t require.TestingT, l *FileLog) (all []string) {
 func TestLogKeepsEntriesAndState(t *testing.T) {
 	fs := newFS(t)
 	o := smallLog(fs, 1)
-	l, err := FoundLog(o)
+	l, err := NewLog(o, Self{})
 	require.NoError(t, err)
 	require.NoError(t, l.Save([]*Append{
 		{HardState: hardState(2, 3, 1), Entries: []*pb.Entry{entry(2, 2, "a"), entry(3, 2, "b"), entry(4, 2, "c")}, Sync: true},
@@ -108,7 +108,7 @@ func TestLogKeepsEntriesAndState(t *testing.T) {
 func TestLogIsReplacedAcrossFiles(t *testing.T) {
 	fs := newFS(t)
 	o := smallLog(fs, 1)
-	l, err := FoundLog(o)
+	l, err := NewLog(o, Self{})
 	require.NoError(t, err)
 	for i := uint64(2); i < 60; i++ {
 		require.NoError(t, l.Save([]*Append{{Entries: []*pb.Entry{entry(i, 2, "old")}, Sync: true}}))
@@ -135,7 +135,7 @@ func TestLogIsReplacedAcrossFiles(t *testing.T) {
 func TestLogGoesOnlyBehindADurableSnapshotAndPins(t *testing.T) {
 	fs := newFS(t)
 	o := smallLog(fs, 1)
-	l, err := FoundLog(o)
+	l, err := NewLog(o, Self{})
 	require.NoError(t, err)
 	for i := uint64(2); i < 100; i++ {
 		require.NoError(t, l.Save([]*Append{{Entries: []*pb.Entry{entry(i, 2, "x")}, HardState: hardState(2, 0, i), Sync: true}}))
@@ -173,7 +173,7 @@ func TestLogGoesOnlyBehindADurableSnapshotAndPins(t *testing.T) {
 }
 
 func TestLogFetchesWhatIsNotInMemory(t *testing.T) {
-	l, err := FoundLog(smallLog(newFS(t), 1))
+	l, err := NewLog(smallLog(newFS(t), 1), Self{})
 	require.NoError(t, err)
 	for i := uint64(2); i < 50; i++ {
 		require.NoError(t, l.Save([]*Append{{Entries: []*pb.Entry{entry(i, 2, "x")}, Sync: true}}))
@@ -215,7 +215,7 @@ func TestWhatIsReplacedWhileItIsFetchedDoesNotCount(t *testing.T) {
 	fs := &hookFS{Mem: newFS(t)}
 	o := smallLog(fs.Mem, 1)
 	o.FS, o.SegmentSize, o.FetchSize = fs, 1<<20, 1<<20
-	l, err := FoundLog(o)
+	l, err := NewLog(o, Self{})
 	require.NoError(t, err)
 	for i := uint64(2); i < 50; i++ {
 		require.NoError(t, l.Save([]*Append{{Entries: []*pb.Entry{entry(i, 2, "x")}, Sync: true}}))
@@ -243,7 +243,7 @@ func TestWhatIsReplacedWhileItIsFetchedDoesNotCount(t *testing.T) {
 func TestLogBeginsAnewBehindASnapshot(t *testing.T) {
 	fs := newFS(t)
 	o := smallLog(fs, 1)
-	l, err := FoundLog(o)
+	l, err := NewLog(o, Self{})
 	require.NoError(t, err)
 	for i := uint64(2); i < 30; i++ {
 		require.NoError(t, l.Save([]*Append{{Entries: []*pb.Entry{entry(i, 2, "x")}, HardState: hardState(2, 9, 2), Sync: true}}))
@@ -283,7 +283,7 @@ func TestALogThatLostWhatItPromisedIsRefused(t *testing.T) {
 	fs := newFS(t)
 	o := smallLog(fs, 1)
 	o.SegmentSize = 1 << 20
-	l, err := FoundLog(o)
+	l, err := NewLog(o, Self{})
 	require.NoError(t, err)
 	for i := uint64(2); i < 20; i++ {
 		require.NoError(t, l.Save([]*Append{{Entries: []*pb.Entry{entry(i, 2, "x")}, Sync: true}}))
@@ -328,7 +328,14 @@ type script struct {
 	terms    []uint64
 	term     uint64
 	commit   uint64
-	failed   bool // the last Save has
+	settled  []string // what was committed, from index 2 on: it never changes
+	failed   bool     // the last Save has
+}
+
+// settle says that all up to index is committed.
+func (s *script) settle(index uint64) {
+	s.commit = max(s.commit, index)
+	s.settled = append(s.settled, s.all[len(s.settled):s.commit-1]...)
 }
 
 func (s *script) save(appends []*Append) error {
@@ -369,7 +376,8 @@ func (s *script) step() error {
 		for uint64(len(s.all))+1 < i {
 			s.all, s.terms = append(s.all, "in the snapshot"), append(s.terms, s.term)
 		}
-		s.commit, s.promised.base, s.promised.entries = i, i, slices.Clone(s.all)
+		s.settle(i)
+		s.promised.base, s.promised.entries = i, slices.Clone(s.all)
 		return s.save([]*Append{{Sync: true, Snapshot: &pb.Snapshot{Metadata: &pb.SnapshotMetadata{
 			Index: new(i), Term: new(s.term), ConfState: &pb.ConfState{},
 		}}}})
@@ -395,6 +403,11 @@ func (s *script) step() error {
 			at++
 		}
 		last = uint64(len(s.all)) + 1
+		if a.HardState != nil && len(a.Entries) > 0 && s.rng.IntN(2) == 0 { // another leader has committed them already
+			s.settle(last)
+			hs = hardState(s.term, a.HardState.GetVote(), s.commit)
+			a.HardState = hs
+		}
 		if a.HardState == nil && s.rng.IntN(2) == 0 {
 			vote := uint64(0)
 			if hs != nil {
@@ -402,7 +415,7 @@ func (s *script) step() error {
 			} else {
 				vote = s.promised.vote
 			}
-			s.commit = max(s.commit, min(last, s.commit+uint64(s.rng.IntN(3))))
+			s.settle(min(last, s.commit+uint64(s.rng.IntN(3))))
 			hs = hardState(s.term, vote, s.commit)
 			a.HardState = hs
 		}
@@ -440,6 +453,9 @@ func (s *script) check(t require.TestingT) {
 	}
 	last, _ := s.log.LastIndex()
 	require.LessOrEqual(t, hs.GetCommit(), last)
+	for index := first; index <= hs.GetCommit(); index++ {
+		require.Equal(t, s.settled[index-2], got[index-first], "what it says is committed is another entry %d", index)
+	}
 	// What was not promised may be there or not; from here on it is what there is.
 	s.all = append(s.all[:first-2:first-2], got...)
 	s.terms = s.terms[:first-2]
@@ -449,6 +465,7 @@ func (s *script) check(t require.TestingT) {
 		s.terms = append(s.terms, term)
 	}
 	s.term, s.commit = max(s.term, hs.GetTerm()), max(hs.GetCommit(), s.promised.base)
+	s.settled = s.settled[:s.commit-1] // what was committed beyond is not known here, and may be given again
 	s.promised.term, s.promised.vote = hs.GetTerm(), hs.GetVote()
 	s.promised.entries = slices.Clone(s.all)
 }
@@ -482,7 +499,7 @@ func crashLog(t *testing.T, seed uint64) {
 		return o
 	}
 	var err error
-	s.log, err = FoundLog(options(fs, &vfstest.Inject{FS: fs}))
+	s.log, err = NewLog(options(fs, &vfstest.Inject{FS: fs}), Self{})
 	require.NoError(t, err)
 	require.NoError(t, s.log.Close())
 	for range 12 {

@@ -196,6 +196,7 @@ func (c *Core) changed(context []byte) error {
 	}
 	maps.DeleteFunc(members, func(id uint64, _ Member) bool { return !in[id] })
 	c.members = members
+	c.changes++
 	return nil
 }
 

@@ -1,8 +1,12 @@
 package cluster
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,6 +21,8 @@ type Log interface {
 	// Save does several Appends, in order, with one sync at the end if one of them asks for it. After an error nothing is
 	// called any more (C9).
 	Save(appends []*Append) error
+	// Pin keeps the entries behind index until the pin is released.
+	Pin(index uint64) *Pin
 	// Applied says up to which index the log has been applied.
 	Applied(index uint64)
 	// Wants reports whether Fetch has something to read, for a follower that is far behind. Fetch may wait for a disk.
@@ -30,14 +36,23 @@ type StateMachine interface {
 	Apply(e *Committed) error
 	// Abandon forgets what was proposed and not published.
 	Abandon()
-	// Install puts the snapshot that was received last in the place of all state, and returns the index from which on the
-	// state is one.
-	Install(s *pb.Snapshot) (whole uint64, err error)
+	// Walk writes a snapshot of the live state to w, which has all up to base, and parts that are newer. It is called beside the others.
+	Walk(base Base, w io.Writer) error
+	// Receive reads what another node's Walk has written, and makes it durable. It is called beside the others.
+	Receive(base Base, r io.Reader) error
+	// Install puts the snapshot of base, which was received, in the place of all state, and returns the index from which on the state
+	// is one.
+	Install(base Base) (whole uint64, err error)
 }
 
-// Transport sends messages to other members. It does not wait, and may lose them.
+// Transport is the way to the other members.
 type Transport interface {
+	// Send sends messages. It does not wait, and may lose them.
 	Send(messages []*pb.Message)
+	// SetMembers says where the members are. It does not wait.
+	SetMembers(addresses map[uint64]string)
+	// SendSnapshot streams a snapshot to the member that m is for, and returns once that has it.
+	SendSnapshot(ctx context.Context, m *pb.Message, write func(w io.Writer) error) error
 }
 
 // ErrStopped is the error of what waits when a Node stops.
@@ -60,6 +75,11 @@ type Node struct {
 	log       Log
 	machine   StateMachine
 	transport Transport
+	logger    *slog.Logger
+
+	streams sync.WaitGroup  // of snapshots
+	ctx     context.Context // ends when the node stops
+	members uint64          // the loop's: changes of them that the transport was told of
 
 	wake    chan struct{}
 	in      inbox
@@ -97,7 +117,7 @@ type NodeOptions struct {
 // Start begins to run a replica.
 func Start(o NodeOptions) (*Node, error) {
 	n := &Node{
-		log: o.Log, machine: o.Machine, transport: o.Transport,
+		log: o.Log, machine: o.Machine, transport: o.Transport, logger: o.Logger,
 		wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}), fetches: make(chan struct{}, 1),
 	}
 	n.logQ.init()
@@ -113,13 +133,20 @@ func Start(o NodeOptions) (*Node, error) {
 	}
 	n.core = core
 	n.tell()
+	ctx, cancel := context.WithCancel(context.Background())
+	n.ctx = ctx
 	var wg sync.WaitGroup
 	wg.Go(n.loop)
 	wg.Go(n.save)
 	wg.Go(n.apply)
 	wg.Go(n.fetch)
+	wg.Go(func() {
+		<-n.stop
+		cancel()
+	})
 	go func() {
 		wg.Wait()
+		n.streams.Wait()
 		for _, a := range append(n.applying, n.appQ.items...) { // what will not be applied
 			for _, e := range a.Entries {
 				if e.Batch != nil {
@@ -253,6 +280,13 @@ func (n *Node) work() {
 		if w.Apply != nil {
 			n.appQ.add(w.Apply)
 		}
+		w.Send = slices.DeleteFunc(w.Send, func(m *pb.Message) bool {
+			if m.GetType() != pb.MsgSnap {
+				return false
+			}
+			n.streams.Go(func() { n.stream(m) })
+			return true
+		})
 		if len(w.Send) > 0 {
 			n.transport.Send(w.Send)
 		}
@@ -265,8 +299,58 @@ func (n *Node) work() {
 	}
 }
 
-// tell publishes the status.
+// stream sends a snapshot to the member that lacks it.
+func (n *Node) stream(m *pb.Message) {
+	base, err := baseOf(m.GetSnapshot())
+	if err == nil {
+		pin := n.log.Pin(base.Index)
+		defer pin.Release()
+		n.logger.Info("a member gets a snapshot", "node", m.GetTo(), "index", base.Index)
+		err = n.transport.SendSnapshot(n.ctx, m, func(w io.Writer) error { return n.machine.Walk(base, w) })
+	}
+	if err != nil && n.ctx.Err() == nil {
+		n.logger.Warn("a member could not be given a snapshot", "node", m.GetTo(), "index", base.Index, "err", err)
+	}
+	n.Call(func(c *Core) { c.SnapshotSent(m.GetTo(), err == nil) })
+	if err == nil {
+		select { // the log from there on is kept until the member asks for it
+		case <-n.ctx.Done():
+		case <-time.After(pinFor):
+		}
+	}
+}
+
+// pinFor is how long the log behind a snapshot is kept for whoever has been sent it.
+const pinFor = 10 * time.Second
+
+// baseOf is what a snapshot is of.
+func baseOf(s *pb.Snapshot) (Base, error) {
+	members, err := DecodeMembers(s.GetData())
+	meta := s.GetMetadata()
+	return Base{Index: meta.GetIndex(), Term: meta.GetTerm(), Conf: meta.GetConfState(), Members: members}, err
+}
+
+// TakeIn takes in a snapshot that another member streams, and then has the core learn of it.
+func (n *Node) TakeIn(m *pb.Message, r io.Reader) error {
+	base, err := baseOf(m.GetSnapshot())
+	if err == nil {
+		err = n.machine.Receive(base, r)
+	}
+	if err != nil {
+		return fmt.Errorf("take in a snapshot of entry %d: %w", base.Index, err)
+	}
+	n.Receive(m)
+	return nil
+}
+
+// tell publishes the status, and who the members are.
 func (n *Node) tell() {
+	if members := n.core.Members(); n.members != n.core.changes {
+		n.members = n.core.changes
+		if len(members) > 0 { // one that has joined learns of them with its first snapshot
+			n.transport.SetMembers(members.Addresses())
+		}
+	}
 	s := Status{
 		ID: n.core.id, Term: n.core.term, Leader: n.core.leader, Leads: n.core.opened,
 		Published: n.core.published, Whole: n.core.Whole(),
@@ -355,7 +439,11 @@ func (n *Node) applyOne(a *Apply) error {
 	}
 	if a.Install != nil {
 		n.core.Swap(a)
-		whole, err := n.machine.Install(a.Install)
+		base, err := baseOf(a.Install)
+		if err != nil {
+			return err
+		}
+		whole, err := n.machine.Install(base)
 		if err != nil {
 			return fmt.Errorf("install a snapshot: %w", err)
 		}

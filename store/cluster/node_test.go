@@ -1,8 +1,13 @@
 package cluster
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
+	"io"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -42,14 +47,25 @@ func (l *memLog) Save(appends []*Append) error {
 
 func (l *memLog) Applied(uint64) {}
 
+func (l *memLog) Pin(uint64) *Pin { panic("nobody needs a snapshot") }
+
 func (l *memLog) Wants() bool { return false }
 
 func (l *memLog) Fetch() (bool, error) { return false, nil }
 
 // words is a state machine that keeps all payloads.
 type words struct {
-	mu   sync.Mutex
-	said []string
+	mu       sync.Mutex
+	said     map[uint64]string // by index
+	index    uint64
+	received walked
+	keep     func(Base, walked) // where a snapshot that was received is kept; nil: nowhere
+}
+
+// walked is a snapshot of words.
+type walked struct {
+	Said  map[uint64]string
+	Whole uint64
 }
 
 func (w *words) Apply(e *Committed) error {
@@ -59,19 +75,53 @@ func (w *words) Apply(e *Committed) error {
 		return errors.New("no state machine takes that")
 	}
 	if e.Payload != nil {
-		w.said = append(w.said, string(e.Payload))
+		if w.said == nil {
+			w.said = map[uint64]string{}
+		}
+		w.said[e.Index] = string(e.Payload)
 	}
+	w.index = e.Index
 	return nil
 }
 
 func (w *words) Abandon() {}
 
-func (w *words) Install(*pb.Snapshot) (uint64, error) { return 0, errors.New("none was sent") }
+func (w *words) Walk(_ Base, to io.Writer) error {
+	w.mu.Lock()
+	all := walked{maps.Clone(w.said), w.index}
+	w.mu.Unlock()
+	return json.NewEncoder(to).Encode(all)
+}
 
-func (w *words) all() []string {
+func (w *words) Receive(b Base, r io.Reader) error {
+	var all walked
+	text, err := io.ReadAll(r)
+	if err == nil {
+		err = json.Unmarshal(text, &all)
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return append([]string(nil), w.said...)
+	if w.received = all; err == nil && w.keep != nil {
+		w.keep(b, all)
+	}
+	return err
+}
+
+func (w *words) Install(b Base) (uint64, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.said, w.index = maps.Clone(w.received.Said), b.Index
+	return w.received.Whole, nil
+}
+
+// all returns what was said, in order.
+func (w *words) all() (all []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, i := range slices.Sorted(maps.Keys(w.said)) {
+		all = append(all, w.said[i])
+	}
+	return all
 }
 
 // lan hands messages over at once.
@@ -88,6 +138,12 @@ func (l *lan) Send(messages []*pb.Message) {
 			n.Receive(m)
 		}
 	}
+}
+
+func (l *lan) SetMembers(map[uint64]string) {}
+
+func (l *lan) SendSnapshot(context.Context, *pb.Message, func(io.Writer) error) error {
+	return errors.New("nobody needs one")
 }
 
 type running struct {

@@ -20,6 +20,7 @@ const Magic = "kv-rft"
 //	3 begin   index u64, term u64: the log begins behind this entry, which a snapshot has, and nothing before counts
 //	4 head    index u64, term u64: the last entry before this file, so that the files before it can go
 //	5 oldest  sequence u64: the files before this one do not count, and are being removed
+//	6 self    cluster u64, node u64, founders: whose log it is, as Members.Encode writes them; the newest counts
 //
 // The numbers are frozen: they are in files.
 const (
@@ -28,6 +29,7 @@ const (
 	recordBegin  = 3
 	recordHead   = 4
 	recordOldest = 5
+	recordSelf   = 6
 
 	entryHead = 18 // of an entry: what is before its data
 )
@@ -52,6 +54,13 @@ func appendOldest(b []byte, seq uint64) []byte {
 	return binary.BigEndian.AppendUint64(append(b, recordOldest), seq)
 }
 
+func appendSelf(b []byte, s Self) []byte {
+	b = append(b, recordSelf)
+	b = binary.BigEndian.AppendUint64(b, s.Cluster)
+	b = binary.BigEndian.AppendUint64(b, s.Node)
+	return append(b, s.Founders.Encode()...)
+}
+
 func appendEntryHead(b []byte, e *pb.Entry) []byte {
 	b = append(b, recordEntry, byte(e.GetType()))
 	b = binary.BigEndian.AppendUint64(b, e.GetTerm())
@@ -65,6 +74,7 @@ type logRecord struct {
 	state *pb.HardState
 	place entryID
 	seq   uint64
+	self  *Self
 }
 
 var errBadRecord = errors.New("the record is none of a replicated log's")
@@ -89,8 +99,11 @@ func parseLogRecord(body []byte) (r logRecord, err error) {
 		r.place = entryID{u64(0), u64(8)}
 	case r.kind == recordOldest && len(b) == 8:
 		r.seq = u64(0)
+	case r.kind == recordSelf && len(b) >= 16:
+		r.self = &Self{Cluster: u64(0), Node: u64(8)}
+		r.self.Founders, err = DecodeMembers(b[16:])
 	default:
 		return r, errBadRecord
 	}
-	return r, nil
+	return r, err
 }

@@ -81,8 +81,9 @@ func (l *FileLog) save(appends []*Append) error {
 	return l.show(put)
 }
 
-// write writes an append's hard state and entries, in this order: an entry's term is never above the state's. It returns where the
-// entries are.
+// write writes an append's hard state and entries. A crash may leave any part of it from the beginning on; so the term and the vote come
+// before the entries, whose term is never above the state's, and what is committed behind them, since it may be of them and not of
+// those whose place they take. It returns where the entries are.
 func (l *FileLog) write(a *Append) ([]place, error) {
 	s := l.segments[len(l.segments)-1]
 	put := make([]place, 0, len(a.Entries))
@@ -93,9 +94,14 @@ func (l *FileLog) write(a *Append) ([]place, error) {
 	l.file.Reserve(size, false)
 	err := l.file.Append(func() error {
 		enc := l.file.Encoder()
-		if a.HardState != nil {
+		before := a.HardState
+		if before != nil && len(a.Entries) > 0 {
+			commit := min(before.GetCommit(), a.Entries[0].GetIndex()-1)
+			before = &pb.HardState{Term: before.Term, Vote: before.Vote, Commit: new(commit)}
+		}
+		if before != nil {
 			l.begin(enc)
-			enc.Buf = appendState(enc.Buf, a.HardState)
+			enc.Buf = appendState(enc.Buf, before)
 			enc.End()
 		}
 		for _, e := range a.Entries {
@@ -109,6 +115,11 @@ func (l *FileLog) write(a *Append) ([]place, error) {
 					return err
 				}
 			}
+		}
+		if before != a.HardState && before.GetCommit() != a.HardState.GetCommit() {
+			l.begin(enc)
+			enc.Buf = appendState(enc.Buf, a.HardState)
+			enc.End()
 		}
 		return l.file.WriteOut()
 	})
@@ -204,6 +215,9 @@ func (l *FileLog) create(h frame.Header, kind byte, at entryID, state *pb.HardSt
 		enc := f.Encoder()
 		l.begin(enc)
 		enc.Buf = appendState(enc.Buf, state)
+		enc.End()
+		l.begin(enc)
+		enc.Buf = appendSelf(enc.Buf, l.self)
 		enc.End()
 		l.begin(enc)
 		enc.Buf = appendPlace(enc.Buf, kind, at)

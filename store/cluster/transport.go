@@ -64,8 +64,10 @@ type Peers struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
+	cluster atomic.Uint64 // that of the options, or what SetCluster has said
+
 	mu      sync.Mutex
-	members map[uint64]*peer
+	members map[uint64]*peer      // guests too
 	conns   map[net.Conn]struct{} // that others have dialed
 	closed  bool
 }
@@ -77,6 +79,7 @@ type peer struct {
 	p       *Peers
 	id      uint64
 	address string
+	guest   bool // it is no member, as far as this node knows, but talks to it: it may be a newer one
 	cancel  context.CancelFunc
 
 	reachable atomic.Bool
@@ -93,6 +96,7 @@ type peer struct {
 // NewPeers begins to take the streams that others dial at l, which is closed with it.
 func NewPeers(l net.Listener, o PeersOptions) *Peers {
 	p := &Peers{o: o, members: map[uint64]*peer{}, conns: map[net.Conn]struct{}{}}
+	p.cluster.Store(o.Cluster)
 	if p.o.Dial == nil {
 		p.o.Dial = func(ctx context.Context, address string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, "tcp", address)
@@ -115,21 +119,51 @@ func (p *Peers) SetMembers(addresses map[uint64]string) {
 		return
 	}
 	for id, m := range p.members {
-		if addresses[id] != m.address {
+		if address, member := addresses[id]; member && address == m.address {
+			m.guest = false
+		} else if member || !m.guest {
 			m.cancel()
 			delete(p.members, id)
 		}
 	}
 	for id, address := range addresses {
-		if id == p.o.ID || p.members[id] != nil {
-			continue
+		if id != p.o.ID && p.members[id] == nil {
+			p.begin(id, address)
 		}
-		ctx, cancel := context.WithCancel(p.ctx)
-		m := &peer{p: p, id: id, address: address, cancel: cancel, wake: make(chan struct{}, 1)}
-		p.members[id] = m
-		p.wg.Go(func() { m.run(ctx) })
 	}
 }
+
+// begin begins to keep a stream to a node. Called with mu held.
+func (p *Peers) begin(id uint64, address string) *peer {
+	ctx, cancel := context.WithCancel(p.ctx)
+	m := &peer{p: p, id: id, address: address, cancel: cancel, wake: make(chan struct{}, 1)}
+	p.members[id] = m
+	p.wg.Go(func() { m.run(ctx) })
+	return m
+}
+
+// host lets a node that talks to this one be answered, though this one does not know it as a member: it may have missed that. The function
+// that is returned ends that.
+func (p *Peers) host(id uint64, address string) func() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed || p.members[id] != nil {
+		return func() {}
+	}
+	m := p.begin(id, address)
+	m.guest = true
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if m.guest && p.members[id] == m {
+			m.cancel()
+			delete(p.members, id)
+		}
+	}
+}
+
+// SetCluster says which cluster this node has come to belong to.
+func (p *Peers) SetCluster(id uint64) { p.cluster.Store(id) }
 
 // Reachable reports whether there is a stream to a member, and how long its last ping took, 0: it is not known.
 func (p *Peers) Reachable(id uint64) (bool, time.Duration) {
@@ -247,7 +281,7 @@ func (p *Peers) greet(ctx context.Context, conn net.Conn, id uint64, address str
 			return conn, err
 		}
 	}
-	h := hello{group: p.o.Group, cluster: p.o.Cluster, from: p.o.ID, to: id, class: class, text: p.o.Address}
+	h := hello{group: p.o.Group, cluster: p.cluster.Load(), from: p.o.ID, to: id, class: class, text: p.o.Address}
 	if err := h.write(conn); err != nil {
 		return conn, err
 	}
@@ -270,8 +304,8 @@ func (p *Peers) check(h hello, id uint64, class byte) error {
 		return errNoPeer
 	case class == classControl:
 		return nil
-	case h.cluster != p.o.Cluster:
-		return fmt.Errorf("it is of cluster %016x, and this node of %016x", h.cluster, p.o.Cluster)
+	case h.cluster != p.cluster.Load() || h.cluster == 0:
+		return fmt.Errorf("it is of cluster %016x, and this node of %016x", h.cluster, p.cluster.Load())
 	case h.group != p.o.Group:
 		return fmt.Errorf("it is of group %d, and this node of %d", h.group, p.o.Group)
 	case h.from != id:
@@ -405,7 +439,7 @@ func (p *Peers) serve(conn net.Conn) error {
 	if err != nil {
 		return err
 	}
-	answer := hello{group: p.o.Group, cluster: p.o.Cluster, from: p.o.ID, to: h.from, class: h.class, text: p.o.Address}
+	answer := hello{group: p.o.Group, cluster: p.cluster.Load(), from: p.o.ID, to: h.from, class: h.class, text: p.o.Address}
 	if err := p.refuse(h, cert); err != nil {
 		answer.class, answer.text = 0, err.Error()
 		return errors.Join(err, answer.write(conn))
@@ -415,6 +449,7 @@ func (p *Peers) serve(conn net.Conn) error {
 	}
 	switch h.class {
 	case classRaft:
+		defer p.host(h.from, h.text)()
 		return p.serveRaft(conn)
 	case classSnapshot:
 		return p.serveSnapshot(conn)

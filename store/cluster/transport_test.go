@@ -95,12 +95,16 @@ func (l *lines) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
 // wait waits until something with this text has been logged.
 func (l *lines) wait(t *testing.T, text string) {
 	for {
-		l.mu.Lock()
-		all := l.text.String()
-		l.mu.Unlock()
+		all := l.String()
 		if strings.Contains(all, text) {
 			return
 		}
@@ -152,7 +156,7 @@ func send(t *testing.T, a, b *end, m *pb.Message) *pb.Message {
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
-	t.Fatalf("no message has come: %s", a.logged.text.String())
+	t.Fatalf("no message has come: %s", a.logged.String())
 	return nil
 }
 

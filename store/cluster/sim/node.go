@@ -104,7 +104,7 @@ func (n *node) found(voters []uint64) error {
 			return err
 		}
 	}
-	log, err := cluster.FoundLog(n.logOptions())
+	log, err := cluster.NewLog(n.logOptions(), cluster.Self{Node: n.id})
 	if err != nil {
 		return err
 	}

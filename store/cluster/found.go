@@ -1,0 +1,247 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"kv/store/wal/folder"
+)
+
+// How a cluster begins, and how a node comes to belong to one.
+//
+// Every node has a random id, which is in its log from the log's first moment: with an empty disk a node is another one. A node that belongs to no cluster
+// asks all of its peers, again and again, who they are.
+//
+//   - If any belongs to a cluster, this node comes to it: as the founder that it is, if it is one of them and was too late, with what all
+//     founders begin with; else it joins.
+//   - If all have answered, belong to none, and have the same list of peers, the one whose address is the least in it founds the
+//     cluster: it makes up a number, and writes down who the founders are. The others learn of it as above.
+//
+// So a second cluster can't be founded while one node of the first answers, or while one of the peers does not answer at all, be it that only it has
+// kept its disk.
+
+const foundPause = 200 * time.Millisecond
+
+// Desk answers what other nodes ask that is not Raft's.
+type Desk struct {
+	// Peers are the addresses of the founders, the same on all, sorted.
+	Peers []string
+	// Member is this node.
+	Member Member
+
+	mu   sync.Mutex
+	self Self  // in this node's log
+	node *Node // nil: not running yet
+}
+
+// question is what a node asks another.
+type question struct {
+	Peers []string // the founders' addresses that the asking node was given
+	Join  *Member  // who wants to join; nil: nobody
+}
+
+// answer is what the other says.
+type answer struct {
+	Self    Self
+	Member  Member // who answers
+	Peers   []string
+	Members Members // as far as the node knows
+	Leader  string  // the address of the peer that leads, as far as the node knows; empty: nobody
+	Joined  bool    // who wanted to join is a member
+}
+
+// NewDesk returns the desk of a node. The list of the peers is sorted, and without doubles.
+func NewDesk(self Self, member Member, peers []string) *Desk {
+	peers = slices.Clone(peers)
+	slices.Sort(peers)
+	return &Desk{Peers: slices.Compact(peers), Member: member, self: self}
+}
+
+// Serve has the desk know the node that runs.
+func (d *Desk) Serve(n *Node) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.node = n
+}
+
+// Control is PeersOptions.Control.
+func (d *Desk) Control(ctx context.Context, _ uint64, _ string, asked []byte) ([]byte, error) {
+	var q question
+	if err := json.Unmarshal(asked, &q); err != nil {
+		return nil, fmt.Errorf("the question can't be read: %w", err)
+	}
+	d.mu.Lock()
+	a, node := answer{Self: d.self, Member: d.Member, Peers: d.Peers}, d.node
+	d.mu.Unlock()
+	if node != nil {
+		var err error
+		done := make(chan struct{})
+		node.Call(func(c *Core) {
+			defer close(done)
+			a.Members = c.Members()
+			a.Leader = a.Members[c.Leader()].Peer
+			if q.Join != nil {
+				a.Joined, err = admit(c, *q.Join)
+			}
+		})
+		select {
+		case <-done:
+		case <-node.Done():
+			return nil, ErrStopped
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		var not *NotLeaderError
+		if err != nil && !errors.As(err, &not) && !errors.Is(err, ErrChanging) {
+			return nil, err
+		}
+	}
+	return json.Marshal(a)
+}
+
+// admit has a node join, and reports whether it is a member.
+func admit(c *Core, m Member) (bool, error) {
+	if old, ok := c.Members()[m.ID]; ok && old.Peer == m.Peer {
+		return true, nil
+	}
+	for _, old := range c.Members() {
+		if old.Peer == m.Peer && m.Replaces == 0 { // that machine has lost its disk
+			m.Replaces = old.ID
+		}
+	}
+	return false, c.AddLearner(m)
+}
+
+// Belong has a node whose log belongs to no cluster come to belong to one. It returns when it does, or when ctx ends.
+func Belong(ctx context.Context, p *Peers, d *Desk, log *FileLog, logger *slog.Logger) (Members, error) {
+	said := ""
+	tell := func(what string, args ...any) {
+		if now := fmt.Sprint(what, args); now != said { // once, not each time
+			logger.Info(what, args...)
+			said = now
+		}
+	}
+	if !slices.Contains(d.Peers, d.Member.Peer) && len(d.Peers) == 0 {
+		return nil, errors.New("there are no peers to found a cluster with, or to join")
+	}
+	for {
+		members, err := try(ctx, p, d, log, tell)
+		if err != nil || members != nil {
+			return members, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(foundPause):
+		}
+	}
+}
+
+// try is one round of Belong. It returns the members as far as they are known once this node belongs to a cluster; nil: not yet.
+func try(ctx context.Context, p *Peers, d *Desk, log *FileLog, tell func(string, ...any)) (Members, error) {
+	founders, all := Members{d.Member.ID: d.Member}, true
+	for _, address := range d.Peers {
+		if address == d.Member.Peer {
+			continue
+		}
+		a, err := ask(ctx, p, d, address, nil)
+		switch {
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case err != nil:
+			tell("waiting for a peer, to found a cluster or to join one", "peer", address, "err", err)
+			all = false
+		case a.Self.Cluster != 0:
+			return come(ctx, p, d, log, address, a, tell)
+		case !slices.Equal(a.Peers, d.Peers):
+			tell("no cluster is founded: a peer has another list of peers", "peer", address, "its", a.Peers, "this", d.Peers)
+			all = false
+		case a.Member.Peer != address:
+			tell("no cluster is founded: a peer says that it is at another address", "peer", address, "its", a.Member.Peer)
+			all = false
+		default:
+			founders[a.Member.ID] = a.Member
+		}
+	}
+	switch {
+	case !slices.Contains(d.Peers, d.Member.Peer):
+		tell("no peer belongs to a cluster yet: this node is not among the founders, and waits")
+		return nil, nil
+	case !all || len(founders) != len(d.Peers) || d.Peers[0] != d.Member.Peer:
+		return nil, nil
+	}
+	self := Self{Cluster: folder.NewID(), Node: d.Member.ID, Founders: founders}
+	tell("a cluster is founded", "cluster", fmt.Sprintf("%016x", self.Cluster), "founders", d.Peers)
+	return founders, d.belong(log, p, self)
+}
+
+// come has this node come to the cluster that a peer belongs to.
+func come(ctx context.Context, p *Peers, d *Desk, log *FileLog, address string, a answer, tell func(string, ...any)) (Members, error) {
+	self := Self{Cluster: a.Self.Cluster, Node: d.Member.ID}
+	if _, ok := a.Self.Founders[self.Node]; ok { // it is one of the founders, and has nothing yet
+		self.Founders = a.Self.Founders
+		tell("this node belongs to a cluster that was founded", "cluster", fmt.Sprintf("%016x", self.Cluster))
+		return self.Founders, d.belong(log, p, self)
+	}
+	for range 3 {
+		if a.Leader == "" {
+			tell("the cluster has no leader now: this node waits to join", "peer", address)
+			return nil, nil
+		}
+		var err error
+		if a, err = ask(ctx, p, d, a.Leader, &d.Member); err != nil {
+			var said *PeerError
+			if errors.As(err, &said) {
+				return nil, fmt.Errorf("this node can't join: %s", said.Detail)
+			}
+			return nil, nil
+		}
+		if a.Joined {
+			tell("this node has joined a cluster", "cluster", fmt.Sprintf("%016x", self.Cluster))
+			return a.Members, d.belong(log, p, self)
+		}
+	}
+	return nil, nil
+}
+
+func ask(ctx context.Context, p *Peers, d *Desk, address string, join *Member) (a answer, err error) {
+	asked, err := json.Marshal(question{d.Peers, join})
+	if err != nil {
+		return a, err
+	}
+	b, err := p.Ask(ctx, address, asked)
+	if err != nil {
+		return a, err
+	}
+	if err := json.Unmarshal(b, &a); err != nil {
+		return a, fmt.Errorf("the answer of %s can't be read: %w", address, err)
+	}
+	return a, nil
+}
+
+// belong writes down to which cluster this node belongs, and then says so.
+func (d *Desk) belong(log *FileLog, p *Peers, self Self) error {
+	if err := log.Belong(self); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	d.self = self
+	d.mu.Unlock()
+	p.SetCluster(self.Cluster)
+	return nil
+}
+
+// Addresses returns where the members are.
+func (all Members) Addresses() map[uint64]string {
+	addresses := make(map[uint64]string, len(all))
+	for id, m := range all {
+		addresses[id] = m.Peer
+	}
+	return addresses
+}
