@@ -32,6 +32,7 @@ var healthy = map[string]string{
 	`kv_snapshot_failures_total{}`:              "0x60",
 	`kv_memory_limit_bytes{}`:                   "4294967296x60", // of which data get all but 576 MiB
 	`kv_data_memory_bytes{}`:                    "3000000000x60",
+	`kv_waiting_memory_bytes{}`:                 "1000000x60",
 	`kv_request_memory_bytes{}`:                 "100000000x60",
 	`kv_connections_cut_off_total{}`:            "3x60",
 	`kv_log_bytes{}`:                            "0+1000000x60",
@@ -71,6 +72,7 @@ var sick = map[string][]map[string]string{
 		{`kv_data_memory_bytes{}`: "3400000000x60"},
 		{`kv_memory_limit_bytes{}`: "1073741824x60", `kv_data_memory_bytes{}`: "730000000x60"}, // three quarters of it are 805 million
 	},
+	"KvReaderHoldsMemory":       {{`kv_waiting_memory_bytes{}`: "50000000x60"}},
 	"KvRequestMemoryNearlyFull": {{`kv_request_memory_bytes{}`: "250000000x60"}},
 	"KvClientsCutOff":           {{`kv_connections_cut_off_total{}`: rises}},
 	"KvLogGrows":                {{`kv_log_bytes{}`: "3000000000x60"}},
