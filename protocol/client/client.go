@@ -203,7 +203,9 @@ func (c *Client) greet(ctx context.Context, o Options) error {
 		return nil
 	}
 	bound := uint32(min(max(o.MaxStale.Milliseconds(), 1), math.MaxUint32))
-	_, err = c.do(ctx, c.deadline(), protocol.Reads{Bound: bound}.AppendTo)
+	if body, err = c.do(ctx, c.deadline(), protocol.Reads{Bound: bound}.AppendTo); err == nil && len(body) > 0 {
+		return notEmpty(body)
+	}
 	if errors.Is(err, protocol.ErrUnknownOpcode) { // an older server, which is alone
 		return nil
 	}

@@ -191,6 +191,14 @@ func (r *requests) Cluster(ctx context.Context) (protocol.ClusterResponse, error
 
 // Member changes who is in the cluster, or who leads it. When it returns the change is under way; Cluster shows how far.
 func (r *requests) Member(ctx context.Context, q protocol.Member) error {
-	_, _, err := r.do(ctx, protocol.OpMember, q.AppendTo)
+	body, c, err := r.do(ctx, protocol.OpMember, q.AppendTo)
+	if err == nil && len(body) > 0 {
+		err = c.malformed(protocol.OpMember, notEmpty(body))
+	}
 	return err
+}
+
+// notEmpty is the error of an answer that should have had no body.
+func notEmpty(body []byte) error {
+	return fmt.Errorf("%w: a body of %d bytes where there is none", protocol.ErrMalformed, len(body))
 }

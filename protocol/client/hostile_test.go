@@ -75,6 +75,17 @@ func TestHostileServer(t *testing.T) {
 		"version":  {false, func(ctx context.Context, c *Client) error { _, err := c.GetVersion(ctx, nil, 1); return err }},
 		"snapshot": {false, func(ctx context.Context, c *Client) error { _, err := c.Snapshot(ctx); return err }},
 		"backup":   {false, func(ctx context.Context, c *Client) error { _, err := c.Backup(ctx, io.Discard); return err }},
+		"cluster":  {false, func(ctx context.Context, c *Client) error { _, err := c.Cluster(ctx); return err }},
+		"incr":     {true, func(ctx context.Context, c *Client) error { _, _, err := c.Incr(ctx, protocol.Incr{}); return err }},
+		"expire": {true, func(ctx context.Context, c *Client) error {
+			_, err := c.Expire(ctx, protocol.Expire{TTL: 1})
+			return err
+		}},
+		"persist": {true, func(ctx context.Context, c *Client) error { _, err := c.Persist(ctx, protocol.Persist{}); return err }},
+		"purge":   {true, func(ctx context.Context, c *Client) error { _, err := c.Purge(ctx, protocol.Purge{}); return err }},
+		"member": {true, func(ctx context.Context, c *Client) error {
+			return c.Member(ctx, protocol.Member{Change: protocol.MemberRemove, ID: 1})
+		}},
 		"set":      {true, func(ctx context.Context, c *Client) error { _, err := c.Set(ctx, protocol.Set{}); return err }},
 		"mset":     {true, func(ctx context.Context, c *Client) error { _, err := c.MSet(ctx); return err }},
 		"del":      {true, func(ctx context.Context, c *Client) error { _, _, err := c.Del(ctx); return err }},

@@ -87,6 +87,13 @@ func testAgainstTheServer(t *testing.T, unix bool) {
 	_, err = c.Rollback(ctx, a, v3+1)
 	assert.ErrorIs(t, err, protocol.ErrNotFound)
 
+	alone, err := c.Cluster(ctx)
+	require.NoError(t, err)
+	assert.Zero(t, alone)
+	assert.ErrorIs(t, c.Member(ctx, protocol.Member{Change: protocol.MemberRemove, ID: 1}), protocol.ErrUnavailable)
+	stale := connect(t, s, client.Options{MaxStale: time.Second})
+	require.NoError(t, stale.Ping(ctx, nil))
+
 	n := []byte("n")
 	sum, vn, err := c.Incr(ctx, protocol.Incr{Key: n, By: -7, TTL: 3600_000})
 	require.NoError(t, err)
