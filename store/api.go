@@ -23,6 +23,9 @@ type Options struct {
 	// Beside, if it is not nil, is told how many bytes the store has beside Go's heap, whenever that changes: for who sets Go's memory limit. It
 	// is called with locks held, maybe side by side, so it has to be quick and must not use the store.
 	Beside func(bytes int64)
+	// Proposes says that the store is one of several alike, and Journal a Replica: writes take effect when that brings them back, by
+	// Store.Apply. Then a session calls Begin before it reads, and time is what the journal says: a key expires at one place in it.
+	Proposes bool
 	// Logger gets the store's warnings, which never hold a key or a value; nil: nobody does.
 	Logger *slog.Logger
 }

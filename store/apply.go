@@ -37,9 +37,11 @@ func (s *Store) Apply(version uint64, entries []*Entry) error {
 		}
 	}
 	var err error
-	switch len(entries) {
-	case 0:
-	case 1:
+	switch {
+	case len(entries) == 0:
+	case entries[0].control() >= 0:
+		err = s.applyControl(version, entries)
+	case len(entries) == 1:
 		err = s.applyOne(version, entries[0])
 	default:
 		err = s.applyAll(version, entries)
@@ -57,12 +59,8 @@ func (s *Store) applyOne(version uint64, e *Entry) error {
 	sh := s.shardOf(h)
 	sh.Lock()
 	defer sh.Unlock()
-	return s.applyLocked(sh, h, e)
-}
-
-// applyLocked is applyOne with sh, the shard of the key, locked.
-func (s *Store) applyLocked(sh *shard, h uint64, e *Entry) error {
 	sh.newest = max(sh.newest, e.version)
+	sh.arrived(s, e.Key(), e.version)
 	if !s.replay(sh, h, e) {
 		return errNoMemory
 	}
@@ -86,12 +84,7 @@ func (s *Store) applyAll(version uint64, entries []*Entry) (err error) {
 	*w = commit{s: s, txn: w.txn, outcomes: emptied(w.outcomes), keep: s.keep, home: &s.shards[home], must: true}
 	defer w.undo() // if it was not committed
 	for i, e := range entries {
-		if purge, _ := e.Purge(); purge { // an erasure takes nobody's place, and comes alone
-			if err := s.applyLocked(s.shardOf(hashes[i]), hashes[i], e); err != nil {
-				return err
-			}
-			continue
-		}
+		s.shardOf(hashes[i]).arrived(s, e.Key(), version)
 		p := s.shardOf(hashes[i]).Find(hashes[i], e.Key())
 		if _, own := p.Mark(); !own && versionOf(p.Entry()) >= version {
 			continue

@@ -20,16 +20,19 @@ func (s *Store) Check() error {
 	if c.err != nil {
 		return c.err
 	}
-	calendars := int64(0)
+	calendars, proposals := int64(0), int64(0)
 	for i := range s.shards {
 		sh := &s.shards[i]
 		calendars += sh.due.memory()
+		for _, p := range sh.ahead {
+			proposals += p.bytes
+		}
 		got := effect{sh.keys, sh.valueBytes, sh.deletions, sh.expiring}
 		if got != c.figures[i] {
 			return fmt.Errorf("shard %d: counts %+v; there are %+v", i, got, c.figures[i])
 		}
 	}
-	want := s.table.Resident() + s.table.Large() + calendars
+	want := s.table.Resident() + s.table.Large() + calendars + proposals
 	if got := s.budget.used.Load(); got != want {
 		return fmt.Errorf("memory is accounted as %d bytes, it is %d", got, want)
 	}

@@ -241,8 +241,13 @@ func (s *Store) newValue(sc *scratch, key, value []byte, ttl, at uint64) *Entry 
 	if ttl == 0 && at == 0 {
 		return sc.entry(key, value, 0, 0)
 	}
-	s.followClock()
-	now := s.clock.now().millis()
+	var now uint64
+	if s.replica != nil {
+		now = s.wallMillis()
+	} else {
+		s.followClock()
+		now = s.clock.now().millis()
+	}
 	switch {
 	case ttl != 0:
 		return sc.entry(key, value, after(now, ttl), 0)

@@ -41,6 +41,9 @@ func (s *Store) commitOne(ch *change) (version uint64, err error) {
 	if err := s.admit(ch.entry.size()); err != nil {
 		return 0, err
 	}
+	if s.replica != nil {
+		return s.proposeOne(ch)
+	}
 	sh := s.shardOf(ch.hash)
 	sh.Lock()
 	one := [1]outcome{{hash: ch.hash, entry: ch.entry}}
@@ -97,8 +100,9 @@ type commit struct {
 	s        *Store
 	scratch  *scratch
 	txn      table.Txn
-	begun    bool // txn is
-	now      moment
+	begun    bool   // txn is
+	now      moment // the clock, read under the locks
+	time     uint64 // of a store that proposes: what expiries are counted from, in Unix milliseconds
 	outcomes []outcome
 	version  uint64 // when it is committed
 	keep     int    // how much history each key may have
@@ -110,10 +114,17 @@ type commit struct {
 	// looks says that who stages looks at what was staged, so everything is, even if the write is refused already.
 	looks bool
 	must  bool // memory is taken whatever the limit says
+
+	// Of a store that proposes, in the place of txn and outcomes.
+	foreseen []foreseen
+	index    map[string]int // where a key is in foreseen
 }
 
 // current returns the entry of key as the write has left it so far; none if it is absent or expired.
 func (c *commit) current(h uint64, key []byte) Found {
+	if c.s.replica != nil {
+		return c.foresee(h, key)
+	}
 	p := c.s.shardOf(h).Find(h, key)
 	e := p.Entry()
 	if _, own := p.Mark(); !own {
@@ -132,6 +143,10 @@ func (c *commit) set(h uint64, e *Entry) {
 		c.wanted += int64(e.size())
 	}
 	if c.refused != nil && !c.looks {
+		return
+	}
+	if s.replica != nil && !c.must {
+		c.foresaw(h, e)
 		return
 	}
 	if !c.begun {
@@ -186,6 +201,9 @@ func (c *commit) set(h uint64, e *Entry) {
 
 // finish makes all that was staged visible at one instant. If it returns an error, all of it is to be undone.
 func (c *commit) finish() (version uint64, err error) {
+	if c.s.replica != nil {
+		return c.propose()
+	}
 	if len(c.outcomes) == 0 {
 		return 0, nil
 	}
@@ -251,6 +269,10 @@ func (s *Store) makeRoom(write func(keep int) (wanted int64, err error)) error {
 			return err
 		case s.hopeless(wanted):
 			return err
+		case s.replica != nil:
+			if s.keep == 0 || !s.proposeForget() {
+				return err
+			}
 		case tidied < mostTidied && s.roomy(wanted):
 			tidied++
 			s.tidy(true)
@@ -295,7 +317,7 @@ func (s *Store) order(left []*Entry) (version uint64, err error) {
 	}
 	var floor uint64
 	if s.keep > 0 {
-		floor = s.clock.wall() // so that a version says when it was made
+		floor = s.wallMicros() // so that a version says when it was made
 	}
 	if s.journal != nil {
 		return s.journal.Append(floor, left)

@@ -48,9 +48,9 @@ func newTombstone(key []byte) *Entry {
 // newPurge makes the entry that tells a journal that a key's past was erased, or with all that nothing is left of it: a
 // deletion with a value of one byte, which no other has.
 func newPurge(key []byte, all bool) *Entry {
-	value := []byte{0}
+	value := []byte{controlPurge}
 	if all {
-		value[0] = 1
+		value[0] = controlPurgeAll
 	}
 	return buildEntry(key, value, 0, flagBit)
 }
@@ -135,10 +135,8 @@ func (e *Entry) Version() uint64 { return e.version }
 // Purge reports whether the entry is no version of its key, but says that those before its own were erased: all but the
 // current one, or all of them. Only a [Journal] sees such.
 func (e *Entry) Purge() (purge, all bool) {
-	if e.vlen != 1|flagBit {
-		return false, false
-	}
-	return true, e.bytes(e.keyAt()+e.keyLen(), 1)[0] == 1
+	k := e.control()
+	return k == controlPurge || k == controlPurgeAll, k == controlPurgeAll
 }
 
 // Deleted reports whether the entry stands for a deletion: only [Store.Walk], a [Journal] and a key's history show such.

@@ -202,6 +202,14 @@ func (r record) copies() []*Entry {
 			all = append(all, NewPurge(r.version, e.Key(), of))
 			continue
 		}
+		if now, is := e.Time(); is {
+			all = append(all, NewTime(r.version, now))
+			continue
+		}
+		if oldest, is := e.Forget(); is {
+			all = append(all, NewForget(r.version, oldest))
+			continue
+		}
 		all = append(all, NewEntry(r.version, e.Key(), e.Value(), e.Expiry(), e.Deleted()))
 	}
 	return all

@@ -122,6 +122,9 @@ func (s *Store) KeepsHistory() bool { return s.keep > 0 }
 // ErrNoVersion, which ErrNoHistory matches.
 func (c *Session) Rollback(key []byte, version uint64) (uint64, error) {
 	s := c.store
+	if s.replica != nil {
+		return c.proposeRollback(key, version)
+	}
 	h := s.hash(key)
 	for {
 		var current uint64
@@ -156,6 +159,63 @@ func (c *Session) Rollback(key []byte, version uint64) (uint64, error) {
 	}
 }
 
+// proposeRollback is Rollback for a store that proposes: the old version is read, and the new one proposed, under one lock. A version that what
+// is under way will push out of the history is still found.
+func (c *Session) proposeRollback(key []byte, version uint64) (uint64, error) {
+	s := c.store
+	h := s.hash(key)
+	sc := takeScratch()
+	defer sc.give()
+	for waited := false; ; waited = true {
+		var old *Entry
+		pending := false // the version may be one that was proposed before the newest, which the overlay does not have
+		v, err := c.atomically(sc, true, nil, s.shardsOf([][]byte{key}), func(w *commit) {
+			sh := s.shardOf(h)
+			existed := w.current(h, key).Exists()
+			p := sh.Find(h, key)
+			old = nil
+			s.eachRevision(sh, &p, 0, func(f Found) bool {
+				if f.Version() == version {
+					old = detach(f)
+				}
+				return f.Version() > version
+			})
+			will, ok := sh.ahead[string(key)]
+			switch {
+			case ok && will.entry.version == version:
+				old = will.entry
+			case ok && s.keep == 0:
+				old = nil // it will have been overwritten
+			}
+			pending = ok && old == nil && version > versionOf(p.Entry()) && version < will.entry.version
+			switch {
+			case old == nil:
+				w.refused = s.notKept()
+			case !old.Deleted():
+				w.set(h, newEntry(key, old.Value(), 0))
+			case existed:
+				w.set(h, newTombstone(key))
+			}
+		})
+		switch {
+		case pending && !waited:
+			if err := s.journal.Wait(version); err != nil {
+				return 0, err
+			}
+		case err != nil:
+			return 0, err
+		case v == 0:
+			return version, nil // it is deleted as it is
+		case old.Deleted():
+			c.dels++
+			return v, nil
+		default:
+			c.sets++
+			return v, nil
+		}
+	}
+}
+
 // dropShare is the part of the kept history that goes at a time: 1/dropShare.
 const dropShare = 8
 
@@ -167,12 +227,10 @@ func (s *Store) dropHistory(n int64) bool {
 	}
 	s.dropping.Lock()
 	defer s.dropping.Unlock()
-	versions := s.sampleHistory()
-	if len(versions) == 0 {
+	oldest, ok := s.oldPart()
+	if !ok {
 		return false
 	}
-	slices.Sort(versions)
-	oldest := versions[len(versions)/dropShare]
 	freed := false
 	for i := range s.shards {
 		s.eachKept(&s.shards[i], func(sh *shard, key []byte) {
@@ -186,6 +244,16 @@ func (s *Store) dropHistory(n int64) bool {
 	}
 	s.tidy(true)
 	return freed
+}
+
+// oldPart returns the version up to which the history is that is to go at a time; false: there is none.
+func (s *Store) oldPart() (oldest uint64, ok bool) {
+	versions := s.sampleHistory()
+	if len(versions) == 0 {
+		return 0, false
+	}
+	slices.Sort(versions)
+	return versions[len(versions)/dropShare], true
 }
 
 // eachKept calls f, with sh locked, for every key of sh that has earlier versions, or is kept as deleted, a segment at a time.

@@ -106,7 +106,10 @@ type linearClient struct {
 
 func (c *linearClient) Do(batch []linear.Request) (responses []linear.Response) {
 	for _, q := range batch {
-		r := c.do(q)
+		r, err := doLinear(c.Session, q)
+		if err != nil {
+			panic(err)
+		}
 		if c.requests++; c.requests%c.forget == 0 {
 			r = linear.Response{Unknown: true}
 		}
@@ -115,7 +118,8 @@ func (c *linearClient) Do(batch []linear.Request) (responses []linear.Response) 
 	return responses
 }
 
-func (c *linearClient) do(q linear.Request) (r linear.Response) {
+// doLinear sends a request of the checker to a session.
+func doLinear(c *Session, q linear.Request) (r linear.Response, err error) {
 	var keys [][]byte
 	var conds []Condition
 	for _, s := range q.Steps {
@@ -125,7 +129,6 @@ func (c *linearClient) do(q linear.Request) (r linear.Response) {
 		conds = append(conds, Condition{Key: linear.Key(k.Key), Version: k.Version})
 	}
 	r.Results = make([]linear.Result, len(q.Steps))
-	var err error
 	switch q.Kind {
 	case linear.Get:
 		r.Results[0] = resultOf(c.Get(keys[0]))
@@ -162,7 +165,7 @@ func (c *linearClient) do(q linear.Request) (r linear.Response) {
 			return err
 		})
 		if errors.Is(err, ErrNotANumber) {
-			return linear.Response{Refused: true}
+			return linear.Response{Refused: true}, nil
 		}
 	case linear.Del:
 		r.Existed, r.Version, err = c.Del(keys)
@@ -180,13 +183,10 @@ func (c *linearClient) do(q linear.Request) (r linear.Response) {
 		}
 	}
 	var conflict *ConflictError
-	switch {
-	case errors.As(err, &conflict):
-		return linear.Response{Conflict: true, Index: conflict.Index, Version: conflict.Version}
-	case err != nil:
-		panic(err)
+	if errors.As(err, &conflict) {
+		return linear.Response{Conflict: true, Index: conflict.Index, Version: conflict.Version}, nil
 	}
-	return r
+	return r, err
 }
 
 func resultOf(e *Entry) linear.Result {

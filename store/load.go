@@ -121,6 +121,12 @@ func (sh *shard) between(p *table.Place, from, to uint64) (is bool) {
 // replay puts e, as a journal holds it, into sh, which is locked, if nothing newer is there. It takes memory whatever the limit says: a
 // full store must start again. false: there is none at all.
 func (s *Store) replay(sh *shard, h uint64, e *Entry) bool {
+	if k := e.control(); k == controlTime || k == controlForget { // while a store is loaded; history that was given up is not in what is loaded
+		if now, is := e.Time(); is {
+			s.setTime(now)
+		}
+		return true
+	}
 	p := sh.Find(h, e.Key())
 	cur := p.Entry()
 	if cur.Exists() && cur.Version() >= e.version {

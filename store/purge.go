@@ -17,6 +17,9 @@ func (c *Session) Purge(keys [][]byte) (erased int, version uint64, err error) {
 	if len(keys) == 0 {
 		return 0, 0, nil
 	}
+	if s.replica != nil {
+		return c.proposePurge(keys)
+	}
 	if err := s.admit(0); err != nil {
 		return 0, 0, err
 	}
@@ -65,6 +68,51 @@ func (c *Session) purge(keys [][]byte) (erased int, version uint64, err error) {
 		erased += s.erase(s.shardOf(h), h, x.Key(), all, version)
 	}
 	return erased, version, nil
+}
+
+// proposePurge is Purge for a store that proposes. How many versions go is known when it is applied, so it waits for that.
+func (c *Session) proposePurge(keys [][]byte) (erased int, version uint64, err error) {
+	s := c.store
+	c.writes()
+	if err := s.admit(0); err != nil {
+		return 0, 0, err
+	}
+	if version, err = s.orderPurge(keys); err != nil {
+		return 0, 0, err
+	}
+	c.see(version)
+	err = s.journal.Wait(version)
+	erased, applied := s.purges.take(version)
+	switch {
+	case err != nil:
+		return 0, 0, err
+	case !applied:
+		return 0, 0, ErrUnknown // what is published is another's write
+	}
+	return erased, version, nil
+}
+
+// orderPurge gives an erasure its place in the journal.
+func (s *Store) orderPurge(keys [][]byte) (version uint64, err error) {
+	set := s.shardsOf(keys)
+	s.table.LockAll(set)
+	defer s.table.UnlockAll(set)
+	var told []*Entry
+	listed := make(map[string]bool, len(keys))
+	for _, k := range keys {
+		if listed[string(k)] {
+			continue
+		}
+		listed[string(k)] = true
+		h := s.hash(k)
+		w := s.shardOf(h).will(h, k)
+		told = append(told, newPurge(k, !w.exists || w.expired(s)))
+	}
+	if version, err = s.order(told); err != nil {
+		return 0, err
+	}
+	s.purges.expect(version)
+	return version, nil
 }
 
 // erase erases the past of key, or with all what it is now too, by the write of this version, and returns how many versions went. sh is

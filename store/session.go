@@ -20,6 +20,11 @@ type Session struct {
 	seen             uint64 // the highest version that was written, or read under a lock, since the last Flush
 	reader           *table.Reader
 
+	// Of a store that is one of several, since the last Flush.
+	began   bool   // there was a write
+	epoch   uint64 // the journal's, before the first
+	confirm bool   // an answer tells what a write saw that has written nothing
+
 	// published is what other goroutines see of the counts; the owner stores, Stats loads.
 	published counts
 
@@ -81,10 +86,17 @@ func (c *Session) Flush() error {
 	j := c.store.journal
 	seen := max(c.seen, c.reader.Seen())
 	c.seen = 0
-	if j == nil || seen <= j.Durable() {
+	if j == nil {
 		return nil
 	}
-	return j.Wait(seen)
+	var err error
+	if seen > j.Durable() {
+		err = j.Wait(seen)
+	}
+	if r := c.store.replica; r != nil {
+		return c.settle(r, err)
+	}
+	return err
 }
 
 // see notes that this version was written or read.
@@ -151,6 +163,7 @@ func (c *Session) Del(keys [][]byte) (existed int, version uint64, err error) {
 
 // commitOne is Store.commitOne, with history given up for memory, and with what it saw noted.
 func (c *Session) commitOne(ch change) (version uint64, err error) {
+	c.writes()
 	c.store.readers.pace()
 	err = c.store.makeRoom(func(keep int) (wanted int64, err error) {
 		ch.keep = keep
@@ -158,6 +171,7 @@ func (c *Session) commitOne(ch change) (version uint64, err error) {
 		return int64(ch.entry.size()), err
 	})
 	c.see(version)
+	c.shows(version, err)
 	return version, err
 }
 

@@ -11,12 +11,13 @@ type shard struct {
 	*table.Shard // its lock guards the rest; the figures are exact whenever it is free
 	keys         int64
 	valueBytes   int64
-	deletions    int64              // kept entries that stand for the deletion of their key
-	expiring     int64              // keys that have an expiry
-	due          *calendar          // of what expires and grows too old; nil: nothing was ever noted
-	newest       uint64             // the last version that was given to a write of its keys since the store was opened
-	erasures     map[string]erasure // while a state is loaded; else nil
-	one          [1]*Entry          // what a write of one key gives the journal; nil outside of one
+	deletions    int64               // kept entries that stand for the deletion of their key
+	expiring     int64               // keys that have an expiry
+	due          *calendar           // of what expires and grows too old; nil: nothing was ever noted
+	newest       uint64              // the last version that was given to a write of its keys since the store was opened
+	erasures     map[string]erasure  // while a state is loaded; else nil
+	ahead        map[string]proposal // what keys will be, in a store that proposes; nil: nothing is under way
+	one          [1]*Entry           // what a write of one key gives the journal; nil outside of one
 }
 
 const (

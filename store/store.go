@@ -19,6 +19,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"log/slog"
@@ -47,6 +48,14 @@ type Store struct {
 	unloaded  atomic.Uint64 // entries of the journal that there was no memory for
 
 	clock clock
+	wall  func() (wall, mono int64) // the system's clocks, in microseconds. Fixed
+
+	// Of a store that is one of several; else nil and zero.
+	replica Replica // the journal. Fixed
+	purges  pendingPurges
+	// The time by which keys expire, in Unix milliseconds: for readers, that of what was applied; for writes, that of what was proposed, which is
+	// never behind. Both are stored with all shards locked, so whoever holds one knows that they stay; readers look at the first without.
+	appliedClock, aheadClock atomic.Uint64
 
 	table  *table.Table
 	shards [shardCount]shard
@@ -66,6 +75,7 @@ type Store struct {
 	sweeping sync.Mutex  // held by the one that sweeps, and taken before any shard's; see Check
 	swept    *clockState // as it was when the sweeper last looked at all that is noted; guarded by sweeping
 	due      []uint64    // what a sweep has taken; guarded by sweeping
+	leads    bool        // this replica takes writes; guarded by sweeping
 	sweeps   uint        // how many there were; guarded by sweeping
 
 	sessionsMu sync.Mutex
@@ -81,17 +91,25 @@ type Store struct {
 // sweepEvery bounds how long an expired key still counts, together with how long a sweep takes.
 const sweepEvery = 250 * time.Millisecond
 
+// proposeEvery is how often a store that proposes looks whether something is due.
+const proposeEvery = 50 * time.Millisecond
+
 // Open makes a store and, if it has a journal, fills it with what the journal holds. Close it when it is no longer used.
 func Open(o Options) (*Store, error) {
 	s, err := open(o, ^uint64(0), systemClock, arena.Options{Range: rangeFor(o.MaxMemory), Chunk: chunkFor(o.MaxMemory)})
 	if err != nil {
 		return nil, err
 	}
-	s.clock.mono = systemMono
+	every := sweepEvery
+	if s.replica == nil {
+		s.clock.mono = systemMono
+	} else {
+		every = proposeEvery
+	}
 	s.sweeperUp.Add(1)
 	go func() {
 		defer s.sweeperUp.Done()
-		tick := time.NewTicker(sweepEvery)
+		tick := time.NewTicker(every)
 		defer tick.Stop()
 		for {
 			select {
@@ -131,6 +149,18 @@ func open(o Options, hashMask uint64, read func() (wall, mono int64), memory are
 		s.logger = slog.New(slog.DiscardHandler)
 	}
 	s.vain.Store(math.MaxInt64)
+	s.wall = read
+	if o.Proposes {
+		r, ok := o.Journal.(Replica)
+		if !ok {
+			return nil, errors.New("a store that proposes needs a journal that is a replica")
+		}
+		s.replica = r
+		read = func() (wall, mono int64) { // time is in the journal, and never goes back
+			now := int64(min(s.appliedClock.Load(), math.MaxInt64/1000)) * 1000
+			return now, now
+		}
+	}
 	s.clock.start(read)
 	s.swept = s.clock.state.Load()
 	s.budget.limit = o.MaxMemory
@@ -152,7 +182,7 @@ func open(o Options, hashMask uint64, read func() (wall, mono int64), memory are
 	for i := range s.shards {
 		s.shards[i].Shard = s.table.Shard(i)
 	}
-	s.versions.Store(s.clock.wall())
+	s.versions.Store(s.wallMicros())
 	if s.journal != nil {
 		s.loading = true
 		s.table.Loading(true)

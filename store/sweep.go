@@ -18,6 +18,9 @@ import (
 // spareNotes is how many notes without use a shard may have, besides as many as those in use.
 const spareNotes = 1024
 
+// followerSweeps is how many sweeps of a replica that does not lead there are for one in which it looks for history that is too old.
+const followerSweeps = 20
+
 // sweepSteps bounds how long a sweep holds a shard's lock at a time.
 const sweepSteps = 256
 
@@ -25,7 +28,11 @@ const sweepSteps = 256
 func (s *Store) sweep() {
 	s.sweeping.Lock()
 	defer s.sweeping.Unlock()
-	s.followClock()
+	if s.replica == nil {
+		s.followClock()
+	} else {
+		s.leads = s.replica.Epoch()%2 == 1 && s.proposeTime() == nil
+	}
 	now := s.clock.now()
 	again := s.swept != nil && s.swept.reach(now.state)
 	if again || s.swept == nil {
@@ -34,6 +41,9 @@ func (s *Store) sweep() {
 	s.watchReaders()
 	if s.sweeps++; s.sweeps%compactEvery == 0 {
 		s.tidy(false)
+	}
+	if s.replica != nil && !s.leads && (s.age == 0 || s.sweeps%followerSweeps != 0) {
+		return // that a key has expired says who leads
 	}
 	for i := range s.shards {
 		if s.sweepShard(&s.shards[i], now, again) != nil {
@@ -125,7 +135,7 @@ func (s *Store) expire(h uint64, now moment) error {
 	var keys [][]byte
 	sh.Lock()
 	sh.Hash(h, func(e Found) {
-		if !e.Deleted() && expiredAt(e, now) {
+		if !e.Deleted() && expiredAt(e, now) && (s.replica == nil || s.leads) {
 			gone = append(gone, change{hash: h, entry: newTombstone(e.Key()), only: e.Version(), keep: s.keep})
 		}
 		if s.age > 0 {

@@ -161,6 +161,7 @@ func (w *commit) del(key []byte) bool {
 // writes is false if nothing will be staged. view, if it is not nil, is pinned while stage runs, and remains so if there is no error.
 func (c *Session) atomically(sc *scratch, writes bool, view *table.Reader, set table.ShardSet, stage func(*commit)) (version uint64, err error) {
 	s := c.store
+	c.writes()
 	if writes {
 		s.readers.pace()
 		if err := s.admit(0); err != nil {
@@ -177,6 +178,7 @@ func (c *Session) atomically(sc *scratch, writes bool, view *table.Reader, set t
 		version, err = w.once(stage, set)
 		return w.wanted, err
 	})
+	c.shows(version, err)
 	return version, err
 }
 
@@ -193,7 +195,9 @@ func (w *commit) once(stage func(*commit), set table.ShardSet) (version uint64, 
 		}()
 	}
 	defer w.undo() // if it was not committed, for whatever reason: stage may run a caller's code, and that may panic
-	w.now = w.s.clock.now()
+	if w.now = w.s.clock.now(); w.s.replica != nil {
+		w.time = w.s.wallMillis()
+	}
 	stage(w)
 	if w.refused != nil {
 		return 0, w.refused

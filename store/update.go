@@ -49,7 +49,7 @@ func (c *Session) Update(keys [][]byte, change func(u *Update) error) (version u
 			w.refused = err
 		case u.err != nil:
 			w.refused = u.err
-		case w.refused == nil && len(w.outcomes) > 0: // else for want of memory: it may begin again
+		case w.refused == nil && len(w.outcomes)+len(w.foreseen) > 0: // else for want of memory: it may begin again
 			w.refused = refused
 		}
 	})
@@ -96,7 +96,12 @@ func (u *Update) Delete(key []byte) (existed bool) {
 }
 
 // Now is the store's clock in Unix milliseconds, the same for the whole of change.
-func (u *Update) Now() uint64 { return u.w.now.millis() }
+func (u *Update) Now() uint64 {
+	if u.w.s.replica != nil {
+		return u.w.time
+	}
+	return u.w.now.millis()
+}
 
 // After returns the time that is so many milliseconds after Now, at most the largest uint64.
 func (u *Update) After(ttl uint64) uint64 { return after(u.Now(), ttl) }

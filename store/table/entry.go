@@ -169,9 +169,23 @@ type Spec struct {
 	Expiry  uint64 // Unix milliseconds; 0: none
 	Deleted bool   // it stands for a deletion that is kept
 
+	outside   bool   // the entry is not the table's, and has its value whatever its length
 	large     uint32 // the value's number, if it is large
 	revisions bool   // there is room for a reference to earlier versions: see Options.Keeps
 }
+
+// Outside makes an entry in Go's memory, which is in no table: it may be looked at for ever.
+func Outside(s Spec, version uint64) Entry {
+	s.outside = true
+	words := make([]uint64, (s.size()+7)/8)
+	p := unsafe.Pointer(unsafe.SliceData(words))
+	s.write(p)
+	setVersion(p, version)
+	return Entry{p: p}
+}
+
+// isLarge reports whether the value is not in the entry.
+func (s *Spec) isLarge() bool { return IsLarge(len(s.Value)) && !s.outside }
 
 // flags returns the flags of the entry, and whether it has to be a long one.
 func (s *Spec) flags() (f uint64, long bool) {
@@ -181,7 +195,7 @@ func (s *Spec) flags() (f uint64, long bool) {
 	if s.revisions {
 		f |= flagRevisions
 	}
-	if IsLarge(len(s.Value)) {
+	if s.isLarge() {
 		f |= flagLarge
 	}
 	if s.Deleted {
@@ -198,7 +212,7 @@ func (s *Spec) size() int {
 		n = longFields + int(f&flagExpiry)*8 + int(f&flagRevisions)*2 + int(f&flagLarge)
 	}
 	n += len(s.Key)
-	if !IsLarge(len(s.Value)) {
+	if !s.isLarge() {
 		n += len(s.Value)
 	}
 	return n
@@ -229,7 +243,7 @@ func (s *Spec) write(p unsafe.Pointer) {
 		}
 	}
 	copy(bytesAt(p, at, len(s.Key)), s.Key)
-	if !IsLarge(len(s.Value)) {
+	if !s.isLarge() {
 		copy(bytesAt(p, at+len(s.Key), len(s.Value)), s.Value)
 	}
 }

@@ -29,7 +29,8 @@ import (
 //	+-------+------------+--------------+----------+-----+-------+
 //
 // Flags: 1 = the key was deleted, 2 = there is an expiry, in Unix milliseconds, 4 = no version, but the erasure of those before
-// this one: with 1 of all, else of all but the one that was current. The numbers are frozen: they are in files.
+// this one: with 1 of all, else of all but the one that was current. Only in the log of a store that is one of several, and with 2 and an empty
+// key: 8 = what is in the place of the expiry is the time, 16 = it is the version up to which history is given up. The numbers are frozen: they are in files.
 const (
 	// EntryOverhead is the least length of an entry.
 	EntryOverhead = 9
@@ -37,6 +38,8 @@ const (
 	flagDeleted = 1
 	flagExpires = 2
 	flagPurge   = 4
+	flagTime    = 8
+	flagForget  = 16
 )
 
 // Encode adds a record, whose entries need not have their version, as a frame. Version 0: a mark.
@@ -66,6 +69,10 @@ func appendEntryKey(b []byte, x *store.Entry) []byte {
 		if flags, length = flagPurge, 0; all {
 			flags |= flagDeleted
 		}
+	} else if _, is := x.Time(); is {
+		flags, length = flagTime, 0
+	} else if _, is := x.Forget(); is {
+		flags, length = flagForget, 0
 	}
 	expiry := x.Expiry()
 	if expiry != 0 {
@@ -146,6 +153,8 @@ type Entry struct {
 	Expiry     uint64 // in Unix milliseconds; 0: none
 	Deleted    bool
 	Purge      bool // Deleted then says whether it is of all
+	Time       bool // Expiry is the time: see store.NewTime
+	Forget     bool // Expiry is a version: see store.NewForget
 }
 
 // ParseEntry reads the entry at the start of b and returns what is behind it.
@@ -156,7 +165,11 @@ func ParseEntry(b []byte) (e Entry, rest []byte, ok bool) {
 	flags := b[0]
 	klen, vlen := uint64(binary.BigEndian.Uint32(b[1:])), uint64(binary.BigEndian.Uint32(b[5:]))
 	b = b[EntryOverhead:]
-	if flags&^(flagDeleted|flagExpires|flagPurge) != 0 || klen > store.MaxLen || vlen > store.MaxLen {
+	if flags&^(flagDeleted|flagExpires|flagPurge|flagTime|flagForget) != 0 || klen > store.MaxLen || vlen > store.MaxLen {
+		return e, nil, false
+	}
+	e.Time, e.Forget = flags == flagTime|flagExpires, flags == flagForget|flagExpires
+	if flags&(flagTime|flagForget) != 0 && (!e.Time && !e.Forget || klen != 0 || vlen != 0) {
 		return e, nil, false
 	}
 	e.Deleted, e.Purge = flags&flagDeleted != 0, flags&flagPurge != 0
@@ -179,7 +192,12 @@ func ParseEntry(b []byte) (e Entry, rest []byte, ok bool) {
 
 // Make makes the store's entry.
 func (e Entry) Make(version uint64) *store.Entry {
-	if e.Purge {
+	switch {
+	case e.Time:
+		return store.NewTime(version, e.Expiry)
+	case e.Forget:
+		return store.NewForget(version, e.Expiry)
+	case e.Purge:
 		return store.NewPurge(version, e.Key, e.Deleted)
 	}
 	return store.NewEntry(version, e.Key, e.Value, e.Expiry, e.Deleted)

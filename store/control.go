@@ -1,0 +1,217 @@
+package store
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	"kv/store/table"
+)
+
+// Some writes of a store that proposes are no value and no deletion of a key, but say something to all of the store: what time it is, and that
+// history goes. In the journal each is an entry with an empty key: a deletion with a value of one byte, as an erasure is, with a number in the
+// place of its expiry.
+const (
+	controlPurge    = 0
+	controlPurgeAll = 1
+	controlTime     = 2
+	controlForget   = 3
+)
+
+// control returns which of them e is, -1 for none.
+func (e *Entry) control() int {
+	if e.vlen != 1|flagBit {
+		return -1
+	}
+	return int(e.bytes(e.keyAt()+e.keyLen(), 1)[0])
+}
+
+// NewTime makes an entry that says, as a journal read it, that it is this time, in Unix milliseconds, for all that is behind it: see Entry.Time.
+func NewTime(version, now uint64) *Entry { return newControl(version, controlTime, now) }
+
+// NewForget makes an entry that says, as a journal read it, that no earlier version of any key that is not above this one is kept: see
+// Entry.Forget.
+func NewForget(version, oldest uint64) *Entry { return newControl(version, controlForget, oldest) }
+
+func newControl(version uint64, kind byte, n uint64) *Entry {
+	e := buildEntry(nil, []byte{kind}, max(n, 1), flagBit)
+	e.version = version
+	return e
+}
+
+// Time returns the time in Unix milliseconds that a store which proposes has put into its journal, and whether the entry is such. Only a [Replica]
+// sees such.
+func (e *Entry) Time() (now uint64, is bool) { return e.Expiry(), e.control() == controlTime }
+
+// Forget returns the version up to which earlier versions are given up, and whether the entry says so. Only a [Replica] sees such.
+func (e *Entry) Forget() (oldest uint64, is bool) { return e.Expiry(), e.control() == controlForget }
+
+// applyControl is Apply of what is no value and no deletion.
+func (s *Store) applyControl(version uint64, entries []*Entry) error {
+	e := entries[0]
+	if now, is := e.Time(); is {
+		s.table.LockAll(allShards)
+		defer s.table.UnlockAll(allShards)
+		s.setTime(now)
+		return nil
+	}
+	if oldest, is := e.Forget(); is {
+		for i := range s.shards {
+			s.eachKept(&s.shards[i], func(sh *shard, key []byte) {
+				dropped := s.forget(sh, key, func(old Found, _ uint64) bool { return old.Version() <= oldest })
+				s.dropped.Add(uint64(dropped))
+			})
+		}
+		return nil
+	}
+	var set table.ShardSet
+	for _, e := range entries {
+		set.Add(table.ShardOf(s.hash(e.Key())))
+	}
+	s.table.LockAll(set)
+	defer s.table.UnlockAll(set)
+	erased := 0
+	for _, e := range entries {
+		purge, all := e.Purge()
+		if !purge {
+			return errors.New("an erasure and another write in one")
+		}
+		h := s.hash(e.Key())
+		sh := s.shardOf(h)
+		p := sh.Find(h, e.Key())
+		if versionOf(p.Entry()) < version {
+			erased += s.erase(sh, h, e.Key(), all, version)
+		}
+	}
+	s.purges.set(version, erased)
+	return nil
+}
+
+// setTime lets the time go on to now, if that is ahead. All shards are locked, or the store is being loaded.
+func (s *Store) setTime(now uint64) {
+	for _, c := range []*atomic.Uint64{&s.appliedClock, &s.aheadClock} {
+		for {
+			if was := c.Load(); was >= now || c.CompareAndSwap(was, now) {
+				break
+			}
+		}
+	}
+}
+
+// Time returns the time of a store that proposes, in Unix milliseconds, as of what was applied: what a snapshot has to have in it, as an entry made by
+// NewTime.
+func (s *Store) Time() uint64 { return s.appliedClock.Load() }
+
+// wallMillis is the time that a store which proposes gives keys their expiry by: the wall clock, or that of the journal if it is ahead. Time stands
+// still then.
+func (s *Store) wallMillis() uint64 { return max(s.wallMicros()/1000, s.aheadClock.Load()) }
+
+// wallMicros is the system's wall clock, in Unix microseconds.
+func (s *Store) wallMicros() uint64 {
+	wall, _ := s.wall()
+	return uint64(max(wall, 0))
+}
+
+// proposeTime puts the time into the journal if something is due by now that is not by what is there.
+func (s *Store) proposeTime() error {
+	now := s.wallMillis()
+	if now <= s.aheadClock.Load() || !s.dueBy(now) {
+		return nil
+	}
+	s.table.LockAll(allShards) // no write is between its conditions and its place in the journal: see (5)
+	defer s.table.UnlockAll(allShards)
+	if _, err := s.order([]*Entry{NewTime(0, now)}); err != nil {
+		return err
+	}
+	s.aheadClock.Store(now)
+	return nil
+}
+
+// dueBy reports whether a note of any shard is for this time or an earlier one.
+func (s *Store) dueBy(now uint64) bool {
+	for i := range s.shards {
+		sh := &s.shards[i]
+		sh.Lock()
+		due := sh.due.dueBy(now)
+		sh.Unlock()
+		if due {
+			return true
+		}
+	}
+	return false
+}
+
+// dueBy reports whether a note is for this time, in milliseconds, or an earlier one, or may be.
+func (c *calendar) dueBy(now uint64) bool {
+	if c == nil {
+		return false
+	}
+	_, _, start, ok := c.first()
+	return ok && start <= c.tick(now)
+}
+
+// proposeForget gives up the older part of the history, everywhere, and waits for that.
+func (s *Store) proposeForget() bool {
+	s.dropping.Lock()
+	defer s.dropping.Unlock()
+	oldest, ok := s.oldPart()
+	if !ok {
+		return false
+	}
+	version, err := s.order([]*Entry{NewForget(0, oldest)})
+	if err != nil || s.journal.Wait(version) != nil {
+		return false
+	}
+	for i := range s.shards {
+		s.shards[i].Lock()
+		s.shards[i].Drain()
+		s.shards[i].Unlock()
+	}
+	s.tidy(true)
+	return true
+}
+
+// pendingPurges are erasures whose answer is known when they are applied.
+type pendingPurges struct {
+	mu sync.Mutex
+	of map[uint64]int // by version; -1: it was not applied yet
+}
+
+// expect is called when one was proposed, before it can be applied.
+func (o *pendingPurges) expect(version uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.of == nil {
+		o.of = make(map[uint64]int)
+	}
+	o.of[version] = -1
+}
+
+// set is called when it is applied.
+func (o *pendingPurges) set(version uint64, n int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if _, expected := o.of[version]; expected {
+		o.of[version] = n
+	}
+}
+
+// take returns what came of it; false: it was not applied.
+func (o *pendingPurges) take(version uint64) (n int, ok bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	n, ok = o.of[version]
+	delete(o.of, version)
+	return n, ok && n >= 0
+}
+
+// abandon forgets those that were not applied.
+func (o *pendingPurges) abandon() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for v, n := range o.of {
+		if n < 0 {
+			delete(o.of, v)
+		}
+	}
+}

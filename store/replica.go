@@ -1,0 +1,97 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Replica is the journal of a store that is one of several alike: see Options.Proposes. What is appended to it takes effect when it comes
+// back by [Store.Apply], in this store as in the others, or never, after [Store.Abandon].
+type Replica interface {
+	Journal
+	// Begin waits until a read that begins now sees all that it has to, as mode says. The error says that this can't be known: ErrUnavailable
+	// or ErrStale.
+	Begin(mode ReadMode) error
+	// Confirm returns nil if what this replica knew when it was called was the newest there is: nobody else led by then.
+	Confirm() error
+	// Epoch changes whenever this replica begins or ceases to take writes; it is odd while it does. A version names one write within one
+	// epoch.
+	Epoch() uint64
+}
+
+// ReadMode says how new what a read shows has to be.
+type ReadMode struct {
+	// Bound is how old it may be at most; 0: it has all that was answered before the read began, by any replica.
+	Bound time.Duration
+}
+
+var (
+	// ErrUnknown is the error of a write that may have been applied, or may yet be: the replica that took it leads no more.
+	ErrUnknown = fmt.Errorf("%w: this node leads no more: the write may have been applied", ErrReadOnly)
+	// ErrStale is the error of a read under a bound that the replica can't hold.
+	ErrStale = errors.New("stale: this node can't tell that it is as new as was asked for")
+)
+
+// MovedError is the error of a write at a replica that does not lead: nothing was applied. It matches ErrReadOnly.
+type MovedError struct {
+	Leader string // the address of the one that does, for clients; empty: none is known
+}
+
+// Error says where to go.
+func (e *MovedError) Error() string {
+	if e.Leader == "" {
+		return "read-only: no node leads now"
+	}
+	return "read-only: " + e.Leader + " leads, not this node"
+}
+
+// Is matches ErrReadOnly.
+func (e *MovedError) Is(target error) bool { return target == ErrReadOnly }
+
+// Begin is called before reads of a store that is one of several: it waits until they will see all that they have to, as mode says, and what this
+// session has written. For any other store it does nothing.
+func (c *Session) Begin(mode ReadMode) error {
+	r := c.store.replica
+	if r == nil {
+		return nil
+	}
+	if c.seen > r.Durable() {
+		// If that is lost, Flush says so; a read need not show it then.
+		_ = r.Wait(c.seen)
+	}
+	return r.Begin(mode)
+}
+
+// writes is called before a write begins: what Flush compares.
+func (c *Session) writes() {
+	if r := c.store.replica; r != nil && !c.began {
+		c.began, c.epoch = true, r.Epoch()
+	}
+}
+
+// shows is called with the end of a write: where it has written nothing, its answer shows what it saw.
+func (c *Session) shows(version uint64, err error) {
+	if c.began && c.epoch%2 == 1 && (version == 0 || err != nil) && !errors.Is(err, ErrReadOnly) && !errors.Is(err, ErrOutOfMemory) {
+		c.confirm = true
+	}
+}
+
+// settle ends what Flush does for a replica: a version that is published is this session's write only if the epoch is still the one in which
+// it was given; and what a write has shown of the state without changing it must have been the newest.
+func (c *Session) settle(r Replica, err error) error {
+	began, epoch, confirm := c.began, c.epoch, c.confirm
+	c.began, c.confirm = false, false
+	switch {
+	case err != nil || !began:
+		return err
+	case confirm:
+		if err := r.Confirm(); err != nil {
+			return err
+		}
+	}
+	if epoch != r.Epoch() {
+		return ErrUnknown
+	}
+	return nil
+}
