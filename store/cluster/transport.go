@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -20,9 +21,8 @@ import (
 )
 
 const (
-	// pingEvery is how often a stream that is idle says that it is there, and deadAfter how long one may be silent. The system's own
-	// ways take minutes to notice that a network is gone, and to try again when it is back.
-	pingEvery = time.Second
+	// deadAfter is how long a stream may be silent. Both sides say three times in that time that they are there. The system's own ways
+	// take minutes to notice that a network is gone, and to try again when it is back.
 	deadAfter = 3 * time.Second
 	// dialTimeout is how long a dial, with the greeting, may take. Between dials that fail there is dialPause at least, and
 	// maxDialPause at most.
@@ -52,6 +52,8 @@ type PeersOptions struct {
 	// Control answers a question that is not Raft's. It may wait, as long as ctx lets it.
 	Control func(ctx context.Context, from uint64, address string, question []byte) ([]byte, error)
 	Logger  *slog.Logger
+	// DeadAfter is how long a stream may be silent; 0: deadAfter.
+	DeadAfter time.Duration
 	// Dial makes a connection; nil: TCP, to the address that the name has at this moment.
 	Dial func(ctx context.Context, address string) (net.Conn, error)
 }
@@ -97,6 +99,9 @@ type peer struct {
 func NewPeers(l net.Listener, o PeersOptions) *Peers {
 	p := &Peers{o: o, members: map[uint64]*peer{}, conns: map[net.Conn]struct{}{}}
 	p.cluster.Store(o.Cluster)
+	if p.o.DeadAfter == 0 {
+		p.o.DeadAfter = deadAfter
+	}
 	if p.o.Dial == nil {
 		p.o.Dial = func(ctx context.Context, address string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, "tcp", address)
@@ -314,8 +319,36 @@ func (p *Peers) check(h hello, id uint64, class byte) error {
 	return nil
 }
 
+// alive is a connection whose every read and write may take no longer than it may be silent, however much there is to come.
+type alive struct {
+	net.Conn
+	within time.Duration
+}
+
+// aliveChunk is how much is written at a time.
+const aliveChunk = 64 << 10
+
+func (a alive) Read(b []byte) (int, error) {
+	a.SetReadDeadline(time.Now().Add(a.within))
+	return a.Conn.Read(b)
+}
+
+func (a alive) Write(b []byte) (n int, err error) {
+	for err == nil && n < len(b) {
+		a.SetWriteDeadline(time.Now().Add(a.within))
+		var k int
+		k, err = a.Conn.Write(b[n:min(n+aliveChunk, len(b))])
+		n += k
+	}
+	return n, err
+}
+
+// noPing is what a side that reads sends when no ping is to be answered: that it is there.
+const noPing = 1<<32 - 1
+
 // send sends what is queued, and sees to it that the other side is there.
-func (m *peer) send(ctx context.Context, conn net.Conn) error {
+func (m *peer) send(ctx context.Context, c net.Conn) error {
+	conn := alive{c, m.p.o.DeadAfter}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
 	var answers sync.WaitGroup
@@ -327,23 +360,21 @@ func (m *peer) send(ctx context.Context, conn net.Conn) error {
 		defer close(gone)
 		var b [4]byte
 		for {
-			conn.SetReadDeadline(time.Now().Add(deadAfter))
 			if _, err := io.ReadFull(conn, b[:]); err != nil {
+				conn.Close() // so that a write that is under way ends
 				return
 			}
-			sent := time.Duration(uint32(b[0])<<24|uint32(b[1])<<16|uint32(b[2])<<8|uint32(b[3])) * time.Microsecond
-			if took := time.Since(start)%(1<<32*time.Microsecond) - sent; took > 0 {
-				m.roundTrip.Store(int64(took))
+			if ping := binary.BigEndian.Uint32(b[:]); ping != noPing {
+				m.roundTrip.Store(int64(time.Since(start) - time.Duration(ping)*time.Microsecond))
 			}
 		}
 	})
-	w := bufio.NewWriterSize(conn, 64<<10)
-	ping := time.NewTicker(pingEvery)
+	w := bufio.NewWriterSize(conn, aliveChunk)
+	ping := time.NewTicker(m.p.o.DeadAfter / 3)
 	defer ping.Stop()
 	var buf []byte
 	for {
 		var err error
-		conn.SetWriteDeadline(time.Now().Add(deadAfter))
 		for _, msg := range m.take() {
 			if buf, err = (proto.MarshalOptions{}).MarshalAppend(buf[:0], msg); err != nil {
 				return fmt.Errorf("encode a message: %w", err)
@@ -362,10 +393,10 @@ func (m *peer) send(ctx context.Context, conn net.Conn) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-gone:
-			return fmt.Errorf("it has not been heard of for %v, or has ended", deadAfter)
+			return fmt.Errorf("it has not been heard of for %v, or has ended", m.p.o.DeadAfter)
 		case <-m.wake:
 		case <-ping.C:
-			if err := writePing(w, uint32(time.Since(start)/time.Microsecond)); err != nil {
+			if err := writePing(w, uint32(time.Since(start)/time.Microsecond)&(noPing>>1)); err != nil {
 				return err
 			}
 		}
@@ -488,17 +519,40 @@ func (p *Peers) refuse(h hello, cert interface{ VerifyHostname(string) error }) 
 }
 
 // serveRaft gives on the messages of a stream.
-func (p *Peers) serveRaft(conn net.Conn) error {
-	r := bufio.NewReaderSize(conn, 64<<10)
+func (p *Peers) serveRaft(c net.Conn) error {
+	c.SetDeadline(time.Time{})
+	conn := alive{c, p.o.DeadAfter}
+	pings, done := make(chan uint32, 1), make(chan struct{})
+	var answers sync.WaitGroup
+	defer answers.Wait()
+	defer close(done)
+	answers.Go(func() { // beside the reader: a large message takes its time
+		idle := time.NewTicker(p.o.DeadAfter / 3)
+		defer idle.Stop()
+		for {
+			ping := uint32(noPing)
+			select {
+			case <-done:
+				return
+			case ping = <-pings:
+			case <-idle.C:
+			}
+			if _, err := conn.Write(binary.BigEndian.AppendUint32(nil, ping)); err != nil {
+				conn.Close()
+				return
+			}
+		}
+	})
+	r := bufio.NewReaderSize(conn, aliveChunk)
 	for {
-		conn.SetDeadline(time.Now().Add(deadAfter))
 		body, ping, err := readFrame(r)
 		if err != nil {
 			return err
 		}
 		if body == nil {
-			if _, err := conn.Write([]byte{byte(ping >> 24), byte(ping >> 16), byte(ping >> 8), byte(ping)}); err != nil {
-				return err
+			select {
+			case pings <- ping:
+			default: // the last one is not answered yet
 			}
 			continue
 		}

@@ -363,10 +363,11 @@ func TestFramesThatAreNoneAreRefused(t *testing.T) {
 
 // A link that takes all and delivers nothing is noticed, though nothing is written that fails.
 func TestALinkThatIsSilentIsGivenUp(t *testing.T) {
-	b := newEnd(t, 2, nil)
+	b := newEnd(t, 2, func(o *PeersOptions) { o.DeadAfter = 500 * time.Millisecond })
 	var mu sync.Mutex
 	var conns []*mutable
 	a := newEnd(t, 1, func(o *PeersOptions) {
+		o.DeadAfter = 500 * time.Millisecond
 		o.Dial = func(ctx context.Context, address string) (net.Conn, error) {
 			conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
 			if err != nil {
@@ -398,6 +399,38 @@ func TestALinkThatIsSilentIsGivenUp(t *testing.T) {
 		break
 	}
 	require.Equal(t, "y", string(send(t, a, b, message(1, 2, "y")).GetEntries()[0].GetData()))
+}
+
+// A large message over a slow link takes longer than a link may be silent, and is not taken for that.
+func TestALargeMessageOverASlowLinkArrives(t *testing.T) {
+	const silent = 300 * time.Millisecond
+	b := newEnd(t, 2, func(o *PeersOptions) { o.DeadAfter = silent })
+	a := newEnd(t, 1, func(o *PeersOptions) {
+		o.DeadAfter = silent
+		o.Dial = func(ctx context.Context, address string) (net.Conn, error) {
+			conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+			return slow{conn}, err
+		}
+	})
+	a.SetMembers(map[uint64]string{2: b.address})
+	send(t, a, b, message(1, 2, "x"))
+	m := message(1, 2, strings.Repeat("x", 4<<20))
+	a.Send([]*pb.Message{m})
+	for got := range b.got {
+		if len(got.GetEntries()[0].GetData()) > 1 {
+			require.True(t, proto.Equal(m, got))
+			break
+		}
+	}
+	require.NotContains(t, a.logged.String(), "has not been heard of")
+}
+
+// slow is a connection over which what is written takes its time.
+type slow struct{ net.Conn }
+
+func (s slow) Write(b []byte) (int, error) {
+	time.Sleep(time.Duration(len(b)) * time.Second / (4 << 20))
+	return s.Conn.Write(b)
 }
 
 // mutable is a connection that can lose all that is written.
