@@ -201,7 +201,7 @@ func (p *promises) check(log *cluster.FileLog) error {
 	if err != nil {
 		return err
 	}
-	if hs.GetTerm() < p.term || hs.GetTerm() == p.term && hs.GetVote() != p.vote {
+	if hs.GetTerm() < p.term || hs.GetTerm() == p.term && p.vote != 0 && hs.GetVote() != p.vote {
 		return fmt.Errorf("it has voted for %d in term %d, and its log says %d in term %d", p.vote, p.term, hs.GetVote(), hs.GetTerm())
 	}
 	if p.index == 0 {
