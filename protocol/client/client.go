@@ -177,6 +177,7 @@ func cause(err error) error {
 func newClient(conn net.Conn, addr string, timeout time.Duration) *Client {
 	c := &Client{conn: conn, addr: addr, timeout: timeout, born: time.Now()}
 	c.requests.client = c
+	c.cluster.ending, c.cluster.end = context.WithCancel(context.Background())
 	c.pipe.init()
 	c.calls.New = func() any { return &Call{done: make(chan struct{}, 1), recycled: true} }
 	go c.writeFrames()
@@ -227,5 +228,6 @@ func (c *Client) Hello() protocol.HelloResponse { return c.hello }
 // Addr returns the address that was dialled.
 func (c *Client) Addr() string { return c.addr }
 
-// Done returns a channel that is closed once the connection is broken or closed: every further call will fail.
+// Done returns a channel that is closed once the connection that was dialled is broken or closed: every further call will fail, unless
+// another server of the cluster leads.
 func (c *Client) Done() <-chan struct{} { return c.pipe.broken }

@@ -20,7 +20,9 @@ const maxMoves = 3
 // others are a Client's connections to other servers of the cluster. None is closed before the Client is: somebody may wait for an
 // answer there.
 type others struct {
-	options Options // fixed
+	options Options         // fixed
+	ending  context.Context // fixed; done when the Client is closed
+	end     context.CancelFunc
 	// leading publishes the connection to the server that led last; nil: it is the Client itself. Stored with mu held.
 	leading atomic.Pointer[Client]
 
@@ -116,10 +118,13 @@ func (c *Client) follow(ctx context.Context, addr string) (*Client, error) {
 		if o.closed {
 			return nil, ErrClosed
 		}
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(o.ending, cancel)()
 		if o.options.Timeout > 0 {
-			var cancel context.CancelFunc
-			ctx, cancel = context.WithTimeout(ctx, o.options.Timeout)
-			defer cancel()
+			var stop context.CancelFunc
+			ctx, stop = context.WithTimeout(ctx, o.options.Timeout)
+			defer stop()
 		}
 		var err error
 		if at, err = dialOne(ctx, addr, o.options); err != nil {
@@ -136,6 +141,7 @@ func (c *Client) follow(ctx context.Context, addr string) (*Client, error) {
 
 // close closes the connections to other servers.
 func (o *others) close() {
+	o.end()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.closed = true

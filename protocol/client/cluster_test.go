@@ -227,6 +227,26 @@ func TestClientThatCannotFollow(t *testing.T) {
 	})
 }
 
+// Close does not wait for a connection that is being made.
+func TestCloseWhileFollowing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeCluster("b:1")
+		c, err := Dial(t.Context(), "a:1", Options{dialer: func(ctx context.Context, addr string) (net.Conn, error) {
+			if addr == "b:1" {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return f.dial(ctx, addr)
+		}})
+		require.NoError(t, err)
+		failed := make(chan error)
+		go func() { _, err := c.Set(t.Context(), protocol.Set{}); failed <- err }()
+		synctest.Wait()
+		require.NoError(t, c.Close())
+		assert.ErrorContains(t, <-failed, "not applied")
+	})
+}
+
 // Of many who are sent on at the same time one dials.
 func TestManyAreMovedAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
