@@ -1,4 +1,5 @@
-// Package netserver serves a store over the wire protocol of package protocol, on any [net.Listener], with or without TLS.
+// Package netserver serves a store over the wire protocol of package protocol, on any [net.Listener], with or without TLS; and other protocols
+// beside it.
 //
 //	st, err := store.Open(store.Options{})
 //	…
@@ -17,6 +18,12 @@
 // takes a workspace from a pool, reads what has come, answers every whole frame in it, in order, and sends all the answers
 // with one write. Once the socket has nothing more, the workspace goes back to the pool. What has come of an unfinished
 // frame is kept in a buffer of its size.
+//
+// # Doors
+//
+// Kv frames are one door. Others stand on the same things: a [Door] of Config.Doors is chosen by the first byte of a connection, and answers what
+// comes on it into an [Output], as kv frames do; what has no connection of its own here, as HTTP, makes a [Client] with [Server.Enter].
+// So whoever is served, and however, has the same users, limits, figures and log, and sees the same store.
 //
 // # What a client may cost
 //
