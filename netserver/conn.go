@@ -26,7 +26,6 @@ type conn struct {
 	end    error         // not nil: the connection has ended, with this
 	final  bool          // the server drains, and this connection has been told
 	solo   bool          // flushing failed once: answer request by request
-	sent   bool          // an answer was sent since the last read
 	armed  time.Duration // the read deadline that arm has set, as Server.age has it; 0: none
 
 	// Written by the goroutine alone, read by anyone.
@@ -137,23 +136,22 @@ func (c *conn) readable() bool {
 	c.openInbox(w)
 	for c.end == nil {
 		p := c.space(w)
-		draining := c.server.draining.Load()
-		c.sent = false
-		n, drained, err := c.transport.read(p, &w.receipt)
+		n, err := c.transport.read(p, &w.receipt)
 		switch {
 		case n > 0:
-			c.arrived(w, n)
-			switch {
-			case draining && (drained || c.server.cut.Load()):
-				c.stop(errDrained) // all that had arrived is answered
-			case drained && c.sent && c.end == nil && c.rest(w):
-				return false
+			if c.arrived(w, n); c.server.cut.Load() {
+				c.stop(errDrained)
 			}
 		case errors.Is(err, errNothing):
-			if c.rest(w) {
+			switch {
+			case c.rest(w):
 				return false
+			case c.final:
+				c.stop(errDrained) // all that had arrived is answered
+			default:
+				c.final = true
+				c.transport.look()
 			}
-			c.stop(errDrained)
 		default:
 			c.stop(err)
 		}
@@ -164,10 +162,6 @@ func (c *conn) readable() bool {
 
 // rest prepares for the wait. It returns false if there is to be none, because the server drains or the connection has
 // ended: it looks after the deadline is set, see Server.draining.
-//
-// It may be called after a read that found nothing; or, to save that read, after one that left nothing, if an answer was
-// sent since. A reset that came with the bytes that were read is not among what is left, and wakes nobody again; but
-// sending then fails.
 func (c *conn) rest(w *workspace) bool {
 	c.closeInbox(w)
 	if c.Lapsed() {

@@ -250,7 +250,6 @@ func (o *Output) sendAll() {
 	if err != nil {
 		c.stop(err)
 	}
-	c.sent = true
 }
 
 // sent lets go of what was held for answers that are sent.

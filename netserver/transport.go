@@ -21,9 +21,10 @@ type transport interface {
 	// wait calls r.readable when something may have come: for the first time at once where that can be asked, and until that returns true,
 	// or the read deadline has passed, which is the error then.
 	wait(r reader) error
-	// read reads what is there. It waits for nothing: errNothing says that nothing is there, io.EOF that nothing will be. drained says that
-	// nothing is left, so that the next call of readable is for what comes next.
-	read(p []byte, r *receipt) (n int, drained bool, err error)
+	// read reads what is there. It waits for nothing: errNothing says that nothing is there, io.EOF that nothing will be.
+	read(p []byte, r *receipt) (n int, err error)
+	// look has the next read ask whether something has come since the last one, which read may know without.
+	look()
 	// write and writeList send everything. The error matches errSlowRead if the other side was too slow to take it.
 	write(p []byte) error
 	writeList(list net.Buffers) error
@@ -38,7 +39,7 @@ type transport interface {
 
 // reader is who waits for a transport.
 type reader interface {
-	// readable reads until read says errNothing, or that it is drained, and returns false to wait for more.
+	// readable reads until read says errNothing, and returns false to wait for more.
 	readable() bool
 }
 
@@ -131,7 +132,9 @@ type socket struct {
 	raw        syscall.RawConn
 	onReadable func(fd uintptr) bool
 	reader     reader   // wait's
-	fd         int      // while onReadable runs; else -1
+	fd         int32    // while onReadable runs; else -1
+	drained    bool     // the last read left nothing, the end not counted
+	sent       bool     // something was sent since
 	r          *receipt // read's
 }
 
@@ -141,24 +144,34 @@ func (s *socket) wait(r reader) error {
 }
 
 func (s *socket) readFrom(fd uintptr) bool {
-	s.fd = int(fd)
+	s.fd, s.drained = int32(fd), false
 	done := s.reader.readable()
 	s.fd = -1
 	return done
 }
 
-func (s *socket) read(p []byte, r *receipt) (n int, drained bool, err error) {
+func (s *socket) read(p []byte, r *receipt) (n int, err error) {
 	if s.secure == nil {
-		n, drained, err = readFD(s.fd, p, r)
-		if n == 0 && err == nil {
-			err = io.EOF
-		}
-		return n, drained, err
+		return s.readFD(p, r)
 	}
 	s.r = r
 	n, err = s.secure.Read(p)
 	s.r = nil
-	return n, false, err // TLS may have more than what is left here
+	return n, err
+}
+
+// readFD reads what is there. After a read that left nothing it says so without a look, if something was sent since. A reset that came with the bytes
+// that were read is not among what is left, and wakes nobody again; but sending then fails.
+func (s *socket) readFD(p []byte, r *receipt) (n int, err error) {
+	if s.drained && s.sent {
+		return 0, errNothing
+	}
+	s.sent = false
+	n, s.drained, err = readFD(int(s.fd), p, r)
+	if n == 0 && err == nil {
+		err = io.EOF
+	}
+	return n, err
 }
 
 // Read reads for TLS: what is there, or, during the handshake, what comes.
@@ -166,11 +179,12 @@ func (s *socket) Read(p []byte) (int, error) {
 	if s.fd < 0 {
 		return s.Conn.Read(p)
 	}
-	n, _, err := readFD(s.fd, p, s.r)
-	if n == 0 && err == nil {
-		err = io.EOF
-	}
-	return n, err
+	return s.readFD(p, s.r)
+}
+
+func (s *socket) writeList(list net.Buffers) error {
+	s.sent = true
+	return s.ends.writeList(list)
 }
 
 func (s *socket) write(p []byte) error {
@@ -184,8 +198,9 @@ func (s *socket) write(p []byte) error {
 
 // Write sends p: at once, if the socket takes it.
 func (s *socket) Write(p []byte) (n int, err error) {
+	s.sent = true
 	if s.fd >= 0 {
-		n, err = writeFD(s.fd, p)
+		n, err = writeFD(int(s.fd), p)
 		if n == len(p) || err != nil {
 			return n, err
 		}
@@ -193,6 +208,8 @@ func (s *socket) Write(p []byte) (n int, err error) {
 	more, err := s.patient.Write(p[n:])
 	return n + more, err
 }
+
+func (s *socket) look() { s.drained = false }
 
 func (s *socket) lastLook() time.Duration { return 0 }
 
@@ -226,21 +243,23 @@ func (s *stream) wait(r reader) error {
 	}
 }
 
-func (s *stream) read(p []byte, _ *receipt) (n int, drained bool, err error) {
+func (s *stream) read(p []byte, _ *receipt) (n int, err error) {
 	if len(s.come) == 0 {
 		if s.end != nil {
-			return 0, false, s.end
+			return 0, s.end
 		}
-		return 0, false, errNothing
+		return 0, errNothing
 	}
 	n = copy(p, s.come)
 	s.come = s.come[n:]
-	return n, false, nil
+	return n, nil
 }
 
 func (s *stream) write(p []byte) error {
 	_, err := s.from.Write(p)
 	return err
 }
+
+func (s *stream) look() {}
 
 func (s *stream) lastLook() time.Duration { return finalRead }
