@@ -381,7 +381,7 @@ func (c *conn) ended() (goodbye, lingers bool) {
 	case errors.Is(c.end, errLapsed):
 		s.config.Logger.Info("closing a user's connection", "user", c.login.user, "error", c.end, "remote", c.Remote())
 	case errors.Is(c.end, errDrained):
-	case errors.Is(c.end, errGoodbye):
+	case errors.Is(c.end, errGoodbye), errors.Is(c.end, errTold):
 		s.config.Logger.Debug("connection closed", "error", c.end, "remote", c.Remote())
 	default:
 		s.config.Logger.Debug("connection closed", "error", c.end, "remote", c.Remote())

@@ -1,6 +1,9 @@
 package netserver
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // Door is another protocol than kv frames that is spoken on the connections of a Server.
 type Door interface {
@@ -33,6 +36,9 @@ type Talk interface {
 // errGoodbye ends a connection that a client has asked to end.
 var errGoodbye = errors.New("the client said goodbye")
 
+// errTold ends a connection whose client has been told why.
+var errTold = errors.New("the client can't go on")
+
 // End ends the connection once what is collected is sent. The talk reads no further request. err says why, for the log; nil: the client asked
 // for it, or is barred.
 func (o *Output) End(err error) {
@@ -41,6 +47,8 @@ func (o *Output) End(err error) {
 		err = errGuessing
 	case err == nil:
 		err = errGoodbye
+	case !errors.As(err, new(*foreignError)):
+		err = fmt.Errorf("%w: %w", errTold, err)
 	}
 	o.ending = err
 }

@@ -22,6 +22,7 @@ type call struct {
 	cmd    *Command
 	args   [][]byte // the command's name is the first
 	limits limits
+	claim  func(n int) error // takes memory for the command's own use, until it is done; nil: there is enough
 	// expired counts the keys that were deleted because their new expiry had passed.
 	expired uint64
 }
@@ -55,6 +56,18 @@ func (c *call) integer(i int) (n int64, ok bool) {
 func (c *call) fits(length int64) bool {
 	if length < 0 || length > int64(c.limits.bulk) {
 		c.err(errTooLong)
+		return false
+	}
+	return true
+}
+
+// room reports whether there is memory for n bytes that the command puts together; if not it answers that.
+func (c *call) room(n int) bool {
+	if n < longString || c.claim == nil {
+		return true
+	}
+	if err := c.claim(n); err != nil {
+		c.err(errorText(err))
 		return false
 	}
 	return true

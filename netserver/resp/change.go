@@ -22,6 +22,7 @@ func (t *talk) read(cmd *Command, args [][]byte) {
 	}
 	cmd.run(&t.call)
 	t.call = call{}
+	t.releaseRoom()
 }
 
 // update runs a command that may write keys, all at one instant.
@@ -38,7 +39,7 @@ func (t *talk) update(cmd *Command, args [][]byte) {
 }
 
 func (t *talk) prepare(cmd *Command, args [][]byte) {
-	t.call = call{reply: &t.reply, cmd: cmd, args: args, limits: t.limits(), expired: t.call.expired}
+	t.call = call{reply: &t.reply, cmd: cmd, args: args, limits: t.limits(), claim: t.claimRoom, expired: t.call.expired}
 }
 
 // apply applies a change of keys whose answer is written meanwhile. There is no answer if it returns an error.
@@ -53,6 +54,7 @@ func (t *talk) apply(keys [][]byte, change func(*store.Update) error) (err error
 		}
 		t.rebase()
 	}
+	t.releaseRoom()
 	if t.long = t.send; t.muted || t.nested {
 		t.long = nil
 	}
@@ -77,7 +79,25 @@ func (t *talk) failApply(err error) {
 
 // restart has a change of keys begin from nothing.
 func (t *talk) restart() {
+	t.releaseRoom()
 	t.buf, t.failed, t.abandon, t.long, t.call.expired = t.buf[:0], "", nil, t.promiseLong, 0
+}
+
+// claimMemory takes memory for the command that runs.
+func (t *talk) claimMemory(n int) error {
+	if err := t.client.Claim(n); err != nil {
+		return err
+	}
+	t.claimed += n
+	return nil
+}
+
+// releaseRoom gives it back.
+func (t *talk) releaseRoom() {
+	if t.claimed > 0 {
+		t.client.Release(t.claimed)
+		t.claimed = 0
+	}
 }
 
 // promiseLong makes sure, in a change of keys, that there is memory for the answer with this string, and has it copied.

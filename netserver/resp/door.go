@@ -39,5 +39,6 @@ func (d *Door) Open(c *netserver.Client, first []byte) netserver.Talk {
 	t.change = t.runCall
 	t.changeAll = t.runQueue
 	t.accept = t.acceptFound
+	t.claimRoom = t.claimMemory
 	return t
 }

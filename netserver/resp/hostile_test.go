@@ -78,15 +78,36 @@ func TestRequestsThatThereIsNoMemoryFor(t *testing.T) {
 	assert.Contains(t, c.next(), "OOM ")
 	assert.Equal(t, "PONG", c.next())
 
-	// Others hold what there is.
-	var holders []*client
-	for range 4 {
+	// Some of several large ones that come at a time.
+	var clients []*client
+	for range 5 {
 		d := dial(t, s)
 		d.send("*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1000000\r\n", strings.Repeat("v", 600_000))
-		holders = append(holders, d)
+		clients = append(clients, d)
 	}
-	s.Await("request_memory_bytes", 0)
-	_ = holders
+	s.Await("bytes_in", 3_000_000)
+	var answers []string
+	for _, d := range clients {
+		d.send(strings.Repeat("v", 400_000), "\r\n", request("PING"))
+		answers = append(answers, d.next())
+		require.Equal(t, "PONG", d.next())
+	}
+	assert.Contains(t, answers, "OK")
+	assert.Contains(t, answers, "OOM command not allowed: no memory for a request of this size now")
+
+	// And what a short one would make.
+	c.send(request("SETRANGE", "b", "1000000", "x"), request("SETRANGE", "b", "10", "x"), request("SETBIT", "c", "8000000", "1"), request("PING"))
+	for _, want := range []string{"(1000001)", "(1000001)", "(0)", "PONG"} {
+		assert.Equal(t, want, c.next())
+	}
+	small := nettest.Start(t, withDoor(netserver.Config{Limit: 1 << 20, RequestMemory: 1 << 20}))
+	c = dial(t, small)
+	c.send(request("SETRANGE", "b", "600000", "x"), request("GET", "b"), request("PING"))
+	for _, want := range []string{"(600001)", `"` + strings.Repeat("\x00", 600_000) + `x"`, "PONG"} {
+		assert.Equal(t, want, c.next())
+	}
+	small.AwaitRequests()
+	assert.Zero(t, small.Stat("request_memory_bytes"))
 }
 
 func TestLogin(t *testing.T) {

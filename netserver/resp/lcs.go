@@ -1,6 +1,7 @@
 package resp
 
-import "math"
+// lcsCells is how large the table may be that is filled: that takes a hundredth of a second, which others may wait for.
+const lcsCells = 4 << 20
 
 // lcs is LCS key1 key2 [LEN] [IDX] [MINMATCHLEN n] [WITHMATCHLEN]: the longest common subsequence of two values.
 func lcs(c *call) {
@@ -10,9 +11,11 @@ func lcs(c *call) {
 	}
 	a, _ := c.value(c.args[1])
 	b, _ := c.value(c.args[2])
-	cells := (int64(len(a)) + 1) * (int64(len(b)) + 1)
-	if len(a) >= math.MaxUint32-1 || len(b) >= math.MaxUint32-1 || cells > int64(c.limits.bulk)/4 {
+	if cells := (int64(len(a)) + 1) * (int64(len(b)) + 1); cells > lcsCells {
 		c.err("ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len")
+		return
+	}
+	if !c.room(4 * (len(a) + 1) * (len(b) + 1)) {
 		return
 	}
 	t := newLCS(a, b)

@@ -227,6 +227,9 @@ func appendTo(c *call) {
 	if exists && !c.fits(int64(len(v))+int64(len(c.args[2]))) {
 		return
 	}
+	if !c.room(len(v) + len(c.args[2])) {
+		return
+	}
 	joined := append(append(make([]byte, 0, len(v)+len(c.args[2])), v...), c.args[2]...)
 	c.Set(c.args[1], joined, c.expiry(c.Get(c.args[1])))
 	c.int(int64(len(joined)))
@@ -289,7 +292,11 @@ func setRange(c *call) {
 	if !c.fits(offset + int64(len(c.args[3]))) {
 		return
 	}
-	changed := make([]byte, max(len(v), int(offset)+len(c.args[3])))
+	length := max(len(v), int(offset)+len(c.args[3]))
+	if !c.room(length) {
+		return
+	}
+	changed := make([]byte, length)
 	copy(changed, v)
 	copy(changed[offset:], c.args[3])
 	c.Set(c.args[1], changed, c.expiry(c.Get(c.args[1])))
@@ -390,7 +397,11 @@ func setBit(c *call) {
 	at, mask := int(offset>>3), byte(0x80)>>(offset&7)
 	was := at < len(v) && v[at]&mask != 0
 	if on := c.args[3][0] == '1'; at >= len(v) || on != was {
-		changed := make([]byte, max(len(v), at+1))
+		length := max(len(v), at+1)
+		if !c.room(length) {
+			return
+		}
+		changed := make([]byte, length)
 		copy(changed, v)
 		changed[at] &^= mask
 		if on {

@@ -18,6 +18,7 @@ type talk struct {
 	change    func(*store.Update) error // runCall
 	changeAll func(*store.Update) error // runQueue
 	accept    func([]store.Found) error // acceptFound
+	claimRoom func(n int) error         // claimMemory
 
 	// While Answer runs.
 	out *netserver.Output
@@ -46,6 +47,7 @@ type talk struct {
 	answered bool  // it was answered by Unflushed
 	abandon  error // why the change of keys that is under way is to have no effect
 	wanted   int   // for how long an answer there was no memory
+	claimed  int   // bytes, for what the command that runs puts together
 }
 
 // muting says whether the client wants answers.
