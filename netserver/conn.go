@@ -46,6 +46,7 @@ var (
 	errNoLogin   = errors.New("nobody logged in")
 	errGuessing  = errors.New("too many logins failed")
 	errLapsed    = errors.New("the user was removed or changed")
+	errNotKept   = errors.New("no memory for what has come of a request")
 )
 
 func newConn(s *Server, nc net.Conn) *conn {
@@ -194,7 +195,7 @@ func (c *conn) closeInbox(w *workspace) {
 	in := c.inbox
 	if c.end == nil && in.pending() && !in.close() {
 		if c.turnDown(w, errNoRoom); c.end == nil && in.pending() && !in.close() {
-			c.stop(errNoRoomEver)
+			c.stop(errNotKept)
 		}
 	}
 	if c.end != nil || !in.pending() {
@@ -255,7 +256,7 @@ func (c *conn) turnDown(w *workspace, err error) {
 	w.out.begun = false
 	used, need := c.talk.Refuse(&w.out, c.inbox.bytes(), err)
 	if used == 0 {
-		c.stop(errNoRoomEver)
+		c.stop(errNotKept)
 	}
 	c.answered(w, used, need)
 }

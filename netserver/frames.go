@@ -2,7 +2,6 @@ package netserver
 
 import (
 	"encoding/binary"
-	"errors"
 
 	"kv/protocol"
 )
@@ -106,5 +105,3 @@ func (c *conn) unwanted(h protocol.Header) error {
 	}
 	return nil
 }
-
-var errNoRoomEver = errors.New("no memory for what has come of a request")
