@@ -14,15 +14,6 @@ func (c *conn) cluster(w *workspace, h protocol.Header, body []byte) error {
 	return nil
 }
 
-// reads has nothing to do: every read here is as fresh as can be.
-func (c *conn) reads(w *workspace, h protocol.Header, body []byte) error {
-	if _, err := protocol.ParseReads(body); err != nil {
-		return err
-	}
-	w.out.Buf = protocol.AppendHeader(w.out.Buf, h.Opcode, uint8(protocol.StatusOK), h.ID, 0)
-	return nil
-}
-
 func (c *conn) member(_ *workspace, _ protocol.Header, body []byte) error {
 	if _, err := protocol.ParseMember(body); err != nil {
 		return err

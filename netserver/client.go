@@ -25,11 +25,12 @@ type Client struct {
 	latency *latency // one of the server's
 
 	session   *store.Session
-	login     *login        // who has logged in; nil: nobody, or nobody has to
-	loginBy   time.Duration // when, as Server.age has it, somebody must have; 0: nobody has to any more
-	limit     uint32        // the longest request that is kept, not read away
-	wrong     uint8         // how many logins have failed, as far as it can count
-	barred    bool          // no further login is waited for
+	readMode  store.ReadMode // see SetReads
+	login     *login         // who has logged in; nil: nobody, or nobody has to
+	loginBy   time.Duration  // when, as Server.age has it, somebody must have; 0: nobody has to any more
+	limit     uint32         // the longest request that is kept, not read away
+	wrong     uint8          // how many logins have failed, as far as it can count
+	barred    bool           // no further login is waited for
 	access    Access
 	backingUp uint64 // the handle that the client's backup goes on with; 0: there is none
 	claimed   int64  // of the server's request memory, by Claim

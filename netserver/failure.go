@@ -23,6 +23,10 @@ func Failure(err error) *protocol.Error {
 	if errors.As(err, &conflict) {
 		return &protocol.Error{Status: protocol.StatusConflict, Version: conflict.Version, Index: conflict.Index}
 	}
+	var moved *store.MovedError
+	if errors.As(err, &moved) && moved.Leader != "" {
+		return &protocol.Error{Status: protocol.StatusMoved, Message: moved.Leader}
+	}
 	if errors.Is(err, store.ErrNoVersion) {
 		return notKept(!errors.Is(err, store.ErrNoHistory))
 	}
@@ -49,6 +53,7 @@ var failures = []struct {
 	err    error
 	status protocol.Status
 }{
+	{store.ErrStale, protocol.StatusStale},
 	{store.ErrOutOfMemory, protocol.StatusOutOfMemory},
 	{store.ErrReadOnly, protocol.StatusUnavailable},
 	{store.ErrTooLarge, protocol.StatusTooLarge},

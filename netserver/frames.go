@@ -24,6 +24,16 @@ func (f *frames) Answer(o *Output, p []byte) (used, need int) {
 	}
 	w.batch, w.at = p, 0
 	c.warm(w)
+	if c.server.config.Store.Proposes() {
+		return f.answerRuns(o, p)
+	}
+	return f.answerAll(o, p)
+}
+
+// answerAll is Answer from w.at on.
+func (f *frames) answerAll(o *Output, p []byte) (used, need int) {
+	c := f.conn
+	w := c.work
 	for c.end == nil && len(p)-w.at >= 4 {
 		rest := p[w.at:]
 		if err := protocol.CheckLength(binary.BigEndian.Uint32(rest)); err != nil {

@@ -49,6 +49,9 @@ func (e *MovedError) Error() string {
 // Is matches ErrReadOnly.
 func (e *MovedError) Is(target error) bool { return target == ErrReadOnly }
 
+// Proposes reports whether the store is one of several alike: Options.Proposes.
+func (s *Store) Proposes() bool { return s.replica != nil }
+
 // Begin is called before reads of a store that is one of several: it waits until they will see all that they have to, as mode says, and what this
 // session has written. For any other store it does nothing.
 func (c *Session) Begin(mode ReadMode) error {
