@@ -292,3 +292,30 @@ func TestStats(t *testing.T) {
 	a.do("GET", "/v1/keys/k?no=1", "")
 	require.EqualValues(t, 1, a.Stat("conflicts"))
 }
+
+// TestListOfFew: few keys among many are found though most pages have none of them.
+func TestListOfFew(t *testing.T) {
+	a := serve(t, nettest.Options{})
+	s := a.session()
+	for i := range 60_000 {
+		require.NoError(t, s.put(fmt.Sprintf("many:%d", i), ""))
+	}
+	for i := range 3 {
+		require.NoError(t, s.put(fmt.Sprintf("few:%d", i), ""))
+	}
+	require.Len(t, lines(t, a.do("GET", "/v1/keys?prefix=few:", "").body), 3)
+	found, empty := 0, 0
+	for cursor := ""; ; {
+		r := a.do("GET", "/v1/keys?prefix=few:&limit=2"+cursor, "")
+		n := len(lines(t, r.body))
+		if found += n; n == 0 {
+			empty++
+		}
+		if cursor = r.Header.Get("Kv-Cursor"); cursor == "" {
+			break
+		}
+		cursor = "&cursor=" + cursor
+	}
+	require.Equal(t, 3, found)
+	require.NotZero(t, empty)
+}
