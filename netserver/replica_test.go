@@ -31,10 +31,19 @@ type replicaRecord struct {
 	entries []*store.Entry
 }
 
+// set changes what the replica does.
+func (r *replica) set(f func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f()
+}
+
 func (r *replica) Expect() int64 { return 0 }
 
 func (r *replica) Admit(int64) error {
-	if r.Epoch()%2 == 0 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.epoch%2 == 0 {
 		return &store.MovedError{Leader: r.leader}
 	}
 	return nil
@@ -92,7 +101,7 @@ func (r *replica) Epoch() uint64 {
 func startReplica(t *testing.T) (*nettest.Conn, *replica) {
 	r := &replica{epoch: 1}
 	s := nettest.Start(t, nettest.Options{Store: store.Options{Journal: r, Proposes: true}})
-	r.store = s.Store
+	r.set(func() { r.store = s.Store })
 	return s.Dial(t), r
 }
 
@@ -114,12 +123,14 @@ func TestBatchesOnAReplica(t *testing.T) {
 		return all
 	}
 	require.Equal(t, []string{"1", "1", "2", "3"}, values(set(1, "1"), get(2), get(3), set(4, "2"), get(5), set(6, "3"), get(7), set(8, "4")))
-	require.LessOrEqual(t, len(r.begun), 8) // 3, where all has come together
-	require.GreaterOrEqual(t, len(r.begun), 3)
+	r.set(func() {
+		require.LessOrEqual(t, len(r.begun), 8) // 3, where all has come together
+		require.GreaterOrEqual(t, len(r.begun), 3)
+	})
 	require.Equal(t, []string{"4"}, values(get(9)))
 
 	values(protocol.Reads{Bound: 1500}.AppendTo(nil, 10), get(11))
-	require.Equal(t, store.ReadMode{Bound: 1500 * time.Millisecond}, r.begun[len(r.begun)-1])
+	r.set(func() { require.Equal(t, store.ReadMode{Bound: 1500 * time.Millisecond}, r.begun[len(r.begun)-1]) })
 }
 
 // What a replica can't do is answered as it is meant: who leads instead, that nobody does, that it is not known what became of a write, that it
@@ -130,22 +141,23 @@ func TestRefusalsOfAReplica(t *testing.T) {
 	set := protocol.Set{Key: key}.AppendTo(nil, 1)
 	get := protocol.Get{Key: key}.AppendTo(nil, 2)
 
-	r.refuse = store.ErrStale
+	r.set(func() { r.refuse = store.ErrStale })
 	c.Send(get, set)
 	c.Expect(protocol.OpGet, protocol.StatusStale, 2)
 	c.Next() // the write, if it came with the read, is refused with it
-	r.refuse = nil
+	r.set(func() { r.refuse = nil })
 
-	r.lost = true
+	r.set(func() { r.lost = true })
 	require.Equal(t, protocol.StatusUnavailable, c.Do(set).Status())
 	require.EqualValues(t, 2, r.Epoch())
-	r.lost = false
+	r.set(func() { r.lost = false })
 
-	r.leader = "10.0.0.2:7070"
+	const leader = "10.0.0.2:7070"
+	r.set(func() { r.leader = leader })
 	f := c.Do(set)
 	require.Equal(t, protocol.StatusMoved, f.Status())
-	require.Equal(t, r.leader, string(f.Body))
+	require.Equal(t, leader, string(f.Body))
 	require.Equal(t, protocol.StatusNotFound, c.Do(get).Status(), "reads go on")
-	r.leader = ""
+	r.set(func() { r.leader = "" })
 	require.Equal(t, protocol.StatusUnavailable, c.Do(set).Status())
 }
