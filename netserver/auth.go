@@ -23,7 +23,8 @@ type Access uint8
 const (
 	AccessNone  Access = iota // to log in
 	AccessRead                // all that changes nothing
-	AccessWrite               // everything
+	AccessWrite               // all but what follows
+	AccessAdmin               // to change who is in the cluster, and who leads it
 )
 
 // Access returns what c may do: where there are no Accounts, everything.
@@ -34,6 +35,9 @@ func (c *Client) Access() Access { return c.access }
 func (c *Client) Denied(what string) error {
 	if c.access == AccessNone {
 		return refusalf(protocol.StatusUnauthenticated, "%s needs a HELLO with a user and a secret first", what)
+	}
+	if c.access == AccessWrite {
+		return refusalf(protocol.StatusForbidden, "%s: this user may read and write, and not change the cluster", what)
 	}
 	return refusalf(protocol.StatusForbidden, "%s: this user may only read", what)
 }
@@ -55,9 +59,9 @@ type account struct {
 	secret [sha256.Size]byte // the secret's hash
 }
 
-var roles = map[string]Access{"ro": AccessRead, "rw": AccessWrite}
+var roles = map[string]Access{"ro": AccessRead, "rw": AccessWrite, "admin": AccessAdmin}
 
-// Load replaces the accounts by those in r, one a line: user:role:secret, where the role is rw or ro and secret is the
+// Load replaces the accounts by those in r, one a line: user:role:secret, where the role is ro, rw or admin and secret is the
 // SHA-256 of the user's secret in hexadecimal. Blank lines and lines that begin with # are skipped. There must be a user at
 // least. On an error, which names the line, the accounts stay as they were. When Load has returned, nothing that arrives is
 // answered to a user who was removed or changed.
@@ -78,7 +82,7 @@ func (a *Accounts) Load(r io.Reader) error {
 		}
 		role, ok := roles[fields[1]]
 		if !ok {
-			return fmt.Errorf("line %d: role %q is not rw or ro", n, fields[1])
+			return fmt.Errorf("line %d: role %q is not ro, rw or admin", n, fields[1])
 		}
 		secret, err := hex.DecodeString(fields[2])
 		if err != nil || len(secret) != sha256.Size {
@@ -132,13 +136,13 @@ func (a *Accounts) unwatch(s *Server) {
 	delete(a.servers, s)
 }
 
-// AccountLine returns the line that Load reads for a user with this role, rw or ro, and secret.
+// AccountLine returns the line that Load reads for a user with this role, ro, rw or admin, and secret.
 func AccountLine(user, role string, secret []byte) (string, error) {
 	if user == "" || strings.ContainsAny(user, ":\r\n") || strings.HasPrefix(user, "#") || strings.TrimSpace(user) != user {
 		return "", fmt.Errorf("user %q: it can't be empty, begin with #, have a colon or a line break, or space around it", user)
 	}
 	if _, ok := roles[role]; !ok {
-		return "", fmt.Errorf("role %q is not rw or ro", role)
+		return "", fmt.Errorf("role %q is not ro, rw or admin", role)
 	}
 	return fmt.Sprintf("%s:%s:%x", user, role, sha256.Sum256(secret)), nil
 }

@@ -19,7 +19,7 @@ func hello(user, secret string) []byte {
 
 // TestRoles: what each role may do, in every request that there is.
 func TestRoles(t *testing.T) {
-	o := nettest.Options{Config: netserver.Config{Accounts: accounts(t, "writer", "rw", "w-secret", "reader", "ro", "r-secret")}}
+	o := nettest.Options{Config: netserver.Config{Accounts: accounts(t, "writer", "rw", "w-secret", "reader", "ro", "r-secret", "head", "admin", "a-secret")}}
 	// What is not here is for who may write, new requests too.
 	reads := []protocol.Opcode{
 		protocol.OpGet, protocol.OpMGet, protocol.OpScan, protocol.OpHistory, protocol.OpStats, protocol.OpPing, protocol.OpBackup,
@@ -33,14 +33,17 @@ func TestRoles(t *testing.T) {
 		require.Equal(t, op.Known(), slices.Contains(all, op), "%v", op)
 	}
 	nettest.Each(t, o, func(t *testing.T, s *nettest.Server) {
-		nobody, reader, writer := s.Dial(t), s.Dial(t), s.Dial(t)
+		nobody, reader, writer, head := s.Dial(t), s.Dial(t), s.Dial(t), s.Dial(t)
+		require.Equal(t, protocol.StatusOK, head.Do(hello("head", "a-secret")).Status())
 		require.Equal(t, protocol.StatusOK, reader.Do(hello("reader", "r-secret")).Status())
 		require.Equal(t, protocol.StatusOK, writer.Do(hello("writer", "w-secret")).Status())
 		for _, request := range every()[1:] {
 			op := protocol.ParseHeader(request).Opcode
 			require.Equal(t, protocol.StatusUnauthenticated, nobody.Do(request).Status(), "%v", op)
 			require.Equal(t, slices.Contains(reads, op), reader.Do(request).Status() != protocol.StatusForbidden, "%v", op)
-			require.NotContains(t, []protocol.Status{protocol.StatusForbidden, protocol.StatusUnauthenticated}, writer.Do(request).Status(), "%v", op)
+			require.NotEqual(t, protocol.StatusUnauthenticated, writer.Do(request).Status(), "%v", op)
+			require.Equal(t, op == protocol.OpMember, writer.Do(request).Status() == protocol.StatusForbidden, "%v", op)
+			require.NotContains(t, []protocol.Status{protocol.StatusForbidden, protocol.StatusUnauthenticated}, head.Do(request).Status(), "%v", op)
 		}
 		read := protocol.Txn{Ops: []protocol.TxnOp{{Kind: protocol.TxnGet, Key: []byte("a")}}}
 		require.Equal(t, protocol.StatusOK, reader.Do(read.AppendTo(nil, 1)).Status())
@@ -98,6 +101,6 @@ func TestAccounts(t *testing.T) {
 		_, err := netserver.AccountLine(user, "rw", nil)
 		require.Error(t, err, "%q", user)
 	}
-	_, err = netserver.AccountLine("a", "admin", nil)
-	require.ErrorContains(t, err, "rw or ro")
+	_, err = netserver.AccountLine("a", "root", nil)
+	require.ErrorContains(t, err, "ro, rw or admin")
 }

@@ -55,7 +55,7 @@ type link interface {
 func (c *Client) enter(s *Server, remote net.Addr, l link) {
 	c.server, c.remote, c.link, c.since, c.limit = s, remote, l, s.age(), s.config.Limit
 	if s.config.Accounts == nil {
-		c.access = AccessWrite
+		c.access = AccessAdmin
 	} else {
 		c.Logout()
 	}

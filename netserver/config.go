@@ -65,6 +65,8 @@ type Config struct {
 	Snapshots Snapshots
 	// Backups does what BACKUP asks for; nil: it is UNAVAILABLE.
 	Backups Backups
+	// Cluster is the cluster that the server is in; nil: it is alone.
+	Cluster Cluster
 	// Figures are further ones for STATS, behind the server's own; nil: there are none.
 	Figures func() []protocol.Stat
 	// Logger gets the server's messages, which never hold a key or a value; nil: nobody does.

@@ -31,9 +31,12 @@ const (
 	needsWrite needs = iota
 	needsRead
 	needsNothing
+	needsAdmin
 )
 
-func (n needs) access() Access { return [...]Access{AccessWrite, AccessRead, AccessNone}[n] }
+func (n needs) access() Access {
+	return [...]Access{AccessWrite, AccessRead, AccessNone, AccessAdmin}[n]
+}
 
 // requests are all that there are.
 var requests = [256]request{
@@ -57,7 +60,7 @@ var requests = [256]request{
 	protocol.OpBackup:   {handle: (*conn).backup, needs: needsRead},
 	protocol.OpCluster:  {handle: (*conn).cluster, needs: needsRead},
 	protocol.OpReads:    {handle: (*conn).reads, needs: needsRead},
-	protocol.OpMember:   {handle: (*conn).member},
+	protocol.OpMember:   {handle: (*conn).member, needs: needsAdmin},
 }
 
 // mostPerItem is request.perItem's most. Keys that are only read or deleted take less: where memory is short, they are what makes room.

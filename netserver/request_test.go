@@ -15,7 +15,7 @@ func TestRequests(t *testing.T) {
 	for op := range requests {
 		op, r := protocol.Opcode(op), requests[op]
 		require.Equal(t, op.Known(), r.handle != nil, "%v", op)
-		if r.needs != needsWrite && op != protocol.OpTxn {
+		if r.needs.access() < AccessWrite && op != protocol.OpTxn {
 			require.False(t, op.Writes(), "%v", op)
 		}
 		require.Equal(t, op == protocol.OpHello, r.needs == needsNothing, "%v", op)

@@ -246,6 +246,8 @@ func (c *command) choices() []string {
 		return all
 	case "context":
 		return []string{"ls", "show", "use", "add", "rm"}
+	case "cluster":
+		return []string{"status", "wait", "add", "remove", "transfer"}
 	case "timing", "completion":
 		return strings.Split(c.args, " | ")
 	}

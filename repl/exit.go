@@ -14,7 +14,7 @@ import (
 // The exit codes of kvc. They are promised: help exit-codes and docs/cli.md list them.
 const (
 	exitDone     = 0
-	exitNothing  = 1 // get, meta, history, rollback, expire or persist found nothing
+	exitNothing  = 1 // get, meta, history, rollback, expire or persist found nothing, cluster something wrong
 	exitUsage    = 2 // wrong usage or input, a local file that can't be read or made
 	exitConflict = 3 // a condition did not hold
 	exitRefused  = 4 // the server refused
@@ -93,6 +93,8 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.Is(err, protocol.ErrNotFound):
 		return exitNothing
+	case isUnwell(err):
+		return exitUnwell
 	case errors.Is(err, protocol.ErrConflict):
 		return exitConflict
 	case errors.As(err, &refused):

@@ -17,7 +17,7 @@ func topics() []topic {
 	return []topic{
 		{"exit-codes", "Exit codes", `
     0   done
-    1   get, meta, history, rollback, expire or persist found nothing, or not that version
+    1   get, meta, history, rollback, expire or persist found nothing, or not that version; cluster found something wrong
     2   wrong usage or input, or a local file that can't be read or made
     3   a condition did not hold, and nothing was changed
     4   the server refused; its message is on stderr

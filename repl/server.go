@@ -65,6 +65,7 @@ func serverCommands() []*command {
 			},
 			build: func(flags) func(*call) error { return (*call).backup },
 		},
+		clusterCommand(),
 	}
 }
 

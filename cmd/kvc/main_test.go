@@ -222,7 +222,12 @@ func follow(c net.Conn, leader string) {
 		case protocol.OpReads:
 			c.Write(protocol.AppendResponse(nil, h.Opcode, protocol.StatusOK, h.ID, nil))
 		case protocol.OpCluster:
-			c.Write(protocol.ClusterResponse{Cluster: 1, Node: 2, Leader: 1, Members: []protocol.ClusterMember{{ID: 1, Role: protocol.Voter, Client: leader}}}.AppendTo(nil, h.ID))
+			c.Write(protocol.ClusterResponse{Cluster: 1, Node: 2, Leader: 1, Members: []protocol.ClusterMember{
+				{ID: 1, Role: protocol.Voter, Reachable: true, Client: leader, Peer: "n1:7071"},
+				{ID: 2, Role: protocol.Voter, Client: "n2:7070", Peer: "n2:7071"},
+				{ID: 3, Role: protocol.Voter, Client: "n3:7070", Peer: "n3:7071"},
+				{ID: 4, Role: protocol.Learner, Reachable: true, Client: "n4:7070", Peer: "n4:7071"},
+			}}.AppendTo(nil, h.ID))
 		default:
 			c.Write(protocol.AppendError(nil, h.Opcode, h.ID, &protocol.Error{Status: protocol.StatusMoved, Message: leader}))
 		}

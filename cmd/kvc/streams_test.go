@@ -20,7 +20,7 @@ var printing = []string{
 	"incr n", "incr n 2 --json", "expire a 1h --print-version", "expire a 1h --json", "persist a --print-version", "persist a --json",
 	"txn < reads", "txn --json < reads",
 	"import records --json", "export", "export --json", "bench --duration 1ms --keys 1 --json",
-	"stats", "stats --json", "stats --watch --count 1", "ping", "ping --json", "backup -", "backup all --json",
+	"cluster", "cluster --json", "stats", "stats --json", "stats --watch --count 1", "ping", "ping --json", "backup -", "backup all --json",
 	"context", "context --json", "context show here", "context show here --json",
 	"help", "help set", "help options", "set --help", "--help", "--version", "completion bash", "completion zsh", "__complete g",
 	"< script",

@@ -49,8 +49,8 @@ where it is missing. A server that runs reads the file again on SIGHUP.`,
 			return err
 		},
 	}
-	cmd.Flags().StringVar(&role, "role", role, "what the user may do: rw, or ro to read only")
-	complete(cmd, "role", "rw", "ro")
+	cmd.Flags().StringVar(&role, "role", role, "what the user may do: rw; ro to read only; admin to change the cluster too")
+	complete(cmd, "role", "rw", "ro", "admin")
 	cmd.Flags().Var(&file, "auth-file", "file to add the line to")
 	return cmd
 }
