@@ -23,8 +23,6 @@ type call struct {
 	args   [][]byte // the command's name is the first
 	limits limits
 	claim  func(n int) error // takes memory for the command's own use, until it is done; nil: there is enough
-	// expired counts the keys that were deleted because their new expiry had passed.
-	expired uint64
 }
 
 // arg returns the i-th argument, nil if there is none.

@@ -35,11 +35,11 @@ func (t *talk) update(cmd *Command, args [][]byte) {
 	} else if err := t.apply(t.keys, t.change); err != nil {
 		t.failApply(err)
 	}
-	t.call = call{}
+	t.call, t.changed = call{}, change{}
 }
 
 func (t *talk) prepare(cmd *Command, args [][]byte) {
-	t.call = call{reply: &t.reply, cmd: cmd, args: args, limits: t.limits(), claim: t.claimRoom, expired: t.call.expired}
+	t.call = call{reply: &t.reply, cmd: cmd, args: args, limits: t.limits(), claim: t.claimRoom}
 }
 
 // apply applies a change of keys whose answer is written meanwhile. There is no answer if it returns an error.
@@ -62,8 +62,8 @@ func (t *talk) apply(keys [][]byte, change func(*store.Update) error) (err error
 		t.buf, t.failed = t.buf[:0], ""
 		return err
 	}
-	if t.call.expired > 0 {
-		t.door.expired.Add(t.call.expired)
+	if t.changed.expired > 0 {
+		t.door.expired.Add(uint64(t.changed.expired))
 	}
 	return nil
 }
@@ -80,7 +80,7 @@ func (t *talk) failApply(err error) {
 // restart has a change of keys begin from nothing.
 func (t *talk) restart() {
 	t.releaseRoom()
-	t.buf, t.failed, t.abandon, t.long, t.call.expired = t.buf[:0], "", nil, t.promiseLong, 0
+	t.buf, t.failed, t.abandon, t.long = t.buf[:0], "", nil, t.promiseLong
 }
 
 // claimMemory takes memory for the command that runs.
@@ -117,8 +117,10 @@ func (t *talk) promise(size int) {
 // runCall runs the command in t.call as a change of keys.
 func (t *talk) runCall(u *store.Update) error {
 	t.restart()
-	t.call.keyspace = change{u}
+	t.changed = change{Update: u}
+	t.call.keyspace = &t.changed
 	t.call.cmd.run(&t.call)
+	t.changed.count()
 	return t.abandon
 }
 

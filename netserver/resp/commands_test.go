@@ -50,7 +50,7 @@ func (b *bench) runArgs(args [][]byte) string {
 	}
 	_, err := b.session.Update(keys, func(u *store.Update) error {
 		r.buf = r.buf[:0]
-		c.keyspace = change{u}
+		c.keyspace = &change{Update: u}
 		cmd.run(c)
 		return nil
 	})

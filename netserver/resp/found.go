@@ -45,8 +45,44 @@ func (f found) Len() int {
 	return f.here.Len()
 }
 
-// change is a keyspace that is being changed.
-type change struct{ *store.Update }
+// change is a keyspace that is being changed, and counts what is done to it.
+type change struct {
+	*store.Update
+	reading                  bool // what is read counts, since the command is there to read
+	gets, misses, sets, dels int
+	expired                  int // keys that were deleted because their new expiry had passed
+}
 
-func (c change) Get(key []byte) found  { return found{here: c.Update.Get(key)} }
-func (c change) Expiry(e found) uint64 { return c.Update.Expiry(e.here) }
+func (c *change) Get(key []byte) found {
+	f := found{here: c.Update.Get(key)}
+	if c.reading {
+		c.read(f)
+	}
+	return f
+}
+
+// read counts f as read.
+func (c *change) read(f found) {
+	c.gets++
+	if !f.Exists() {
+		c.misses++
+	}
+}
+
+func (c *change) Expiry(e found) uint64 { return c.Update.Expiry(e.here) }
+
+func (c *change) Set(key, value []byte, expiry uint64) {
+	c.sets++
+	c.Update.Set(key, value, expiry)
+}
+
+func (c *change) Delete(key []byte) (existed bool) {
+	c.dels++
+	return c.Update.Delete(key)
+}
+
+// count tells the store what was done.
+func (c *change) count() {
+	c.Count(c.gets, c.sets, c.dels)
+	c.CountMisses(c.misses)
+}

@@ -92,7 +92,9 @@ func (c *call) expire(unit int64, relative bool) {
 	}
 	if at <= int64(c.Now()) {
 		c.Delete(c.args[1])
-		c.expired++
+		if k, ok := c.keyspace.(*change); ok {
+			k.expired++
+		}
 	} else {
 		c.Set(c.args[1], e.Value(), uint64(at))
 	}

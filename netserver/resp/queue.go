@@ -175,7 +175,7 @@ func (t *talk) execute() error {
 		return err
 	}
 	changed := t.buf
-	t.buf, t.failed = nil, ""
+	t.buf, t.failed, t.call, t.changed = nil, "", call{}, change{}
 	t.array(len(t.queue.all))
 	begin := 0
 	for _, q := range t.queue.all {
@@ -201,6 +201,7 @@ func (t *talk) execute() error {
 // runQueue runs the queued commands on keys as one change.
 func (t *talk) runQueue(u *store.Update) error {
 	t.restart()
+	t.changed = change{Update: u}
 	for key, version := range t.watched {
 		if versionOf(found{here: u.Get([]byte(key))}) != version {
 			return errWatched
@@ -212,7 +213,8 @@ func (t *talk) runQueue(u *store.Update) error {
 			continue
 		}
 		t.prepare(q.cmd, q.args)
-		t.call.keyspace = change{u}
+		t.changed.reading = q.cmd.Flags&FlagRead != 0
+		t.call.keyspace = &t.changed
 		q.cmd.run(&t.call)
 		if q.end = len(t.buf); q.end >= longString {
 			t.promise(q.end + valueExtra)
@@ -221,5 +223,6 @@ func (t *talk) runQueue(u *store.Update) error {
 			return t.abandon
 		}
 	}
+	t.changed.count()
 	return nil
 }

@@ -372,6 +372,9 @@ func incrByFloat(c *call) {
 
 // previous answers what e held.
 func (c *call) previous(e found) {
+	if k, ok := c.keyspace.(*change); ok && !k.reading {
+		k.read(e)
+	}
 	if e.Exists() {
 		c.bulk(e.Value())
 		return

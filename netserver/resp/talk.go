@@ -25,7 +25,8 @@ type talk struct {
 	*scratch
 	reply
 
-	call call // the command on keys that is run
+	call    call   // the command on keys that is run
+	changed change // what it runs on, where it may write
 
 	progress progress // of the request that has not come whole
 	refusal  string   // the answer to it, if it is thrown away as it comes; "": it is kept

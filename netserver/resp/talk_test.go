@@ -304,6 +304,46 @@ func TestProtocolsShareTheStore(t *testing.T) {
 	s.AwaitRequests()
 }
 
+// TestKeysAreCounted: as everywhere, by what is done to them, in transactions too.
+func TestKeysAreCounted(t *testing.T) {
+	s := nettest.Start(t, withDoor(netserver.Config{}))
+	c := dial(t, s)
+	for _, tt := range []struct {
+		line                     string
+		gets, misses, sets, dels uint64
+	}{
+		{"SET a 1", 0, 0, 1, 0},
+		{"GET a", 1, 0, 0, 0},
+		{"MGET a nokey", 2, 1, 0, 0},
+		{"EXISTS a nokey nokey", 3, 2, 0, 0},
+		{"INCR a", 0, 0, 1, 0},
+		{"GETSET a 2", 1, 0, 1, 0},
+		{"SET nokey2 2 XX GET", 1, 1, 0, 0},
+		{"MSET a 1 b 2", 0, 0, 2, 0},
+		{"RENAME b c", 0, 0, 1, 1},
+		{"GETDEL c", 1, 0, 0, 1},
+		{"DEL a nokey", 0, 0, 0, 2},
+		{"TTL a", 1, 1, 0, 0},
+		{"MULTI", 0, 0, 0, 0},
+		{"SET a 1", 0, 0, 0, 0},
+		{"GET a", 0, 0, 0, 0},
+		{"MGET a nokey", 0, 0, 0, 0},
+		{"DEL a", 0, 0, 0, 0},
+		{"EXEC", 3, 1, 1, 1},
+	} {
+		figures := func() [4]uint64 {
+			return [4]uint64{s.Stat("get_ops"), s.Stat("misses"), s.Stat("set_ops"), s.Stat("del_ops")}
+		}
+		before := figures()
+		c.do(tt.line)
+		after := figures()
+		for i := range after {
+			after[i] -= before[i]
+		}
+		assert.Equal(t, [4]uint64{tt.gets, tt.misses, tt.sets, tt.dels}, after, tt.line)
+	}
+}
+
 func TestScans(t *testing.T) {
 	s := nettest.Start(t, withDoor(netserver.Config{}))
 	c := dial(t, s)
