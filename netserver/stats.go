@@ -42,6 +42,7 @@ func (s *Server) figures(st store.Stats) []protocol.Stat {
 		{Name: "del_ops", Value: st.DelOps},
 		{Name: "expired", Value: st.Expired},
 		{Name: "expiring_keys", Value: st.Expiring},
+		{Name: "evicted", Value: st.EvictedKeys},
 		{Name: "memory_bytes", Value: counted + uncounted},
 		{Name: "memory_limit_bytes", Value: uint64(s.config.MemoryLimit)},
 		{Name: "history_depth", Value: uint64(s.config.Store.HistoryDepth())},

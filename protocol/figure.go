@@ -22,6 +22,7 @@ var figures = []Figure{
 	{"del_ops", true, "Keys deleted, whether they existed or not"},
 	{"expired", true, "Keys removed because they had expired; not those that were written anew before that"},
 	{"expiring_keys", false, "Keys that have an expiry"},
+	{"evicted", true, "Keys that were deleted to make room for others: see --evict"},
 	{"memory_bytes", false, "Bytes that are taken: by data, requests and answers, and by what is not used again yet"},
 	{"memory_limit_bytes", false, "The memory limit in bytes, for data, requests and answers together; 0: none"},
 	{"history_depth", false, "Earlier versions that are kept of a key at most"},

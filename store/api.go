@@ -14,6 +14,9 @@ type Options struct {
 	// MaxMemory is how many bytes the store may take, as Stats.MemoryBytes counts them; 0: no limit. A write that would
 	// pass it fails with ErrOutOfMemory.
 	MaxMemory int64
+	// Evict makes the store a cache: where a write would pass MaxMemory, keys that were not asked for lately are deleted for it. It excludes
+	// History.
+	Evict bool
 	// History is how many earlier versions of each key are kept besides the current one.
 	History int
 	// HistoryAge is how long an earlier version is kept at most once another has taken its place, and a deletion since it was
@@ -137,6 +140,7 @@ type Stats struct {
 	WaitingBytes uint64
 	History      uint64 // earlier versions that are kept
 	Expired      uint64 // keys that were removed since Open because they had expired; not those that were written anew before that
+	EvictedKeys  uint64 // keys that were deleted since Open to make room for others: see Options.Evict
 	Evicted      uint64 // earlier versions that were given up since Open to make room for writes
 }
 

@@ -254,10 +254,10 @@ func (c *commit) undo() {
 }
 
 // makeRoom runs write, and again if the journal has not admitted it, and for as long as it is refused for want of memory and there is history to give up for it: the
-// oldest first, and last what the write's own keys have. keep is how much history those may have after it. wanted is about how much memory the
+// oldest first, and last what the write's own keys have; or, in a cache, keys of others, at first from the shards of its own. keep is how much history those may have after it. wanted is about how much memory the
 // write takes, as far as it got. A write that could not be helped by that takes nobody's history.
-func (s *Store) makeRoom(write func(keep int) (wanted int64, err error)) error {
-	for keep, tidied := s.keep, 0; ; {
+func (s *Store) makeRoom(home table.ShardSet, write func(keep int) (wanted int64, err error)) error {
+	for keep, tidied, evictions := s.keep, 0, 0; ; {
 		wanted, err := write(keep)
 		size, again := notAdmitted(err)
 		switch {
@@ -267,6 +267,8 @@ func (s *Store) makeRoom(write func(keep int) (wanted int64, err error)) error {
 			}
 		case err == nil || !errors.Is(err, ErrOutOfMemory):
 			return err
+		case s.evicts && evictions < mostEvictions && s.evict(home, wanted, evictions):
+			evictions++
 		case s.hopeless(wanted):
 			return err
 		case s.replica != nil:

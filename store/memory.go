@@ -40,6 +40,7 @@ func entryMemory(key, value int) int64 { return allocated(entryHeader + expirySi
 // budget is the memory that the store has taken: chunks of the arena, large values, and calendars. It is the arena's Budget.
 type budget struct {
 	limit    int64 // 0: none
+	reserve  int64 // of limit, for what must be taken: where memory is brought together so often that it counts
 	used     atomic.Int64
 	withheld atomic.Int64 // of limit; publishes nothing
 }
@@ -57,7 +58,7 @@ func (b *budget) Take(n int64, must bool) bool {
 	for {
 		// Not added first and taken back then: meanwhile others would be refused.
 		used := b.used.Load()
-		if used+n > b.limit-b.withheld.Load() {
+		if used+n > b.limit-b.reserve-b.withheld.Load() {
 			return false
 		}
 		if b.used.CompareAndSwap(used, used+n) {

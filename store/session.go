@@ -165,7 +165,7 @@ func (c *Session) Del(keys [][]byte) (existed int, version uint64, err error) {
 func (c *Session) commitOne(ch change) (version uint64, err error) {
 	c.writes()
 	c.store.readers.pace()
-	err = c.store.makeRoom(func(keep int) (wanted int64, err error) {
+	err = c.store.makeRoom(1<<table.ShardOf(ch.hash), func(keep int) (wanted int64, err error) {
 		ch.keep = keep
 		version, err = c.store.commitOne(&ch)
 		return int64(ch.entry.size()), err

@@ -20,6 +20,7 @@ func (s *Store) Stats() Stats {
 	t.MemoryBytes = uint64(s.budget.used.Load())
 	t.Expired = s.expirations.Load()
 	t.Evicted = s.dropped.Load()
+	t.EvictedKeys = s.evicted.Load()
 	s.table.UnlockAll(allShards)
 
 	s.sessionsMu.Lock()

@@ -39,6 +39,7 @@ type Store struct {
 	seed      maphash.Seed
 	hashMask  uint64 // all ones; tests clear bits to make hashes collide
 	journal   Journal
+	evicts    bool  // see evict.go
 	keep      int   // versions kept besides the current one
 	age       int64 // for how long at most, once something has taken their place, in microseconds; 0: for any time
 	instance  uint64
@@ -69,6 +70,7 @@ type Store struct {
 
 	// What Stats counts beside the operations; the locks of the keys order them.
 	expirations atomic.Uint64 // keys that the sweeper removed
+	evicted     atomic.Uint64 // keys that were evicted
 	dropped     atomic.Uint64 // earlier versions that were given up for memory
 
 	dropping sync.Mutex  // held by the one that gives up history
@@ -131,6 +133,9 @@ func open(o Options, hashMask uint64, read func() (wall, mono int64), memory are
 	if o.HistoryAge < 0 || o.HistoryAge > 0 && o.HistoryAge < time.Millisecond {
 		return nil, fmt.Errorf("history of %v: it must be a millisecond or more, or 0 for any time", o.HistoryAge)
 	}
+	if o.Evict && o.History > 0 {
+		return nil, errors.New("both eviction and history: what is evicted would be kept")
+	}
 	if o.MaxMemory < 0 {
 		return nil, fmt.Errorf("memory limit of %d bytes: it must be above 0, or 0 for none", o.MaxMemory)
 	}
@@ -138,6 +143,7 @@ func open(o Options, hashMask uint64, read func() (wall, mono int64), memory are
 		seed:     maphash.MakeSeed(),
 		hashMask: hashMask,
 		journal:  o.Journal,
+		evicts:   o.Evict,
 		keep:     o.History,
 		age:      o.HistoryAge.Microseconds(),
 		instance: rand.Uint64() | 1,
@@ -163,7 +169,9 @@ func open(o Options, hashMask uint64, read func() (wall, mono int64), memory are
 	}
 	s.clock.start(read)
 	s.swept = s.clock.state.Load()
-	s.budget.limit = o.MaxMemory
+	if s.budget.limit = o.MaxMemory; s.evicts {
+		s.budget.reserve = min(o.MaxMemory/16, 8<<20)
+	}
 	expect := int64(0)
 	if s.journal != nil {
 		expect = s.journal.Expect()
@@ -174,7 +182,7 @@ func open(o Options, hashMask uint64, read func() (wall, mono int64), memory are
 	if err != nil {
 		return nil, err
 	}
-	s.table, err = table.New(table.Options{Arena: a, Hash: s.hash, Keeps: s.keep > 0, Expect: int(expect), Budget: &s.budget, LargeSize: entryMemory})
+	s.table, err = table.New(table.Options{Arena: a, Hash: s.hash, Keeps: s.keep > 0, Marks: s.evicts, Expect: int(expect), Budget: &s.budget, LargeSize: entryMemory})
 	if err != nil {
 		a.Close()
 		return nil, err

@@ -169,7 +169,7 @@ func (c *Session) atomically(sc *scratch, writes bool, view *table.Reader, set t
 		}
 	}
 	w := &sc.commit
-	err = s.makeRoom(func(keep int) (wanted int64, err error) {
+	err = s.makeRoom(set, func(keep int) (wanted int64, err error) {
 		*w = commit{s: s, scratch: sc, txn: w.txn, outcomes: w.outcomes[:0], keep: keep, view: view}
 		if set != 0 {
 			w.home = &s.shards[bits.TrailingZeros64(uint64(set))]

@@ -65,7 +65,7 @@ func takeData(o options, beside func(bytes int64), log *slog.Logger) (*data, err
 	share := o.shares()
 	d := &data{
 		dir:     string(o.data),
-		options: store.Options{MaxMemory: share.data, History: o.history, HistoryAge: time.Duration(o.historyAge), Beside: beside, Logger: log},
+		options: store.Options{MaxMemory: share.data, Evict: o.evict == evictSieve, History: o.history, HistoryAge: time.Duration(o.historyAge), Beside: beside, Logger: log},
 		chunk:   share.chunk(),
 
 		backupBytes: min(wal.DefaultBackupBytes, int64(o.maxMemory)/8),

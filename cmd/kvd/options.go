@@ -28,6 +28,7 @@ type options struct {
 	maxConnections  int
 	history         int
 	historyAge      duration
+	evict           string
 	frameTimeout    duration
 	writeTimeout    duration
 	http            place
@@ -63,6 +64,12 @@ func (p *place) String() string { return string(*p) }
 // Type is the flag's type in --help.
 func (p *place) Type() string { return "string" }
 
+// The values of --evict.
+const (
+	evictNone  = "none"
+	evictSieve = "sieve"
+)
+
 // minMemory is what an empty store and its first connections need.
 const minMemory = 4 << 20
 
@@ -80,6 +87,7 @@ func (o *options) define(f *pflag.FlagSet) {
 	f.Var(&o.maxFrame, "max-frame", "the longest request")
 	f.Var(&o.maxClientOutput, "max-client-output", "memory that the answers to one client may hold until it reads them; 0: about a tenth of --max-memory, 280 MiB at most")
 	f.IntVar(&o.maxConnections, "max-connections", netserver.DefaultMaxConnections, "connections at a time")
+	f.StringVar(&o.evict, "evict", evictNone, "what makes room when memory is full: none (writes are refused), sieve (keys that were not asked for lately are deleted); not with --history")
 	f.IntVar(&o.history, "history", 0, "earlier versions to keep of each key, besides the current one")
 	f.Var(&o.historyAge, "history-age", "how long to keep an earlier version once another has taken its place, or the key was deleted or has expired; 0: as long as --history says")
 	o.frameTimeout, o.writeTimeout = duration(netserver.DefaultFrameTimeout), duration(netserver.DefaultWriteTimeout)
@@ -140,6 +148,10 @@ func (o *options) check() error {
 		return fmt.Errorf("--max-frame %v: it is from 64 to %v", o.maxFrame, size(protocol.MaxLimit))
 	case o.maxConnections < 1:
 		return fmt.Errorf("--max-connections %d: at least 1 is needed", o.maxConnections)
+	case o.evict != evictNone && o.evict != evictSieve:
+		return fmt.Errorf("--evict %q: it is none or sieve", o.evict)
+	case o.evict != evictNone && o.history > 0:
+		return errors.New("--evict and --history exclude each other: what is evicted would be kept")
 	case o.history < 0:
 		return fmt.Errorf("--history %d: it is 0, for none, or more", o.history)
 	case o.historyAge != 0 && o.historyAge < duration(time.Millisecond):

@@ -41,12 +41,14 @@ func (d directory) span(g segment, h uint64) (first, n int) {
 	return d.index(h) &^ (n - 1), n
 }
 
-// resize gives g, the segment of h, another number of lines. If there is no memory it only asks less often.
+// resize gives g, the segment of h, another number of lines. If there is no memory for more it asks less often.
 func (sh *Shard) resize(d directory, g segment, h uint64, lines int, must bool) {
 	to, ok := sh.newSegment(lines, *g.depth(), must)
 	if !ok || !sh.copy(g, must, func(uint64) segment { return to }, to) {
 		sh.freeSegments(to)
-		*g.limit() *= 2
+		if lines > g.lines {
+			*g.limit() *= 2
+		}
 		return
 	}
 	first, n := d.span(g, h)
@@ -110,10 +112,10 @@ func (sh *Shard) copy(g segment, must bool, of func(h uint64) segment, all ...se
 		first := g.line(i)
 		for _, to := range all {
 			for j := i & (to.lines - 1); j < to.lines; j += g.lines {
-				raise(to.line(j), first.deleted().Load())
+				raise(to.line(j), first.removal())
 			}
 		}
-		t.each(first, func(_ line, _ int, ref arena.Ref) {
+		t.each(first, func(was line, place int, ref arena.Ref) {
 			h := t.hash(Entry{t.at(ref), t}.Key())
 			to := of(h)
 			in, at := sh.room(to.of(h), must)
@@ -122,6 +124,9 @@ func (sh *Shard) copy(g segment, must bool, of func(h uint64) segment, all ...se
 				return
 			}
 			in.fill(at, h, ref)
+			if was.marked(place) {
+				in.mark(at)
+			}
 			*to.count()++
 		})
 	}

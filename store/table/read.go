@@ -59,10 +59,14 @@ func (r *Reader) Get(h uint64, key []byte) Entry {
 	t := r.table
 	l := t.line(h)
 	if m := zeroBytes(l.tags().Load() ^ uint64(tagOf(h))*lowBytes); m != 0 {
-		if ref := arena.Ref(l.ref(bits.TrailingZeros64(m) >> 3).Load()); ref > refMoved {
+		i := bits.TrailingZeros64(m) >> 3
+		if ref := arena.Ref(l.ref(i).Load()); ref > refMoved {
 			p := t.at(ref)
 			if header := *(*uint64)(p); header&lowMask == uint64(len(key)) && len(key) <= maxPlainKey && equal(unsafe.Add(p, plainKey), key) {
 				r.see(header >> versionShift)
+				if t.marks {
+					l.mark(i)
+				}
 				return Entry{p, t}
 			}
 		}
@@ -97,6 +101,7 @@ func (r *Reader) getBatch(dst []Entry, keys [][]byte) {
 	var lines [batch]line
 	var found [batch]unsafe.Pointer
 	var headers [batch]uint64
+	var at [batch]uint8
 	for i, k := range keys {
 		hashes[i] = t.hash(k)
 		lines[i] = t.line(hashes[i])
@@ -106,7 +111,8 @@ func (r *Reader) getBatch(dst []Entry, keys [][]byte) {
 		if m == 0 {
 			continue
 		}
-		if ref := arena.Ref(lines[i].ref(bits.TrailingZeros64(m) >> 3).Load()); ref > refMoved {
+		at[i] = uint8(bits.TrailingZeros64(m) >> 3)
+		if ref := arena.Ref(lines[i].ref(int(at[i])).Load()); ref > refMoved {
 			found[i] = t.at(ref)
 		}
 	}
@@ -119,6 +125,9 @@ func (r *Reader) getBatch(dst []Entry, keys [][]byte) {
 		if p := found[i]; p != nil && headers[i]&lowMask == uint64(len(k)) && len(k) <= maxPlainKey && equal(unsafe.Add(p, plainKey), k) {
 			r.see(headers[i] >> versionShift)
 			dst[i] = Entry{p, t}
+			if t.marks {
+				lines[i].mark(int(at[i]))
+			}
 			continue
 		}
 		var seen uint64
@@ -160,6 +169,9 @@ func (t *Table) findIn(first line, h uint64, key []byte) (e Entry, seen, absent 
 			e, version := t.resolve(ref)
 			seen = max(seen, version)
 			if e.p != nil && e.is(key) {
+				if t.marks {
+					l.mark(i)
+				}
 				return e, max(e.Version(), version), 0, false
 			}
 		}
@@ -175,7 +187,7 @@ func (t *Table) findIn(first line, h uint64, key []byte) (e Entry, seen, absent 
 		}
 		l = next
 	}
-	deleted := first.deleted().Load()
+	deleted := first.removal()
 	return Entry{}, max(seen, deleted), deleted, false
 }
 
@@ -194,8 +206,8 @@ func (l line) matches(tag uint8) (m uint16) {
 // transaction whose switch means that the key is absent.
 func (t *Table) resolve(ref arena.Ref) (e Entry, version uint64) {
 	p := t.at(ref)
-	switch *(*uint64)(p) & kindMask {
-	case kindSwitch << kindShift:
+	switch kindAt(p) {
+	case kindSwitch:
 		s := (*switched)(p)
 		x := (*txn)(t.at(s.txn))
 		ref = s.old
@@ -208,7 +220,7 @@ func (t *Table) resolve(ref arena.Ref) (e Entry, version uint64) {
 			return Entry{}, 0
 		}
 		return Entry{t.at(ref), t}, 0
-	case kindLine << kindShift:
+	case kindLine:
 		return Entry{}, 0
 	}
 	return Entry{p, t}, 0

@@ -29,7 +29,7 @@ again:
 	for i := range g.lines {
 		first := g.line(i)
 		at := len(dst)
-		before := first.deleted().Load()
+		before := first.removal()
 		for l, more := first, true; more; {
 			last := arena.Ref(l.ref(lastPlace).Load())
 			var next line
@@ -56,7 +56,7 @@ again:
 			}
 			l = next
 		}
-		after := first.deleted().Load()
+		after := first.removal()
 		r.see(after)
 		if after != before { // a key may have been deleted, and set again in a place behind
 			dst = append(dst[:at], distinct(dst[at:])...)

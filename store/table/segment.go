@@ -11,10 +11,10 @@ import (
 //
 //	directory  u64 for each index: reference to a segment <<8 | log2 of its lines
 //	segment    0 i32 count | 4 i32 limit | 8 u8 depth | .. 64: its lines
-//	line       0 u64 version of the last deletion of one of its keys
+//	line       0 u64 version of the last deletion of one of its keys, and in the top 11 bits marks: see evict.go
 //	           8 u8 tags[11] | 19 0
 //	           20 u32 refs[11]
-//	overflow   as a line, but 0 is version<<12 | kindLine<<8, so that it can be told from an entry
+//	overflow   as a line, but 0 is kindLine<<8, below the marks, so that it can be told from an entry
 //
 // The last place of a line has an entry or, if there are more keys than places, an overflow line. A segment of 1, 2, 4 lines has
 // an object of just so many lines of memory; one of 32 is 2112 bytes.
@@ -82,8 +82,11 @@ func (sh *Shard) newSegment(lines int, depth uint8, must bool) (g segment, ok bo
 // line is a line, or an overflow line.
 type line struct{ p unsafe.Pointer }
 
-// deleted returns the version of the last deletion of a key of the line, which a reader of an absent key has to know.
+// deleted has the version of the last deletion of a key of the line, and marks.
 func (l line) deleted() *atomic.Uint64 { return (*atomic.Uint64)(l.p) }
+
+// removal returns the version of the last deletion of a key of the line, which a reader of an absent key has to know.
+func (l line) removal() uint64 { return l.deleted().Load() & deletedMask }
 
 // tags returns the tags of the first eight places.
 func (l line) tags() *atomic.Uint64 { return (*atomic.Uint64)(unsafe.Add(l.p, lineTags)) }
@@ -112,13 +115,16 @@ func (l line) tag(i int) uint8 {
 	return uint8(l.lastTags().Load() >> (8 * (i - 8)))
 }
 
+// kindAt returns the kind of an object, which may be a line whose marks change.
+func kindAt(p unsafe.Pointer) uint64 { return atomic.LoadUint64((*uint64)(p)) & kindMask >> kindShift }
+
 // overflow returns the overflow line behind l, if there is one. l is not moved.
 func (t *Table) overflow(r arena.Ref) (line, bool) {
 	if r <= refMoved {
 		return line{}, false
 	}
 	p := t.at(r)
-	if *(*uint64)(p)&kindMask != kindLine<<kindShift {
+	if kindAt(p) != kindLine {
 		return line{}, false
 	}
 	return line{p}, true

@@ -27,6 +27,8 @@ type Options struct {
 	Hash func(key []byte) uint64
 	// Keeps says that earlier versions of keys are kept, as many as each write says. A deletion is then an entry, too.
 	Keeps bool
+	// Marks has hits marked, for Victims to tell what is asked for.
+	Marks bool
 	// Expect is how many keys there will be soon, if that is known: so many fit without growth.
 	Expect int
 	// Arena is the table's alone from then on, and closed with it.
@@ -52,6 +54,8 @@ type Table struct {
 	budget      arena.Budget
 	sizeOfLarge func(key, value int) int64
 
+	marks bool
+
 	// loading says that segments grow whatever the budget says. It is stored with all shards locked.
 	loading bool
 
@@ -73,12 +77,12 @@ type Shard struct {
 	// retiredSince is how many bytes went to limbo since the epoch was last asked to move.
 	retiredSince int
 	retiredNow   int // objects since the last Reclaim
-	_            [16]byte
+	hand         hand
 }
 
 // New makes an empty table.
 func New(o Options) (*Table, error) {
-	t := &Table{arena: o.Arena, epochs: epoch.New(), hash: o.Hash, keeps: o.Keeps, budget: o.Budget}
+	t := &Table{arena: o.Arena, epochs: epoch.New(), hash: o.Hash, keeps: o.Keeps, budget: o.Budget, marks: o.Marks}
 	if t.sizeOfLarge = o.LargeSize; t.sizeOfLarge == nil {
 		t.sizeOfLarge = func(_, value int) int64 { return int64(value) }
 	}

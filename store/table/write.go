@@ -23,7 +23,7 @@ type Place struct {
 func (p *Place) Entry() Entry { return p.entry }
 
 // Version returns the version of the last deletion that may have been the key's, for a key that is absent.
-func (p *Place) Version() uint64 { return p.first.deleted().Load() }
+func (p *Place) Version() uint64 { return p.first.removal() }
 
 // Find returns the place of key, whose hash is h and belongs to the shard, which is locked.
 func (sh *Shard) Find(h uint64, key []byte) Place {
@@ -52,8 +52,8 @@ func (sh *Shard) Find(h uint64, key []byte) Place {
 // staged returns the entry that the writer who holds the lock sees behind a reference, and an entry that has its key.
 func (t *Table) staged(ref arena.Ref) (e, of Entry) {
 	p := t.at(ref)
-	switch *(*uint64)(p) & kindMask {
-	case kindSwitch << kindShift:
+	switch kindAt(p) {
+	case kindSwitch:
 		s := (*switched)(p)
 		if s.next != 0 {
 			e = Entry{t.at(s.next), t}
@@ -63,7 +63,7 @@ func (t *Table) staged(ref arena.Ref) (e, of Entry) {
 			return Entry{}, Entry{t.at(s.old), t}
 		}
 		return Entry{}, Entry{} // set and deleted by the same write: see Txn.Stage
-	case kindLine << kindShift:
+	case kindLine:
 		return Entry{}, Entry{}
 	}
 	e = Entry{p, t}
@@ -133,6 +133,9 @@ func (sh *Shard) Put(p *Place, f Fresh, version uint64, keep int) {
 			sh.table.inherit(f.ref, p.ref)
 		}
 		p.in.ref(p.i).Store(uint32(f.ref)) // the instant
+		if sh.table.marks {
+			p.in.mark(p.i)
+		}
 		sh.replaced(f.ref, p.ref, keep)
 	} else {
 		p.in.fill(p.i, p.hash, f.ref) // the instant is in it
@@ -165,8 +168,11 @@ func (sh *Shard) Note(p *Place, version uint64) { raise(p.first, version) }
 
 // raise notes in the line that something was deleted by the write of this version.
 func raise(first line, version uint64) {
-	if first.deleted().Load() < version {
-		first.deleted().Store(version)
+	w := first.deleted()
+	for old := w.Load(); old&deletedMask < version; old = w.Load() { // readers mark meanwhile
+		if w.CompareAndSwap(old, old&^deletedMask|version) {
+			return
+		}
 	}
 }
 
@@ -174,6 +180,9 @@ func raise(first line, version uint64) {
 func (l line) fill(i int, h uint64, ref arena.Ref) {
 	// A reader who finds the old tag and the new reference compares keys; so whichever of the two stores makes the key visible,
 	// the entry behind it is complete, and no other key is taken for it.
+	if l.marked(i) {
+		l.unmark(i) // whose place it was
+	}
 	l.ref(i).Store(uint32(ref))
 	l.setTag(i, tagOf(h))
 }
@@ -206,6 +215,9 @@ func (sh *Shard) extend(l line, must bool) (in line, at int) {
 	*(*uint64)(over.p) = kindLine << kindShift
 	over.ref(0).Store(l.ref(lastPlace).Load())
 	over.setTag(0, l.tag(lastPlace))
+	if l.marked(lastPlace) {
+		over.mark(0)
+	}
 	l.ref(lastPlace).Store(uint32(r)) // what was there is found behind it: see I3
 	return over, 1
 }
