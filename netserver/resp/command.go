@@ -149,6 +149,9 @@ func init() { served, commands = table, newIndex(table) }
 
 // find returns the command that args are, with its subcommand; nil if there is none such.
 func find(args [][]byte) *Command {
+	if len(args) == 0 {
+		return nil
+	}
 	c := commands.find(args[0])
 	if c == nil || c.Subs == nil || len(args) == 1 {
 		return c

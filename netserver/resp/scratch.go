@@ -18,7 +18,10 @@ type scratch struct {
 }
 
 // request is one of a batch: args[from:to] of the scratch.
-type request struct{ from, to, used int }
+type request struct {
+	cmd            *Command // nil: there is none such, or no arguments
+	from, to, used int
+}
 
 const (
 	// batchSize is how many requests are parsed before the first is run, and batchArgs how many arguments they have, at most.

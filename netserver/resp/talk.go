@@ -130,7 +130,7 @@ func (t *talk) parse(p []byte) (used int, err error) {
 		}
 		used += n
 		t.args = args
-		t.batch = append(t.batch, request{from, len(args), n})
+		t.batch = append(t.batch, request{find(args[from:]), from, len(args), n})
 		if len(t.batch) == batchSize || len(args) > batchArgs-manyArgs || !l.loggedIn {
 			break
 		}
@@ -144,7 +144,7 @@ func (t *talk) parse(p []byte) (used int, err error) {
 	used = 0
 	for _, q := range t.batch {
 		used += q.used
-		t.request(t.args[q.from:q.to])
+		t.request(q.cmd, t.args[q.from:q.to])
 		if t.ended {
 			break
 		}
@@ -180,7 +180,7 @@ func (t *talk) large(p []byte, l limits) (used int, err error) {
 	t.progress = progress{}
 	kept := t.keys
 	t.keys = make([][]byte, 0, n)
-	t.request(args)
+	t.request(find(args), args)
 	t.keys, t.entries, t.found, t.pairs = kept, nil, nil, nil
 	return used, nil
 }
@@ -191,10 +191,7 @@ func (t *talk) warm() {
 		return
 	}
 	for _, q := range t.batch {
-		if q.to-q.from < 2 {
-			continue
-		}
-		if c := commands.find(t.args[q.from]); c != nil && c.First == 1 {
+		if q.cmd != nil && q.cmd.First == 1 && q.to-q.from > 1 {
 			t.keys = append(t.keys, t.args[q.from+1])
 		}
 	}
@@ -257,13 +254,12 @@ func (t *talk) bad(p []byte, err error) {
 	t.out.End(err)
 }
 
-// request answers one request.
-func (t *talk) request(args [][]byte) {
+// request answers one request, of this command; nil: there is none such.
+func (t *talk) request(cmd *Command, args [][]byte) {
 	if len(args) == 0 {
 		return
 	}
 	t.begin()
-	cmd := find(args)
 	if refusal := t.check(cmd, args); refusal != "" {
 		if foreign(args) {
 			t.ended = true
