@@ -109,15 +109,17 @@ func (c *call) clusterWait(kv *client.Client) error {
 	defer cancel()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
+	what := "the server has not answered"
 	for {
 		p, err := kv.Cluster(ctx)
 		if err != nil && ctx.Err() == nil {
 			return err
 		}
-		what := waitsFor(p)
-		if err == nil && what == "" {
-			c.ok()
-			return nil
+		if err == nil {
+			if what = waitsFor(p); what == "" {
+				c.ok()
+				return nil
+			}
 		}
 		select {
 		case <-tick.C:

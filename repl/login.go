@@ -81,6 +81,11 @@ func (s *session) greet(ctx context.Context) {
 	parts := []string{}
 	ctx, cancel := context.WithTimeout(ctx, greetTime)
 	defer cancel()
+	s.place = placeInCluster{}
+	if p, err := s.conn.Cluster(ctx); err == nil && p.Cluster != 0 {
+		s.place = placeInCluster{at: s.conn.Leader(), leads: p.Leader == p.Node}
+		parts = append(parts, fmt.Sprintf("one of %d servers of a cluster", len(p.Members)))
+	}
 	stats, err := s.conn.Stats(ctx)
 	figure := map[string]uint64{}
 	for _, st := range stats {

@@ -27,6 +27,7 @@ type session struct {
 	timing   bool           // show the time of every command
 	intoPipe bool           // stdout is a program's: a value goes there as it is
 
+	place placeInCluster // the server's
 	// ask asks the person at the terminal for a line that the history never sees; nil: there is nobody.
 	ask func(ctx context.Context, prompt string, echo bool) (string, error)
 	// pressed waits for a key at the shell's terminal, until ctx ends; nil: this is no shell.

@@ -193,15 +193,42 @@ func (sh *shell) prompt() string {
 	return sh.where() + "> "
 }
 
-// where is the prompt's name of the server: beyond this machine with its address, and with the user.
+// where is the prompt's name of the server: beyond this machine, and in a cluster, with its address, and with the user; in a cluster with what
+// it does there.
 func (s *session) where() string {
-	if s.conn == nil || loopback(s.conn.Addr()) {
+	if s.conn == nil {
 		return "kv"
 	}
-	if s.user != "" {
-		return "kv " + printable(s.user) + "@" + printable(s.conn.Addr())
+	at := s.conn.Leader()
+	role := s.place.role(at)
+	if loopback(at) && role == "" {
+		return "kv"
 	}
-	return "kv " + printable(s.conn.Addr())
+	name := "kv "
+	if s.user != "" {
+		name += printable(s.user) + "@"
+	}
+	if name += printable(at); role != "" {
+		name += " " + role
+	}
+	return name
+}
+
+// placeInCluster is what the shell knows of the cluster that its server is in. The zero value: it is in none.
+type placeInCluster struct {
+	at    string // the server that was asked
+	leads bool   // it did then
+}
+
+// role is what the server at this address does, as far as is known: requests go on to another only where that leads.
+func (p placeInCluster) role(at string) string {
+	switch {
+	case p.at == "":
+		return ""
+	case p.leads || at != p.at:
+		return "leader"
+	}
+	return "follower"
 }
 
 // loopback reports whether an address is this machine's own.

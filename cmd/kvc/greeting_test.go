@@ -70,6 +70,25 @@ func TestTheShellSaysWhereItIs(t *testing.T) {
 	k.expect("\nkv> ")
 }
 
+// In a cluster the prompt has the server and what it does, and goes along when another one leads.
+func TestTheShellSaysWhereInTheClusterItIs(t *testing.T) {
+	leader := testServer(t)
+	follower, err := startFollower(leader.addr)
+	require.NoError(t, err)
+	t.Cleanup(func() { follower.Close() })
+	at := follower.Addr().String()
+	k := onTTY(t, (&server{addr: at}).kvc(t), pty.Winsize{Rows: 24, Cols: 100})
+	k.expect("connected to " + at + "\n")
+	k.expect("one of 4 servers of a cluster")
+	k.expect("kv " + at + " follower> ")
+	k.send("set k v\r")
+	k.expect("OK\n")
+	k.expect("kv " + leader.addr + " leader> ")
+	k.send("connect " + leader.addr + "\r")
+	k.expect("connected to " + leader.addr + "\n")
+	k.expect("\nkv> ")
+}
+
 // beyondLoopback is an address of this machine that others could reach. Where there is none, 0.0.0.0 leads here too.
 func beyondLoopback(t *testing.T) string {
 	all, err := net.InterfaceAddrs()

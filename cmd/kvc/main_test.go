@@ -188,7 +188,7 @@ type silent struct {
 	asked chan struct{} // holds a token when something else was asked
 }
 
-// startFollower starts a server that sends every request on to the one at leader.
+// startFollower starts a server of a cluster that sends what reads or writes keys on to the one at leader.
 func startFollower(leader string) (net.Listener, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -219,6 +219,8 @@ func follow(c net.Conn, leader string) {
 		switch h.Opcode {
 		case protocol.OpHello:
 			c.Write(protocol.HelloResponse{Version: protocol.Version}.AppendTo(nil, h.ID))
+		case protocol.OpStats:
+			c.Write(protocol.AppendStats(nil, h.ID, nil))
 		case protocol.OpReads:
 			c.Write(protocol.AppendResponse(nil, h.Opcode, protocol.StatusOK, h.ID, nil))
 		case protocol.OpCluster:
