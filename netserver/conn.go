@@ -193,12 +193,13 @@ func (c *conn) openInbox(w *workspace) {
 // closeInbox keeps what there is of an unfinished request, before the workspace goes back, and sees to the deadline.
 func (c *conn) closeInbox(w *workspace) {
 	in := c.inbox
-	if c.end == nil && in.pending() && !in.close() {
-		if c.turnDown(w, errNoRoom); c.end == nil && in.pending() && !in.close() {
+	unfinished := func() bool { return c.end == nil && (in.pending() || c.transport.halfway()) }
+	if unfinished() && !in.close() {
+		if c.turnDown(w, errNoRoom); unfinished() && !in.close() {
 			c.stop(errNotKept)
 		}
 	}
-	if c.end != nil || !in.pending() {
+	if !unfinished() {
 		in.drop()
 		c.inbox = nil
 		if c.end == nil {

@@ -37,8 +37,8 @@
 // read the slowest is cut off.
 //
 // A frame must be finished Config.FrameTimeout after its first byte, and one second later for each 64 KiB of it that have
-// arrived: after the first FrameTimeout, a client that sends slower than 64 KiB a second is cut off. A connection between
-// frames may stay idle for ever; dead peers are found by TCP keep-alive.
+// arrived: after the first FrameTimeout, a client that sends slower than 64 KiB a second is cut off. Under TLS its first byte may be that of a
+// record that is not whole. A connection between frames may stay idle for ever; dead peers are found by TCP keep-alive.
 //
 // Where there are Accounts, a connection on which nobody has logged in ends after Config.FrameTimeout, and of its frames no
 // more than 4 KiB are kept: longer ones are read away. A login that fails is answered a quarter of a second late, counted and

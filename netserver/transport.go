@@ -23,6 +23,8 @@ type transport interface {
 	wait(r reader) error
 	// read reads what is there. It waits for nothing: errNothing says that nothing is there, io.EOF that nothing will be.
 	read(p []byte, r *receipt) (n int, err error)
+	// halfway reports whether a part of something has come that read does not give before it is whole: a record of TLS.
+	halfway() bool
 	// look has the next read ask whether something has come since the last one, which read may know without.
 	look()
 	// write and writeList send everything. The error matches errSlowRead if the other side was too slow to take it.
@@ -71,7 +73,7 @@ func newTransport(nc net.Conn, secure *tls.Config, c *Client) transport {
 	s := &stream{ends: ends{patient: p}}
 	s.from = &s.patient
 	if secure != nil {
-		s.secure = tls.Server(&s.patient, secure)
+		s.secure = tls.Server(s, secure)
 		s.from = s.secure
 	}
 	return s
@@ -81,14 +83,20 @@ func newTransport(nc net.Conn, secure *tls.Config, c *Client) transport {
 type ends struct {
 	patient           // over the accepted connection
 	secure  *tls.Conn // over that; nil: there is no TLS
+	records records   // TLS's
+	shaken  bool      // its handshake is done
 }
 
 func (e *ends) handshake() error {
 	if e.secure == nil {
 		return nil
 	}
-	return e.secure.Handshake()
+	err := e.secure.Handshake()
+	e.shaken = err == nil
+	return err
 }
+
+func (e *ends) halfway() bool { return e.records.halfway() }
 
 func (e *ends) writeList(list net.Buffers) error {
 	if e.secure == nil {
@@ -175,11 +183,14 @@ func (s *socket) readFD(p []byte, r *receipt) (n int, err error) {
 }
 
 // Read reads for TLS: what is there, or, during the handshake, what comes.
-func (s *socket) Read(p []byte) (int, error) {
+func (s *socket) Read(p []byte) (n int, err error) {
 	if s.fd < 0 {
-		return s.Conn.Read(p)
+		n, err = s.Conn.Read(p)
+	} else {
+		n, err = s.readFD(p, s.r)
 	}
-	return s.readFD(p, s.r)
+	s.records.follow(p[:n])
+	return n, err
 }
 
 func (s *socket) writeList(list net.Buffers) error {
@@ -221,6 +232,7 @@ type stream struct {
 	buffer []byte   // what is read goes here
 	come   []byte   // the part of it that has not been read from here
 	end    error    // what ended it
+	told   bool     // that a part of a record has come, to who waits
 }
 
 func (s *stream) wait(r reader) error {
@@ -232,6 +244,7 @@ func (s *stream) wait(r reader) error {
 		s.come = s.buffer[:n]
 		switch {
 		case n > 0 && errors.Is(err, os.ErrDeadlineExceeded): // the next wait says so again
+		case errors.Is(err, errNothing): // a part of a record is
 		case err != nil && n == 0:
 			return err
 		case err != nil:
@@ -241,6 +254,18 @@ func (s *stream) wait(r reader) error {
 			return nil
 		}
 	}
+}
+
+// Read reads for TLS. Before it waits for the rest of a record, it says once that there is nothing.
+func (s *stream) Read(p []byte) (int, error) {
+	if s.shaken && s.records.halfway() && !s.told {
+		s.told = true
+		return 0, errNothing
+	}
+	n, err := s.Conn.Read(p)
+	s.records.follow(p[:n])
+	s.told = s.told && n == 0
+	return n, err
 }
 
 func (s *stream) read(p []byte, _ *receipt) (n int, err error) {

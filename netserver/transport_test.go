@@ -69,3 +69,52 @@ func TestRecordsInPieces(t *testing.T) {
 		}
 	}
 }
+
+// cut is a connection that sends so many bytes more, and says of the others that they were sent.
+type cut struct {
+	net.Conn
+	left *int
+}
+
+func (c cut) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b[:min(*c.left, len(b))])
+	*c.left -= n
+	return len(b), err
+}
+
+// TestRecordThatDoesNotEnd: who begins a record of TLS, for which memory is taken, has as long for it as for a frame.
+func TestRecordThatDoesNotEnd(t *testing.T) {
+	certificate, trusting := nettest.Certificate(t)
+	for name, wrap := range map[string]func(net.Conn) net.Conn{"socket": nil, "stream": func(nc net.Conn) net.Conn { return hidden{nc} }} {
+		t.Run(name, func(t *testing.T) {
+			s := nettest.Start(t, nettest.Options{Wrap: wrap, Config: netserver.Config{TLS: certificate, FrameTimeout: 4 * soon}})
+			for _, before := range [][]byte{nil, ping(1, "before")} {
+				for _, bytes := range []int{1, 4, 5, 6, 30} {
+					nc, err := net.Dial("tcp", s.Addr)
+					require.NoError(t, err)
+					require.NoError(t, nc.SetDeadline(time.Now().Add(nettest.Timeout)))
+					left := 1 << 20
+					c := tls.Client(cut{nc, &left}, trusting)
+					require.NoError(t, c.Handshake())
+					if before != nil {
+						_, err = c.Write(before)
+						require.NoError(t, err)
+						_, err = io.ReadFull(c, make([]byte, len(before)))
+						require.NoError(t, err)
+					}
+					left = bytes
+					_, err = c.Write(ping(2, string(make([]byte, 1000))))
+					require.NoError(t, err)
+					_, err = io.ReadAll(c)
+					require.NoError(t, err, "it is closed with a goodbye")
+					s.AwaitLog("too long to arrive", nc.LocalAddr().String())
+					require.NoError(t, nc.Close())
+				}
+			}
+			idle, err := tls.Dial("tcp", s.Addr, trusting)
+			require.NoError(t, err)
+			defer idle.Close()
+			s.AwaitConnections(1)
+		})
+	}
+}
