@@ -63,6 +63,7 @@ type Status struct {
 	ID        uint64
 	Term      uint64
 	Leader    uint64 // 0: none is known
+	Address   string // the leader's, for clients; empty: it is not known
 	Leads     bool   // this node leads and takes writes
 	Published uint64 // the index up to which the log has been applied
 	Whole     bool   // the state is one
@@ -353,7 +354,7 @@ func (n *Node) tell() {
 	}
 	s := Status{
 		ID: n.core.id, Term: n.core.term, Leader: n.core.leader, Leads: n.core.opened,
-		Published: n.core.published, Whole: n.core.Whole(),
+		Published: n.core.published, Whole: n.core.Whole(), Address: n.core.members[n.core.leader].Client,
 	}
 	if old := n.status.Load(); old == nil || *old != s {
 		n.status.Store(&s)

@@ -125,6 +125,17 @@ func newBatch(epoch uint64) *Batch {
 	return &Batch{epoch: epoch, data: make([]byte, batchHeader, 1<<10), done: make(chan struct{})}
 }
 
+// Backlog returns how many bytes were appended and not yet handed out to be applied.
+func (p *Proposals) Backlog() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := p.bytes
+	for _, b := range p.queue {
+		n += len(b.data)
+	}
+	return n
+}
+
 // take returns the batch that is to be proposed now, nil: none is. It counts as in flight from here on.
 func (p *Proposals) take(now time.Duration) *Batch {
 	p.mu.Lock()

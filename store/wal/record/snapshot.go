@@ -9,11 +9,12 @@ import (
 	"kv/store/wal/frame"
 )
 
-// A snapshot's frames have bodies of three kinds, by their first byte:
+// A snapshot's frames have bodies of these kinds, by their first byte:
 //
 //	block    1        1, then entries, each with its version before it (u64); all those of one key, its earlier versions
 //	                  first, are in one block; the order of the keys means nothing
 //	tail     any      2, then entries as in a block, to be applied in order once all blocks are: only in a backup
+//	place    1, or 0  4, and what store/cluster says: only in a replica's
 //	trailer  1, last  3, entries (u64), blocks and tails (u64), version (u64): the newest that the state can have in it
 //
 // The numbers are frozen: they are in files.
@@ -95,6 +96,9 @@ func (s *SnapshotWriter) AddTail(version uint64, e *store.Entry) error {
 
 // AddBlock adds the body of a block, or a tail, with so many entries, as another snapshot has it.
 func (s *SnapshotWriter) AddBlock(body []byte, entries uint64) error {
+	if err := s.flush(); err != nil { // a block may be open
+		return err
+	}
 	s.n.Entries += entries
 	s.n.Blocks++
 	s.enc.Frame(body)

@@ -1,0 +1,118 @@
+package cluster
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	pb "go.etcd.io/raft/v3/raftpb"
+
+	"kv/store"
+	"kv/store/vfs"
+	"kv/store/vfs/vfstest"
+)
+
+// keptState is the bytes of a small store's state.
+func keptState(t *testing.T, base Base) []byte {
+	st, err := store.Open(store.Options{History: 2})
+	require.NoError(t, err)
+	defer st.Close()
+	c := st.Session()
+	defer c.Close()
+	for i := range 9 {
+		_, err := c.Set(fmt.Append(nil, "key", i%4), fmt.Append(nil, i), store.SetOptions{})
+		require.NoError(t, err)
+	}
+	var b bytes.Buffer
+	require.NoError(t, writeImage(&b, 77, base, st, func() (uint64, uint64) { return base.Index + 3, 1 << 60 }))
+	return b.Bytes()
+}
+
+func TestAStateIsReadWholeOrNotAtAll(t *testing.T) {
+	base := Base{Index: 8, Term: 3, Conf: &pb.ConfState{Voters: []uint64{1, 2}}, Members: Members{1: at(1), 2: at(2)}}
+	whole := keptState(t, base)
+	read := func(b []byte, load func([]*store.Entry)) (image, error) {
+		fs := newFS(t)
+		fs.WriteFile("/log/x", b)
+		f, err := fs.Open("/log/x")
+		require.NoError(t, err)
+		return readImage(f, 8, load)
+	}
+	n := 0
+	m, err := read(whole, func(all []*store.Entry) { n += len(all) })
+	require.NoError(t, err)
+	require.Equal(t, 9, n)
+	require.Equal(t, base.Members, m.base.Members)
+	require.Equal(t, base.Conf.GetVoters(), m.base.Conf.GetVoters())
+	require.Equal(t, []uint64{8, 3, 11, 1 << 60}, []uint64{m.base.Index, m.base.Term, m.whole, m.version})
+	for i := range whole {
+		_, err := read(whole[:i], nil)
+		require.Error(t, err, "cut at %d", i)
+		flipped := bytes.Clone(whole)
+		flipped[i] ^= 4
+		_, err = read(flipped, nil)
+		require.Error(t, err, "flipped at %d", i)
+	}
+	_, err = read(append(bytes.Clone(whole), 0), nil)
+	require.Error(t, err)
+}
+
+// A state that is kept takes an older one's place at one instant, whatever call fails or is the last.
+func TestAStateIsKeptWholeOrTheOldOneIsThere(t *testing.T) {
+	states := map[uint64][]byte{}
+	for _, index := range []uint64{8, 12} {
+		states[index] = keptState(t, Base{Index: index, Term: 3, Conf: &pb.ConfState{}})
+	}
+	keep := func(fs vfs.FS, index uint64) error {
+		return keepImage(fs, "/log", index,
+			func(w io.Writer) error {
+				_, err := w.Write(states[index])
+				return err
+			},
+			func(f vfs.File) error {
+				_, err := readImage(f, index, nil)
+				return err
+			})
+	}
+	for call := int64(1); ; call++ {
+		for _, percent := range []int{0, 100} {
+			fs := newFS(t)
+			require.NoError(t, keep(fs, 8))
+			inject := &vfstest.Inject{FS: fs, Before: func(n int64, _, _ string) error {
+				if n >= call {
+					return syscall.EIO
+				}
+				return nil
+			}}
+			err := keep(inject, 12)
+			if err != nil {
+				require.True(t, errors.Is(err, syscall.EIO))
+			}
+			after := fs.Crash(percent, nil)
+			names, err2 := after.List("/log")
+			require.NoError(t, err2)
+			newest := uint64(0)
+			for _, name := range names {
+				var seq uint64
+				if k, _ := fmt.Sscanf(name, "snapshot-%016x", &seq); k == 1 && len(name) == len("snapshot-0000000000000000") {
+					newest = max(newest, seq)
+				}
+			}
+			require.NotZero(t, newest)
+			if err == nil {
+				require.EqualValues(t, 12, newest)
+			}
+			f, err3 := after.Open(fmt.Sprintf("/log/snapshot-%016x", newest))
+			require.NoError(t, err3)
+			_, err3 = readImage(f, newest, nil)
+			require.NoError(t, err3)
+			if err == nil && percent == 100 {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,376 @@
+package cluster
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"kv/store"
+	"kv/store/vfs"
+	"kv/store/wal/folder"
+	"kv/store/wal/record"
+)
+
+const (
+	// maxProposed is how many bytes of proposals may be under way before Admit waits.
+	maxProposed = 64 << 20
+	// imageAfter is how many bytes of records are applied before the state is kept, and log given up, again.
+	imageAfter = 256 << 20
+)
+
+// ErrReload is why a node ends that has received another's state: the store is to be opened anew, and finds it.
+var ErrReload = errors.New("this node has received a state, and begins anew with it")
+
+// JournalOptions say where a replica keeps what it has.
+type JournalOptions struct {
+	FS     vfs.FS
+	Dir    string // it is there, and locked
+	Logger *slog.Logger
+	Log    LogOptions // only what is for tests; the rest is as here
+}
+
+// Journal makes a store one of several alike: it is the store's journal, a store.Replica, and what the log is applied to. It is
+// opened first, then the store with it, and then it is started.
+type Journal struct {
+	o   JournalOptions
+	log *FileLog
+	at  image // what the file has that Replay loads
+
+	node  *Node        // since Start
+	store *store.Store // likewise
+
+	published atomic.Uint64 // the highest version that was applied; stored when its write is in the store
+	applying  atomic.Uint64 // the entry that is being applied, or was last: the store may have parts of it
+	applied   int64         // bytes since the state was kept; the state machine's goroutine's
+	keeping   sync.Mutex    // held while a state is kept
+
+	mu      sync.Mutex
+	changed *sync.Cond // published, lost or ended
+	epoch   uint64     // in which last was given; with the lock of Proposals
+	last    uint64     // the last version that was given; with the lock of Proposals
+	lost    uint64     // up to here, what was given and is not published never will be by this node's doing
+	ended   bool
+}
+
+var (
+	_ store.Replica = (*Journal)(nil)
+	_ StateMachine  = (*Journal)(nil)
+)
+
+// OpenJournal opens what a folder has; with nothing in it, it is a new node.
+func OpenJournal(o JournalOptions) (*Journal, error) {
+	j := &Journal{o: o, at: image{base: Base{}}}
+	j.changed = sync.NewCond(&j.mu)
+	d, err := folder.Read(o.FS, o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	lo := o.Log
+	lo.FS, lo.Dir, lo.Logger = o.FS, o.Dir, o.Logger
+	if len(d.Logs) == 0 && len(d.Snapshots) == 0 {
+		j.log, err = NewLog(lo, Self{Node: folder.NewID()})
+		return j, err
+	}
+	if n := len(d.Snapshots); n > 0 {
+		if j.at, err = j.readFile(d.Snapshots[n-1], nil); err != nil {
+			return nil, &LostError{&folder.DamageError{Dir: o.Dir, File: folder.SnapshotName(d.Snapshots[n-1]), Detail: err.Error()}}
+		}
+		lo.Base = j.at.base
+	}
+	j.log, err = OpenLog(lo)
+	return j, err
+}
+
+func (j *Journal) readFile(index uint64, load func([]*store.Entry)) (image, error) {
+	f, err := j.o.FS.Open(filepath.Join(j.o.Dir, folder.SnapshotName(index)))
+	if err != nil {
+		return image{}, err
+	}
+	defer f.Close()
+	return readImage(f, index, load)
+}
+
+// Log returns the log: whose it is, and where it begins.
+func (j *Journal) Log() *FileLog { return j.log }
+
+// Start begins to run as a replica with the store that was opened with j, once the log belongs to a cluster.
+func (j *Journal) Start(st *store.Store, o CoreOptions, t Transport) (*Node, error) {
+	j.store = st
+	o.Base, o.Whole = j.log.Base(), j.at.whole
+	j.applying.Store(o.Base.Index)
+	n, err := Start(NodeOptions{CoreOptions: o, Log: j.log, Machine: j, Transport: t})
+	if err != nil {
+		return nil, err
+	}
+	j.node = n
+	go func() {
+		<-n.Done()
+		j.mu.Lock()
+		j.ended = true
+		j.changed.Broadcast()
+		j.mu.Unlock()
+	}()
+	return n, nil
+}
+
+// Close closes the log. The node has ended.
+func (j *Journal) Close() error { return j.log.Close() }
+
+// Expect is part of store.Journal.
+func (j *Journal) Expect() int64 { return 0 }
+
+// Replay is part of store.Journal: the state that was kept. What the log has besides comes by Apply, as it does from others.
+func (j *Journal) Replay(load, apply func([]*store.Entry)) (uint64, error) {
+	if j.at.base.Index == 0 {
+		return 0, nil
+	}
+	m, err := j.readFile(j.at.base.Index, load)
+	if err != nil {
+		return 0, fmt.Errorf("load the state that was kept: %w", err)
+	}
+	if m.time != 0 {
+		apply([]*store.Entry{store.NewTime(m.version, m.time)})
+	}
+	j.published.Store(m.version)
+	return m.version, nil
+}
+
+// Append is part of store.Journal.
+func (j *Journal) Append(floor uint64, entries []*store.Entry) (version uint64, err error) {
+	if j.node == nil {
+		return 0, &store.MovedError{}
+	}
+	p := j.node.Proposals()
+	_, err = p.Append(func(payload []byte) []byte {
+		if e := p.Epoch(); e != j.epoch { // all that was given before is published, or lost for this node
+			j.epoch, j.last = e, max(j.last, j.published.Load())
+		}
+		j.last = max(j.last, floor) + 1
+		version = j.last
+		payload = binary.BigEndian.AppendUint32(payload, 0)
+		at := len(payload)
+		payload = binary.BigEndian.AppendUint64(payload, version)
+		payload = record.AppendEntries(payload, entries)
+		binary.BigEndian.PutUint32(payload[at-4:], uint32(len(payload)-at))
+		return payload
+	})
+	if err != nil {
+		return 0, j.moved()
+	}
+	return version, nil
+}
+
+// moved is the error of a write here.
+func (j *Journal) moved() error {
+	return &store.MovedError{Leader: j.node.Status().Address}
+}
+
+// Admit is part of store.Journal.
+func (j *Journal) Admit(int64) error {
+	if j.node == nil {
+		return &store.MovedError{}
+	}
+	p := j.node.Proposals()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for {
+		switch {
+		case p.Epoch()%2 == 0:
+			return j.moved()
+		case p.Backlog() < maxProposed:
+			return nil
+		}
+		j.changed.Wait()
+	}
+}
+
+// Durable is part of store.Journal: what is published is on the disks of a majority.
+func (j *Journal) Durable() uint64 { return j.published.Load() }
+
+// Wait is part of store.Journal.
+func (j *Journal) Wait(version uint64) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for {
+		switch {
+		case j.published.Load() >= version:
+			return nil
+		case version <= j.lost || j.ended:
+			return store.ErrUnknown
+		}
+		j.changed.Wait()
+	}
+}
+
+// Epoch is part of store.Replica.
+func (j *Journal) Epoch() uint64 {
+	if j.node == nil {
+		return 0
+	}
+	return j.node.Proposals().Epoch()
+}
+
+// Begin is part of store.Replica.
+func (j *Journal) Begin(mode store.ReadMode) error {
+	if j.node == nil {
+		return ErrNoIndex
+	}
+	reads := j.node.Reads()
+	if mode.Bound > 0 {
+		return j.beginBounded(reads, mode.Bound)
+	}
+	for {
+		round := reads.Join()
+		<-round.Done()
+		if err := round.Err(); err != nil {
+			return err
+		}
+		if _, whole := reads.State(); whole {
+			return nil
+		}
+	}
+}
+
+// beginBounded waits for a round as long as the bound allows it, where this node is not new enough without.
+func (j *Journal) beginBounded(reads *Reads, bound time.Duration) error {
+	if reads.Fresh(bound) {
+		return nil
+	}
+	timeout := time.NewTimer(bound)
+	defer timeout.Stop()
+	select {
+	case <-reads.Join().Done():
+	case <-timeout.C:
+	}
+	if reads.Fresh(bound) {
+		return nil
+	}
+	return store.ErrStale
+}
+
+// Confirm is part of store.Replica.
+func (j *Journal) Confirm() error {
+	round := j.node.Reads().Join()
+	<-round.Done()
+	if round.Err() != nil {
+		return store.ErrUnknown
+	}
+	return nil
+}
+
+// Apply is part of StateMachine.
+func (j *Journal) Apply(e *Committed) error {
+	j.applying.Store(e.Index)
+	for b := e.Payload; len(b) > 0; {
+		if len(b) < 12 || uint64(len(b)-4) < uint64(binary.BigEndian.Uint32(b)) || binary.BigEndian.Uint32(b) < 8 {
+			return errNoBatch
+		}
+		n := binary.BigEndian.Uint32(b)
+		body := b[4 : 4+n]
+		b = b[4+n:]
+		version := binary.BigEndian.Uint64(body)
+		var entries []*store.Entry
+		for rest := body[8:]; len(rest) > 0; {
+			var x record.Entry
+			var ok bool
+			if x, rest, ok = record.ParseEntry(rest); !ok {
+				return errNoBatch
+			}
+			entries = append(entries, x.Make(version))
+		}
+		if err := j.store.Apply(version, entries); err != nil {
+			return err
+		}
+		if version > j.published.Load() {
+			j.published.Store(version)
+		}
+	}
+	j.mu.Lock()
+	j.changed.Broadcast()
+	j.mu.Unlock()
+	if j.applied += int64(len(e.Payload)); j.applied >= imageAfter && j.keeping.TryLock() {
+		j.applied = 0
+		go func() {
+			defer j.keeping.Unlock()
+			if err := j.keep(); err != nil {
+				j.o.Logger.Warn("the state could not be kept, and the log grows", "err", err)
+			}
+		}()
+	}
+	return nil
+}
+
+// Abandon is part of StateMachine.
+func (j *Journal) Abandon() {
+	j.store.Abandon()
+	j.mu.Lock()
+	// Append is closed, and opens only behind this: nobody changes last.
+	j.lost = max(j.lost, j.last)
+	j.changed.Broadcast()
+	j.mu.Unlock()
+}
+
+// Keep makes the state durable, and gives up the log that it covers.
+func (j *Journal) Keep() error {
+	j.keeping.Lock()
+	defer j.keeping.Unlock()
+	return j.keep()
+}
+
+func (j *Journal) keep() error {
+	var base Base
+	whole, done := false, make(chan struct{})
+	j.node.Call(func(c *Core) {
+		base, whole = c.Place(), c.Whole()
+		close(done)
+	})
+	select {
+	case <-done:
+	case <-j.node.Done():
+		return ErrStopped
+	}
+	if !whole || base.Index <= j.log.Base().Index {
+		return nil
+	}
+	err := keepImage(j.o.FS, j.o.Dir, base.Index, func(w io.Writer) error { return j.Walk(base, w) }, func(vfs.File) error { return nil })
+	if err != nil {
+		return err
+	}
+	j.log.Snapshotted(base)
+	return j.log.Compact(base.Index)
+}
+
+// Walk is part of StateMachine.
+func (j *Journal) Walk(base Base, w io.Writer) error {
+	return writeImage(w, j.log.Self().Cluster, base, j.store, func() (whole, version uint64) {
+		return j.applying.Load(), j.published.Load()
+	})
+}
+
+// Receive is part of StateMachine.
+func (j *Journal) Receive(base Base, r io.Reader) error {
+	j.keeping.Lock()
+	defer j.keeping.Unlock()
+	if base.Index <= j.log.Base().Index { // this node has come further by itself
+		_, err := io.Copy(io.Discard, r)
+		return err
+	}
+	return keepImage(j.o.FS, j.o.Dir, base.Index,
+		func(w io.Writer) error {
+			_, err := io.Copy(w, r)
+			return err
+		},
+		func(f vfs.File) error {
+			_, err := readImage(f, base.Index, nil)
+			return err
+		})
+}
+
+// Install is part of StateMachine. The log knows of the state by now; the store is loaded with it when it is opened anew.
+func (j *Journal) Install(Base) (uint64, error) { return 0, ErrReload }
