@@ -42,8 +42,8 @@ type Journal struct {
 	log *FileLog
 	at  image // what the file has that Replay loads
 
-	node  *Node        // since Start
-	store *store.Store // likewise
+	store *store.Store         // since Start
+	node  atomic.Pointer[Node] // likewise; the store asks before that, too
 
 	published atomic.Uint64 // the highest version that was applied; stored when its write is in the store
 	applying  atomic.Uint64 // the entry that is being applied, or was last: the store may have parts of it
@@ -108,7 +108,7 @@ func (j *Journal) Start(st *store.Store, o CoreOptions, t Transport) (*Node, err
 	if err != nil {
 		return nil, err
 	}
-	j.node = n
+	j.node.Store(n)
 	go func() {
 		<-n.Done()
 		j.mu.Lock()
@@ -143,10 +143,11 @@ func (j *Journal) Replay(load, apply func([]*store.Entry)) (uint64, error) {
 
 // Append is part of store.Journal.
 func (j *Journal) Append(floor uint64, entries []*store.Entry) (version uint64, err error) {
-	if j.node == nil {
+	n := j.node.Load()
+	if n == nil {
 		return 0, &store.MovedError{}
 	}
-	p := j.node.Proposals()
+	p := n.Proposals()
 	_, err = p.Append(func(payload []byte) []byte {
 		if e := p.Epoch(); e != j.epoch { // all that was given before is published, or lost for this node
 			j.epoch, j.last = e, max(j.last, j.published.Load())
@@ -161,28 +162,29 @@ func (j *Journal) Append(floor uint64, entries []*store.Entry) (version uint64, 
 		return payload
 	})
 	if err != nil {
-		return 0, j.moved()
+		return 0, n.moved()
 	}
 	return version, nil
 }
 
 // moved is the error of a write here.
-func (j *Journal) moved() error {
-	return &store.MovedError{Leader: j.node.Status().Address}
+func (n *Node) moved() error {
+	return &store.MovedError{Leader: n.Status().Address}
 }
 
 // Admit is part of store.Journal.
 func (j *Journal) Admit(int64) error {
-	if j.node == nil {
+	n := j.node.Load()
+	if n == nil {
 		return &store.MovedError{}
 	}
-	p := j.node.Proposals()
+	p := n.Proposals()
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for {
 		switch {
 		case p.Epoch()%2 == 0:
-			return j.moved()
+			return n.moved()
 		case p.Backlog() < maxProposed:
 			return nil
 		}
@@ -210,18 +212,20 @@ func (j *Journal) Wait(version uint64) error {
 
 // Epoch is part of store.Replica.
 func (j *Journal) Epoch() uint64 {
-	if j.node == nil {
+	n := j.node.Load()
+	if n == nil {
 		return 0
 	}
-	return j.node.Proposals().Epoch()
+	return n.Proposals().Epoch()
 }
 
 // Begin is part of store.Replica.
 func (j *Journal) Begin(mode store.ReadMode) error {
-	if j.node == nil {
+	n := j.node.Load()
+	if n == nil {
 		return ErrNoIndex
 	}
-	reads := j.node.Reads()
+	reads := n.Reads()
 	if mode.Bound > 0 {
 		return j.beginBounded(reads, mode.Bound)
 	}
@@ -256,7 +260,7 @@ func (j *Journal) beginBounded(reads *Reads, bound time.Duration) error {
 
 // Confirm is part of store.Replica.
 func (j *Journal) Confirm() error {
-	round := j.node.Reads().Join()
+	round := j.node.Load().Reads().Join()
 	<-round.Done()
 	if round.Err() != nil {
 		return store.ErrUnknown
@@ -326,13 +330,17 @@ func (j *Journal) Keep() error {
 func (j *Journal) keep() error {
 	var base Base
 	whole, done := false, make(chan struct{})
-	j.node.Call(func(c *Core) {
+	n := j.node.Load()
+	if n == nil {
+		return nil // it begins just now
+	}
+	n.Call(func(c *Core) {
 		base, whole = c.Place(), c.Whole()
 		close(done)
 	})
 	select {
 	case <-done:
-	case <-j.node.Done():
+	case <-n.Done():
 		return ErrStopped
 	}
 	if !whole || base.Index <= j.log.Base().Index {
