@@ -168,6 +168,10 @@ func errorText(err error) string {
 		return "NOPERM " + why
 	case protocol.StatusUnavailable:
 		return "MISCONF " + why
+	case protocol.StatusMoved:
+		return "READONLY You can't write against a read only replica: " + why + " leads."
+	case protocol.StatusStale:
+		return "MASTERDOWN " + why
 	}
 	return "ERR " + why
 }
@@ -188,4 +192,7 @@ var statuses = map[string]protocol.Status{
 	"WRONGPASS": protocol.StatusUnauthenticated,
 	"NOPERM":    protocol.StatusForbidden,
 	"MISCONF":   protocol.StatusUnavailable,
+
+	"READONLY":   protocol.StatusMoved,
+	"MASTERDOWN": protocol.StatusStale,
 }

@@ -92,6 +92,9 @@ func discard(t *talk, _ [][]byte) {
 }
 
 func watch(t *talk, args [][]byte) {
+	if !t.fresh() {
+		return
+	}
 	size := 0
 	for _, key := range args[1:] {
 		size += len(key) + queuedExtra
@@ -144,6 +147,10 @@ func exec(t *talk, _ [][]byte) {
 		return
 	}
 	defer t.discard()
+	if !t.fresh() {
+		return
+	}
+	t.looked = false
 	t.buf, t.long, t.nested = nil, nil, true
 	err := t.execute()
 	answer := t.buf
@@ -186,7 +193,9 @@ func (t *talk) execute() error {
 		}
 		mark := len(t.buf)
 		t.last = q.cmd
-		q.cmd.do(t, q.args)
+		if q.cmd.Flags&FlagRead == 0 || t.fresh() {
+			q.cmd.do(t, q.args)
+		}
 		if size := len(t.buf) + len(changed) - begin; size >= longString && !t.muted {
 			// The others are done, and to be answered.
 			if err := t.out.Promise(q.cmd.Name, size, 0); err != nil {

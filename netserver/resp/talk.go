@@ -36,6 +36,7 @@ type talk struct {
 	last                          *Command
 	mute                          muting
 	ended                         bool
+	looked                        bool // see fresh
 
 	queue        queue
 	watched      map[string]uint64 // keys, and their versions when they were watched; 0: absent
@@ -67,7 +68,7 @@ func (t *talk) limits() limits {
 
 // Answer answers the whole requests at the start of p.
 func (t *talk) Answer(o *netserver.Output, p []byte) (used, need int) {
-	t.out, t.scratch = o, scratches.Get().(*scratch)
+	t.out, t.scratch, t.looked = o, scratches.Get().(*scratch), false
 	defer func() {
 		t.scratch.give()
 		t.out, t.scratch, t.buf = nil, nil, nil // all of it is in out
@@ -310,6 +311,12 @@ func (c *Command) immediate() bool {
 // run runs a command that passed all checks, and is in no transaction.
 func (t *talk) run(cmd *Command, args [][]byte) {
 	switch {
+	case cmd.Flags&FlagWrite != 0:
+		t.looked = false
+	case cmd.Flags&FlagRead != 0 && !t.fresh():
+		return
+	}
+	switch {
 	case cmd.one != nil:
 		cmd.one(t, args)
 	case cmd.do != nil:
@@ -321,6 +328,20 @@ func (t *talk) run(cmd *Command, args [][]byte) {
 	default:
 		t.update(cmd, args)
 	}
+}
+
+// fresh reports whether what is read now is as new as it has to be. Where the store is one of several that is looked up once for all that has
+// come together, and again behind a write; if it can't be, that is the answer.
+func (t *talk) fresh() bool {
+	if t.looked {
+		return true
+	}
+	if err := t.client.Begin(); err != nil {
+		t.fail(err)
+		return false
+	}
+	t.looked = true
+	return true
 }
 
 var errForeign = errors.New("what came is an HTTP request")

@@ -111,6 +111,11 @@ func (x *exchange) find() (*answer, error) {
 	if err := x.checkHeaders(op); err != nil {
 		return nil, err
 	}
+	if op.reads && !op.local {
+		if err := x.client.Begin(); err != nil {
+			return nil, err
+		}
+	}
 	return op.run(x)
 }
 
@@ -151,6 +156,7 @@ type operation struct {
 	name   string   // as it is called where somebody may not do it
 	reads  bool     // it changes nothing, so those may who may only read; a txn that writes is refused once it is read
 	public bool     // it says nothing of what is stored: everyone may
+	local  bool     // it tells of this server, not of the store: where that is one of several, it need not be as new as the others
 	query  []string // the parameters that it has
 	header []string // those that change what it does; others of that kind are refused
 	json   bool     // its body is a JSON document
@@ -191,7 +197,7 @@ var resources = map[string]resource{
 	"persist":  post(&operation{name: "persist", run: (*exchange).persist}),
 	"rollback": post(&operation{name: "rollback", run: (*exchange).rollback}),
 	"stats": {operations: map[string]*operation{
-		http.MethodGet: {name: "stats", reads: true, run: (*exchange).stats},
+		http.MethodGet: {name: "stats", reads: true, local: true, run: (*exchange).stats},
 	}},
 	"openapi.json": {operations: map[string]*operation{
 		http.MethodGet: {name: "openapi.json", public: true, run: (*exchange).openAPI},
@@ -220,6 +226,8 @@ func statusOf(httpStatus int) protocol.Status {
 		return protocol.StatusForbidden
 	case http.StatusServiceUnavailable:
 		return protocol.StatusUnavailable
+	case http.StatusMisdirectedRequest:
+		return protocol.StatusMoved
 	case http.StatusInternalServerError:
 		return protocol.StatusInternal
 	}

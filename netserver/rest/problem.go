@@ -20,6 +20,7 @@ type problem struct {
 	version  uint64 // the key's current version, 0: it is absent
 	index    int    // which condition of a txn, -1: it is none
 
+	leader string // who leads where this server does not, 421: as clients of kv frames reach that
 	allow  string // the methods that there are, for 405
 	closes bool   // the connection ends with it: of the request not all was read, or no other is taken
 }
@@ -50,6 +51,10 @@ func problemOf(err error) *answer {
 			b = strconv.AppendInt(b, int64(p.index), 10)
 		}
 	}
+	if p.leader != "" {
+		b = append(b, `,"leader":`...)
+		b = jsonform.AppendBytes(b, []byte(p.leader))
+	}
 	b = append(b, "}\n"...)
 	a := &answer{status: p.Status, header: http.Header{"Content-Type": {"application/problem+json"}}, body: b}
 	switch p.Status {
@@ -66,7 +71,8 @@ func problemOf(err error) *answer {
 	return a
 }
 
-// statuses are the HTTP statuses of the protocol's.
+// statuses are the HTTP statuses of the protocol's. Moved is no redirection: that has the other's address for kv frames, and where its HTTP is
+// nobody knows here.
 var statuses = map[protocol.Status]int{
 	protocol.StatusNotFound:        http.StatusNotFound,
 	protocol.StatusBadRequest:      http.StatusBadRequest,
@@ -75,6 +81,8 @@ var statuses = map[protocol.Status]int{
 	protocol.StatusUnauthenticated: http.StatusUnauthorized,
 	protocol.StatusForbidden:       http.StatusForbidden,
 	protocol.StatusUnavailable:     http.StatusServiceUnavailable,
+	protocol.StatusMoved:           http.StatusMisdirectedRequest,
+	protocol.StatusStale:           http.StatusServiceUnavailable,
 }
 
 func asProblem(err error) *problem {
@@ -102,6 +110,9 @@ func asProblem(err error) *problem {
 	p := &problem{Status: http.StatusInternalServerError, Detail: e.Message}
 	if s, known := statuses[e.Status]; known {
 		p.Status = s
+	}
+	if e.Status == protocol.StatusMoved {
+		p.leader, p.Detail = e.Message, "another server leads: ask that"
 	}
 	if p.Detail == "" {
 		p.Detail = e.Error()

@@ -31,7 +31,12 @@ type api struct {
 // serve starts a server that runs until the test ends.
 func serve(t *testing.T, o nettest.Options, change ...func(*rest.Config)) *api {
 	t.Helper()
-	s := nettest.Start(t, o)
+	return serveAt(t, nettest.Start(t, o), change...)
+}
+
+// serveAt serves HTTP beside a server.
+func serveAt(t *testing.T, s *nettest.Server, change ...func(*rest.Config)) *api {
+	t.Helper()
 	c := rest.Config{
 		Server: func() *netserver.Server { return s.Server },
 		Logger: slog.New(slog.NewTextHandler(s.Log, &slog.HandlerOptions{Level: slog.LevelDebug})),

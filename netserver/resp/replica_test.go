@@ -1,0 +1,86 @@
+package resp_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"kv/netserver"
+	"kv/netserver/nettest"
+	"kv/netserver/resp"
+	"kv/store"
+)
+
+// Where the store is one of several, it is looked up how new reads have to be, once for all that has come together and again behind a write, in
+// whatever the reads are put; and what can't be done is answered as clients of Redis know it.
+func TestReplica(t *testing.T) {
+	s, r := nettest.StartReplica(t, withDoor(netserver.Config{}))
+	c := dial(t, s)
+	c.expect(`SET a 1 => OK`)
+	looks := func() (n int) {
+		r.Set(func() { n, r.Begun = len(r.Begun), nil })
+		return n
+	}
+	looks()
+
+	// Each command that reads looks, and tells what came of it. What is behind it is not done.
+	args := map[string]string{
+		"getrange": "a 0 1", "substr": "a 0 1", "lcs": "a a", "getbit": "a 1", "scan": "0", "keys": "*", "randomkey": "", "dbsize": "", "object|help": "HELP", "memory|help": "HELP",
+	}
+	reading := 0
+	for _, cmd := range resp.Commands() {
+		if cmd.Flags&resp.FlagRead == 0 || len(cmd.Subs) > 0 {
+			continue
+		}
+		reading++
+		rest, odd := args[cmd.Name]
+		if !odd {
+			rest = "a"
+		}
+		line := strings.ReplaceAll(cmd.Name, "|", " ") + " " + rest
+		r.Set(func() { r.Refuse = store.ErrStale })
+		require.Contains(t, c.do(line), "MASTERDOWN stale: ", line)
+		r.Set(func() { r.Refuse = nil })
+		require.Equal(t, 1, looks(), line)
+		require.NotContains(t, c.do(line), "MASTERDOWN", line)
+		require.Equal(t, 1, looks(), line)
+	}
+	require.Greater(t, reading, 15)
+
+	c.expect(`
+		SET a 1 => OK
+		MULTI => OK
+		GET a => QUEUED
+		DBSIZE => QUEUED`)
+	require.Zero(t, looks())
+	c.expect(`EXEC => ["1" (1)]`)
+	require.Equal(t, 2, looks(), "for GET, and behind the change of keys for DBSIZE")
+	c.expect(`WATCH a => OK`)
+	require.Equal(t, 1, looks())
+	r.Set(func() { r.Refuse = store.ErrStale })
+	c.expect(`
+		MULTI => OK
+		GET a => QUEUED
+		EXEC => MASTERDOWN stale: …
+		EXEC => ERR EXEC without MULTI
+		WATCH a => MASTERDOWN stale: …`)
+	r.Set(func() { r.Refuse = nil })
+	looks()
+
+	// A pipeline sees what it has written.
+	c.send(request("SET", "a", "2"), request("GET", "a"), request("GET", "a"), request("INCR", "a"), request("GET", "a"))
+	for _, want := range []string{"OK", `"2"`, `"2"`, "(3)", `"3"`} {
+		require.Equal(t, want, c.next())
+	}
+	require.GreaterOrEqual(t, looks(), 2)
+
+	r.Set(func() { r.Lost = true })
+	c.expect(`SET a 4 => MISCONF …`)
+	r.Set(func() { r.Lost, r.Leader = false, "10.0.0.2:7070" })
+	const elsewhere = "READONLY You can't write against a read only replica: 10.0.0.2:7070 leads."
+	for _, line := range []string{"SET a 5", "INCR a", "DEL a", "EXPIRE a 100", "MSET a 1 b 2"} {
+		require.Equal(t, elsewhere, c.do(line), line)
+	}
+	require.Contains(t, c.do("GET a"), `"`, "reads go on")
+}
