@@ -65,7 +65,7 @@ Tab completes commands, options, stored keys, versions, files and addresses, and
 
 What stands behind a | that is a word by itself is run by the system's shell, and reads what kvc writes into a pipe: get user:1 | jq .name. In quotes, or inside a word, a | is a character like any other. Where PAGER names a pager, answers that are longer than the screen go through it.
 
-Beyond this machine the prompt says where the shell is, and as whom: kv ann@10.0.0.7:7070>. The command login asks for a secret, which is shown nowhere and kept in no file.
+Beyond this machine the prompt says where the shell is, and as whom: kv ann@10.0.0.7:7070>; in a cluster, also whether that server leads: kv 10.0.0.7:7070 follower>. The command login asks for a secret, which is shown nowhere and kept in no file.
 
 The history is in $XDG_STATE_HOME/kv/history, or ~/.local/state/kv/history, readable by its owner alone. Lines that begin with a space, or that speak of a password, secret, token or credential, are not written to it.`},
 	}
