@@ -22,12 +22,16 @@ func (c *conn) cluster(w *workspace, h protocol.Header, body []byte) error {
 	if len(body) != 0 {
 		return refusalf(protocol.StatusBadRequest, "CLUSTER has no body, this one has %d bytes", len(body))
 	}
-	var p protocol.ClusterResponse
-	if cluster := c.server.config.Cluster; cluster != nil {
-		p = cluster.Status()
-	}
-	w.out.Buf = p.AppendTo(w.out.Buf, h.ID)
+	w.out.Buf = c.server.Cluster().AppendTo(w.out.Buf, h.ID)
 	return nil
+}
+
+// Cluster says how the cluster is that the server is in, as it sees it; the zero value: it is alone. It waits for nothing.
+func (s *Server) Cluster() protocol.ClusterResponse {
+	if s.config.Cluster == nil {
+		return protocol.ClusterResponse{}
+	}
+	return s.config.Cluster.Status()
 }
 
 func (c *conn) member(w *workspace, h protocol.Header, body []byte) error {

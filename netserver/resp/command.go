@@ -40,7 +40,7 @@ const (
 	FlagOOM                       // it takes memory, and is refused when that is out
 	FlagFast                      // it takes the same time whatever there is
 	FlagNoMulti                   // it can't be in a transaction
-	FlagAdmin                     // it is about the running of the server
+	FlagAdmin                     // who may change the cluster
 )
 
 // names are those of the flags as COMMAND has them.
@@ -71,6 +71,9 @@ func (c *Command) Access() netserver.Access {
 		return netserver.AccessNone
 	case c.Flags&(FlagRead|FlagAnyone) != 0 && c.Flags&FlagWrite == 0:
 		return netserver.AccessRead
+	}
+	if c.Flags&FlagAdmin != 0 {
+		return netserver.AccessAdmin
 	}
 	return netserver.AccessWrite
 }

@@ -169,7 +169,11 @@ func hello(t *talk, args [][]byte) {
 	t.text("mode")
 	t.text("standalone")
 	t.text("role")
-	t.text("master")
+	if leads, _ := t.leads(); leads {
+		t.text("master")
+	} else {
+		t.text("replica")
+	}
 	t.text("modules")
 	t.array(0)
 }

@@ -123,6 +123,7 @@ func TestLogin(t *testing.T) {
 			AUTH anna s3cret => OK
 			ACL WHOAMI => "anna"
 			SET a 1 => OK
+			SHUTDOWN => NOPERM User anna has no permissions to run the 'shutdown' command
 			HELLO 3 AUTH ron t0ken => {"server" …
 			ACL WHOAMI => "ron"
 			GET a => "1"

@@ -3,6 +3,7 @@ package resp
 import (
 	"fmt"
 	"maps"
+	"net"
 	"runtime"
 	"slices"
 	"strconv"
@@ -61,7 +62,13 @@ var infoSections = []struct {
 			"expired_keys:%d\r\nevicted_keys:%d\r\nkeyspace_hits:%d\r\nkeyspace_misses:%d\r\nacl_access_denied_auth:%d\r\n",
 			f["connections_total"], f["requests"], f["bytes_in"], f["bytes_out"], f["connections_refused"], f["expired"], f["evicted"], f["hits"], f["misses"], f["login_failures"])
 	}},
-	{"Replication", func(*talk, map[string]uint64) string { return "role:master\r\nconnected_slaves:0\r\n" }},
+	{"Replication", func(t *talk, _ map[string]uint64) string {
+		if leads, leader := t.leads(); !leads {
+			host, port, _ := net.SplitHostPort(leader)
+			return fmt.Sprintf("role:slave\r\nmaster_host:%s\r\nmaster_port:%s\r\nconnected_slaves:0\r\n", host, port)
+		}
+		return fmt.Sprintf("role:master\r\nconnected_slaves:%d\r\n", max(len(t.client.Server().Cluster().Members), 1)-1)
+	}},
 	{"Cluster", func(*talk, map[string]uint64) string { return "cluster_enabled:0\r\n" }},
 	{"Keyspace", func(t *talk, f map[string]uint64) string {
 		if f["keys"] == 0 {

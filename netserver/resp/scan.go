@@ -191,6 +191,10 @@ func flushAll(t *talk, args [][]byte) {
 		t.err(errSyntax)
 		return
 	}
+	if !t.fresh() { // what was written before it is deleted, too
+		return
+	}
+	t.looked = false
 	var failed error
 	err := t.eachPage(nil, 0, func(page []*store.Entry) bool {
 		doomed := make([][]byte, len(page))

@@ -1,6 +1,10 @@
 package resp
 
-import "time"
+import (
+	"net"
+	"strconv"
+	"time"
+)
 
 // The commands about the server.
 
@@ -80,7 +84,36 @@ func shutdown(t *talk, args [][]byte) {
 	t.end(nil)
 }
 
+// leads reports whether the server takes writes; if not, leader is who does, for clients, "" if nobody is known to.
+func (t *talk) leads() (leads bool, leader string) {
+	p := t.client.Server().Cluster()
+	if p.Cluster == 0 || p.Leader == p.Node {
+		return true, ""
+	}
+	for _, m := range p.Members {
+		if m.ID == p.Leader {
+			leader = m.Client
+		}
+	}
+	return false, leader
+}
+
 func role(t *talk, _ [][]byte) {
+	if leads, leader := t.leads(); !leads {
+		host, port, _ := net.SplitHostPort(leader)
+		n, _ := strconv.Atoi(port)
+		state := "connected"
+		if leader == "" {
+			state = "connect"
+		}
+		t.array(5)
+		t.text("slave")
+		t.text(host)
+		t.int(int64(n))
+		t.text(state)
+		t.int(int64(t.client.Server().Cluster().Committed))
+		return
+	}
 	t.array(3)
 	t.text("master")
 	t.int(0)
