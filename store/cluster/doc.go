@@ -37,5 +37,7 @@
 //   - C13 A format is written only if all members said that they read it.
 //
 // Where to begin: core.go, then lead.go (what leading means: C2 to C5), propose.go (batches, and how many are on their way),
-// reads.go (rounds: C6), watch.go (a disk that hangs), entry.go (the bytes of an entry), node.go (the goroutines).
+// reads.go (rounds: C6), watch.go (a disk that hangs), entry.go (the bytes of an entry), member.go (who belongs to it), node.go (the goroutines). Then log.go, save.go,
+// segment.go and record.go (the log), transport.go, stream.go and convey.go (the way to others), found.go (how a cluster begins), journal.go and
+// image.go (a store that is one of several). docs/replication.md has the argument.
 package cluster
