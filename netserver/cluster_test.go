@@ -29,9 +29,8 @@ func TestCluster(t *testing.T) {
 		{ID: 1, Role: protocol.Voter, Reachable: true, Matched: 9, Client: "n1:7070", Peer: "n1:7071"},
 		{ID: 2, Role: protocol.Learner, Client: "n2:7070", Peer: "n2:7071"},
 	}}
-	var asked protocol.Member
-	var answer error
-	made := &madeUpCluster{status, func(m protocol.Member) error { asked = m; return answer }}
+	asked, answers := make(chan protocol.Member, 1), make(chan error, 1)
+	made := &madeUpCluster{status, func(m protocol.Member) error { asked <- m; return <-answers }}
 	s := nettest.Start(t, nettest.Options{Config: netserver.Config{Cluster: made}})
 	c := s.Dial(t)
 	got, err := protocol.ParseClusterResponse(c.Do(protocol.AppendHeader(nil, protocol.OpCluster, 0, 1, 0)).Body)
@@ -49,10 +48,10 @@ func TestCluster(t *testing.T) {
 		{&protocol.Error{Status: protocol.StatusNotFound}, protocol.StatusNotFound, ""},
 		{&store.MovedError{}, protocol.StatusUnavailable, "read-only: no node leads now"},
 	} {
-		answer = test.err
+		answers <- test.err
 		f := c.Do(change.AppendTo(nil, 1))
 		require.Equal(t, test.want, f.Status(), "%v", test.err)
 		require.Equal(t, test.body, string(f.Body))
-		require.Equal(t, change, asked)
+		require.Equal(t, change, <-asked)
 	}
 }
