@@ -74,6 +74,7 @@ var tables = []struct {
 	open func() table
 }{
 	{"kv", openKV},
+	{"kvSingly", func() table { return singly{openKV().(kvStore)} }},
 	{"xsync", func() table { return xsyncMap{xsync.NewMap[string, string]()} }},
 	{"syncMap", func() table { return &syncMap{} }},
 }
@@ -97,11 +98,43 @@ func (s kvStore) writer() func(key, value []byte) {
 	}
 }
 
+// lookups is for how many keys a view is opened, and how many are looked up side by side: as many as requests that lie in one read.
+const lookups = 16
+
 func (s kvStore) reader() func(a *asked, from, n int) int {
 	c := s.Session()
+	keys, found := make([][]byte, 0, lookups), make([]store.Found, lookups)
 	return func(a *asked, from, n int) (sum int) {
-		for b := a.bytes[from*keySize : (from+n)*keySize]; len(b) > 0; b = b[keySize:] {
-			sum += int(c.Get(b[:keySize]).Value()[7])
+		for b := a.bytes[from*keySize : (from+n)*keySize]; len(b) > 0; {
+			keys = keys[:0]
+			for ; len(b) > 0 && len(keys) < lookups; b = b[keySize:] {
+				keys = append(keys, b[:keySize])
+			}
+			v := c.View()
+			v.GetMany(found[:len(keys)], keys)
+			for _, e := range found[:len(keys)] {
+				sum += int(e.Value()[7])
+			}
+			v.Close()
+		}
+		return sum
+	}
+}
+
+// singly is the store whose keys are looked up one by one, in a view for as many.
+type singly struct{ kvStore }
+
+func (s singly) reader() func(a *asked, from, n int) int {
+	c := s.Session()
+	return func(a *asked, from, n int) (sum int) {
+		b := a.bytes[from*keySize : (from+n)*keySize]
+		for len(b) > 0 {
+			v := c.View()
+			for range min(lookups, len(b)/keySize) {
+				sum += int(v.Get(b[:keySize]).Value()[7])
+				b = b[keySize:]
+			}
+			v.Close()
 		}
 		return sum
 	}
