@@ -31,12 +31,17 @@ func (o *options) redisSettings() map[string]string {
 			}
 		}
 	}
+	policy := "noeviction"
+	if o.evict == evictSieve {
+		policy = "allkeys-lru" // the nearest that Redis has a name for
+	}
 	return map[string]string{
-		"bind":           strings.Join(hosts, " "),
-		"port":           port,
-		"unixsocket":     socket,
-		"unixsocketperm": o.unixMode.String(),
-		"dir":            string(o.data),
-		"maxclients":     strconv.Itoa(o.maxConnections),
+		"maxmemory-policy": policy,
+		"bind":             strings.Join(hosts, " "),
+		"port":             port,
+		"unixsocket":       socket,
+		"unixsocketperm":   o.unixMode.String(),
+		"dir":              string(o.data),
+		"maxclients":       strconv.Itoa(o.maxConnections),
 	}
 }

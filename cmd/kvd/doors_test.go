@@ -35,8 +35,9 @@ func TestRedisClients(t *testing.T) {
 	p.await("stopped")
 	require.NoError(t, p.cmd.Wait())
 
-	p = start(t, "--data", dir)
+	p = start(t, "--data", dir, "--evict", "sieve")
 	require.Equal(t, "$1\r\n1\r\n+OK\r\n", p.says("GET a\r\nQUIT"))
+	require.Contains(t, p.says("INFO memory\r\nQUIT"), "maxmemory_policy:allkeys-lru\r\n")
 }
 
 func TestRedisClientsAreSentAway(t *testing.T) {

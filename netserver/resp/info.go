@@ -43,8 +43,8 @@ var infoSections = []struct {
 		return fmt.Sprintf("connected_clients:%d\r\nblocked_clients:0\r\n", f["connections"])
 	}},
 	{"Memory", func(t *talk, f map[string]uint64) string {
-		return fmt.Sprintf("used_memory:%d\r\nused_memory_human:%s\r\nused_memory_dataset:%d\r\nmaxmemory:%d\r\nmaxmemory_human:%s\r\nmaxmemory_policy:noeviction\r\nmem_allocator:go\r\n",
-			f["memory_bytes"], human(f["memory_bytes"]), f["data_memory_bytes"], f["memory_limit_bytes"], human(f["memory_limit_bytes"]))
+		return fmt.Sprintf("used_memory:%d\r\nused_memory_human:%s\r\nused_memory_dataset:%d\r\nmaxmemory:%d\r\nmaxmemory_human:%s\r\nmaxmemory_policy:%s\r\nmem_allocator:go\r\n",
+			f["memory_bytes"], human(f["memory_bytes"]), f["data_memory_bytes"], f["memory_limit_bytes"], human(f["memory_limit_bytes"]), t.settings()["maxmemory-policy"])
 	}},
 	{"Persistence", func(t *talk, f map[string]uint64) string {
 		enabled, status := 0, "ok"
