@@ -31,7 +31,7 @@ type larges struct {
 	bytes int64      // that the values in use take
 }
 
-// largeBlock is what the list of values grows by. Each pointer is stored before the entry is published that has its number, and overwritten
+// largeBlock is what the list of values grows by. Each pointer is stored before the entry is published that has its number (see Entry.complete), and overwritten
 // when no reader is left who may have found that.
 type largeBlock [1 << largeBits]atomic.Pointer[byte]
 
@@ -102,6 +102,15 @@ func (sh *Shard) dropLarge(r arena.Ref) {
 		if t.budget != nil {
 			t.budget.Give(size)
 		}
+	}
+}
+
+// complete publishes the large value of an entry, if it has one, once more: its owner may have written to the object, a version for one, since it was
+// given its number. The store of the reference does that too, but where that is beside Go's heap the race detector does not see it.
+func (e Entry) complete() {
+	if n := e.large(); n != 0 {
+		p := &(*e.t.larges.all.Load())[n>>largeBits][n&(1<<largeBits-1)]
+		p.Store(p.Load())
 	}
 }
 

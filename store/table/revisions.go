@@ -224,6 +224,7 @@ func (sh *Shard) Insert(p *Place, f Fresh, version uint64, keep int) (taken bool
 		return false
 	}
 	setVersion(t.at(f.ref), version)
+	sh.entry(f.ref).complete()
 	for i := r.count(); i > at; i-- {
 		*r.slot(i) = *r.slot(i - 1)
 	}

@@ -144,6 +144,7 @@ func (x *Txn) Commit(version uint64, keep int) {
 	for i := range x.steps {
 		if s := x.switchOf(&x.steps[i]); s.next != 0 && s.next != s.old {
 			setVersion(t.at(s.next), version)
+			Entry{t.at(s.next), t}.complete()
 			if t.keeps && s.old != 0 {
 				t.inherit(s.next, s.old)
 			}

@@ -128,6 +128,7 @@ func (sh *Shard) Prepare(p *Place, must bool) bool {
 // all, if the table keeps any, and else retired. The shard is locked.
 func (sh *Shard) Put(p *Place, f Fresh, version uint64, keep int) {
 	setVersion(sh.table.at(f.ref), version)
+	sh.entry(f.ref).complete()
 	if p.ref != 0 {
 		if sh.table.keeps {
 			sh.table.inherit(f.ref, p.ref)
