@@ -21,7 +21,7 @@ func TestEntered(t *testing.T) {
 	c, err := s.Enter("192.0.2.7", func() { close(cut) })
 	require.NoError(t, err)
 	require.Equal(t, "192.0.2.7", c.Remote())
-	require.Equal(t, netserver.AccessWrite, c.Access())
+	require.Equal(t, netserver.AccessAdmin, c.Access(), "without users, everyone may do everything")
 
 	_, err = c.Session().Set([]byte("k"), []byte("v"), store.SetOptions{})
 	require.NoError(t, err)
