@@ -56,9 +56,12 @@ func (s *Store) applyControl(version uint64, entries []*Entry) error {
 		return nil
 	}
 	if oldest, is := e.Forget(); is {
+		// What has become history behind this record, in a state that is newer than it, was not meant.
 		for i := range s.shards {
 			s.eachKept(&s.shards[i], func(sh *shard, key []byte) {
-				dropped := s.forget(sh, key, func(old Found, _ uint64) bool { return old.Version() <= oldest })
+				dropped := s.forget(sh, key, func(old Found, replacedBy uint64) bool {
+					return old.Version() <= oldest && replacedBy < version
+				})
 				s.dropped.Add(uint64(dropped))
 			})
 		}

@@ -62,6 +62,10 @@ func (s *Store) byShard(entries []*Entry, put func(sh *shard, h uint64, e *Entry
 
 // restore is replay of an entry of the state, which may be older than what is there and then belongs to its past.
 func (s *Store) restore(sh *shard, h uint64, e *Entry) {
+	if k := e.control(); k == controlTime || k == controlForget {
+		s.replay(sh, h, e)
+		return
+	}
 	p := sh.Find(h, e.Key())
 	cur := p.Entry()
 	purge, all := e.Purge()

@@ -63,7 +63,13 @@ func (c *Session) Begin(mode ReadMode) error {
 		// If that is lost, Flush says so; a read need not show it then.
 		_ = r.Wait(c.seen)
 	}
-	return r.Begin(mode)
+	if err := r.Begin(mode); err != nil {
+		return err
+	}
+	if !c.reads {
+		c.reads, c.installs = true, c.store.installs.Load()
+	}
+	return nil
 }
 
 // writes is called before a write begins: what Flush compares.
@@ -71,6 +77,19 @@ func (c *Session) writes() {
 	if r := c.store.replica; r != nil && !c.began {
 		c.began, c.epoch = true, r.Epoch()
 	}
+}
+
+// mayLook returns nil if a write that may turn out to write nothing may look at what there is: where this replica leads, since Flush confirms that, and
+// where it does not behind Begin. Else the answer could be old, and the leader is to be asked.
+func (c *Session) mayLook() error {
+	r := c.store.replica
+	if r == nil || c.reads {
+		return nil
+	}
+	if err := r.Admit(0); errors.As(err, new(*MovedError)) {
+		return err
+	}
+	return nil
 }
 
 // shows is called with the end of a write: where it has written nothing, its answer shows what it saw.
@@ -83,8 +102,11 @@ func (c *Session) shows(version uint64, err error) {
 // settle ends what Flush does for a replica: a version that is published is this session's write only if the epoch is still the one in which
 // it was given; and what a write has shown of the state without changing it must have been the newest.
 func (c *Session) settle(r Replica, err error) error {
-	began, epoch, confirm := c.began, c.epoch, c.confirm
-	c.began, c.confirm = false, false
+	began, epoch, confirm, reads := c.began, c.epoch, c.confirm, c.reads
+	c.began, c.confirm, c.reads = false, false, false
+	if reads && (c.installs%2 == 1 || c.installs != c.store.installs.Load()) {
+		return errReplaced
+	}
 	switch {
 	case err != nil || !began:
 		return err

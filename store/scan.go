@@ -133,6 +133,7 @@ type located struct {
 // after the other, and for deletions too. It stops at the first error of f and returns that.
 func (s *Store) Walk(f func(*Entry) error) error {
 	s.Barrier() // what the journal was given before is seen by the walk
+	installs := s.installs.Load()
 	r := s.table.Reader("a walk")
 	defer r.Close()
 	var found []Found
@@ -151,6 +152,9 @@ func (s *Store) Walk(f func(*Entry) error) error {
 			}
 		}
 		r.Unpin()
+		if installs%2 == 1 || installs != s.installs.Load() {
+			return errReplaced
+		}
 		for _, e := range entries {
 			if err := f(e); err != nil {
 				return err

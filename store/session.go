@@ -21,9 +21,12 @@ type Session struct {
 	reader           *table.Reader
 
 	// Of a store that is one of several, since the last Flush.
-	began   bool   // there was a write
-	epoch   uint64 // the journal's, before the first
-	confirm bool   // an answer tells what a write saw that has written nothing
+	began bool   // there was a write
+	epoch uint64 // the journal's, before the first
+	reads bool   // Begin has returned
+	// installs is Store.installs, as it was when Begin returned first.
+	installs uint64
+	confirm  bool // an answer tells what a write saw that has written nothing
 
 	// published is what other goroutines see of the counts; the owner stores, Stats loads.
 	published counts

@@ -45,7 +45,7 @@ type Store struct {
 	instance  uint64
 	logger    *slog.Logger
 	recovered uint64        // the highest version in the journal when it was opened
-	loading   bool          // while Open replays the journal
+	loading   bool          // a state is being loaded; stored with all shards locked
 	unloaded  atomic.Uint64 // entries of the journal that there was no memory for
 
 	clock clock
@@ -54,6 +54,8 @@ type Store struct {
 	// Of a store that is one of several; else nil and zero.
 	replica Replica // the journal. Fixed
 	purges  pendingPurges
+	// installs is odd while Install runs, and rises with its begin and its end: who finds it as it was before has read nothing of that.
+	installs atomic.Uint64
 	// The time by which keys expire, in Unix milliseconds: for readers, that of what was applied; for writes, that of what was proposed, which is
 	// never behind. Both are stored with all shards locked, so whoever holds one knows that they stay; readers look at the first without.
 	appliedClock, aheadClock atomic.Uint64
@@ -192,15 +194,13 @@ func open(o Options, hashMask uint64, read func() (wall, mono int64), memory are
 	}
 	s.versions.Store(s.wallMicros())
 	if s.journal != nil {
-		s.loading = true
-		s.table.Loading(true)
+		s.setLoading(true)
 		if s.recovered, err = s.journal.Replay(s.load, s.apply); err != nil {
 			s.table.Close()
 			return nil, fmt.Errorf("read the journal: %w", err)
 		}
-		s.loading = false
+		s.setLoading(false)
 		s.loaded()
-		s.table.Loading(false)
 		if n := s.unloaded.Load(); n > 0 {
 			s.table.Close()
 			return nil, fmt.Errorf("load the journal: no memory for %d entries", n)

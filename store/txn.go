@@ -167,6 +167,8 @@ func (c *Session) atomically(sc *scratch, writes bool, view *table.Reader, set t
 		if err := s.admit(0); err != nil {
 			return 0, err
 		}
+	} else if err := c.mayLook(); err != nil {
+		return 0, err
 	}
 	w := &sc.commit
 	err = s.makeRoom(set, func(keep int) (wanted int64, err error) {

@@ -330,8 +330,8 @@ func TestFailedSyncReachesAll(t *testing.T) {
 		}}
 		policy := wal.Policy(round % 2)
 		n := mustStart(t, inject, wal.Options{Sync: policy, SnapshotBytes: -1, ReserveBytes: 1000}, store.Options{})
-		n.set(t, "k", "v")
 		bad.Store(true)
+		n.set(t, "k", "v") // so there is something to sync, whoever comes first
 		var wg sync.WaitGroup
 		for range 2 {
 			wg.Go(func() {
