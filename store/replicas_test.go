@@ -138,7 +138,7 @@ func (r *groupReplica) apply(rng *rand.Rand) {
 }
 
 // mostChanges is how often the leader changes: what has no answer makes the search for an order long.
-const mostChanges = 6
+const mostChanges = 4
 
 // run commits, and changes leaders now and then, until stop is closed.
 func (g *group) run(stop chan struct{}, rng *rand.Rand) {
