@@ -69,12 +69,6 @@ func (c *clock) start(read func() (wall, mono int64)) {
 	c.state.Store(&clockState{lead: wall - mono})
 }
 
-// wall returns the wall clock, in Unix microseconds.
-func (c *clock) wall() uint64 {
-	wall, _ := c.read()
-	return uint64(max(wall, 0))
-}
-
 // moment is a reading of the clock.
 type moment struct {
 	state *clockState

@@ -165,12 +165,3 @@ func entryOf(value []byte, keyLen int, expires bool) *Entry {
 
 // size is the number of bytes of the object.
 func (e *Entry) size() int { return e.keyAt() + e.keyLen() + e.Len() }
-
-// is reports whether e is an entry of key.
-func (e *Entry) is(key []byte) bool {
-	if e.keyLen() != len(key) {
-		return false
-	}
-	// Spelled out, not bytes.Equal of Key: this is the most frequent step of all.
-	return len(key) == 0 || unsafe.String((*byte)(unsafe.Add(unsafe.Pointer(e), e.keyAt())), len(key)) == string(key)
-}

@@ -203,7 +203,7 @@ func TestUpdateIsLoggedByEffect(t *testing.T) {
 	s.put(t, "b", "0")
 	n := len(j.records)
 	now := s.Store.clock.now().millis()
-	version, err := s.Update(keysOf("a", "b", "c", "d"), func(u *Update) error {
+	_, err := s.Update(keysOf("a", "b", "c", "d"), func(u *Update) error {
 		u.Set([]byte("a"), []byte("1"), 0)
 		u.Set([]byte("a"), []byte("2"), now+7)
 		u.Set([]byte("b"), []byte("1"), now) // has passed
@@ -225,7 +225,7 @@ func TestUpdateIsLoggedByEffect(t *testing.T) {
 	require.Empty(t, s.past("c"))
 
 	// What changes nothing is not logged, and has no version.
-	version, err = s.Update(keysOf("a", "d"), func(u *Update) error { u.Get([]byte("a")); u.Delete([]byte("d")); return nil })
+	version, err := s.Update(keysOf("a", "d"), func(u *Update) error { u.Get([]byte("a")); u.Delete([]byte("d")); return nil })
 	require.NoError(t, err)
 	require.Zero(t, version)
 	require.Len(t, j.records, n+1)

@@ -87,12 +87,10 @@ type peer struct {
 	reachable atomic.Bool
 	roundTrip atomic.Int64 // of the last ping, in ns; 0: there was none
 
-	mu     sync.Mutex
-	queue  []*pb.Message
-	bytes  int
-	lost   bool // since the stream was told last
-	wake   chan struct{}
-	closed bool
+	mu    sync.Mutex
+	queue []*pb.Message
+	bytes int
+	wake  chan struct{}
 }
 
 // NewPeers begins to take the streams that others dial at l, which is closed with it.
