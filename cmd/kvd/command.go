@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"kv/cmd/internal/version"
+	"kv/store/cluster"
 )
 
 // command is kvd's command line. What the server has to say while it runs goes to messages.
@@ -21,7 +23,8 @@ func command(messages *lineQueue) *cobra.Command {
 Every flag is also an environment variable: --max-memory is KVD_MAX_MEMORY. The flag wins.`,
 		Example: `  kvd
   kvd --data /var/lib/kv --sync always --max-memory 4GiB
-  kvd --listen :7070 --tls-cert kv.crt --tls-key kv.key --auth-file users`,
+  kvd --listen :7070 --tls-cert kv.crt --tls-key kv.key --auth-file users
+  kvd --data /var/lib/kv --sync always --peer-listen 127.0.0.1:7071 --peers 127.0.0.1:7071,127.0.0.1:7171,127.0.0.1:7271`,
 		Version: version.String(),
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
@@ -44,7 +47,12 @@ Every flag is also an environment variable: --max-memory is KVD_MAX_MEMORY. The 
 			return o.check()
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return serve(cmd.Context(), o, messages, newLogger(messages, os.Stderr))
+			for {
+				err := serve(cmd.Context(), o, messages, newLogger(messages, os.Stderr))
+				if !errors.Is(err, cluster.ErrReload) {
+					return err
+				}
+			}
 		},
 	}
 	root.SetVersionTemplate("kvd {{.Version}}\n")

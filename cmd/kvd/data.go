@@ -32,6 +32,9 @@ type backed interface {
 
 // backups is what BACKUP is done with.
 func (d *data) backups() netserver.Backups {
+	if d.backed == nil {
+		return nil
+	}
 	return backups{wal.NewBackups(d.backed, d.chunk, backupIdle)}
 }
 
@@ -52,7 +55,8 @@ type data struct {
 	store   *store.Store // nil until load has returned
 	dir     string
 	sync    wal.Policy
-	log     *wal.Log // nil: all is in memory only
+	log     *wal.Log // nil: all is in memory only, or there is a replica
+	replica *replica // nil: the store is alone
 	backed  backed   // what backups are taken of
 	chunk   int      // of a backup, in bytes
 	// backupBytes is how many bytes of writes backups may be behind.
@@ -69,6 +73,15 @@ func takeData(o options, beside func(bytes int64), log *slog.Logger) (*data, err
 		chunk:   share.chunk(),
 
 		backupBytes: min(wal.DefaultBackupBytes, int64(o.maxMemory)/8),
+	}
+	if len(o.peers) > 0 {
+		var err error
+		if d.replica, err = takeReplica(o, log); err != nil {
+			return nil, err
+		}
+		checkFolder(d.dir, log)
+		d.options.Journal, d.options.Proposes = d.replica.Journal, true
+		return d, nil
 	}
 	if d.dir == "" {
 		m := wal.NewMemory()
@@ -132,7 +145,15 @@ func (d *data) open() error {
 		if d.log != nil {
 			d.log.Close()
 		}
+		if d.replica != nil {
+			d.replica.Close()
+		}
 		return err
+	}
+	if d.replica != nil {
+		d.store = st
+		d.replica.Start(st)
+		return nil
 	}
 	d.backed.Attach(st)
 	d.backed.LimitBackups(d.backupBytes)
@@ -159,6 +180,9 @@ func (d *data) progress() (done, total int64) {
 
 // failed returns why the store takes no writes, nil if it does.
 func (d *data) failed() error {
+	if d.replica != nil {
+		return d.replica.ready()
+	}
 	if d.log == nil {
 		return nil
 	}
@@ -167,6 +191,9 @@ func (d *data) failed() error {
 
 // snapshots is what SNAPSHOT is done with; nil: there is no folder.
 func (d *data) snapshots() netserver.Snapshots {
+	if d.replica != nil {
+		return d.replica
+	}
 	if d.log == nil {
 		return nil
 	}
@@ -186,6 +213,9 @@ func (d *data) metrics() []prometheus.Collector {
 
 // figures are those of the data folder, for STATS.
 func (d *data) figures() []protocol.Stat {
+	if d.replica != nil {
+		return []protocol.Stat{{Name: "sync_policy", Value: policies[wal.Always]}, {Name: "read_only"}}
+	}
 	if d.log == nil {
 		return []protocol.Stat{{Name: "sync_policy"}, {Name: "read_only"}}
 	}
@@ -210,13 +240,16 @@ func (d *data) figures() []protocol.Stat {
 }
 
 func (d *data) name() string {
-	if d.log == nil {
+	if d.dir == "" {
 		return "in memory"
 	}
 	return d.dir
 }
 
 func (d *data) policy() string {
+	if d.replica != nil {
+		return wal.Always.String()
+	}
 	if d.log == nil {
 		return "none"
 	}
@@ -237,6 +270,9 @@ func (d *data) closeWithin(limit time.Duration) error {
 
 // close writes what is not written yet.
 func (d *data) close() error {
+	if d.replica != nil { // first, since writes that wait for others keep the store
+		return errors.Join(d.replica.Close(), d.store.Close())
+	}
 	err := d.store.Close()
 	if d.log != nil {
 		err = errors.Join(err, d.log.Close())

@@ -118,6 +118,7 @@ func serve(ctx context.Context, o options, messages *lineQueue, log *slog.Logger
 		Uncounted:      heap.uncounted,
 		Snapshots:      data.snapshots(),
 		Backups:        data.backups(),
+		Cluster:        data.cluster(),
 		Doors:          o.doors(stop),
 		Figures: func() []protocol.Stat {
 			return append(data.figures(), protocol.Stat{Name: "log_lines_dropped", Value: messages.dropped.Load()})
@@ -148,7 +149,11 @@ func serve(ctx context.Context, o options, messages *lineQueue, log *slog.Logger
 		log.Info("shutting down", "drain", o.drain.String())
 	case err = <-served:
 		log.Error("can't accept connections any more", "error", err)
+	case <-data.ended():
+		err = data.replica.ending()
+		log.Error("this node is no replica any more", "error", err)
 	}
+	data.handOver()
 	manager.stops(2 * time.Duration(o.drain)) // for requests, and for the disk
 	limit, cancel := context.WithTimeout(context.Background(), time.Duration(o.drain))
 	defer cancel()

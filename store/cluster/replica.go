@@ -1,0 +1,308 @@
+package cluster
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"go.etcd.io/raft/v3"
+	pb "go.etcd.io/raft/v3/raftpb"
+	"go.etcd.io/raft/v3/tracker"
+
+	"kv/store"
+	"kv/store/vfs"
+	"kv/store/wal/folder"
+)
+
+// ReplicaOptions say who a replica is, where it keeps what it has, and who the others are.
+type ReplicaOptions struct {
+	FS     vfs.FS // nil: the operating system's
+	Dir    string // made if it is missing
+	Listen net.Listener
+	Client string      // the address at which its clients reach it
+	Peer   string      // that at which the others do
+	Peers  []string    // those of the founders, this one's too if it is one
+	TLS    *tls.Config // nil: the nodes do not prove who they are
+	Logger *slog.Logger
+}
+
+// Replica is all that makes a store one of several: journal, log, node, and the way to the others. It is opened first, then the store with
+// its Journal, and then it is started.
+type Replica struct {
+	*Journal
+	o    ReplicaOptions
+	lock io.Closer
+	desk *Desk
+
+	cancel  context.CancelFunc
+	peers   *Peers
+	running chan struct{} // closed when there is a node, or never will be
+	done    chan struct{} // closed when the node has ended, or could not begin
+	err     error         // why, published by done
+	closing sync.Once
+}
+
+// OpenReplica takes the folder. It closes o.Listen with Close, or where there is an error.
+func OpenReplica(o ReplicaOptions) (*Replica, error) {
+	if o.FS == nil {
+		o.FS = vfs.OS
+	}
+	r, err := openReplica(o)
+	if err != nil {
+		o.Listen.Close()
+		return nil, err
+	}
+	return r, nil
+}
+
+func openReplica(o ReplicaOptions) (*Replica, error) {
+	if err := o.FS.MkdirAll(o.Dir); err != nil {
+		return nil, fmt.Errorf("data folder %s: %w", o.Dir, err)
+	}
+	lock, _, err := folder.Lock(o.FS, o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	j, err := OpenJournal(JournalOptions{FS: o.FS, Dir: o.Dir, Logger: o.Logger})
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	self := j.Log().Self()
+	return &Replica{
+		Journal: j, o: o, lock: lock, desk: NewDesk(self, Member{ID: self.Node, Client: o.Client, Peer: o.Peer}, o.Peers),
+		running: make(chan struct{}), done: make(chan struct{}),
+	}, nil
+}
+
+// Start begins to talk to the others, and to run, once the node belongs to a cluster. It does not wait for that: see Done.
+func (r *Replica) Start(st *store.Store) {
+	ctx, cancel := context.WithCancel(context.Background())
+	r.cancel = cancel
+	self := r.Log().Self()
+	node := func() *Node {
+		select {
+		case <-r.running:
+			return r.node.Load()
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	r.peers = NewPeers(r.o.Listen, PeersOptions{
+		Cluster: self.Cluster, ID: self.Node, Address: r.o.Peer, TLS: r.o.TLS, Logger: r.o.Logger, Control: r.desk.Control,
+		Receive: func(all ...*pb.Message) {
+			if n := node(); n != nil {
+				n.Receive(all...)
+			}
+		},
+		Unreachable: func(id uint64) {
+			if n := r.node.Load(); n != nil {
+				n.Call(func(c *Core) { c.Unreachable(id) })
+			}
+		},
+		Snapshot: func(m *pb.Message, from io.Reader) error {
+			if n := node(); n != nil {
+				return n.TakeIn(m, from)
+			}
+			return ErrStopped
+		},
+	})
+	go func() {
+		defer close(r.done)
+		r.err = r.run(ctx, st, self)
+	}()
+}
+
+func (r *Replica) run(ctx context.Context, st *store.Store, self Self) error {
+	err := func() error {
+		defer close(r.running)
+		if self.Cluster == 0 {
+			members, err := Belong(ctx, r.peers, r.desk, r.Log(), r.o.Logger)
+			if err != nil {
+				return err
+			}
+			r.peers.SetMembers(members.Addresses())
+		}
+		n, err := r.Journal.Start(st, CoreOptions{ID: self.Node, Nonce: folder.NewID(), Logger: r.o.Logger}, r.peers)
+		if err == nil {
+			r.desk.Serve(n)
+		}
+		return err
+	}()
+	if err != nil {
+		return err
+	}
+	n := r.node.Load()
+	select {
+	case <-n.Done():
+	case <-ctx.Done():
+		n.Stop()
+	}
+	return n.Err()
+}
+
+// Done is closed when the replica has ended: Err says why.
+func (r *Replica) Done() <-chan struct{} { return r.done }
+
+// Err says why the replica has ended, once Done is closed; nil: it was closed.
+func (r *Replica) Err() error {
+	if errors.Is(r.err, context.Canceled) {
+		return nil
+	}
+	return r.err
+}
+
+// HandOver has another node lead, if this one does, and waits for that as long as ctx lets it.
+func (r *Replica) HandOver(ctx context.Context) {
+	n := r.node.Load()
+	if n == nil || !n.Status().Leads {
+		return
+	}
+	n.Call(func(c *Core) { c.Transfer(0) })
+	for tick := time.NewTicker(5 * time.Millisecond); n.Status().Leads; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-n.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// Close ends the replica, and gives back the folder.
+func (r *Replica) Close() (err error) {
+	r.closing.Do(func() {
+		if r.cancel != nil {
+			r.cancel()
+			<-r.done
+			r.peers.Close()
+		} else {
+			r.o.Listen.Close()
+		}
+		err = errors.Join(r.Journal.Close(), r.lock.Close())
+	})
+	return err
+}
+
+// View is how a cluster is, as one of its nodes sees it.
+type View struct {
+	Cluster, Node, Leader, Term, Committed, Published uint64
+	Whole                                             bool
+	Members                                           []MemberView // by id
+}
+
+// MemberView is a member in it.
+type MemberView struct {
+	Member
+	Voter, Reachable bool
+	Matched          uint64 // how much of the log it has, as the leader knows
+}
+
+// View returns how the cluster is; false: this node does not run.
+func (r *Replica) View() (v View, ok bool) {
+	self := r.Log().Self()
+	v.Cluster, v.Node = self.Cluster, self.Node
+	n := r.node.Load()
+	if n == nil {
+		return v, false
+	}
+	if !r.call(n, func(c *Core) { c.view(&v) }) {
+		return v, false
+	}
+	for i := range v.Members {
+		m := &v.Members[i]
+		if there, _ := r.peers.Reachable(m.ID); v.Leader != v.Node {
+			m.Reachable = there || m.ID == v.Node
+		}
+	}
+	return v, true
+}
+
+// call has the loop call f, and waits for that; false: it has ended.
+func (r *Replica) call(n *Node, f func(*Core)) bool {
+	done := make(chan struct{})
+	n.Call(func(c *Core) {
+		f(c)
+		close(done)
+	})
+	select {
+	case <-done:
+		return true
+	case <-n.Done():
+		return false
+	}
+}
+
+func (c *Core) view(v *View) {
+	st := c.rn.BasicStatus()
+	v.Leader, v.Term, v.Committed, v.Published, v.Whole = c.leader, c.term, st.HardState.GetCommit(), c.published, c.Whole()
+	matched := map[uint64]uint64{}
+	if c.leadTerm != 0 {
+		c.rn.WithProgress(func(id uint64, _ raft.ProgressType, pr tracker.Progress) { matched[id] = pr.Match })
+	}
+	for id, m := range c.members {
+		v.Members = append(v.Members, MemberView{
+			Member: m, Voter: slices.Contains(c.conf.GetVoters(), id), Reachable: c.Heard(id), Matched: matched[id],
+		})
+	}
+	slices.SortFunc(v.Members, func(a, b MemberView) int { return cmp.Compare(a.ID, b.ID) })
+}
+
+// Remove has a member be none any more.
+func (r *Replica) Remove(id uint64) error {
+	return r.change(func(c *Core) error { return c.Remove(id) })
+}
+
+// Transfer has a member lead.
+func (r *Replica) Transfer(id uint64) error {
+	return r.change(func(c *Core) error {
+		switch {
+		case !c.opened:
+			return &NotLeaderError{c.leader}
+		case id == c.id:
+			return nil
+		case !slices.Contains(c.conf.GetVoters(), id):
+			return fmt.Errorf("node %016x is no voter", id)
+		case !c.Transfer(id):
+			return fmt.Errorf("leadership can't be handed to node %016x now", id)
+		}
+		return nil
+	})
+}
+
+// Add has the node at an address join, which waits for that.
+func (r *Replica) Add(ctx context.Context, address string) error {
+	a, err := ask(ctx, r.peers, r.desk, address, nil)
+	switch {
+	case err != nil:
+		return fmt.Errorf("there is no node that could join at %s: %w", address, err)
+	case a.Self.Cluster == r.Log().Self().Cluster:
+		return nil // it has
+	case a.Self.Cluster != 0:
+		return fmt.Errorf("the node at %s belongs to another cluster, %016x", address, a.Self.Cluster)
+	}
+	return r.change(func(c *Core) error {
+		_, err := admit(c, a.Member)
+		return err
+	})
+}
+
+// change has the loop do something to the cluster. Where this node does not lead, the error is a *store.MovedError.
+func (r *Replica) change(f func(*Core) error) (err error) {
+	n := r.node.Load()
+	if n == nil || !r.call(n, func(c *Core) { err = f(c) }) {
+		return ErrStopped
+	}
+	if not := (*NotLeaderError)(nil); errors.As(err, &not) {
+		return n.moved()
+	}
+	return err
+}
