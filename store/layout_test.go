@@ -91,6 +91,9 @@ func testAllocations(t *testing.T, s opened) {
 			test.action()
 			i++
 		})
+		if raceEnabled && test.most == 0 {
+			continue // the detector drops what a pool has, at random
+		}
 		require.LessOrEqual(t, n, test.most, test.name)
 	}
 }
