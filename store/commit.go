@@ -312,6 +312,14 @@ func (s *Store) admit(size int) error {
 	return nil
 }
 
+// admitCopies is admit of a write of so many bytes before they are copied, if that takes memory: so that what waits for the journal waits without.
+func (s *Store) admitCopies(size int) error {
+	if !table.IsLarge(size) {
+		return nil
+	}
+	return s.admit(size)
+}
+
 // order gives a write its place among all others: see (1). left is what it leaves of its keys, for the journal.
 func (s *Store) order(left []*Entry) (version uint64, err error) {
 	if s.closed.Load() { // again, since Close waits for the locks alone

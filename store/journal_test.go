@@ -1,6 +1,7 @@
 package store
 
 import (
+	"runtime"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -217,4 +218,38 @@ func (brokenJournal) Replay(_, _ func([]*Entry)) (uint64, error) { return 0, err
 func TestReplayFails(t *testing.T) {
 	_, err := Open(Options{Journal: brokenJournal{newFakeJournal()}})
 	require.ErrorIs(t, err, errRefused)
+}
+
+// crowded is a journal that has no place for what is large.
+type crowded struct{ *fakeJournal }
+
+func (crowded) Admit(size int64) error {
+	if size > 4000 {
+		return errRefused
+	}
+	return nil
+}
+
+// What waits for the journal, or is refused by it, has taken no memory yet: its values are not even copied.
+func TestRefusedBeforeMemoryIsTaken(t *testing.T) {
+	s := openTest(t, Options{Journal: crowded{newFakeJournal()}}, fullHash)
+	key, value := []byte("k"), make([]byte, 1<<20)
+	writes := map[string]func() error{
+		"Set":  func() error { _, err := s.Set(key, value, SetOptions{}); return err },
+		"MSet": func() error { _, err := s.MSet([]Pair{{key, nil}, {key, value}}); return err },
+		"Txn": func() error {
+			_, _, err := s.Txn(nil, nil, []Op{{Kind: OpSet, Key: key, Value: value}})
+			return err
+		},
+	}
+	for name, write := range writes {
+		require.ErrorIs(t, write(), errRefused, name)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		for range 10 {
+			require.Error(t, write())
+		}
+		runtime.ReadMemStats(&after)
+		require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(len(value)), "%s: ten copies were made", name)
+	}
 }

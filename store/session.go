@@ -119,6 +119,9 @@ func (c *Session) Set(key, value []byte, o SetOptions) (version uint64, err erro
 		return 0, err
 	}
 	s := c.store
+	if err := s.admitCopies(len(value)); err != nil {
+		return 0, err
+	}
 	sc := takeScratch()
 	defer sc.give()
 	version, err = c.commitOne(change{

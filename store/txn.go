@@ -17,6 +17,13 @@ func (c *Session) MSet(pairs []Pair) (version uint64, err error) {
 	if len(pairs) == 0 {
 		return 0, nil
 	}
+	size := 0
+	for _, p := range pairs {
+		size += entryHeader + len(p.Key) + len(p.Value)
+	}
+	if err := c.store.admitCopies(size); err != nil {
+		return 0, err
+	}
 	sc := takeScratch()
 	defer sc.give()
 	var set table.ShardSet
@@ -80,6 +87,15 @@ func (c *Session) TxnView(dst []ViewResult, conds []Condition, ops []Op, accept 
 		}
 	}
 	var done counter
+	size := 0
+	for _, o := range ops {
+		if o.Kind == OpSet {
+			size += entryHeader + expirySize + len(o.Key) + len(o.Value)
+		}
+	}
+	if err := c.store.admitCopies(size); err != nil {
+		return dst, 0, View{}, err
+	}
 	sc := takeScratch()
 	defer sc.give()
 	for _, o := range ops { // what each OpSet puts in its key's place
