@@ -350,22 +350,3 @@ func clusterHistory(t *testing.T, seed uint64) {
 	t.Logf("%d of %d requests have no answer", unknown, len(history))
 	require.NoError(t, linear.Check(history, 5*time.Minute))
 }
-
-func TestWhatAClusterNeeds(t *testing.T) {
-	for _, c := range []struct{ args, says string }{
-		{"--peers 127.0.0.1:1", "--peers needs --data"},
-		{"--peers 127.0.0.1:1 --data x --sync always", "--peers needs --peer-listen"},
-		{"--peers 127.0.0.1:1 --data x --peer-listen 127.0.0.1:1", "--peers needs --sync always, not interval"},
-		{"--peers 127.0.0.1 --data x --peer-listen 127.0.0.1:1 --sync always", "--peers"},
-		{"--peer-listen 127.0.0.1:1", "--peers is missing"},
-		{"--peers 127.0.0.1:1 --data x --peer-listen :1 --sync always", "everyone who reaches this machine could be a node"},
-		{"--peers 127.0.0.1:1 --data x --peer-listen :1 --sync always --insecure", "say where with --advertise CLIENT,PEER"},
-		{"--peers 127.0.0.1:1 --data x --peer-listen 127.0.0.1:1 --sync always --advertise kv-1:7070", "it is two addresses"},
-		{"--peers 127.0.0.1:1 --data x --peer-listen 127.0.0.1:1 --sync always --peer-tls-cert c", "go together, and one is missing"},
-		{"--peers 127.0.0.1:1 --data x --peer-listen 127.0.0.1:1 --sync always --evict sieve", "exclude each other"},
-	} {
-		out, err := exec.Command("kvd", strings.Fields(c.args)...).CombinedOutput()
-		require.Error(t, err, c.args)
-		require.Contains(t, string(out), c.says, c.args)
-	}
-}

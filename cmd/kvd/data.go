@@ -74,7 +74,7 @@ func takeData(o options, beside func(bytes int64), log *slog.Logger) (*data, err
 
 		backupBytes: min(wal.DefaultBackupBytes, int64(o.maxMemory)/8),
 	}
-	if len(o.peers) > 0 {
+	if o.peers.clustered() {
 		var err error
 		if d.replica, err = takeReplica(o, log); err != nil {
 			return nil, err
@@ -119,7 +119,7 @@ func takeData(o options, beside func(bytes int64), log *slog.Logger) (*data, err
 // load opens the store and fills it. Meanwhile who connects to l is told how far it is. If ctx ends first, it returns false, and
 // the process is to end.
 func (d *data) load(ctx context.Context, listeners []netserver.Listener, secure *tls.Config) (loaded bool, err error) {
-	if d.log == nil {
+	if d.dir == "" {
 		return true, d.open()
 	}
 	answering, stop := context.WithCancel(ctx)
@@ -205,7 +205,10 @@ var policies = map[wal.Policy]uint64{wal.Never: 1, wal.Interval: 2, wal.Always: 
 
 // metrics are what /metrics has of the data folder besides the figures.
 func (d *data) metrics() []prometheus.Collector {
-	if d.syncs == nil {
+	switch {
+	case d.replica != nil:
+		return []prometheus.Collector{replicaMetrics{d.replica.View}}
+	case d.syncs == nil:
 		return nil
 	}
 	return []prometheus.Collector{d.syncs}

@@ -27,7 +27,7 @@ var exitMeanings = []string{
 	exitListen:  "an address can't be listened on: taken, or not this machine's",
 	exitInUse:   "another process uses the data folder",
 	exitFiles:   "a data folder or a file can't be read or written, stdout too, or it is none of a store",
-	exitEnded:   "the server ran, and then could accept no connections, or ended with writes that are not on disk",
+	exitEnded:   "the server ran, and then could accept no connections, or ended with writes that are not on disk, or could be no replica of its cluster any more",
 }
 
 // exitError is an error with the exit code that it asks for.

@@ -40,12 +40,7 @@ type options struct {
 	drain           duration
 	insecure        bool
 	resp            bool
-	peerListen      place
-	advertise       place
-	peers           []string
-	peerCert        place
-	peerKey         place
-	peerCA          place
+	peers           peers
 
 	warnings []string // about how they were given
 	fs       vfs.FS   // for the data folder; nil: the operating system's
@@ -109,12 +104,7 @@ func (o *options) define(f *pflag.FlagSet) {
 	o.drain = duration(defaultDrain)
 	f.Var(&o.drain, "drain", "how long the end may take, for requests that have arrived")
 	f.BoolVar(&o.insecure, "insecure", false, "allow everyone who reaches this machine to connect, where --listen lets them")
-	f.Var(&o.peerListen, "peer-listen", "address for the other nodes of a cluster, HOST:PORT; see --peers")
-	f.Var(&o.advertise, "advertise", "where this node is reached, CLIENT,PEER: by its clients, who are sent there, and by the other nodes; default: the first --listen, and --peer-listen")
-	f.StringSliceVar(&o.peers, "peers", nil, "addresses at which the nodes that found a cluster reach each other, HOST:PORT,..., the same for all; a node that joins one that is there names some of it")
-	f.Var(&o.peerCert, "peer-tls-cert", "file with the certificate that this node shows the others, and they it; it is for the host of its address in --advertise")
-	f.Var(&o.peerKey, "peer-tls-key", "file with the key of --peer-tls-cert")
-	f.Var(&o.peerCA, "peer-tls-ca", "file with the authority that the nodes' certificates come from")
+	o.peers.define(f)
 	f.VisitAll(func(flag *pflag.Flag) {
 		if flag.Value != &o.listen { // which adds up
 			flag.Value = &lastWins{flag.Value, flag, &o.warnings}
@@ -180,7 +170,7 @@ func (o *options) check() error {
 	if err := o.checkShares(); err != nil {
 		return err
 	}
-	if err := o.checkCluster(); err != nil {
+	if err := o.peers.check(o); err != nil {
 		return err
 	}
 	if o.http != "" {

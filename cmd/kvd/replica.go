@@ -9,96 +9,33 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"strings"
 	"time"
 
 	"kv/netserver"
 	"kv/protocol"
+	"kv/store"
 	"kv/store/cluster"
-	"kv/store/wal"
 )
 
 // handOverLimit is how long a node that ends waits for another to lead.
 const handOverLimit = 2 * time.Second
-
-// checkCluster refuses what can't work with --peers, and what is nothing without.
-func (o *options) checkCluster() error {
-	if len(o.peers) == 0 {
-		for name, value := range map[string]place{
-			"--peer-listen": o.peerListen, "--advertise": o.advertise, "--peer-tls-cert": o.peerCert, "--peer-tls-key": o.peerKey, "--peer-tls-ca": o.peerCA,
-		} {
-			if value != "" {
-				return fmt.Errorf("%s is for a node of a cluster, and --peers is missing, which says who the others are", name)
-			}
-		}
-		return nil
-	}
-	for _, address := range o.peers {
-		if err := checkAddress("--peers", address); err != nil {
-			return err
-		}
-	}
-	switch {
-	case o.data == "":
-		return errors.New("--peers needs --data: what a node has promised to others, it must not forget")
-	case o.peerListen == "":
-		return errors.New("--peers needs --peer-listen: the address for the other nodes")
-	case o.sync != wal.Always.String():
-		return fmt.Errorf("--peers needs --sync always, not %s: what a node has promised to others, it must not forget", o.sync)
-	case o.evict != evictNone:
-		return errors.New("--peers and --evict exclude each other, for now")
-	case (o.peerCert == "") != (o.peerKey == "") || (o.peerCert == "") != (o.peerCA == ""):
-		return errors.New("--peer-tls-cert, --peer-tls-key and --peer-tls-ca go together, and one is missing")
-	}
-	if err := checkAddress("--peer-listen", string(o.peerListen)); err != nil {
-		return err
-	}
-	if o.peerCert == "" && !loopback(string(o.peerListen)) && !o.insecure {
-		return fmt.Errorf("--peer-listen %s: everyone who reaches this machine could be a node of the cluster; give --peer-tls-cert, --peer-tls-key and --peer-tls-ca, or allow it with --insecure", o.peerListen)
-	}
-	_, _, err := o.advertised()
-	return err
-}
-
-// advertised returns where clients and other nodes reach this one.
-func (o *options) advertised() (client, peer string, err error) {
-	client, peer = o.listen.list[0], string(o.peerListen)
-	if o.advertise != "" {
-		var ok bool
-		if client, peer, ok = strings.Cut(string(o.advertise), ","); !ok {
-			return "", "", fmt.Errorf("--advertise %s: it is two addresses, CLIENT,PEER", o.advertise)
-		}
-	}
-	for _, address := range []string{client, peer} {
-		host, port, err := net.SplitHostPort(address)
-		if err != nil || host == "" || port == "0" || port == "" {
-			return "", "", fmt.Errorf("nobody reaches this node at %q: say where with --advertise CLIENT,PEER", address)
-		}
-	}
-	return client, peer, nil
-}
 
 // replica is the store's being one of several.
 type replica struct{ *cluster.Replica }
 
 // takeReplica takes the folder of a node, and listens for the others.
 func takeReplica(o options, log *slog.Logger) (*replica, error) {
-	client, peer, err := o.advertised()
+	secure, err := o.peers.tls()
 	if err != nil {
-		return nil, err
+		return nil, failed(exitUsage, err)
 	}
-	var secure *tls.Config
-	if o.peerCert != "" {
-		if secure, err = peerTLS(o); err != nil {
-			return nil, err
-		}
-	}
-	l, err := net.Listen("tcp", string(o.peerListen))
+	l, err := net.Listen("tcp", string(o.peers.listen))
 	if err != nil {
-		return nil, fmt.Errorf("--peer-listen: %w", err)
+		return nil, failed(exitListen, fmt.Errorf("--peer-listen: %w", err))
 	}
+	client, peer := o.peers.addresses(&o)
 	r, err := cluster.OpenReplica(cluster.ReplicaOptions{
-		FS: o.fs, Dir: string(o.data), Listen: l, Client: client, Peer: peer, Peers: o.peers, TLS: secure, Logger: log,
+		FS: o.fs, Dir: string(o.data), Listen: l, Client: client, Peer: peer, Peers: o.peers.list(), TLS: secure, Logger: log,
 	})
 	if err != nil {
 		return nil, err
@@ -106,35 +43,41 @@ func takeReplica(o options, log *slog.Logger) (*replica, error) {
 	return &replica{r}, nil
 }
 
-// peerTLS reads what the nodes prove to each other who they are with.
-func peerTLS(o options) (*tls.Config, error) {
-	cert, err := tls.LoadX509KeyPair(string(o.peerCert), string(o.peerKey))
+// tls is what the servers prove to each other who they are with; nil: they do not.
+func (p *peers) tls() (*tls.Config, error) {
+	if p.cert == "" {
+		return nil, nil
+	}
+	cert, err := tls.LoadX509KeyPair(string(p.cert), string(p.key))
 	if err != nil {
 		return nil, fmt.Errorf("--peer-tls-cert and --peer-tls-key: %w", err)
 	}
-	text, err := os.ReadFile(string(o.peerCA))
+	text, err := os.ReadFile(string(p.ca))
 	if err != nil {
 		return nil, fmt.Errorf("--peer-tls-ca: %w", err)
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("--peer-tls-ca %s: it has no certificate", o.peerCA)
+		return nil, fmt.Errorf("--peer-tls-ca %s: it has no certificate", p.ca)
 	}
 	return &tls.Config{Certificates: []tls.Certificate{cert}, RootCAs: pool, ClientCAs: pool}, nil
 }
 
-// ready says why clients are better off with another node; nil: they are not.
+// readyWithin is how old what a node shows may be, for clients to be sent there.
+const readyWithin = time.Second
+
+// ready says why clients are better off with another node; nil: they are not. It waits for that no longer than readyWithin.
 func (r *replica) ready() error {
 	v, ok := r.View()
 	switch {
 	case !ok && v.Cluster == 0:
 		return errors.New("this node belongs to no cluster yet")
 	case !ok:
-		return errors.New("this node does not run")
+		return errors.New("this node begins, or has ended")
 	case v.Leader == 0:
 		return errors.New("no node leads, as far as this one knows")
-	case !v.Whole || v.Published < v.Committed:
-		return fmt.Errorf("this node is catching up: it shows entry %d of %d", v.Published, v.Committed)
+	case r.Begin(store.ReadMode{Bound: readyWithin}) != nil:
+		return fmt.Errorf("this node can't tell what was written until %v ago: it shows entry %d of %d that it knows of", readyWithin, v.Published, v.Committed)
 	}
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"kv/netserver/ops"
 	"kv/netserver/rest"
 	"kv/protocol"
+	"kv/store/cluster"
 )
 
 const defaultDrain = 10 * time.Second
@@ -150,11 +151,16 @@ func serve(ctx context.Context, o options, messages *lineQueue, log *slog.Logger
 	case err = <-served:
 		log.Error("can't accept connections any more", "error", err)
 	case <-data.ended():
-		err = data.replica.ending()
-		log.Error("this node is no replica any more", "error", err)
+		if err = data.replica.ending(); errors.Is(err, cluster.ErrReload) {
+			log.Info("beginning anew, with the state that another node has sent")
+		} else {
+			log.Error("this node is no replica any more: the others go on", "error", err)
+		}
+	}
+	if !errors.Is(err, cluster.ErrReload) {
+		manager.stops(2 * time.Duration(o.drain)) // for requests, and for the disk
 	}
 	data.handOver()
-	manager.stops(2 * time.Duration(o.drain)) // for requests, and for the disk
 	limit, cancel := context.WithTimeout(context.Background(), time.Duration(o.drain))
 	defer cancel()
 	if e := s.Shutdown(limit); e != nil {
