@@ -194,6 +194,8 @@ func TestCommandsOnKeys(t *testing.T) {
 			msetex 1 a 1 b => ERR syntax error
 			msetex 1 a 1 ex => ERR syntax error
 			msetex 1 a 1 ex 0 => ERR invalid expire time in 'msetex' command
+			msetex 1 a 1 nx ex 0 => ERR invalid expire time in 'msetex' command
+			msetex 1 nokey 1 xx px x => ERR value is not an integer or out of range
 			msetex 1 a 1 get => ERR syntax error
 			msetex 2 a 1 b 2 pxat 99999999999999 => (1)
 			pexpiretime b => (99999999999999)
@@ -332,6 +334,8 @@ func TestCommandsOnKeys(t *testing.T) {
 			pexpire a 9223372036854775807 => ERR invalid expire time in 'pexpire' command
 			pexpireat a 9223372036854770000 => (1)
 			pexpiretime a => (9223372036854770000)
+			pexpireat a 9223372036854775807 => (1)
+			expiretime a => (9223372036854776)
 			expireat a 99999999999 => (1)
 			expiretime a => (99999999999)
 			pexpireat a -9223372036854770000 => (1)

@@ -132,7 +132,7 @@ func (c *call) ttl(unit int64, relative bool) {
 		at = max(at-int64(c.Now()), 0)
 	}
 	if unit > 1 {
-		at = (at + unit/2) / unit
+		at = at/unit + (at%unit+unit/2)/unit // rounded, without an overflow
 	}
 	c.int(at)
 }

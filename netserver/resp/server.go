@@ -65,16 +65,25 @@ func (t *talk) snapshot() bool {
 }
 
 func shutdown(t *talk, args [][]byte) {
+	save, noSave := false, false
 	for _, word := range args[1:] {
 		switch {
 		case equalFold(word, "abort"):
 			t.err("ERR No shutdown in progress.")
 			return
-		case equalFold(word, "nosave"), equalFold(word, "save"), equalFold(word, "now"), equalFold(word, "force"), equalFold(word, "safe"), equalFold(word, "failover"):
+		case equalFold(word, "nosave"):
+			noSave = true
+		case equalFold(word, "save"):
+			save = true
+		case equalFold(word, "now"), equalFold(word, "force"), equalFold(word, "safe"), equalFold(word, "failover"):
 		default:
 			t.err(errSyntax)
 			return
 		}
+	}
+	if save && noSave {
+		t.err(errSyntax)
+		return
 	}
 	if t.door.options.Shutdown == nil {
 		t.err("ERR Errors trying to SHUTDOWN. Check logs.")

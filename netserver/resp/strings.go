@@ -155,6 +155,9 @@ func mSetEXKeys(args [][]byte) (first, last, step int) {
 
 // setAllIf sets the pairs, if o holds for all of them.
 func (c *call) setAllIf(pairs [][]byte, o options) {
+	if _, ok := c.expireAt(o); !ok { // whether o holds or not
+		return
+	}
 	for i := 0; i < len(pairs); i += 2 {
 		if (o.nx || o.xx) && o.nx == c.Get(pairs[i]).Exists() {
 			c.int(0)

@@ -3,6 +3,7 @@ package resp
 import (
 	"bytes"
 	"errors"
+	"strings"
 
 	"kv/netserver"
 	"kv/store"
@@ -266,6 +267,10 @@ func (t *talk) request(cmd *Command, args [][]byte) {
 			t.ended = true
 			t.out.Foreign(bytes.Join(args, []byte{' '}), errForeign)
 			return
+		}
+		if cmd != nil && cmd.Name == "exec" && t.queue.open { // the transaction is over, as in Redis
+			t.discard()
+			refusal = "EXECABORT Transaction discarded because of: " + strings.TrimPrefix(refusal, "ERR ")
 		}
 		t.queue.failed = t.queue.open
 		t.err(refusal)

@@ -57,6 +57,7 @@ func TestCommandsOverAConnection(t *testing.T) {
 			AUTH x => ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?
 			AUTH default x => OK
 			AUTH nobody x => WRONGPASS invalid username-password pair or user is disabled.
+			SHUTDOWN nosave save => ERR syntax error
 			SHUTDOWN => ERR Errors trying to SHUTDOWN. Check logs.
 			FLUSHALL => OK
 			DBSIZE => (0)
@@ -190,6 +191,11 @@ func TestTransactions(t *testing.T) {
 			DBSIZE => QUEUED
 			CLIENT GETNAME => QUEUED
 			EXEC => [OK (2) ERR value is not an integer or out of range "2" PONG (2) nil]
+			MULTI => OK
+			SET a 9 => QUEUED
+			EXEC now => EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command
+			EXEC => ERR EXEC without MULTI
+			EXEC now => ERR wrong number of arguments for 'exec' command
 			MULTI => OK
 			SET a 9 => QUEUED
 			NONSENSE => ERR unknown command 'NONSENSE', with args beginning with: …
