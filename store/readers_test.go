@@ -2,10 +2,13 @@ package store
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
+	"runtime"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -37,9 +40,18 @@ func TestReaderThatStays(t *testing.T) {
 	s.sweep()
 	require.Equal(t, 1, bytes.Count(log.Bytes(), []byte("level=WARN")), log.String())
 	require.Contains(t, log.String(), "somebody is reading")
-	set(100)
-	_, _, err := s.Del(keysOf("other"))
-	require.NoError(t, err)
+	paced := func(write func() error) {
+		begin := time.Now()
+		require.NoError(t, write())
+		require.GreaterOrEqual(t, time.Since(begin), slowWrite)
+	}
+	paced(func() error { set(100); return nil })
+	paced(func() error { _, _, err := s.Del(keysOf("other")); return err })
+	paced(func() error { _, err := s.MSet(pairsOf("a", "", "b", "")); return err })
+	paced(func() error {
+		_, err := s.Update([][]byte{key}, func(u *Update) error { u.Set(key, value(100), 0); return nil })
+		return err
+	})
 
 	v.Close()
 	s.sweep()
@@ -48,4 +60,47 @@ func TestReaderThatStays(t *testing.T) {
 		set(101)
 	}
 	require.Less(t, s.Session.Stats().WaitingBytes, uint64(4<<20))
+}
+
+// A walk that waits for the lock of a key with history is not pinned meanwhile.
+func TestWalkWaitsUnpinned(t *testing.T) {
+	s := openTest(t, Options{History: 2}, fullHash)
+	for i := range 100 {
+		s.put(t, fmt.Sprint(i), "1")
+		s.put(t, fmt.Sprint(i), "2")
+	}
+	var last *shard // that has a key
+	for i := range s.shards {
+		if s.shards[i].keys > 0 {
+			last = &s.shards[i]
+		}
+	}
+	begun, walked := make(chan struct{}), make(chan int)
+	go func() {
+		n := 0
+		assert.NoError(t, s.Walk(func(*Entry) error {
+			if n++; n == 1 {
+				last.Lock()
+				close(begun)
+			}
+			return nil
+		}))
+		walked <- n
+	}()
+	<-begun
+	waits := func() bool {
+		stacks := make([]byte, 1<<20)
+		stacks = stacks[:runtime.Stack(stacks, true)]
+		for g := range bytes.SplitSeq(stacks, []byte("\n\n")) {
+			if bytes.Contains(g, []byte("withHistory")) && bytes.Contains(g, []byte("Mutex.Lock")) {
+				return true
+			}
+		}
+		return false
+	}
+	assert.Eventually(t, waits, 10*time.Second, time.Millisecond)
+	reader, _ := s.table.Held()
+	last.Unlock()
+	require.Equal(t, 200, <-walked)
+	require.Empty(t, reader)
 }

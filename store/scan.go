@@ -138,9 +138,10 @@ func (s *Store) Walk(f func(*Entry) error) error {
 	defer r.Close()
 	var found []Found
 	var entries []*Entry
+	var keys [][]byte
 	for h := uint64(0); ; {
-		// Copies are made while the reader is pinned, and f, which may take its time, sees those.
-		entries = entries[:0]
+		// Copies are made while the reader is pinned, and f, which may take its time, sees those. What needs a lock is done behind that.
+		entries, keys = entries[:0], keys[:0]
 		r.Pin()
 		var last uint64
 		found, last = r.Range(found[:0], h)
@@ -148,10 +149,13 @@ func (s *Store) Walk(f func(*Entry) error) error {
 			if s.keep == 0 {
 				entries = append(entries, detach(e))
 			} else {
-				entries = s.withHistory(entries, detach(e).Key())
+				keys = append(keys, slices.Clone(e.Key()))
 			}
 		}
 		r.Unpin()
+		for _, k := range keys {
+			entries = s.withHistory(entries, k)
+		}
 		if installs%2 == 1 || installs != s.installs.Load() {
 			return errReplaced
 		}

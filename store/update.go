@@ -30,6 +30,7 @@ const fewKeys = 16
 // A change that writes nothing is answered while the store is read-only too.
 func (c *Session) Update(keys [][]byte, change func(u *Update) error) (version uint64, err error) {
 	s := c.store
+	s.readers.pace()
 	s.followClock() // an expiry that change makes is of this era
 	refused := s.admit(0)
 	u := Update{keys: keys}
