@@ -91,7 +91,7 @@ func testAllocations(t *testing.T, s opened) {
 			test.action()
 			i++
 		})
-		if raceEnabled && test.most == 0 {
+		if raceEnabled {
 			continue // the detector drops what a pool has, at random
 		}
 		require.LessOrEqual(t, n, test.most, test.name)
