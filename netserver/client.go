@@ -268,6 +268,7 @@ func (c *Client) Leave() {
 	defer s.mu.Unlock()
 	delete(s.entered, c)
 	if len(s.sessions) < keepSessions && !s.draining.Load() {
+		c.session.Reset() // who has it next is another
 		s.sessions = append(s.sessions, c.session)
 	} else {
 		c.session.Close()

@@ -708,3 +708,16 @@ func TestWritesThatWriteNothingElsewhere(t *testing.T) {
 	require.ErrorAs(t, looks["a condition"](), new(*ConflictError))
 	require.NoError(t, s.Flush())
 }
+
+// A session that goes to another user owes him nothing, and lets him owe nothing.
+func TestReset(t *testing.T) {
+	s, r := openReplica(t, Options{}, fullHash)
+	require.NoError(t, s.Begin(ReadMode{}))
+	s.put(t, "k", "v")
+	r.depose(0)
+	s.Session.Reset()
+	require.NoError(t, s.Flush())
+	_, err := s.Update(keysOf("k"), func(*Update) error { return nil })
+	require.ErrorAs(t, err, new(*MovedError), "Begin was for another")
+	require.EqualValues(t, 1, s.Stats().SetOps, "what was done is counted")
+}

@@ -72,6 +72,15 @@ func (c *Session) Begin(mode ReadMode) error {
 	return nil
 }
 
+// Reset forgets what Flush would wait for, and that Begin was called, for one who uses the session from now on and has nothing to do with what it has
+// done: what that wrote may yet be lost.
+func (c *Session) Reset() {
+	c.publish()
+	c.reader.Seen()
+	c.seen = 0
+	c.began, c.confirm, c.reads = false, false, false
+}
+
 // writes is called before a write begins: what Flush compares.
 func (c *Session) writes() {
 	if r := c.store.replica; r != nil && !c.began {
