@@ -136,6 +136,9 @@ func TestLogin(t *testing.T) {
 			GET a => QUEUED
 			DEL a => NOPERM User ron has no permissions to run the 'del' command
 			EXEC => EXECABORT Transaction discarded because of previous errors.
+			AUTH anna wrong => WRONGPASS invalid username-password pair or user is disabled.
+			GET a => NOAUTH Authentication required.
+			AUTH ron t0ken => OK
 			RESET => RESET
 			PING => NOAUTH Authentication required.`)
 		// Pipelined behind the login.

@@ -133,7 +133,7 @@ var table = []*Command{
 	{Name: "hello", Arity: -1, Flags: FlagOpen | FlagFast, Group: "connection", Since: "6.0.0",
 		Summary: "Logs in, chooses RESP2 or RESP3, and tells of the server.", do: hello},
 	{Name: "auth", Arity: -2, Flags: FlagOpen | FlagFast, Group: "connection", Since: "1.0.0",
-		Summary: "Logs in.", do: auth, Note: "users are those of --auth-file; after three wrong secrets the connection is closed"},
+		Summary: "Logs in.", do: auth, Note: "users are those of --auth-file; a wrong secret logs out who was logged in, the third closes the connection"},
 	{Name: "ping", Arity: -1, Flags: FlagAnyone | FlagFast, Group: "connection", Since: "1.0.0", Summary: "Answers PONG, or what it is given.", do: ping},
 	{Name: "echo", Arity: 2, Flags: FlagAnyone | FlagFast, Group: "connection", Since: "1.0.0", Summary: "Answers what it is given.", do: echo},
 	{Name: "quit", Arity: -1, Flags: FlagOpen | FlagFast, Group: "connection", Since: "1.0.0", Summary: "Closes the connection.", do: quit},
