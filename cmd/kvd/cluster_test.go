@@ -350,3 +350,39 @@ func clusterHistory(t *testing.T, seed uint64) {
 	t.Logf("%d of %d requests have no answer", unknown, len(history))
 	require.NoError(t, linear.Check(history, 5*time.Minute))
 }
+
+func TestThePeersAddressIsTaken(t *testing.T) {
+	p := start(t)
+	out, code := run(t, "--listen", "127.0.0.1:0", "--advertise", "127.0.0.1:1,"+p.addr, "--data", t.TempDir(), "--sync", "always", "--peer-listen", p.addr, "--peers", p.addr)
+	require.Equal(t, exitListen, code, out)
+	require.Contains(t, out, "--peer-listen: listen tcp "+p.addr)
+	p.stop(syscall.SIGTERM)
+}
+
+// A folder of the one kind is refused by the other, in words, and nothing is changed.
+func TestAFolderIsANodesOrAlone(t *testing.T) {
+	alone := t.TempDir()
+	p := start(t, "--data", alone)
+	p.stop(syscall.SIGTERM)
+	peer := freeAddress(t)
+	node := t.TempDir()
+	m := &member{t: t, dir: node, listen: freeAddress(t), peer: peer, peers: peer}
+	m.start()
+	written(t, []*member{m}, "a", "1")
+	m.signal(syscall.SIGTERM)
+
+	out, code := run(t, "--listen", m.listen, "--data", alone, "--sync", "always", "--peer-listen", peer, "--peers", peer)
+	require.Equal(t, exitFiles, code, out)
+	require.Contains(t, out, "is that of a server that is alone")
+	require.NotContains(t, out, "remove the folder")
+	for _, args := range [][]string{{"--listen", "127.0.0.1:0", "--data", node}, {"check", node}, {"repair", node}} {
+		out, code := run(t, args...)
+		require.Equal(t, exitFiles, code, out)
+		require.Contains(t, out, "is that of a node of a cluster")
+	}
+	m.start()
+	leader(t, []*member{m})
+	require.Equal(t, "1", m.get("a"))
+	p = start(t, "--data", alone)
+	p.stop(syscall.SIGTERM)
+}

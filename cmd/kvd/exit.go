@@ -50,6 +50,8 @@ func failed(code int, err error) error {
 func dataFailed(err error) error {
 	var damage *folder.DamageError
 	switch {
+	case errors.As(err, new(exitError)):
+		return err
 	case errors.As(err, &damage), errors.Is(err, tool.ErrNotWhole):
 		return failed(exitDamaged, err)
 	case errors.Is(err, vfs.ErrLocked):

@@ -18,7 +18,7 @@ import (
 )
 
 // MagicImage is what a file begins with that has a replica's state.
-const MagicImage = "kv-rsn"
+const MagicImage = frame.MagicReplicaState
 
 // A replica's state is kept and streamed as a store's snapshot, with one body more, the last before the trailer:
 //

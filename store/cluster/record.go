@@ -10,7 +10,7 @@ import (
 )
 
 // Magic is what a file of the log begins with: a kvd without peers refuses it in words.
-const Magic = "kv-rft"
+const Magic = frame.MagicReplicaLog
 
 // The frames of the log are those of package frame: each body begins with a running number and the position up to which the log was on
 // disk. Behind that is one byte that says what it is, and then, all integers big-endian:

@@ -67,7 +67,7 @@ func openReplica(o ReplicaOptions) (*Replica, error) {
 	if err := o.FS.MkdirAll(o.Dir); err != nil {
 		return nil, fmt.Errorf("data folder %s: %w", o.Dir, err)
 	}
-	lock, _, err := folder.Lock(o.FS, o.Dir)
+	lock, _, err := folder.LockReplica(o.FS, o.Dir)
 	if err != nil {
 		return nil, err
 	}

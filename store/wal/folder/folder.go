@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"kv/store/vfs"
+	"kv/store/wal/frame"
 )
 
 const (
@@ -70,10 +71,19 @@ func Read(fs vfs.FS, dir string) (Folder, error) {
 	return d, nil
 }
 
-// Lock takes the lock of a folder that is there, and returns what it holds. One that is not a data folder is refused before
-// anything is written to it.
-func Lock(fs vfs.FS, dir string) (io.Closer, Folder, error) {
-	if _, err := Read(fs, dir); err != nil {
+// Lock takes the lock of a folder that is there, and returns what it holds. One that is not a data folder, or that of a node of a cluster, is
+// refused before anything is written to it.
+func Lock(fs vfs.FS, dir string) (io.Closer, Folder, error) { return lock(fs, dir, false) }
+
+// LockReplica is Lock for the folder of a node of a cluster: one of a store that is alone is refused.
+func LockReplica(fs vfs.FS, dir string) (io.Closer, Folder, error) { return lock(fs, dir, true) }
+
+func lock(fs vfs.FS, dir string, replica bool) (io.Closer, Folder, error) {
+	before, err := Read(fs, dir)
+	if err == nil {
+		err = before.belongs(fs, dir, replica)
+	}
+	if err != nil {
 		return nil, Folder{}, err
 	}
 	lock, err := fs.Lock(filepath.Join(dir, LockName))
@@ -91,7 +101,11 @@ func Lock(fs vfs.FS, dir string) (io.Closer, Folder, error) {
 // LockToRead keeps others from writing to the folder until the Closer is closed, and writes nothing. A folder without a lock
 // file is in nobody's use.
 func LockToRead(fs vfs.FS, dir string) (io.Closer, error) {
-	if _, err := Read(fs, dir); err != nil {
+	d, err := Read(fs, dir)
+	if err == nil {
+		err = d.belongs(fs, dir, false)
+	}
+	if err != nil {
 		return nil, err
 	}
 	lock, err := fs.LockShared(filepath.Join(dir, LockName))
@@ -102,6 +116,37 @@ func LockToRead(fs vfs.FS, dir string) (io.Closer, error) {
 		return nil, lockError(dir, err)
 	}
 	return lock, nil
+}
+
+// belongs says what is wrong where the folder is that of a node of a cluster and is not to be, or is not and is to be. The first bytes of its
+// first file tell; where they are damaged, nothing does, and who reads on will say so.
+func (d Folder) belongs(fs vfs.FS, dir string, replica bool) error {
+	var names []string
+	for _, seq := range d.Logs {
+		names = append(names, LogName(seq))
+	}
+	for _, seq := range d.Snapshots {
+		names = append(names, SnapshotName(seq))
+	}
+	for _, name := range names {
+		f, err := fs.Open(filepath.Join(dir, name))
+		if err != nil {
+			return err
+		}
+		var magic [6]byte
+		_, err = f.ReadAt(magic[:], 0)
+		f.Close()
+		if err != nil {
+			continue
+		}
+		switch m := string(magic[:]); {
+		case !replica && (m == frame.MagicReplicaLog || m == frame.MagicReplicaState):
+			return fmt.Errorf("data folder %s is that of a node of a cluster: it can be used with --peers only", dir)
+		case replica && (m == frame.MagicLog || m == frame.MagicSnapshot):
+			return fmt.Errorf("data folder %s is that of a server that is alone, and no cluster's: give an empty folder, or a new one, and bring the data in with kvc export and import", dir)
+		}
+	}
+	return nil
 }
 
 func lockError(dir string, err error) error {

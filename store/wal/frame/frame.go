@@ -40,6 +40,9 @@ const (
 	// MagicLog and MagicSnapshot are the kinds of file that a data folder has.
 	MagicLog      = "kv-log"
 	MagicSnapshot = "kv-snp"
+	// MagicReplicaLog and MagicReplicaState are those that the folder of a node of a cluster has.
+	MagicReplicaLog   = "kv-rft"
+	MagicReplicaState = "kv-rsn"
 	// HeaderSize is the length of a file's header, Overhead that of a frame without its body.
 	HeaderSize = 36
 	Overhead   = 12
