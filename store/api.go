@@ -15,7 +15,7 @@ type Options struct {
 	// pass it fails with ErrOutOfMemory.
 	MaxMemory int64
 	// Evict makes the store a cache: where a write would pass MaxMemory, keys that were not asked for lately are deleted for it. It excludes
-	// History.
+	// History and Proposes.
 	Evict bool
 	// History is how many earlier versions of each key are kept besides the current one.
 	History int

@@ -64,7 +64,9 @@ func replayedFrom(t *testing.T, j *fakeJournal) *Store {
 	return openTest(t, Options{Journal: again}, fullHash).Store
 }
 
-func TestEvictionExcludesHistory(t *testing.T) {
+func TestEvictionExcludes(t *testing.T) {
 	_, err := Open(Options{Evict: true, History: 1})
 	require.ErrorContains(t, err, "both eviction and history")
+	_, err = Open(Options{Evict: true, Proposes: true})
+	require.ErrorContains(t, err, "both eviction and proposing")
 }

@@ -138,6 +138,9 @@ func open(o Options, hashMask uint64, read func() (wall, mono int64), memory are
 	if o.Evict && o.History > 0 {
 		return nil, errors.New("both eviction and history: what is evicted would be kept")
 	}
+	if o.Evict && o.Proposes {
+		return nil, errors.New("both eviction and proposing: what one replica evicts by itself, the others would keep")
+	}
 	if o.MaxMemory < 0 {
 		return nil, fmt.Errorf("memory limit of %d bytes: it must be above 0, or 0 for none", o.MaxMemory)
 	}
