@@ -34,6 +34,9 @@ func TestMetrics(t *testing.T) {
 		"kv_request_seconds": true, "kv_request_seconds_bucket": true, "kv_sync_seconds": true, "kv_sync_seconds_bucket": true,
 		"kv_build_info": true, "kv_refusals_total": true,
 	}
+	for _, name := range []string{"leads", "has_leader", "term", "committed", "published", "voters", "learners", "member_reachable", "member_behind"} {
+		known["kv_cluster_"+name] = true // cmd/kvd's TestGrowAndShrink
+	}
 	for _, f := range protocol.Figures() {
 		name := "kv_" + f.Name
 		if f.Counter {

@@ -75,12 +75,15 @@ func (c *Session) proposePurge(keys [][]byte) (erased int, version uint64, err e
 	s := c.store
 	c.writes()
 	if err := s.admit(0); err != nil {
+		c.shows(0, err)
 		return 0, 0, err
 	}
 	if version, err = s.orderPurge(keys); err != nil {
+		c.shows(0, err)
 		return 0, 0, err
 	}
 	c.see(version)
+	c.shows(version, nil)
 	err = s.journal.Wait(version)
 	erased, applied := s.purges.take(version)
 	switch {

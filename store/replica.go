@@ -18,6 +18,9 @@ type Replica interface {
 	// Epoch changes whenever this replica begins or ceases to take writes; it is odd while it does. A version names one write within one
 	// epoch.
 	Epoch() uint64
+	// Kept reports whether a version that was given in an epoch, and is published, is the write that it was given to: not one of another
+	// replica's, that was given the same. It may wait until that is known.
+	Kept(epoch, version uint64) bool
 }
 
 // ReadMode says how new what a read shows has to be.
@@ -78,7 +81,7 @@ func (c *Session) Reset() {
 	c.publish()
 	c.reader.Seen()
 	c.seen = 0
-	c.began, c.confirm, c.reads = false, false, false
+	c.began, c.wrote, c.confirm, c.reads = false, false, false, false
 }
 
 // writes is called before a write begins: what Flush compares.
@@ -103,16 +106,22 @@ func (c *Session) mayLook() error {
 
 // shows is called with the end of a write: where it has written nothing, its answer shows what it saw.
 func (c *Session) shows(version uint64, err error) {
-	if c.began && c.epoch%2 == 1 && (version == 0 || err != nil) && !errors.Is(err, ErrReadOnly) && !errors.Is(err, ErrOutOfMemory) {
+	switch {
+	case !c.began:
+	case errors.As(err, new(*MovedError)): // it rests on nothing
+		c.began = c.wrote || c.confirm
+	case version != 0 && err == nil:
+		c.wrote = true
+	case c.epoch%2 == 1 && !errors.Is(err, ErrReadOnly) && !errors.Is(err, ErrOutOfMemory):
 		c.confirm = true
 	}
 }
 
-// settle ends what Flush does for a replica: a version that is published is this session's write only if the epoch is still the one in which
-// it was given; and what a write has shown of the state without changing it must have been the newest.
-func (c *Session) settle(r Replica, err error) error {
-	began, epoch, confirm, reads := c.began, c.epoch, c.confirm, c.reads
-	c.began, c.confirm, c.reads = false, false, false
+// settle ends what Flush does for a replica: a version that is published is this session's write only if the journal has kept it since the
+// epoch in which it was given; and what a write has shown of the state without changing it must have been the newest.
+func (c *Session) settle(r Replica, seen uint64, err error) error {
+	began, wrote, epoch, confirm, reads := c.began, c.wrote, c.epoch, c.confirm, c.reads
+	c.began, c.wrote, c.confirm, c.reads = false, false, false, false
 	if reads && (c.installs%2 == 1 || c.installs != c.store.installs.Load()) {
 		return errReplaced
 	}
@@ -123,6 +132,11 @@ func (c *Session) settle(r Replica, err error) error {
 		if err := r.Confirm(); err != nil {
 			return err
 		}
+	case wrote:
+		if !r.Kept(epoch, seen) {
+			return ErrUnknown
+		}
+		return nil
 	}
 	if epoch != r.Epoch() {
 		return ErrUnknown

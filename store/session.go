@@ -21,7 +21,8 @@ type Session struct {
 	reader           *table.Reader
 
 	// Of a store that is one of several, since the last Flush.
-	began bool   // there was a write
+	began bool   // there was a write, or what may have become one
+	wrote bool   // it was given a version
 	epoch uint64 // the journal's, before the first
 	reads bool   // Begin has returned
 	// installs is Store.installs, as it was when Begin returned first.
@@ -97,7 +98,7 @@ func (c *Session) Flush() error {
 		err = j.Wait(seen)
 	}
 	if r := c.store.replica; r != nil {
-		return c.settle(r, err)
+		return c.settle(r, seen, err)
 	}
 	return err
 }

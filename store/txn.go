@@ -181,9 +181,11 @@ func (c *Session) atomically(sc *scratch, writes bool, view *table.Reader, set t
 	if writes {
 		s.readers.pace()
 		if err := s.admit(0); err != nil {
+			c.shows(0, err)
 			return 0, err
 		}
 	} else if err := c.mayLook(); err != nil {
+		c.shows(0, err)
 		return 0, err
 	}
 	w := &sc.commit

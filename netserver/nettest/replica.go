@@ -101,6 +101,9 @@ func (r *Replica) Begin(mode store.ReadMode) error {
 
 func (r *Replica) Confirm() error { return nil }
 
+// Kept is part of store.Replica.
+func (r *Replica) Kept(epoch, _ uint64) bool { return epoch == r.Epoch() }
+
 func (r *Replica) Epoch() uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()

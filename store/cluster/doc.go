@@ -18,7 +18,8 @@
 //     computed from all effects before it in the log.
 //   - C4 A batch carries (node, nonce of the process, epoch, number). The leader publishes its own entries from memory only
 //     if all four are those of the oldest in flight; otherwise from the bytes.
-//   - C5 An answer to a write leaves only if its version is published and the epoch is still that in which it was given.
+//   - C5 An answer to a write leaves only if its version is published and the epoch is still that in which it was given,
+//     or it was published when that ended.
 //   - C6 A batch of requests with a read in it is executed only after an index is published that was obtained by a round that
 //     began after the batch arrived. The leader is no exception. If the state is swapped for a snapshot meanwhile, what the batch has read is
 //     not answered.

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -55,8 +56,17 @@ type Journal struct {
 	epoch   uint64     // in which last was given; with the lock of Proposals
 	last    uint64     // the last version that was given; with the lock of Proposals
 	lost    uint64     // up to here, what was given and is not published never will be by this node's doing
+	over    over       // the last epoch that has ended
 	ended   bool
+	waiting int  // how many wait for what they have written, or seen
+	held    bool // writes wait, since leadership is handed over
 }
+
+// over is what is known of an epoch when it has ended: all versions up to published that were given in it are published.
+type over struct{ epoch, published uint64 }
+
+// ledWithin is how long a write waits for a node to lead, before it is told that none does.
+const ledWithin = 2 * time.Second
 
 var (
 	_ store.Replica = (*Journal)(nil)
@@ -161,7 +171,10 @@ func (j *Journal) Append(floor uint64, entries []*store.Entry) (version uint64, 
 		binary.BigEndian.PutUint32(payload[at-4:], uint32(len(payload)-at))
 		return payload
 	})
-	if err != nil {
+	switch {
+	case errors.Is(err, errHeld): // it begins again, with Admit
+		return 0, &store.NotAdmittedError{}
+	case err != nil:
 		return 0, n.moved()
 	}
 	return version, nil
@@ -169,7 +182,11 @@ func (j *Journal) Append(floor uint64, entries []*store.Entry) (version uint64, 
 
 // moved is the error of a write here.
 func (n *Node) moved() error {
-	return &store.MovedError{Leader: n.Status().Address}
+	s := n.Status()
+	if s.Leader == s.ID { // it does not take writes yet, or no more
+		s.Address = ""
+	}
+	return &store.MovedError{Leader: s.Address}
 }
 
 // Admit is part of store.Journal.
@@ -180,15 +197,71 @@ func (j *Journal) Admit(int64) error {
 	}
 	p := n.Proposals()
 	j.mu.Lock()
+	for p.Epoch()%2 == 1 && (j.held || p.Backlog() >= maxProposed) {
+		j.changed.Wait()
+	}
+	j.mu.Unlock()
+	if p.Epoch()%2 == 1 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), ledWithin)
+	defer cancel()
+	n.Led(ctx)
+	// It may be this node by now. Who writes has noted the epoch, so he is to begin anew there too.
+	return &store.MovedError{Leader: n.Status().Address}
+}
+
+// Kept is part of store.Replica.
+func (j *Journal) Kept(epoch, version uint64) bool {
+	p := j.node.Load().Proposals()
+	j.mu.Lock()
 	defer j.mu.Unlock()
 	for {
 		switch {
-		case p.Epoch()%2 == 0:
-			return n.moved()
-		case p.Backlog() < maxProposed:
-			return nil
+		case p.Epoch() == epoch:
+			return true
+		case j.over.epoch >= epoch, p.Epoch() > epoch+1: // Append opens again behind Abandon alone
+			return j.over.epoch == epoch && version <= j.over.published
+		case j.ended:
+			return false
 		}
+		j.changed.Wait() // what of that epoch is published is known soon
+	}
+}
+
+// hold has writes wait, until release, and waits until all that are under way are answered, as long as ctx lets it: those that wait then
+// have done nothing, and can be sent on to whoever leads next.
+func (j *Journal) hold(ctx context.Context) {
+	p := j.node.Load().Proposals()
+	p.hold(true)
+	p.mu.Lock()
+	last := j.last
+	p.mu.Unlock()
+	defer context.AfterFunc(ctx, func() {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		j.changed.Broadcast()
+	})()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for j.held = true; ctx.Err() == nil && p.Epoch()%2 == 1 && (j.waiting > 0 || j.published.Load() < last); {
 		j.changed.Wait()
+	}
+}
+
+// release ends hold.
+func (j *Journal) release() {
+	j.node.Load().Proposals().hold(false)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.held = false
+	j.changed.Broadcast()
+}
+
+// waits counts who waits for what was written, for hold; j.mu is held.
+func (j *Journal) waits(n int) {
+	if j.waiting += n; j.waiting == 0 && j.held {
+		j.changed.Broadcast()
 	}
 }
 
@@ -199,6 +272,8 @@ func (j *Journal) Durable() uint64 { return j.published.Load() }
 func (j *Journal) Wait(version uint64) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	j.waits(1)
+	defer j.waits(-1)
 	for {
 		switch {
 		case j.published.Load() >= version:
@@ -260,6 +335,14 @@ func (j *Journal) beginBounded(reads *Reads, bound time.Duration) error {
 
 // Confirm is part of store.Replica.
 func (j *Journal) Confirm() error {
+	j.mu.Lock()
+	j.waits(1)
+	j.mu.Unlock()
+	defer func() {
+		j.mu.Lock()
+		j.waits(-1)
+		j.mu.Unlock()
+	}()
 	round := j.node.Load().Reads().Join()
 	<-round.Done()
 	if round.Err() != nil {
@@ -316,6 +399,9 @@ func (j *Journal) Abandon() {
 	j.mu.Lock()
 	// Append is closed, and opens only behind this: nobody changes last.
 	j.lost = max(j.lost, j.last)
+	if j.over.epoch != j.epoch { // nothing of another node's has been applied since it ended
+		j.over = over{j.epoch, j.published.Load()}
+	}
 	j.changed.Broadcast()
 	j.mu.Unlock()
 }

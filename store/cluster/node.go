@@ -91,6 +91,7 @@ type Node struct {
 	applying []*Apply // the state machine's goroutine's; of nobody once that has ended
 
 	status atomic.Pointer[Status]
+	turned atomic.Pointer[chan struct{}] // closed, and another made, when another node leads, or this one takes writes or no more
 	stop   chan struct{}
 	once   sync.Once
 	err    error         // why it ended, published by done
@@ -121,6 +122,7 @@ func Start(o NodeOptions) (*Node, error) {
 		log: o.Log, machine: o.Machine, transport: o.Transport, logger: o.Logger,
 		wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}), fetches: make(chan struct{}, 1),
 	}
+	n.turned.Store(new(make(chan struct{})))
 	n.logQ.init()
 	n.appQ.init()
 	o.CoreOptions.Log, o.CoreOptions.Wake = o.Log, n.poke
@@ -168,6 +170,23 @@ func (n *Node) Reads() *Reads { return n.core.Reads }
 
 // Status returns what the node is about, as of its last step.
 func (n *Node) Status() Status { return *n.status.Load() }
+
+// Led waits until this node leads and takes writes, or knows at which address another does, or ctx ends.
+func (n *Node) Led(ctx context.Context) {
+	for {
+		turned := *n.turned.Load()
+		if s := n.Status(); s.Leads || s.Address != "" && s.Leader != s.ID {
+			return
+		}
+		select {
+		case <-turned:
+		case <-n.done:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
 
 // Receive takes messages of other members.
 func (n *Node) Receive(messages ...*pb.Message) {
@@ -356,8 +375,12 @@ func (n *Node) tell() {
 		ID: n.core.id, Term: n.core.term, Leader: n.core.leader, Leads: n.core.opened,
 		Published: n.core.published, Whole: n.core.Whole(), Address: n.core.members[n.core.leader].Client,
 	}
-	if old := n.status.Load(); old == nil || *old != s {
+	old := n.status.Load()
+	if old == nil || *old != s {
 		n.status.Store(&s)
+	}
+	if old != nil && (old.Leader != s.Leader || old.Leads != s.Leads || old.Address != s.Address) {
+		close(*n.turned.Swap(new(make(chan struct{}))))
 	}
 }
 

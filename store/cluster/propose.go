@@ -77,6 +77,17 @@ type Proposals struct {
 	inFlight []*Batch // proposed, in order, and not yet handed out to be applied
 	bytes    int      // of those in flight
 	number   uint64   // of the last one that was proposed in this epoch
+	held     bool     // Append waits for leadership to be handed over
+}
+
+// errHeld is the error of a write that is to wait until another node leads. Nothing was appended.
+var errHeld = errors.New("leadership is being handed over")
+
+// hold has Append fail with errHeld, or no more.
+func (p *Proposals) hold(held bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.held = held
 }
 
 // Epoch returns the present epoch. It is odd while Append is open.
@@ -91,6 +102,10 @@ func (p *Proposals) Append(add func(payload []byte) []byte) (*Batch, error) {
 	if epoch%2 == 0 {
 		p.mu.Unlock()
 		return nil, &NotLeaderError{p.leader.Load()}
+	}
+	if p.held {
+		p.mu.Unlock()
+		return nil, errHeld
 	}
 	b := p.openBatch(epoch)
 	before := len(b.data)

@@ -165,16 +165,31 @@ func (r *Replica) HandOver(ctx context.Context) {
 	if n == nil || !n.Status().Leads {
 		return
 	}
-	n.Call(func(c *Core) { c.Transfer(0) })
-	for tick := time.NewTicker(5 * time.Millisecond); n.Status().Leads; {
+	r.handOver(ctx, n, 0)
+}
+
+// handOver has a node lead, 0: the one that has most of the log. Writes wait meanwhile, and are sent on to it then.
+func (r *Replica) handOver(ctx context.Context, n *Node, to uint64) (began bool) {
+	r.hold(ctx)
+	defer r.release()
+	if !r.call(n, func(c *Core) { began = c.Transfer(to) }) || !began {
+		return false
+	}
+	for {
+		turned := *n.turned.Load()
+		if !n.Status().Leads {
+			break
+		}
 		select {
+		case <-turned:
+		case <-n.done:
+			return true
 		case <-ctx.Done():
-			return
-		case <-n.Done():
-			return
-		case <-tick.C:
+			return true
 		}
 	}
+	n.Led(ctx)
+	return true
 }
 
 // Close ends the replica, and gives back the folder.
@@ -261,21 +276,30 @@ func (r *Replica) Remove(id uint64) error {
 	return r.change(func(c *Core) error { return c.Remove(id) })
 }
 
-// Transfer has a member lead.
+// transferWithin is how long a transfer of leadership may take.
+const transferWithin = 2 * time.Second
+
+// Transfer has a member lead, and waits for that, two seconds at most.
 func (r *Replica) Transfer(id uint64) error {
-	return r.change(func(c *Core) error {
+	err := r.change(func(c *Core) error {
 		switch {
 		case !c.opened:
 			return &NotLeaderError{c.leader}
-		case id == c.id:
-			return nil
-		case !slices.Contains(c.conf.GetVoters(), id):
-			return fmt.Errorf("node %016x is no voter", id)
-		case !c.Transfer(id):
-			return fmt.Errorf("leadership can't be handed to node %016x now", id)
+		case id != c.id && !slices.Contains(c.conf.GetVoters(), id):
+			return fmt.Errorf("node %d is no voter", id)
 		}
 		return nil
 	})
+	n := r.node.Load()
+	if err != nil || id == n.Status().ID {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), transferWithin)
+	defer cancel()
+	if !r.handOver(ctx, n, id) {
+		return fmt.Errorf("leadership can't be handed to node %d now", id)
+	}
+	return nil
 }
 
 // Add has the node at an address join, which waits for that.
@@ -298,7 +322,12 @@ func (r *Replica) Add(ctx context.Context, address string) error {
 // change has the loop do something to the cluster. Where this node does not lead, the error is a *store.MovedError.
 func (r *Replica) change(f func(*Core) error) (err error) {
 	n := r.node.Load()
-	if n == nil || !r.call(n, func(c *Core) { err = f(c) }) {
+	if n == nil {
+		return ErrStopped
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), ledWithin)
+	defer cancel()
+	if n.Led(ctx); !r.call(n, func(c *Core) { err = f(c) }) {
 		return ErrStopped
 	}
 	if not := (*NotLeaderError)(nil); errors.As(err, &not) {
