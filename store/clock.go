@@ -125,14 +125,15 @@ func (st *clockState) latest(at, version uint64) uint64 {
 }
 
 // reach reports whether something may be due in now by more than a tick earlier, by the time that is furthest ahead, than it
-// was in st, a state before it. Each era of its own goes on at its own pace.
+// was in st, a state before it, or in one between them. Each era of its own goes on at its own pace; where one began or ended
+// meanwhile, which its last version tells, anything may be.
 func (st *clockState) reach(now *clockState) bool {
 	if len(st.past) != len(now.past) {
 		return true
 	}
 	off := func(a, b int64) bool { return (st.mostAhead()-a)-(now.mostAhead()-b) >= 1000<<tickBits }
 	for i, p := range st.past {
-		if off(p.lead, now.past[i].lead) {
+		if p.last != now.past[i].last || off(p.lead, now.past[i].lead) {
 			return true
 		}
 	}

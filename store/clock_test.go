@@ -121,6 +121,40 @@ func TestClockManyStepsBack(t *testing.T) {
 	require.LessOrEqual(t, s.Stats().Keys, uint64(6))
 }
 
+// What expires as the clock jumps ahead is removed by the next sweep, though the clock is set back again before it, and there
+// are as many eras as were at the sweep before.
+func TestClockThatJumpedBetweenTwoSweeps(t *testing.T) {
+	for _, test := range []struct {
+		name        string
+		eras        int   // before the first sweep
+		ahead, back int64 // in days
+	}{
+		{"where the clock has been furthest ahead", 1, 21, -30},
+		{"not as far as that", 2, 15, -30},
+		{"of as many eras as are told apart", maxEras, 15, -30},
+		{"of more", 2 * maxEras, 15, -30},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := openTest(t, Options{}, fullHash)
+			for i := range test.eras {
+				s.setFor(t, fmt.Sprint("for long ", i), uint64(year)/1000)
+				s.clock.wall.Add(-20 * day)
+				s.followClock()
+			}
+			s.setFor(t, "key", 10*uint64(day)/1000)
+			s.sweep()
+			s.clock.wall.Add(test.ahead * day)
+			s.followClock()
+			require.Nil(t, s.Get([]byte("key")))
+			s.clock.wall.Add(test.back * day)
+			s.followClock()
+			s.sweep()
+			require.EqualValues(t, test.eras, s.Stats().Keys)
+			require.NoError(t, s.Check())
+		})
+	}
+}
+
 // Entries that were there when the store was opened are of the first era.
 func TestClockStepsBackAfterARestart(t *testing.T) {
 	j := newFakeJournal()
