@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"os/exec"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -129,4 +131,32 @@ func TestGrowAndShrink(t *testing.T) {
 	voters(3)
 	written(t, all, "b", "2")
 	require.Equal(t, "2", fourth.get("b"))
+}
+
+// TestPeersProveThemselves: nodes with certificates of one authority are a cluster, and one that has a certificate of its own making does not come in.
+func TestPeersProveThemselves(t *testing.T) {
+	dir := t.TempDir()
+	writeCertificate(t, dir+"/cert", dir+"/key")
+	writeCertificate(t, dir+"/other.cert", dir+"/other.key")
+	all := []*member{{t: t, dir: t.TempDir(), listen: freeAddress(t), peer: freeAddress(t)}, {t: t, dir: t.TempDir(), listen: freeAddress(t), peer: freeAddress(t)}}
+	for _, m := range all {
+		m.peers = all[0].peer + "," + all[1].peer
+		m.start("--peer-tls-cert", dir+"/cert", "--peer-tls-key", dir+"/key", "--peer-tls-ca", dir+"/cert")
+	}
+	written(t, all, "a", "1")
+	require.Equal(t, "1", all[1].get("a"))
+
+	p := launch(t, exec.Command("kvd", "--listen", freeAddress(t), "--data", t.TempDir(), "--sync", "always", "--peer-listen", freeAddress(t), "--peers", all[0].peers,
+		"--peer-tls-cert", dir+"/other.cert", "--peer-tls-key", dir+"/other.key", "--peer-tls-ca", dir+"/cert"))
+	refused := false
+	for line := range p.lines {
+		if err, _ := line["err"].(string); strings.Contains(err, "certificate") {
+			refused = true
+			break
+		}
+	}
+	require.True(t, refused, "it has ended")
+	s, err := leader(t, all).status()
+	require.NoError(t, err)
+	require.Len(t, s.Members, 2)
 }
