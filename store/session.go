@@ -32,7 +32,8 @@ type Session struct {
 	// published is what other goroutines see of the counts; the owner stores, Stats loads.
 	published counts
 
-	_ [64]byte // another session's counts are on another cache line
+	// It is 128 bytes, and what Go allocates of that size begins at a multiple of it: another session's counts are on another
+	// cache line.
 }
 
 // counts are numbers of operations, on keys.
