@@ -19,6 +19,7 @@ import (
 	"kv/protocol"
 	"kv/protocol/client"
 	"kv/store/vfs"
+	"kv/store/wal/frame"
 )
 
 // gate is a file system whose files can't be read until it opens.
@@ -39,6 +40,9 @@ type gatedFile struct {
 }
 
 func (f gatedFile) ReadAt(p []byte, off int64) (int, error) {
+	if off == 0 && len(p) < frame.HeaderSize { // which kind of folder it is: that is looked at before there are pages
+		return f.File.ReadAt(p, off)
+	}
 	select {
 	case f.gate.waiting <- struct{}{}:
 	default:
