@@ -4,6 +4,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
 )
@@ -91,5 +93,173 @@ func TestAbsentKeyKnowsItsDeletion(t *testing.T) {
 		done.Store(true)
 		readers.Wait()
 		require.Zero(t, late.Load())
+	})
+}
+
+// A reader loads a reference once (I6): what it compares and what it returns are of one load. Here the reference of a key that is there
+// becomes refMoved, as when its segment grows, and comes back: so each lookup finds the key or that it has to look again, and never that the
+// key is absent.
+func TestReferenceIsReadOnce(t *testing.T) {
+	configs(t, func(t *testing.T, c config) {
+		table := c.open(t, 64<<20)
+		w := newWriter(table)
+		k := []byte("key")
+		w.set(Spec{Key: k, Value: []byte("value")})
+		h := table.Hash(k)
+		p := table.Shard(ShardOf(h)).Find(h, k)
+		at := p.in.ref(p.i)
+		var done atomic.Bool
+		var writer sync.WaitGroup
+		writer.Go(func() {
+			for !done.Load() {
+				for range 100 {
+					at.Store(refMoved)
+					at.Store(uint32(p.ref))
+				}
+				at.Store(refMoved)
+				time.Sleep(time.Microsecond) // so that it comes back in the midst of a lookup, if they have but one processor
+				at.Store(uint32(p.ref))
+				time.Sleep(time.Microsecond)
+			}
+		})
+		r := table.Reader("reader")
+		defer r.Close()
+		r.Pin()
+		defer r.Unpin()
+		lookups, wrong := 10_000_000, 0
+		if race {
+			lookups /= 5
+		}
+		for range lookups {
+			if e, _, _, moved := table.findIn(p.first, h, k); !moved && e.p != p.entry.p {
+				wrong++
+			}
+		}
+		done.Store(true)
+		writer.Wait()
+		require.Zero(t, wrong)
+	})
+}
+
+// The version of a deletion is stored before the removal (I5). Here both go to the same word, so that what is left there tells which was
+// the later one.
+func TestDeletionIsToldBeforeRemoval(t *testing.T) {
+	configs(t, func(t *testing.T, c config) {
+		table := c.open(t, 64<<20)
+		newWriter(table).set(Spec{Key: []byte("key")})
+		h := table.Hash([]byte("key"))
+		sh := table.Shard(ShardOf(h))
+		sh.Lock()
+		defer sh.Unlock()
+		p := sh.Find(h, []byte("key"))
+		p.in, p.i = p.first, -lineRefs/4
+		require.Equal(t, unsafe.Pointer(p.first.deleted()), unsafe.Pointer(p.in.ref(p.i)))
+		sh.Delete(&p, 77)
+		require.Zero(t, p.first.removal(), "the removal was stored before its version")
+	})
+}
+
+// staged returns a transaction that sets the key "set" to a value and deletes "deleted", up to Commit, and where the two are. All shards are
+// locked until the test ends.
+func staged(t *testing.T, table *Table, value []byte) (x Txn, set, deleted Place) {
+	w := newWriter(table)
+	w.set(Spec{Key: []byte("set"), Value: []byte("old")})
+	w.set(Spec{Key: []byte("deleted"), Value: []byte("old")})
+	table.LockAll(^ShardSet(0))
+	t.Cleanup(func() { table.UnlockAll(^ShardSet(0)) })
+	find := func(k string) Place {
+		h := table.Hash([]byte(k))
+		return table.Shard(ShardOf(h)).Find(h, []byte(k))
+	}
+	require.True(t, x.Begin(table.Shard(0), false))
+	set = find("set")
+	require.True(t, x.Stage(&set, w.make(set.shard, Spec{Key: []byte("set"), Value: value}), 0, false))
+	deleted = find("deleted")
+	require.True(t, x.Stage(&deleted, Fresh{}, 0, false))
+	return x, find("set"), find("deleted")
+}
+
+// A transaction is committed when all that its switches lead to is complete (I2). Here it is stopped before: the number of a large value that
+// there is none of makes it panic. Nothing may be seen of it then.
+func TestTxnStoppedBeforeItsInstant(t *testing.T) {
+	configs(t, func(t *testing.T, c config) {
+		table := c.open(t, 64<<20)
+		x, set, _ := staged(t, table, make([]byte, 10_000))
+		e := set.Entry()
+		*u32(e.p, longFields) = 1 << 30
+		require.EqualValues(t, 1<<30, e.large())
+		require.Panics(t, func() { x.Commit(77, 0) })
+		require.Zero(t, (*txn)(table.at(x.ref)).committed.Load())
+		r := table.Reader("reader")
+		defer r.Close()
+		for _, k := range []string{"set", "deleted"} {
+			require.Equal(t, "old", string(r.get([]byte(k)).Value()))
+		}
+	})
+}
+
+// From the instant on each key tells the transaction's version, of a deletion as well, though its place has the switch still (I5). Here the
+// transaction is stopped right behind the instant: it panics because its first switch is gone.
+func TestTxnStoppedBehindItsInstant(t *testing.T) {
+	configs(t, func(t *testing.T, c config) {
+		table := c.open(t, 64<<20)
+		x, set, deleted := staged(t, table, []byte("new"))
+		at := set.in.ref(set.i)
+		was := at.Load()
+		at.Store(0)
+		require.Panics(t, func() { x.Commit(77, 0) })
+		at.Store(was)
+		require.Zero(t, deleted.first.removal())
+		r := table.Reader("reader")
+		defer r.Close()
+		require.Equal(t, "new", string(r.get([]byte("set")).Value()))
+		require.EqualValues(t, 77, r.Seen())
+		require.False(t, r.get([]byte("deleted")).Exists())
+		require.EqualValues(t, 77, r.Seen())
+	})
+}
+
+// A transaction's deletion, too, stores its version before the removal (I5): here it panics between them, because its switch is gone.
+func TestTxnTellsDeletionBeforeRemoval(t *testing.T) {
+	configs(t, func(t *testing.T, c config) {
+		table := c.open(t, 64<<20)
+		x, _, deleted := staged(t, table, []byte("new"))
+		deleted.in.ref(deleted.i).Store(0)
+		require.Panics(t, func() { x.Commit(77, 0) })
+		require.EqualValues(t, 77, deleted.first.removal())
+	})
+}
+
+// What a transaction staged for a key, and replaces or takes back, waits like what was published: its writer may have shown it to a reader
+// that is pinned.
+func TestStagedEntryWaits(t *testing.T) {
+	configs(t, func(t *testing.T, c config) {
+		for _, n := range []int{20, 10_000} {
+			for name, again := range map[string]func(x *Txn, p *Place){
+				"staged again": func(x *Txn, p *Place) {
+					f := newWriter(x.table).make(p.shard, Spec{Key: []byte("set"), Value: []byte("newer")})
+					require.True(t, x.Stage(p, f, 0, false))
+				},
+				"reverted": func(x *Txn, p *Place) { x.Revert(p) },
+			} {
+				table := c.open(t, 64<<20)
+				r := table.Reader("reader")
+				value := sealed([]byte("set"), n, 5)
+				x, p, _ := staged(t, table, value)
+				r.Pin()
+				e := p.Entry()
+				header := e.header()
+				again(&x, &p)
+				x.Commit(77, 0)
+				for i := range Shards {
+					table.Shard(i).Drain()
+				}
+				require.Equal(t, header, e.header(), name)
+				require.Equal(t, value, e.Value(), name)
+				r.Unpin()
+				r.Close()
+				require.NoError(t, table.Check(nil))
+			}
+		}
 	})
 }
