@@ -221,10 +221,10 @@ func (t *Table) Figures() Figures {
 // Large returns how many bytes the large values take.
 func (t *Table) Large() int64 { return t.larges.used() }
 
-// Held asks the epoch to move, and returns for how long, at least, a reader that stays pinned has kept memory from being used again, and who that
+// Held looks at all readers, and returns for how long, at least, one that stays pinned has kept memory from being used again, and who that
 // is; 0: nobody has.
 func (t *Table) Held() (reader string, since time.Duration) {
-	t.epochs.Advance()
+	t.epochs.Hurry() // not Advance, which may rest and leave what was found before the reader ended
 	return t.epochs.Held()
 }
 
