@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"path/filepath"
 	"sync"
@@ -61,9 +60,6 @@ type Journal struct {
 	waiting int  // how many wait for what they have written, or seen
 	held    bool // writes wait, since leadership is handed over
 }
-
-// over is what is known of an epoch when it has ended: all versions up to published that were given in it are published.
-type over struct{ epoch, published uint64 }
 
 // ledWithin is how long a write waits for a node to lead, before it is told that none does.
 const ledWithin = 2 * time.Second
@@ -211,60 +207,6 @@ func (j *Journal) Admit(int64) error {
 	return &store.MovedError{Leader: n.Status().Address}
 }
 
-// Kept is part of store.Replica.
-func (j *Journal) Kept(epoch, version uint64) bool {
-	p := j.node.Load().Proposals()
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	for {
-		switch {
-		case p.Epoch() == epoch:
-			return true
-		case j.over.epoch >= epoch, p.Epoch() > epoch+1: // Append opens again behind Abandon alone
-			return j.over.epoch == epoch && version <= j.over.published
-		case j.ended:
-			return false
-		}
-		j.changed.Wait() // what of that epoch is published is known soon
-	}
-}
-
-// hold has writes wait, until release, and waits until all that are under way are answered, as long as ctx lets it: those that wait then
-// have done nothing, and can be sent on to whoever leads next.
-func (j *Journal) hold(ctx context.Context) {
-	p := j.node.Load().Proposals()
-	p.hold(true)
-	p.mu.Lock()
-	last := j.last
-	p.mu.Unlock()
-	defer context.AfterFunc(ctx, func() {
-		j.mu.Lock()
-		defer j.mu.Unlock()
-		j.changed.Broadcast()
-	})()
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	for j.held = true; ctx.Err() == nil && p.Epoch()%2 == 1 && (j.waiting > 0 || j.published.Load() < last); {
-		j.changed.Wait()
-	}
-}
-
-// release ends hold.
-func (j *Journal) release() {
-	j.node.Load().Proposals().hold(false)
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.held = false
-	j.changed.Broadcast()
-}
-
-// waits counts who waits for what was written, for hold; j.mu is held.
-func (j *Journal) waits(n int) {
-	if j.waiting += n; j.waiting == 0 && j.held {
-		j.changed.Broadcast()
-	}
-}
-
 // Durable is part of store.Journal: what is published is on the disks of a majority.
 func (j *Journal) Durable() uint64 { return j.published.Load() }
 
@@ -350,121 +292,3 @@ func (j *Journal) Confirm() error {
 	}
 	return nil
 }
-
-// Apply is part of StateMachine.
-func (j *Journal) Apply(e *Committed) error {
-	j.applying.Store(e.Index)
-	for b := e.Payload; len(b) > 0; {
-		if len(b) < 12 || uint64(len(b)-4) < uint64(binary.BigEndian.Uint32(b)) || binary.BigEndian.Uint32(b) < 8 {
-			return errNoBatch
-		}
-		n := binary.BigEndian.Uint32(b)
-		body := b[4 : 4+n]
-		b = b[4+n:]
-		version := binary.BigEndian.Uint64(body)
-		var entries []*store.Entry
-		for rest := body[8:]; len(rest) > 0; {
-			var x record.Entry
-			var ok bool
-			if x, rest, ok = record.ParseEntry(rest); !ok {
-				return errNoBatch
-			}
-			entries = append(entries, x.Make(version))
-		}
-		if err := j.store.Apply(version, entries); err != nil {
-			return err
-		}
-		if version > j.published.Load() {
-			j.published.Store(version)
-		}
-	}
-	j.mu.Lock()
-	j.changed.Broadcast()
-	j.mu.Unlock()
-	if j.applied += int64(len(e.Payload)); j.applied >= imageAfter && j.keeping.TryLock() {
-		j.applied = 0
-		go func() {
-			defer j.keeping.Unlock()
-			if err := j.keep(); err != nil {
-				j.o.Logger.Warn("the state could not be kept, and the log grows", "err", err)
-			}
-		}()
-	}
-	return nil
-}
-
-// Abandon is part of StateMachine.
-func (j *Journal) Abandon() {
-	j.store.Abandon()
-	j.mu.Lock()
-	// Append is closed, and opens only behind this: nobody changes last.
-	j.lost = max(j.lost, j.last)
-	if j.over.epoch != j.epoch { // nothing of another node's has been applied since it ended
-		j.over = over{j.epoch, j.published.Load()}
-	}
-	j.changed.Broadcast()
-	j.mu.Unlock()
-}
-
-// Keep makes the state durable, and gives up the log that it covers.
-func (j *Journal) Keep() error {
-	j.keeping.Lock()
-	defer j.keeping.Unlock()
-	return j.keep()
-}
-
-func (j *Journal) keep() error {
-	var base Base
-	whole, done := false, make(chan struct{})
-	n := j.node.Load()
-	if n == nil {
-		return nil // it begins just now
-	}
-	n.Call(func(c *Core) {
-		base, whole = c.Place(), c.Whole()
-		close(done)
-	})
-	select {
-	case <-done:
-	case <-n.Done():
-		return ErrStopped
-	}
-	if !whole || base.Index <= j.log.Base().Index {
-		return nil
-	}
-	err := keepImage(j.o.FS, j.o.Dir, base.Index, func(w io.Writer) error { return j.Walk(base, w) }, func(vfs.File) error { return nil })
-	if err != nil {
-		return err
-	}
-	j.log.Snapshotted(base)
-	return j.log.Compact(base.Index)
-}
-
-// Walk is part of StateMachine.
-func (j *Journal) Walk(base Base, w io.Writer) error {
-	return writeImage(w, j.log.Self().Cluster, base, j.store, func() (whole, version uint64) {
-		return j.applying.Load(), j.published.Load()
-	})
-}
-
-// Receive is part of StateMachine.
-func (j *Journal) Receive(base Base, r io.Reader) error {
-	j.keeping.Lock()
-	defer j.keeping.Unlock()
-	if base.Index <= j.log.Base().Index { // this node has come further by itself
-		_, err := io.Copy(io.Discard, r)
-		return err
-	}
-	return keepImage(j.o.FS, j.o.Dir, base.Index,
-		func(w io.Writer) error {
-			_, err := io.Copy(w, r)
-			return err
-		},
-		func(f vfs.File) error {
-			_, err := readImage(f, base.Index, nil)
-			return err
-		})
-}
-
-// Install is part of StateMachine. The log knows of the state by now; the store is loaded with it when it is opened anew.
-func (j *Journal) Install(Base) (uint64, error) { return 0, ErrReload }

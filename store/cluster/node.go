@@ -58,17 +58,6 @@ type Transport interface {
 // ErrStopped is the error of what waits when a Node stops.
 var ErrStopped = errors.New("this node has stopped")
 
-// Status is what a Node is about.
-type Status struct {
-	ID        uint64
-	Term      uint64
-	Leader    uint64 // 0: none is known
-	Address   string // the leader's, for clients; empty: it is not known
-	Leads     bool   // this node leads and takes writes
-	Published uint64 // the index up to which the log has been applied
-	Whole     bool   // the state is one
-}
-
 // Node runs a Core: a goroutine that tells it what happens, the only one that touches it, one for the log and one for the state
 // machine.
 type Node struct {
@@ -167,26 +156,6 @@ func (n *Node) Proposals() *Proposals { return n.core.Proposals }
 
 // Reads is where reads wait.
 func (n *Node) Reads() *Reads { return n.core.Reads }
-
-// Status returns what the node is about, as of its last step.
-func (n *Node) Status() Status { return *n.status.Load() }
-
-// Led waits until this node leads and takes writes, or knows at which address another does, or ctx ends.
-func (n *Node) Led(ctx context.Context) {
-	for {
-		turned := *n.turned.Load()
-		if s := n.Status(); s.Leads || s.Address != "" && s.Leader != s.ID {
-			return
-		}
-		select {
-		case <-turned:
-		case <-n.done:
-			return
-		case <-ctx.Done():
-			return
-		}
-	}
-}
 
 // Receive takes messages of other members.
 func (n *Node) Receive(messages ...*pb.Message) {
@@ -319,71 +288,6 @@ func (n *Node) work() {
 	}
 }
 
-// stream sends a snapshot to the member that lacks it.
-func (n *Node) stream(m *pb.Message) {
-	base, err := baseOf(m.GetSnapshot())
-	if err == nil {
-		pin := n.log.Pin(base.Index)
-		defer pin.Release()
-		n.logger.Info("a member gets a snapshot", "node", m.GetTo(), "index", base.Index)
-		err = n.transport.SendSnapshot(n.ctx, m, func(w io.Writer) error { return n.machine.Walk(base, w) })
-	}
-	if err != nil && n.ctx.Err() == nil {
-		n.logger.Warn("a member could not be given a snapshot", "node", m.GetTo(), "index", base.Index, "err", err)
-	}
-	n.Call(func(c *Core) { c.SnapshotSent(m.GetTo(), err == nil) })
-	if err == nil {
-		select { // the log from there on is kept until the member asks for it
-		case <-n.ctx.Done():
-		case <-time.After(pinFor):
-		}
-	}
-}
-
-// pinFor is how long the log behind a snapshot is kept for whoever has been sent it.
-const pinFor = 10 * time.Second
-
-// baseOf is what a snapshot is of.
-func baseOf(s *pb.Snapshot) (Base, error) {
-	members, err := DecodeMembers(s.GetData())
-	meta := s.GetMetadata()
-	return Base{Index: meta.GetIndex(), Term: meta.GetTerm(), Conf: meta.GetConfState(), Members: members}, err
-}
-
-// TakeIn takes in a snapshot that another member streams, and then has the core learn of it.
-func (n *Node) TakeIn(m *pb.Message, r io.Reader) error {
-	base, err := baseOf(m.GetSnapshot())
-	if err == nil {
-		err = n.machine.Receive(base, r)
-	}
-	if err != nil {
-		return fmt.Errorf("take in a snapshot of entry %d: %w", base.Index, err)
-	}
-	n.Receive(m)
-	return nil
-}
-
-// tell publishes the status, and who the members are.
-func (n *Node) tell() {
-	if members := n.core.Members(); n.members != n.core.changes {
-		n.members = n.core.changes
-		if len(members) > 0 { // one that has joined learns of them with its first snapshot
-			n.transport.SetMembers(members.Addresses())
-		}
-	}
-	s := Status{
-		ID: n.core.id, Term: n.core.term, Leader: n.core.leader, Leads: n.core.opened,
-		Published: n.core.published, Whole: n.core.Whole(), Address: n.core.members[n.core.leader].Client,
-	}
-	old := n.status.Load()
-	if old == nil || *old != s {
-		n.status.Store(&s)
-	}
-	if old != nil && (old.Leader != s.Leader || old.Leads != s.Leads || old.Address != s.Address) {
-		close(*n.turned.Swap(new(make(chan struct{}))))
-	}
-}
-
 // end fails all that waits.
 func (n *Node) end() {
 	n.core.Proposals.leader.Store(0)
@@ -481,46 +385,4 @@ func (n *Node) applyOne(a *Apply) error {
 		e.Published()
 	}
 	return nil
-}
-
-// queue is unbounded: who adds never waits. What bounds it is what Raft hands out before it hears of its end.
-type queue[T any] struct {
-	mu    sync.Mutex
-	items []T
-	wake  chan struct{}
-}
-
-func (q *queue[T]) init() { q.wake = make(chan struct{}, 1) }
-
-func (q *queue[T]) add(x T) {
-	q.mu.Lock()
-	q.items = append(q.items, x)
-	q.mu.Unlock()
-	select {
-	case q.wake <- struct{}{}:
-	default:
-	}
-}
-
-// take waits until there is something, and returns all of it; false: stop was closed.
-func (q *queue[T]) take(stop <-chan struct{}) ([]T, bool) {
-	for {
-		select {
-		case <-stop: // even where there is more: a node that has failed does nothing any more
-			return nil, false
-		default:
-		}
-		q.mu.Lock()
-		items := q.items
-		q.items = nil
-		q.mu.Unlock()
-		if len(items) > 0 {
-			return items, true
-		}
-		select {
-		case <-q.wake:
-		case <-stop:
-			return nil, false
-		}
-	}
 }

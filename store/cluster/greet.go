@@ -1,0 +1,130 @@
+package cluster
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"time"
+)
+
+// dial makes a stream to a member, 0: whoever is there. Both sides have said who they are then.
+func (p *Peers) dial(ctx context.Context, id uint64, address string, class byte) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	conn, err := p.o.Dial(ctx, address)
+	if err != nil {
+		return nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	conn, err = p.greet(ctx, conn, id, address, class)
+	if !stop() && err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return conn, nil
+}
+
+func (p *Peers) greet(ctx context.Context, conn net.Conn, id uint64, address string, class byte) (net.Conn, error) {
+	if p.o.TLS != nil {
+		host, _, err := net.SplitHostPort(address)
+		if err != nil {
+			return conn, err
+		}
+		c := p.o.TLS.Clone()
+		c.ServerName, c.MinVersion = host, tls.VersionTLS13
+		t := tls.Client(conn, c)
+		conn = t
+		if err := t.HandshakeContext(ctx); err != nil {
+			return conn, err
+		}
+	}
+	h := hello{group: p.o.Group, cluster: p.cluster.Load(), from: p.o.ID, to: id, class: class, text: p.o.Address}
+	if err := h.write(conn); err != nil {
+		return conn, err
+	}
+	a, err := readHello(conn)
+	switch {
+	case err != nil:
+		return conn, fmt.Errorf("it has not said who it is: %w", err)
+	case a.class == 0:
+		return conn, fmt.Errorf("it refuses: %s", a.text)
+	}
+	return conn, p.check(a, id, class)
+}
+
+// check says what is wrong with who the other side says it is. A question may be asked of whoever is there.
+func (p *Peers) check(h hello, id uint64, class byte) error {
+	switch {
+	case h.version != streamVersion:
+		return fmt.Errorf("it speaks version %d of the streams, and this node version %d", h.version, streamVersion)
+	case h.class != class:
+		return errNoPeer
+	case class == classControl:
+		return nil
+	case h.cluster != p.cluster.Load() || h.cluster == 0:
+		return fmt.Errorf("it is of cluster %016x, and this node of %016x", h.cluster, p.cluster.Load())
+	case h.group != p.o.Group:
+		return fmt.Errorf("it is of group %d, and this node of %d", h.group, p.o.Group)
+	case h.from != id:
+		return fmt.Errorf("it is node %016x, and not %016x: another has its address", h.from, id)
+	}
+	return nil
+}
+
+// refuse says why a stream is not taken.
+func (p *Peers) refuse(h hello, cert interface{ VerifyHostname(string) error }) error {
+	if h.class < classRaft || h.class > classControl {
+		return fmt.Errorf("streams of class %d are not known here", h.class)
+	}
+	if err := p.check(h, h.from, h.class); err != nil {
+		return err
+	}
+	if h.to != 0 && h.to != p.o.ID {
+		return fmt.Errorf("it is meant for node %016x, and this is %016x", h.to, p.o.ID)
+	}
+	if cert == nil {
+		return nil
+	}
+	address := h.text
+	p.mu.Lock()
+	if m := p.members[h.from]; m != nil {
+		address = m.address
+	}
+	p.mu.Unlock()
+	host, _, err := net.SplitHostPort(address)
+	if err == nil {
+		err = cert.VerifyHostname(host)
+	}
+	if err != nil {
+		return fmt.Errorf("its certificate is not that of a member at %s: %w", address, err)
+	}
+	return nil
+}
+
+// alive is a connection whose every read and write may take no longer than it may be silent, however much there is to come.
+type alive struct {
+	net.Conn
+	within time.Duration
+}
+
+// aliveChunk is how much is written at a time.
+const aliveChunk = 64 << 10
+
+func (a alive) Read(b []byte) (int, error) {
+	a.SetReadDeadline(time.Now().Add(a.within))
+	return a.Conn.Read(b)
+}
+
+func (a alive) Write(b []byte) (n int, err error) {
+	for err == nil && n < len(b) {
+		a.SetWriteDeadline(time.Now().Add(a.within))
+		var k int
+		k, err = a.Conn.Write(b[n:min(n+aliveChunk, len(b))])
+		n += k
+	}
+	return n, err
+}

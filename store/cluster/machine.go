@@ -1,0 +1,128 @@
+package cluster
+
+import (
+	"encoding/binary"
+	"io"
+
+	"kv/store"
+	"kv/store/vfs"
+	"kv/store/wal/record"
+)
+
+// Apply is part of StateMachine.
+func (j *Journal) Apply(e *Committed) error {
+	j.applying.Store(e.Index)
+	for b := e.Payload; len(b) > 0; {
+		if len(b) < 12 || uint64(len(b)-4) < uint64(binary.BigEndian.Uint32(b)) || binary.BigEndian.Uint32(b) < 8 {
+			return errNoBatch
+		}
+		n := binary.BigEndian.Uint32(b)
+		body := b[4 : 4+n]
+		b = b[4+n:]
+		version := binary.BigEndian.Uint64(body)
+		var entries []*store.Entry
+		for rest := body[8:]; len(rest) > 0; {
+			var x record.Entry
+			var ok bool
+			if x, rest, ok = record.ParseEntry(rest); !ok {
+				return errNoBatch
+			}
+			entries = append(entries, x.Make(version))
+		}
+		if err := j.store.Apply(version, entries); err != nil {
+			return err
+		}
+		if version > j.published.Load() {
+			j.published.Store(version)
+		}
+	}
+	j.mu.Lock()
+	j.changed.Broadcast()
+	j.mu.Unlock()
+	if j.applied += int64(len(e.Payload)); j.applied >= imageAfter && j.keeping.TryLock() {
+		j.applied = 0
+		go func() {
+			defer j.keeping.Unlock()
+			if err := j.keep(); err != nil {
+				j.o.Logger.Warn("the state could not be kept, and the log grows", "err", err)
+			}
+		}()
+	}
+	return nil
+}
+
+// Abandon is part of StateMachine.
+func (j *Journal) Abandon() {
+	j.store.Abandon()
+	j.mu.Lock()
+	// Append is closed, and opens only behind this: nobody changes last.
+	j.lost = max(j.lost, j.last)
+	if j.over.epoch != j.epoch { // nothing of another node's has been applied since it ended
+		j.over = over{j.epoch, j.published.Load()}
+	}
+	j.changed.Broadcast()
+	j.mu.Unlock()
+}
+
+// Keep makes the state durable, and gives up the log that it covers.
+func (j *Journal) Keep() error {
+	j.keeping.Lock()
+	defer j.keeping.Unlock()
+	return j.keep()
+}
+
+func (j *Journal) keep() error {
+	var base Base
+	whole, done := false, make(chan struct{})
+	n := j.node.Load()
+	if n == nil {
+		return nil // it begins just now
+	}
+	n.Call(func(c *Core) {
+		base, whole = c.Place(), c.Whole()
+		close(done)
+	})
+	select {
+	case <-done:
+	case <-n.Done():
+		return ErrStopped
+	}
+	if !whole || base.Index <= j.log.Base().Index {
+		return nil
+	}
+	err := keepImage(j.o.FS, j.o.Dir, base.Index, func(w io.Writer) error { return j.Walk(base, w) }, func(vfs.File) error { return nil })
+	if err != nil {
+		return err
+	}
+	j.log.Snapshotted(base)
+	return j.log.Compact(base.Index)
+}
+
+// Walk is part of StateMachine.
+func (j *Journal) Walk(base Base, w io.Writer) error {
+	return writeImage(w, j.log.Self().Cluster, base, j.store, func() (whole, version uint64) {
+		return j.applying.Load(), j.published.Load()
+	})
+}
+
+// Receive is part of StateMachine.
+func (j *Journal) Receive(base Base, r io.Reader) error {
+	j.keeping.Lock()
+	defer j.keeping.Unlock()
+	if base.Index <= j.log.Base().Index { // this node has come further by itself
+		_, err := io.Copy(io.Discard, r)
+		return err
+	}
+	return keepImage(j.o.FS, j.o.Dir, base.Index,
+		func(w io.Writer) error {
+			_, err := io.Copy(w, r)
+			return err
+		},
+		func(f vfs.File) error {
+			_, err := readImage(f, base.Index, nil)
+			return err
+		})
+}
+
+// Install is part of StateMachine. The log knows of the state by now; the store is loaded with it when it is opened anew.
+func (j *Journal) Install(Base) (uint64, error) { return 0, ErrReload }

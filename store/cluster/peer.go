@@ -1,0 +1,153 @@
+package cluster
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	pb "go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
+)
+
+// peer is the stream to a member.
+type peer struct {
+	p       *Peers
+	id      uint64
+	address string
+	guest   bool // it is no member, as far as this node knows, but talks to it: it may be a newer one
+	cancel  context.CancelFunc
+
+	reachable atomic.Bool
+	roundTrip atomic.Int64 // of the last ping, in ns; 0: there was none
+
+	mu    sync.Mutex
+	queue []*pb.Message
+	bytes int
+	wake  chan struct{}
+}
+
+// add queues a message, unless too much is queued.
+func (m *peer) add(msg *pb.Message) bool {
+	size := 0
+	for _, e := range msg.GetEntries() {
+		size += len(e.GetData())
+	}
+	m.mu.Lock()
+	if !m.reachable.Load() || m.bytes > 0 && m.bytes+size > maxQueued {
+		m.mu.Unlock()
+		return false
+	}
+	m.queue = append(m.queue, msg)
+	m.bytes += size
+	m.mu.Unlock()
+	select {
+	case m.wake <- struct{}{}:
+	default:
+	}
+	return true
+}
+
+// take returns all that is queued.
+func (m *peer) take() []*pb.Message {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	queue := m.queue
+	m.queue, m.bytes = nil, 0
+	return queue
+}
+
+// run keeps a stream to the member.
+func (m *peer) run(ctx context.Context) {
+	pause, told := dialPause, false
+	for ctx.Err() == nil {
+		conn, err := m.p.dial(ctx, m.id, m.address, classRaft)
+		if err == nil {
+			m.p.o.Logger.Info("a member is reached", "node", m.id, "address", m.address)
+			pause, told = dialPause, false
+			m.reachable.Store(true)
+			err = m.send(ctx, conn)
+			m.reachable.Store(false)
+			m.take()
+			m.p.o.Unreachable(m.id)
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		if !told { // once, not each second
+			m.p.o.Logger.Warn("a member is not reached", "node", m.id, "address", m.address, "err", err)
+			told = true
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause + time.Duration(rand.Int64N(int64(pause)))):
+		}
+		pause = min(2*pause, maxDialPause)
+	}
+}
+
+// noPing is what a side that reads sends when no ping is to be answered: that it is there.
+const noPing = 1<<32 - 1
+
+// send sends what is queued, and sees to it that the other side is there.
+func (m *peer) send(ctx context.Context, c net.Conn) error {
+	conn := alive{c, m.p.o.DeadAfter}
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	var answers sync.WaitGroup
+	defer answers.Wait()
+	defer conn.Close()
+	start := time.Now()
+	gone := make(chan struct{})
+	answers.Go(func() {
+		defer close(gone)
+		var b [4]byte
+		for {
+			if _, err := io.ReadFull(conn, b[:]); err != nil {
+				conn.Close() // so that a write that is under way ends
+				return
+			}
+			if ping := binary.BigEndian.Uint32(b[:]); ping != noPing {
+				m.roundTrip.Store(int64(time.Since(start) - time.Duration(ping)*time.Microsecond))
+			}
+		}
+	})
+	w := bufio.NewWriterSize(conn, aliveChunk)
+	ping := time.NewTicker(m.p.o.DeadAfter / 3)
+	defer ping.Stop()
+	var buf []byte
+	for {
+		var err error
+		for _, msg := range m.take() {
+			if buf, err = (proto.MarshalOptions{}).MarshalAppend(buf[:0], msg); err != nil {
+				return fmt.Errorf("encode a message: %w", err)
+			}
+			if err = writeFrame(w, buf); err != nil {
+				return err
+			}
+			if cap(buf) > 4*maxBatch {
+				buf = nil
+			}
+		}
+		if err := w.Flush(); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-gone:
+			return fmt.Errorf("it has not been heard of for %v, or has ended", m.p.o.DeadAfter)
+		case <-m.wake:
+		case <-ping.C:
+			if err := writePing(w, uint32(time.Since(start)/time.Microsecond)&(noPing>>1)); err != nil {
+				return err
+			}
+		}
+	}
+}

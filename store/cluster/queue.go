@@ -1,0 +1,45 @@
+package cluster
+
+import "sync"
+
+// queue is unbounded: who adds never waits. What bounds it is what Raft hands out before it hears of its end.
+type queue[T any] struct {
+	mu    sync.Mutex
+	items []T
+	wake  chan struct{}
+}
+
+func (q *queue[T]) init() { q.wake = make(chan struct{}, 1) }
+
+func (q *queue[T]) add(x T) {
+	q.mu.Lock()
+	q.items = append(q.items, x)
+	q.mu.Unlock()
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+// take waits until there is something, and returns all of it; false: stop was closed.
+func (q *queue[T]) take(stop <-chan struct{}) ([]T, bool) {
+	for {
+		select {
+		case <-stop: // even where there is more: a node that has failed does nothing any more
+			return nil, false
+		default:
+		}
+		q.mu.Lock()
+		items := q.items
+		q.items = nil
+		q.mu.Unlock()
+		if len(items) > 0 {
+			return items, true
+		}
+		select {
+		case <-q.wake:
+		case <-stop:
+			return nil, false
+		}
+	}
+}

@@ -1,0 +1,53 @@
+package cluster
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	pb "go.etcd.io/raft/v3/raftpb"
+)
+
+// pinFor is how long the log behind a snapshot is kept for whoever has been sent it.
+const pinFor = 10 * time.Second
+
+// stream sends a snapshot to the member that lacks it.
+func (n *Node) stream(m *pb.Message) {
+	base, err := baseOf(m.GetSnapshot())
+	if err == nil {
+		pin := n.log.Pin(base.Index)
+		defer pin.Release()
+		n.logger.Info("a member gets a snapshot", "node", m.GetTo(), "index", base.Index)
+		err = n.transport.SendSnapshot(n.ctx, m, func(w io.Writer) error { return n.machine.Walk(base, w) })
+	}
+	if err != nil && n.ctx.Err() == nil {
+		n.logger.Warn("a member could not be given a snapshot", "node", m.GetTo(), "index", base.Index, "err", err)
+	}
+	n.Call(func(c *Core) { c.SnapshotSent(m.GetTo(), err == nil) })
+	if err == nil {
+		select { // the log from there on is kept until the member asks for it
+		case <-n.ctx.Done():
+		case <-time.After(pinFor):
+		}
+	}
+}
+
+// baseOf is what a snapshot is of.
+func baseOf(s *pb.Snapshot) (Base, error) {
+	members, err := DecodeMembers(s.GetData())
+	meta := s.GetMetadata()
+	return Base{Index: meta.GetIndex(), Term: meta.GetTerm(), Conf: meta.GetConfState(), Members: members}, err
+}
+
+// TakeIn takes in a snapshot that another member streams, and then has the core learn of it.
+func (n *Node) TakeIn(m *pb.Message, r io.Reader) error {
+	base, err := baseOf(m.GetSnapshot())
+	if err == nil {
+		err = n.machine.Receive(base, r)
+	}
+	if err != nil {
+		return fmt.Errorf("take in a snapshot of entry %d: %w", base.Index, err)
+	}
+	n.Receive(m)
+	return nil
+}

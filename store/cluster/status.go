@@ -1,0 +1,55 @@
+package cluster
+
+import "context"
+
+// Status is what a Node is about.
+type Status struct {
+	ID        uint64
+	Term      uint64
+	Leader    uint64 // 0: none is known
+	Address   string // the leader's, for clients; empty: it is not known
+	Leads     bool   // this node leads and takes writes
+	Published uint64 // the index up to which the log has been applied
+	Whole     bool   // the state is one
+}
+
+// Status returns what the node is about, as of its last step.
+func (n *Node) Status() Status { return *n.status.Load() }
+
+// Led waits until this node leads and takes writes, or knows at which address another does, or ctx ends.
+func (n *Node) Led(ctx context.Context) {
+	for {
+		turned := *n.turned.Load()
+		if s := n.Status(); s.Leads || s.Address != "" && s.Leader != s.ID {
+			return
+		}
+		select {
+		case <-turned:
+		case <-n.done:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// tell publishes the status, and who the members are.
+func (n *Node) tell() {
+	if members := n.core.Members(); n.members != n.core.changes {
+		n.members = n.core.changes
+		if len(members) > 0 { // one that has joined learns of them with its first snapshot
+			n.transport.SetMembers(members.Addresses())
+		}
+	}
+	s := Status{
+		ID: n.core.id, Term: n.core.term, Leader: n.core.leader, Leads: n.core.opened,
+		Published: n.core.published, Whole: n.core.Whole(), Address: n.core.members[n.core.leader].Client,
+	}
+	old := n.status.Load()
+	if old == nil || *old != s {
+		n.status.Store(&s)
+	}
+	if old != nil && (old.Leader != s.Leader || old.Leads != s.Leads || old.Address != s.Address) {
+		close(*n.turned.Swap(new(make(chan struct{}))))
+	}
+}
