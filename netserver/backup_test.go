@@ -12,12 +12,13 @@ import (
 	"kv/protocol"
 	"kv/store"
 	"kv/store/wal"
+	"kv/store/wal/backup"
 )
 
 // backupServer starts a server with so much in it that a backup has many chunks.
 func backupServer(t *testing.T, secured bool, a *netserver.Accounts) *nettest.Server {
 	memory := wal.NewMemory()
-	b := wal.NewBackups(memory, 1000, time.Hour)
+	b := backup.NewChunks(memory, 1000, time.Hour)
 	t.Cleanup(b.Close)
 	s := nettest.Start(t, nettest.Options{TLS: secured, Store: store.Options{Journal: memory}, Config: netserver.Config{Backups: b, Accounts: a}})
 	memory.Attach(s.Store)

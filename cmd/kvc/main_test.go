@@ -21,6 +21,7 @@ import (
 	"kv/protocol/client"
 	"kv/store"
 	"kv/store/wal"
+	"kv/store/wal/backup"
 )
 
 // The test binary is kvc too, for the scripts and for the terminals.
@@ -134,7 +135,7 @@ func (s *server) restart() error {
 		return err
 	}
 	memory.Attach(s.st)
-	if s.s, err = netserver.New(netserver.Config{Store: s.st, Backups: wal.NewBackups(memory, 1<<20, time.Minute)}); err != nil {
+	if s.s, err = netserver.New(netserver.Config{Store: s.st, Backups: backup.NewChunks(memory, 1<<20, time.Minute)}); err != nil {
 		return err
 	}
 	l, err := net.Listen(client.Network(s.addr))

@@ -16,6 +16,7 @@ import (
 	"kv/protocol"
 	"kv/store"
 	"kv/store/wal"
+	"kv/store/wal/backup"
 )
 
 const (
@@ -25,7 +26,7 @@ const (
 
 // backed is a journal that backups are taken of: a wal.Log, or a wal.Memory.
 type backed interface {
-	Attach(st wal.Walker)
+	Attach(st backup.Walker)
 	LimitBackups(bytes int64)
 	Backup(ctx context.Context, w io.Writer) (version uint64, size int64, err error)
 }
@@ -35,15 +36,15 @@ func (d *data) backups() netserver.Backups {
 	if d.backed == nil {
 		return nil
 	}
-	return backups{wal.NewBackups(d.backed, d.chunk, backupIdle)}
+	return backups{backup.NewChunks(d.backed, d.chunk, backupIdle)}
 }
 
 // backups answer as the protocol says.
-type backups struct{ *wal.Backups }
+type backups struct{ *backup.Chunks }
 
 func (b backups) Backup(user string, handle uint64) (next uint64, chunk []byte, err error) {
-	next, chunk, err = b.Backups.Backup(user, handle)
-	if errors.Is(err, wal.ErrNoBackup) {
+	next, chunk, err = b.Chunks.Backup(user, handle)
+	if errors.Is(err, backup.ErrNoBackup) {
 		err = &protocol.Error{Status: protocol.StatusBadRequest, Message: err.Error()}
 	}
 	return next, chunk, err
@@ -72,7 +73,7 @@ func takeData(o options, beside func(bytes int64), log *slog.Logger) (*data, err
 		options: store.Options{MaxMemory: share.data, Evict: o.evict == evictSieve, History: o.history, HistoryAge: time.Duration(o.historyAge), Beside: beside, Logger: log},
 		chunk:   share.chunk(),
 
-		backupBytes: min(wal.DefaultBackupBytes, int64(o.maxMemory)/8),
+		backupBytes: min(backup.DefaultBytes, int64(o.maxMemory)/8),
 	}
 	if o.peers.clustered() {
 		var err error

@@ -83,7 +83,7 @@ func writeImage(w io.Writer, id uint64, base Base, st *store.Store, after func()
 	if err := s.AddBlock(body, 0); err != nil {
 		return err
 	}
-	return s.Finish(version)
+	return s.Finish(record.Point{Version: version})
 }
 
 // readImage reads a file with a state, gives its entries to load, which may be nil, and returns what it is of.

@@ -11,20 +11,20 @@ import (
 	"syscall"
 	"testing"
 	"testing/iotest"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"kv/store"
 	"kv/store/vfs/vfstest"
 	"kv/store/wal"
+	"kv/store/wal/backup"
 	"kv/store/wal/tool"
 )
 
 // source is what a backup is taken of.
 type source interface {
 	store.Journal
-	Attach(wal.Walker)
+	Attach(backup.Walker)
 	Backup(ctx context.Context, w io.Writer) (version uint64, size int64, err error)
 }
 
@@ -163,110 +163,6 @@ func TestRestoreRefuses(t *testing.T) {
 	require.ErrorIs(t, restore(nil, "/data"), tool.ErrNotWhole)
 }
 
-func TestBackupChunks(t *testing.T) {
-	n := mustStart(t, vfstest.NewMem(), wal.Options{}, store.Options{})
-	defer func() { require.NoError(t, n.stop()) }()
-	for i := range 1000 {
-		n.set(t, fmt.Sprint(i), fmt.Sprintf("%01000d", i))
-	}
-	b := wal.NewBackups(n.log, 1000, time.Minute)
-	defer b.Close()
-
-	var all []byte
-	first, chunk, err := b.Backup("anna", 0)
-	require.NoError(t, err)
-	all = append(all, chunk...)
-	_, _, err = b.Backup("anna", 0)
-	require.ErrorIs(t, err, wal.ErrBackupBusy)
-	for handle := first; handle != 0; {
-		used := handle
-		handle, chunk, err = b.Backup("anna", used)
-		require.NoError(t, err)
-		require.LessOrEqual(t, len(chunk), 1000)
-		all = append(all, chunk...)
-		_, _, err = b.Backup("anna", used)
-		require.ErrorIs(t, err, wal.ErrNoBackup, "each chunk is given out once")
-	}
-	m := vfstest.NewMem()
-	m.WriteFile("/backup", all)
-	report, err := tool.Restore(m, "/backup", "/data")
-	require.NoError(t, err)
-	require.EqualValues(t, 1000, report.Entries())
-}
-
-// What one owner does with his backups does not keep the others out.
-func TestBackupSlots(t *testing.T) {
-	n := mustStart(t, vfstest.NewMem(), wal.Options{}, store.Options{})
-	defer func() { require.NoError(t, n.stop()) }()
-	for i := range 100 {
-		n.set(t, fmt.Sprint(i), fmt.Sprintf("%01000d", i))
-	}
-	begin := func(b *wal.Backups, owner string) (handle uint64, err error) {
-		handle, _, err = b.Backup(owner, 0)
-		return handle, err
-	}
-
-	b := wal.NewBackups(n.log, 1000, time.Hour)
-	anna, err := begin(b, "anna")
-	require.NoError(t, err)
-	_, err = begin(b, "anna")
-	require.ErrorIs(t, err, wal.ErrBackupBusy)
-	require.ErrorContains(t, err, "anna has one")
-	for _, owner := range []string{"bob", "", ""} {
-		_, err = begin(b, owner)
-		require.NoError(t, err)
-	}
-	for _, owner := range []string{"carl", ""} {
-		_, err = begin(b, owner)
-		require.ErrorIs(t, err, wal.ErrBackupBusy)
-	}
-	b.End(anna)
-	_, _, err = b.Backup("anna", anna)
-	require.ErrorIs(t, err, wal.ErrNoBackup)
-	b.End(anna) // again
-	_, err = begin(b, "carl")
-	require.NoError(t, err)
-	b.Close()
-	for range 4 {
-		_, err = begin(b, "")
-		require.NoError(t, err)
-	}
-	b.Close()
-
-	// Who has not pulled for a while gives way: to others, and to himself.
-	b = wal.NewBackups(n.log, 1000, time.Hour)
-	*wal.GivesWay(b) = 0
-	handles := map[uint64]bool{}
-	for i := range 10 {
-		owner := []string{"anna", "anna", "bob", "", "", "carl", "", "", "", ""}[i]
-		h, err := begin(b, owner)
-		require.NoError(t, err)
-		handles[h] = true
-	}
-	left := 0
-	for h := range handles {
-		if _, _, err := b.Backup("", h); err == nil {
-			left++
-		} else {
-			require.ErrorIs(t, err, wal.ErrNoBackup)
-		}
-	}
-	require.Equal(t, 4, left)
-	b.Close()
-
-	// One that nobody pulls any more makes room, for those who come another way too.
-	idle := wal.NewBackups(n.log, 1000, time.Millisecond)
-	defer idle.Close()
-	for range 4 {
-		_, err = begin(idle, "")
-		require.NoError(t, err)
-	}
-	require.Eventually(t, func() bool {
-		_, _, err := n.log.Backup(context.Background(), io.Discard)
-		return err == nil
-	}, time.Minute, time.Millisecond)
-}
-
 // A reader that is slower than the writers ends its backup, not the server's memory: that is a matter of what was said that it may
 // take, small writes with what they take besides.
 func TestBackupSlow(t *testing.T) {
@@ -276,7 +172,7 @@ func TestBackupSlow(t *testing.T) {
 	}{{0, 1 << 20, 63}, {1 << 20, 100_000, 10}, {1 << 20, 10, 7000}} {
 		t.Run(fmt.Sprint(tt), func(t *testing.T) {
 			testBackupSlow(t, tt.limit, tt.value, tt.fits, nil)
-			testBackupSlow(t, tt.limit, tt.value, 2*tt.fits, wal.ErrBackupSlow)
+			testBackupSlow(t, tt.limit, tt.value, 2*tt.fits, backup.ErrSlow)
 		})
 	}
 }

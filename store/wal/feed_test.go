@@ -15,6 +15,7 @@ import (
 	"kv/store"
 	"kv/store/vfs/vfstest"
 	"kv/store/wal"
+	"kv/store/wal/backup"
 	"kv/store/wal/feed"
 )
 
@@ -23,7 +24,7 @@ import (
 func TestFollow(t *testing.T) {
 	type followed interface {
 		store.Journal
-		Attach(wal.Walker)
+		Attach(backup.Walker)
 		Subscribe(limit int64) (*feed.Subscription, error)
 	}
 	journals := map[string]func() followed{

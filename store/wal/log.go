@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"kv/store/vfs"
+	"kv/store/wal/backup"
 	"kv/store/wal/folder"
 	"kv/store/wal/logfile"
 )
@@ -110,7 +111,7 @@ type Log struct {
 	queue
 	flusher *flusher
 	snap    snapshots
-	backups
+	backup.Limits
 	stat counters
 
 	progress progress // of Replay

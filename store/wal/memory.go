@@ -10,13 +10,15 @@ import (
 	"time"
 
 	"kv/store"
+	"kv/store/wal/backup"
 	"kv/store/wal/feed"
+	"kv/store/wal/record"
 )
 
 // Memory is the journal of a store that is not kept on disk. All that it does is to let backups be taken.
 type Memory struct {
-	source atomic.Pointer[Walker] // set by Attach
-	last   atomic.Uint64          // the newest version; nothing is published with it
+	source atomic.Pointer[backup.Walker] // set by Attach
+	last   atomic.Uint64                 // the newest version; nothing is published with it
 
 	// followed says that appends must take mu, and add to the feed. One that did not see it be set has published what it wrote before
 	// Subscribe returns: that waits for the locks under which it was appended.
@@ -24,7 +26,7 @@ type Memory struct {
 	mu       sync.Mutex
 	feed     *feed.Feed // guarded by mu
 	coming   int        // how many Subscribe is about to add; guarded by mu
-	backups
+	backup.Limits
 }
 
 // NewMemory returns a journal whose versions start from the clock.
@@ -38,7 +40,7 @@ func NewMemory() *Memory {
 var _ store.Journal = (*Memory)(nil)
 
 // Attach says whose state backups are taken of: of the store whose journal m is.
-func (m *Memory) Attach(st Walker) { m.source.Store(&st) }
+func (m *Memory) Attach(st backup.Walker) { m.source.Store(&st) }
 
 // Replay is part of store.Journal: there is nothing.
 func (m *Memory) Replay(_, _ func([]*store.Entry)) (uint64, error) { return m.last.Load(), nil }
@@ -86,7 +88,7 @@ func (m *Memory) Backup(ctx context.Context, w io.Writer) (version uint64, size 
 	if st == nil {
 		return 0, 0, errors.New("backup: no store is attached")
 	}
-	return m.backup(ctx, m, *st, w)
+	return backup.Take(ctx, &m.Limits, m, *st, w)
 }
 
 // Subscribe is Log.Subscribe.
@@ -108,10 +110,11 @@ func (m *Memory) Subscribe(limit int64) (*feed.Subscription, error) {
 	return s, nil
 }
 
-func (m *Memory) lastOf(s *feed.Subscription) ([]feed.Record, uint64, error) {
+// Last is part of backup.Journal.
+func (m *Memory) Last(s *feed.Subscription) ([]feed.Record, record.Point, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	version := m.last.Load() // before the feed is left: what is written after is not in it, and is above
 	records, err := s.Last()
-	return records, version, err
+	return records, record.Point{Version: version}, err
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"kv/store"
+	"kv/store/wal/backup"
 	"kv/store/wal/folder"
 	"kv/store/wal/frame"
 	"kv/store/wal/record"
@@ -20,19 +21,13 @@ import (
 // syncEvery is how much of a snapshot is written between two syncs, so that the log's syncs need not wait for all of it.
 const syncEvery = 16 << 20
 
-// Walker is a store whose state is written down: see the methods of store.Store.
-type Walker interface {
-	Walk(f func(*store.Entry) error) error
-	Barrier()
-}
-
 // snapshots is what a Log knows of its snapshots.
 type snapshots struct {
-	due    chan struct{}          // of capacity 1: one should be taken
-	source atomic.Pointer[Walker] // nil: Attach was not called
-	least  atomic.Int64           // how many bytes of logs make one due; set by the flusher
-	looked int64                  // how many there were when least was set; the flusher's own
-	mu     sync.Mutex             // held while one is taken
+	due    chan struct{}                 // of capacity 1: one should be taken
+	source atomic.Pointer[backup.Walker] // nil: Attach was not called
+	least  atomic.Int64                  // how many bytes of logs make one due; set by the flusher
+	looked int64                         // how many there were when least was set; the flusher's own
+	mu     sync.Mutex                    // held while one is taken
 
 	ctx    context.Context // ended by Close
 	cancel context.CancelFunc
@@ -87,7 +82,7 @@ func (l *Log) leastForSnapshot() int64 {
 }
 
 // Attach says whose state snapshots are taken of, and begins to take them by itself. st is the store whose journal l is.
-func (l *Log) Attach(st Walker) {
+func (l *Log) Attach(st backup.Walker) {
 	s := &l.snap
 	s.source.Store(&st)
 	s.wg.Go(func() {
@@ -175,7 +170,7 @@ func (l *Log) Snapshot(ctx context.Context) (version uint64, size int64, err err
 }
 
 // writeSnapshot writes the file, up to being safe to be renamed.
-func (l *Log) writeSnapshot(ctx context.Context, st Walker, path string, h frame.Header) (version uint64, size int64, err error) {
+func (l *Log) writeSnapshot(ctx context.Context, st backup.Walker, path string, h frame.Header) (version uint64, size int64, err error) {
 	f, err := l.o.FS.Create(path)
 	if err != nil {
 		return 0, 0, err
@@ -206,7 +201,7 @@ func (l *Log) writeSnapshot(ctx context.Context, st Walker, path string, h frame
 	l.mu.Lock()
 	version = l.last
 	l.mu.Unlock()
-	if err := w.Finish(version); err != nil {
+	if err := w.Finish(record.Point{Version: version}); err != nil {
 		return 0, 0, err
 	}
 	if err := f.Sync(); err != nil {

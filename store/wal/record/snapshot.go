@@ -15,7 +15,8 @@ import (
 //	                  first, are in one block; the order of the keys means nothing
 //	tail     any      2, then entries as in a block, to be applied in order once all blocks are: only in a backup
 //	place    1, or 0  4, and what store/cluster says: only in a replica's
-//	trailer  1, last  3, entries (u64), blocks and tails (u64), version (u64): the newest that the state can have in it
+//	trailer  1, last  3, entries (u64), blocks and tails (u64), version (u64): the newest that the state can have in it. In the backup
+//	                  of a node of a cluster besides index, term and time (u64 each): see Point
 //
 // The numbers are frozen: they are in files.
 const (
@@ -24,21 +25,50 @@ const (
 	KindTail    = 2
 	KindTrailer = 3
 
-	// TrailerSize is the length of a trailer's body.
+	// TrailerSize is the length of a trailer's body, where the store is alone.
 	TrailerSize = 25
+	pointedSize = 49 // of a node's
 	// BlockSize is about how long a block is, values of more than that aside.
 	BlockSize = 128 << 10
 )
 
-// Trailer is the last frame of a snapshot: how much it holds, and the newest version that the state can have in it.
-type Trailer struct{ Entries, Blocks, Version uint64 }
+// Point says of when a state is.
+type Point struct {
+	Version uint64 // the newest that the state can have in it
+	// Index and Term are of the entry of a cluster's log up to which all is there, and Time is what Store.Time says, in Unix milliseconds. Index 0: the
+	// store is alone, and has none of them.
+	Index, Term, Time uint64
+}
+
+// Trailer is the last frame of a snapshot: how much it holds, and of when it is.
+type Trailer struct {
+	Entries, Blocks uint64
+	Point
+}
+
+func (t Trailer) append(b []byte) []byte {
+	fields := []uint64{t.Entries, t.Blocks, t.Version}
+	if t.Index != 0 {
+		fields = append(fields, t.Index, t.Term, t.Time)
+	}
+	b = append(b, KindTrailer)
+	for _, n := range fields {
+		b = binary.BigEndian.AppendUint64(b, n)
+	}
+	return b
+}
 
 // ParseTrailer reads the body of a trailer.
 func ParseTrailer(body []byte) (t Trailer, ok bool) {
-	if len(body) != TrailerSize || body[0] != KindTrailer {
+	if len(body) != TrailerSize && len(body) != pointedSize || body[0] != KindTrailer {
 		return t, false
 	}
-	return Trailer{binary.BigEndian.Uint64(body[1:]), binary.BigEndian.Uint64(body[9:]), binary.BigEndian.Uint64(body[17:])}, true
+	u64 := func(at int) uint64 { return binary.BigEndian.Uint64(body[at:]) }
+	t.Entries, t.Blocks, t.Version = u64(1), u64(9), u64(17)
+	if len(body) == pointedSize {
+		t.Index, t.Term, t.Time = u64(25), u64(33), u64(41)
+	}
+	return t, len(body) == TrailerSize || t.Index != 0
 }
 
 // ParseVersioned reads an entry with its version before it.
@@ -132,16 +162,12 @@ func (s *SnapshotWriter) flush() error {
 	return nil
 }
 
-// Finish writes the trailer. version is the newest that the state can have in it.
-func (s *SnapshotWriter) Finish(version uint64) error {
+// Finish writes the trailer, which says of when the state is.
+func (s *SnapshotWriter) Finish(at Point) error {
 	if err := s.flush(); err != nil {
 		return err
 	}
-	s.n.Version = version
-	b := []byte{KindTrailer}
-	for _, n := range []uint64{s.n.Entries, s.n.Blocks, s.n.Version} {
-		b = binary.BigEndian.AppendUint64(b, n)
-	}
-	s.enc.Frame(b)
+	s.n.Point = at
+	s.enc.Frame(s.n.append(nil))
 	return s.flush()
 }

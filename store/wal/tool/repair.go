@@ -189,5 +189,5 @@ func (x *inspection) repairSnapshot(g *inspected, fr *frame.Reader, f io.Writer)
 			}
 		}
 	}
-	return w.Finish(g.newest)
+	return w.Finish(record.Point{Version: g.newest})
 }

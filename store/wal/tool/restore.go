@@ -135,7 +135,7 @@ func copyTo(fs vfs.FS, name string, h frame.Header, in *record.SnapshotReader) (
 	if err := in.AtEnd(); err != nil {
 		return Report{}, notWhole(err)
 	}
-	if err := out.Finish(in.Trailer().Version); err != nil {
+	if err := out.Finish(record.Point{Version: in.Trailer().Version}); err != nil {
 		return Report{}, err
 	}
 	rep.Bytes = in.Size()

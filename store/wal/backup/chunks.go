@@ -1,4 +1,4 @@
-package wal
+package backup
 
 import (
 	"cmp"
@@ -14,11 +14,11 @@ import (
 	"kv/store/wal/folder"
 )
 
-// Backups hands backups out in chunks, as clients pull them.
+// Chunks hand backups out in chunks, as clients pull them.
 //
 // Each takes one of few slots, and none may keep the others out of it: each of those who pull has one at most, one that is not
 // pulled for a while gives way to the next, and is given up after a longer while anyhow.
-type Backups struct {
+type Chunks struct {
 	source interface {
 		Backup(ctx context.Context, w io.Writer) (version uint64, size int64, err error)
 	}
@@ -38,7 +38,7 @@ type stream struct {
 	cancel context.CancelFunc
 	ended  chan struct{}
 
-	// Guarded by the mutex of Backups.
+	// Guarded by the mutex of Chunks.
 	handle uint64      // of the chunk that comes next; 0: one is read now
 	since  time.Time   // when the last was read
 	timer  *time.Timer // ends it when nobody pulls
@@ -47,21 +47,21 @@ type stream struct {
 // ErrNoBackup is the error of a handle that no backup has: it has ended, or nobody pulled it for too long.
 var ErrNoBackup = errors.New("there is no such backup: it has ended, or was not read for too long")
 
-// NewBackups returns the backups of source, a Log or a Memory, in chunks of at most chunk bytes. One that nobody pulls for
+// NewChunks returns the backups of source, in chunks of at most chunk bytes. One that nobody pulls for
 // so long as idle says is given up, and after a sixth of that if another one needs its slot.
-func NewBackups(source interface {
+func NewChunks(source interface {
 	Backup(ctx context.Context, w io.Writer) (version uint64, size int64, err error)
-}, chunk int, idle time.Duration) *Backups {
-	return &Backups{
+}, chunk int, idle time.Duration) *Chunks {
+	return &Chunks{
 		source: source, chunk: chunk, idle: idle, givesWay: idle / 6,
 		streams: make(map[uint64]*stream), running: make(map[*stream]struct{}),
 	}
 }
 
 // Backup returns the next chunk of a backup and the handle of the one behind it, 0 after the last. Handle 0 begins a backup,
-// for an owner that may have one at a time, or for one of many if owner is empty: ErrBackupBusy if there is no slot for it.
+// for an owner that may have one at a time, or for one of many if owner is empty: ErrBusy if there is no slot for it.
 // A backup is whole only when its last chunk has come. A failed one has no more chunks.
-func (b *Backups) Backup(owner string, handle uint64) (next uint64, chunk []byte, err error) {
+func (b *Chunks) Backup(owner string, handle uint64) (next uint64, chunk []byte, err error) {
 	var s *stream
 	if handle == 0 {
 		if s, err = b.begin(owner); err != nil {
@@ -94,14 +94,14 @@ func (b *Backups) Backup(owner string, handle uint64) (next uint64, chunk []byte
 }
 
 // End gives up the backup that would go on with handle, if there is one, and returns when its slot is free.
-func (b *Backups) End(handle uint64) {
+func (b *Chunks) End(handle uint64) {
 	if s := b.take(handle); s != nil {
 		b.end(s)
 	}
 }
 
 // Close gives up the backups that are being pulled.
-func (b *Backups) Close() {
+func (b *Chunks) Close() {
 	b.mu.Lock()
 	handles := slices.Collect(maps.Keys(b.streams))
 	b.mu.Unlock()
@@ -111,7 +111,7 @@ func (b *Backups) Close() {
 }
 
 // take makes the backup that goes on with handle the caller's; nil: there is none.
-func (b *Backups) take(handle uint64) *stream {
+func (b *Chunks) take(handle uint64) *stream {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s := b.streams[handle]
@@ -124,7 +124,7 @@ func (b *Backups) take(handle uint64) *stream {
 }
 
 // begin begins a backup, which is the caller's then.
-func (b *Backups) begin(owner string) (*stream, error) {
+func (b *Chunks) begin(owner string) (*stream, error) {
 	for {
 		b.mu.Lock()
 		old := b.inTheWay(owner)
@@ -139,22 +139,22 @@ func (b *Backups) begin(owner string) (*stream, error) {
 		case handle != 0 && idle >= b.givesWay:
 			b.End(handle)
 		case owner != "" && old.owner == owner:
-			return nil, fmt.Errorf("%w: %s has one", ErrBackupBusy, owner)
+			return nil, fmt.Errorf("%w: %s has one", ErrBusy, owner)
 		default:
-			return nil, ErrBackupBusy
+			return nil, ErrBusy
 		}
 	}
 }
 
 // inTheWay returns the backup that must end before owner can have one, nil if none must. Called with mu held.
-func (b *Backups) inTheWay(owner string) *stream {
+func (b *Chunks) inTheWay(owner string) *stream {
 	all := slices.Collect(maps.Keys(b.running))
 	for _, s := range all {
 		if owner != "" && s.owner == owner {
 			return s
 		}
 	}
-	if len(all) < maxBackups {
+	if len(all) < maxAtOnce {
 		return nil
 	}
 	// The one that was not pulled for longest; those that are pulled now are last.
@@ -167,7 +167,7 @@ func (b *Backups) inTheWay(owner string) *stream {
 }
 
 // start starts a backup. Called with mu held.
-func (b *Backups) start(owner string) *stream {
+func (b *Chunks) start(owner string) *stream {
 	ctx, cancel := context.WithCancel(context.Background())
 	r, w := io.Pipe()
 	s := &stream{owner: owner, r: r, cancel: cancel, ended: make(chan struct{})}
@@ -181,7 +181,7 @@ func (b *Backups) start(owner string) *stream {
 }
 
 // end ends a backup that is the caller's, and returns when its slot is free.
-func (b *Backups) end(s *stream) {
+func (b *Chunks) end(s *stream) {
 	s.cancel()
 	s.r.CloseWithError(errors.New("the backup was given up"))
 	<-s.ended
