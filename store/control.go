@@ -56,15 +56,7 @@ func (s *Store) applyControl(version uint64, entries []*Entry) error {
 		return nil
 	}
 	if oldest, is := e.Forget(); is {
-		// What has become history behind this record, in a state that is newer than it, was not meant.
-		for i := range s.shards {
-			s.eachKept(&s.shards[i], func(sh *shard, key []byte) {
-				dropped := s.forget(sh, key, func(old Found, replacedBy uint64) bool {
-					return old.Version() <= oldest && replacedBy < version
-				})
-				s.dropped.Add(uint64(dropped))
-			})
-		}
+		s.dropped.Add(s.forgetAll(version, oldest))
 		return nil
 	}
 	var set table.ShardSet
@@ -88,6 +80,40 @@ func (s *Store) applyControl(version uint64, entries []*Entry) error {
 	}
 	s.purges.set(version, erased)
 	return nil
+}
+
+// forgetAll carries out what NewForget says, and returns how many versions were given up. What has become history behind that record, in a state that
+// is newer than it, was not meant: so it may be done later than what follows it.
+func (s *Store) forgetAll(version, oldest uint64) (dropped uint64) {
+	for i := range s.shards {
+		s.eachKept(&s.shards[i], func(sh *shard, key []byte) {
+			dropped += uint64(s.forget(sh, key, func(old Found, replacedBy uint64) bool {
+				return old.Version() <= oldest && replacedBy < version
+			}))
+		})
+	}
+	return dropped
+}
+
+// forgets are the records of a state that is loaded which say that history is given up. They are carried out when all is there.
+type forgets struct {
+	mu  sync.Mutex
+	all []*Entry
+}
+
+func (f *forgets) add(e *Entry) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.all = append(f.all, e)
+}
+
+// take returns them, and has none then.
+func (f *forgets) take() []*Entry {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	all := f.all
+	f.all = nil
+	return all
 }
 
 // setTime lets the time go on to now, if that is ahead. All shards are locked, or the store is being loaded.

@@ -125,10 +125,12 @@ func (sh *shard) between(p *table.Place, from, to uint64) (is bool) {
 // replay puts e, as a journal holds it, into sh, which is locked, if nothing newer is there. It takes memory whatever the limit says: a
 // full store must start again. false: there is none at all.
 func (s *Store) replay(sh *shard, h uint64, e *Entry) bool {
-	if k := e.control(); k == controlTime || k == controlForget { // while a store is loaded; history that was given up is not in what is loaded
-		if now, is := e.Time(); is {
-			s.setTime(now)
-		}
+	if now, is := e.Time(); is { // while a store is loaded
+		s.setTime(now)
+		return true
+	}
+	if _, is := e.Forget(); is { // likewise
+		s.forgets.add(e)
 		return true
 	}
 	p := sh.Find(h, e.Key())
@@ -154,8 +156,12 @@ func (s *Store) replay(sh *shard, h uint64, e *Entry) bool {
 	return true
 }
 
-// loaded is called when all is loaded: of a key that was deleted, what is left may be its deletion alone.
+// loaded is called when all is loaded: history that was given up may be there, and of a key that was deleted, what is left may be its deletion alone.
 func (s *Store) loaded() {
+	for _, e := range s.forgets.take() {
+		oldest, _ := e.Forget()
+		s.forgetAll(e.version, oldest)
+	}
 	for i := range s.shards {
 		s.shards[i].erasures = nil
 		s.eachKept(&s.shards[i], func(sh *shard, key []byte) { s.dropLoneDeletion(sh, s.hash(key), key) })

@@ -133,3 +133,17 @@ func TestLoadManyKeys(t *testing.T) {
 		}
 	}
 }
+
+// What a journal says of history that was given up holds for a state that is loaded before it, and is no matter of when it is carried out.
+func TestLoadForgets(t *testing.T) {
+	value := func(version uint64) *Entry { return NewEntry(version, []byte("a"), nil, 0, false) }
+	s := openTest(t, Options{History: 9, Journal: stateJournal{
+		newFakeJournal(), []*Entry{value(2), value(1), value(3)}, []*Entry{value(5), NewForget(6, 3), value(7)}, 1,
+	}}, fullHash)
+	var kept []uint64
+	for _, r := range s.History(nil, []byte("a"), 0) {
+		kept = append(kept, r.Entry.Version())
+	}
+	require.Equal(t, []uint64{7, 5}, kept)
+	require.NoError(t, s.Check())
+}

@@ -88,6 +88,7 @@ type Store struct {
 
 	closed    atomic.Bool // publishes nothing; looked at under a write's locks, which Close takes after it has set it
 	applier   applier
+	forgets   forgets
 	stop      chan struct{}
 	sweeperUp sync.WaitGroup
 }

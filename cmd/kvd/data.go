@@ -24,18 +24,14 @@ const (
 	backupIdle  = time.Minute // a backup that nobody reads for so long is given up
 )
 
-// backed is a journal that backups are taken of: a wal.Log, or a wal.Memory.
+// backed is a journal that backups are taken of: a wal.Log, a wal.Memory, or a cluster.Journal.
 type backed interface {
-	Attach(st backup.Walker)
 	LimitBackups(bytes int64)
 	Backup(ctx context.Context, w io.Writer) (version uint64, size int64, err error)
 }
 
 // backups is what BACKUP is done with.
 func (d *data) backups() netserver.Backups {
-	if d.backed == nil {
-		return nil
-	}
 	return backups{backup.NewChunks(d.backed, d.chunk, backupIdle)}
 }
 
@@ -56,10 +52,11 @@ type data struct {
 	store   *store.Store // nil until load has returned
 	dir     string
 	sync    wal.Policy
-	log     *wal.Log // nil: all is in memory only, or there is a replica
-	replica *replica // nil: the store is alone
-	backed  backed   // what backups are taken of
-	chunk   int      // of a backup, in bytes
+	log     *wal.Log              // nil: all is in memory only, or there is a replica
+	replica *replica              // nil: the store is alone
+	backed  backed                // what backups are taken of
+	begin   func(st *store.Store) // has the journal begin what it does with the store
+	chunk   int                   // of a backup, in bytes
 	// backupBytes is how many bytes of writes backups may be behind.
 	backupBytes int64
 	syncs       prometheus.Histogram // how long the log's take; nil: there is no log
@@ -81,12 +78,14 @@ func takeData(o options, beside func(bytes int64), log *slog.Logger) (*data, err
 			return nil, err
 		}
 		checkFolder(d.dir, log)
-		d.options.Journal, d.options.Proposes = d.replica.Journal, true
+		d.options.Journal, d.options.Proposes, d.backed = d.replica.Journal, true, d.replica.Journal
+		d.begin = d.replica.Start
 		return d, nil
 	}
 	if d.dir == "" {
 		m := wal.NewMemory()
 		d.options.Journal, d.backed = m, m
+		d.begin = func(st *store.Store) { m.Attach(st) }
 		return d, nil
 	}
 	var err error
@@ -114,6 +113,7 @@ func takeData(o options, beside func(bytes int64), log *slog.Logger) (*data, err
 	}
 	checkFolder(d.dir, log)
 	d.options.Journal, d.backed = d.log, d.log
+	d.begin = func(st *store.Store) { d.log.Attach(st) }
 	return d, nil
 }
 
@@ -151,14 +151,9 @@ func (d *data) open() error {
 		}
 		return err
 	}
-	if d.replica != nil {
-		d.store = st
-		d.replica.Start(st)
-		return nil
-	}
-	d.backed.Attach(st)
 	d.backed.LimitBackups(d.backupBytes)
 	d.store = st
+	d.begin(st)
 	return nil
 }
 

@@ -49,6 +49,7 @@ type Journal struct {
 	applying  atomic.Uint64 // the entry that is being applied, or was last: the store may have parts of it
 	applied   int64         // bytes since the state was kept; the state machine's goroutine's
 	keeping   sync.Mutex    // held while a state is kept
+	backups
 
 	mu      sync.Mutex
 	changed *sync.Cond // published, lost or ended
@@ -73,6 +74,7 @@ var (
 func OpenJournal(o JournalOptions) (*Journal, error) {
 	j := &Journal{o: o, at: image{base: Base{}}}
 	j.changed = sync.NewCond(&j.mu)
+	j.follow()
 	d, err := folder.Read(o.FS, o.Dir)
 	if err != nil {
 		return nil, err
@@ -110,6 +112,9 @@ func (j *Journal) Start(st *store.Store, o CoreOptions, t Transport) (*Node, err
 	j.store = st
 	o.Base, o.Whole = j.log.Base(), j.at.whole
 	j.applying.Store(o.Base.Index)
+	j.entry.Lock()
+	j.placed = entryID{o.Base.Index, o.Base.Term}
+	j.entry.Unlock()
 	n, err := Start(NodeOptions{CoreOptions: o, Log: j.log, Machine: j, Transport: t})
 	if err != nil {
 		return nil, err

@@ -11,6 +11,8 @@ import (
 
 // Apply is part of StateMachine.
 func (j *Journal) Apply(e *Committed) error {
+	j.entry.Lock()
+	defer j.entry.Unlock()
 	j.applying.Store(e.Index)
 	for b := e.Payload; len(b) > 0; {
 		if len(b) < 12 || uint64(len(b)-4) < uint64(binary.BigEndian.Uint32(b)) || binary.BigEndian.Uint32(b) < 8 {
@@ -29,6 +31,7 @@ func (j *Journal) Apply(e *Committed) error {
 			}
 			entries = append(entries, x.Make(version))
 		}
+		j.feed.Add(version, entries)
 		if err := j.store.Apply(version, entries); err != nil {
 			return err
 		}
@@ -36,6 +39,7 @@ func (j *Journal) Apply(e *Committed) error {
 			j.published.Store(version)
 		}
 	}
+	j.placed = entryID{e.Index, e.Term}
 	j.mu.Lock()
 	j.changed.Broadcast()
 	j.mu.Unlock()
