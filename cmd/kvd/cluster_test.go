@@ -26,8 +26,9 @@ type member struct {
 	dir, listen, peers string
 	peer               string
 
-	mu sync.Mutex
-	p  *process // nil: it is not running
+	mu  sync.Mutex
+	p   *process         // nil: it is not running
+	log []map[string]any // since it listened
 }
 
 // startCluster starts n founders, and waits until one leads.
@@ -51,7 +52,10 @@ func (m *member) start(args ...string) {
 	args = append([]string{"--listen", m.listen, "--data", m.dir, "--sync", "always", "--peer-listen", m.peer, "--peers", m.peers}, args...)
 	p := launch(m.t, exec.Command("kvd", args...))
 	go func() {
-		for range p.lines { // nobody else reads them
+		for line := range p.lines {
+			m.mu.Lock()
+			m.log = append(m.log, line)
+			m.mu.Unlock()
 		}
 	}()
 	m.mu.Lock()

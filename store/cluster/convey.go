@@ -38,7 +38,7 @@ func (p *Peers) SendSnapshot(ctx context.Context, m *pb.Message, write func(w io
 	to := p.members[m.GetTo()]
 	p.mu.Unlock()
 	if to == nil {
-		return fmt.Errorf("node %x is no member", m.GetTo())
+		return fmt.Errorf("node %d is no member", m.GetTo())
 	}
 	conn, err := p.dial(ctx, to.id, to.address, classSnapshot)
 	if err != nil {
@@ -155,6 +155,9 @@ func (p *Peers) serveSnapshot(conn net.Conn) error {
 	err = p.o.Snapshot(m, r)
 	if err == nil && !r.ended {
 		err = errors.New("it was not read to its end")
+	}
+	if err != nil && p.ctx.Err() == nil {
+		p.o.Logger.Warn("a snapshot that a member sent was not taken in", "node", idText(m.GetFrom()), "from", conn.RemoteAddr().String(), "error", err)
 	}
 	return errors.Join(err, writeAnswer(conn, nil, err))
 }

@@ -61,10 +61,11 @@ type Core struct {
 	logger      *slog.Logger
 	readTimeout time.Duration
 
-	term, leader uint64 // as of the last Work
-	leadTerm     uint64 // the term in which this node leads, 0: it does not
-	opened       bool   // Append was opened in that term (C3)
-	transferring bool   // proposals wait for the outcome
+	term, leader uint64        // as of the last Work
+	led          time.Duration // when there was a leader last; negative: it was told that there is none
+	leadTerm     uint64        // the term in which this node leads, 0: it does not
+	opened       bool          // Append was opened in that term (C3)
+	transferring bool          // proposals wait for the outcome
 	heldReads    []*pb.Message
 
 	published, publishedTerm uint64
@@ -100,6 +101,7 @@ func NewCore(o CoreOptions) (*Core, error) {
 	}
 	c.Reads.fresh.Store(-1)
 	c.Reads.bounded.Store(-1)
+	c.led = c.clock()
 	if c.readTimeout == 0 {
 		c.readTimeout = 5 * time.Second
 	}
@@ -149,6 +151,7 @@ func (c *Core) Tick() {
 	c.tickRounds()
 	c.tickWatch()
 	c.tickMembers()
+	c.tickLead()
 }
 
 // Step takes a message from another member. One that makes no sense is dropped. A MsgSnap is given only once the snapshot
@@ -160,7 +163,7 @@ func (c *Core) Step(m *pb.Message) {
 		return
 	}
 	if err := c.rn.Step(m); err != nil {
-		c.logger.Debug("a message of another member was dropped", "type", m.GetType(), "from", m.GetFrom(), "error", err)
+		c.logger.Debug("a message of another member was dropped", "type", m.GetType(), "from", idText(m.GetFrom()), "error", err)
 	}
 }
 
@@ -259,6 +262,7 @@ func (c *Core) changeMembers(entries []*pb.Entry) {
 		if e.GetType() != pb.EntryConfChangeV2 {
 			err = errNoBatch
 		}
+		before := c.Place()
 		if err == nil {
 			c.conf = c.rn.ApplyConfChange(change)
 			err = c.changed(change.GetContext())
@@ -266,7 +270,7 @@ func (c *Core) changeMembers(entries []*pb.Entry) {
 		if err != nil {
 			panic(fmt.Errorf("entry %d of the log is no change of the members: %w", e.GetIndex(), err))
 		}
-		c.logger.Info("the members have changed", "index", e.GetIndex(), "voters", c.conf.GetVoters(), "learners", c.conf.GetLearners())
+		c.tellChange(before, e.GetIndex())
 	}
 }
 

@@ -120,11 +120,11 @@ func admit(c *Core, m Member) (bool, error) {
 
 // Belong has a node whose log belongs to no cluster come to belong to one. It returns when it does, or when ctx ends.
 func Belong(ctx context.Context, p *Peers, d *Desk, log *FileLog, logger *slog.Logger) (Members, error) {
-	said := ""
+	said := map[string]bool{}
 	tell := func(what string, args ...any) {
-		if now := fmt.Sprint(what, args); now != said { // once, not each time
+		if line := fmt.Sprint(what, args); !said[line] { // once, not each time
 			logger.Info(what, args...)
-			said = now
+			said[line] = true
 		}
 	}
 	if !slices.Contains(d.Peers, d.Member.Peer) && len(d.Peers) == 0 {
@@ -155,7 +155,7 @@ func try(ctx context.Context, p *Peers, d *Desk, log *FileLog, tell func(string,
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
 		case err != nil:
-			tell("waiting for a peer, to found a cluster or to join one", "peer", address, "err", err)
+			tell("waiting for a peer, to found a cluster or to join one", "peer", address, "error", err)
 			all = false
 		case a.Self.Cluster != 0:
 			return come(ctx, p, d, log, address, a, tell)
@@ -176,8 +176,8 @@ func try(ctx context.Context, p *Peers, d *Desk, log *FileLog, tell func(string,
 	case !all || len(founders) != len(d.Peers) || d.Peers[0] != d.Member.Peer:
 		return nil, nil
 	}
-	self := Self{Cluster: folder.NewID(), Node: d.Member.ID, Founders: founders}
-	tell("a cluster is founded", "cluster", fmt.Sprintf("%016x", self.Cluster), "founders", d.Peers)
+	self := Self{Cluster: folder.NewMemberID(), Node: d.Member.ID, Founders: founders}
+	tell("a cluster is founded", "cluster", idText(self.Cluster), "founders", d.Peers)
 	return founders, d.belong(log, p, self)
 }
 
@@ -186,7 +186,7 @@ func come(ctx context.Context, p *Peers, d *Desk, log *FileLog, address string, 
 	self := Self{Cluster: a.Self.Cluster, Node: d.Member.ID}
 	if _, ok := a.Self.Founders[self.Node]; ok { // it is one of the founders, and has nothing yet
 		self.Founders = a.Self.Founders
-		tell("this node belongs to a cluster that was founded", "cluster", fmt.Sprintf("%016x", self.Cluster))
+		tell("this node belongs to a cluster that was founded", "cluster", idText(self.Cluster))
 		return self.Founders, d.belong(log, p, self)
 	}
 	for range 3 {
@@ -203,7 +203,7 @@ func come(ctx context.Context, p *Peers, d *Desk, log *FileLog, address string, 
 			return nil, nil
 		}
 		if a.Joined {
-			tell("this node has joined a cluster", "cluster", fmt.Sprintf("%016x", self.Cluster))
+			tell("this node has joined a cluster", "cluster", idText(self.Cluster))
 			return a.Members, d.belong(log, p, self)
 		}
 	}

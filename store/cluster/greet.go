@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"time"
@@ -28,6 +29,12 @@ func (p *Peers) dial(ctx context.Context, id uint64, address string, class byte)
 	return conn, nil
 }
 
+// errElsewhere is the error of a stream to a node that is no more where it was.
+var errElsewhere = errors.New("another node is at the address now")
+
+// errNoCluster is the error of a stream to a node that belongs to no cluster yet.
+var errNoCluster = errors.New("it belongs to no cluster: it is to be founded, or to join")
+
 func (p *Peers) greet(ctx context.Context, conn net.Conn, id uint64, address string, class byte) (net.Conn, error) {
 	if p.o.TLS != nil {
 		host, _, err := net.SplitHostPort(address)
@@ -50,6 +57,8 @@ func (p *Peers) greet(ctx context.Context, conn net.Conn, id uint64, address str
 	switch {
 	case err != nil:
 		return conn, fmt.Errorf("it has not said who it is: %w", err)
+	case a.class == 0 && a.cluster == 0:
+		return conn, errNoCluster
 	case a.class == 0:
 		return conn, fmt.Errorf("it refuses: %s", a.text)
 	}
@@ -66,25 +75,28 @@ func (p *Peers) check(h hello, id uint64, class byte) error {
 	case class == classControl:
 		return nil
 	case h.cluster != p.cluster.Load() || h.cluster == 0:
-		return fmt.Errorf("it is of cluster %016x, and this node of %016x", h.cluster, p.cluster.Load())
+		return fmt.Errorf("it is of cluster %d, and this node of %d", h.cluster, p.cluster.Load())
 	case h.group != p.o.Group:
 		return fmt.Errorf("it is of group %d, and this node of %d", h.group, p.o.Group)
 	case h.from != id:
-		return fmt.Errorf("it is node %016x, and not %016x: another has its address", h.from, id)
+		return fmt.Errorf("it is node %d, and not %d: another has its address", h.from, id)
 	}
 	return nil
 }
 
 // refuse says why a stream is not taken.
 func (p *Peers) refuse(h hello, cert interface{ VerifyHostname(string) error }) error {
-	if h.class < classRaft || h.class > classControl {
+	switch {
+	case h.class < classRaft || h.class > classControl:
 		return fmt.Errorf("streams of class %d are not known here", h.class)
+	case h.class != classControl && p.cluster.Load() == 0:
+		return errNoCluster
 	}
 	if err := p.check(h, h.from, h.class); err != nil {
 		return err
 	}
 	if h.to != 0 && h.to != p.o.ID {
-		return fmt.Errorf("it is meant for node %016x, and this is %016x", h.to, p.o.ID)
+		return fmt.Errorf("%w: it is meant for node %d, and here is node %d", errElsewhere, h.to, p.o.ID)
 	}
 	if cert == nil {
 		return nil

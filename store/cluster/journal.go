@@ -82,7 +82,7 @@ func OpenJournal(o JournalOptions) (*Journal, error) {
 	lo := o.Log
 	lo.FS, lo.Dir, lo.Logger = o.FS, o.Dir, o.Logger
 	if len(d.Logs) == 0 && len(d.Snapshots) == 0 {
-		j.log, err = NewLog(lo, Self{Node: folder.NewID()})
+		j.log, err = NewLog(lo, Self{Node: folder.NewMemberID()})
 		return j, err
 	}
 	if n := len(d.Snapshots); n > 0 {

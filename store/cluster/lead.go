@@ -1,6 +1,8 @@
 package cluster
 
 import (
+	"time"
+
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/tracker"
 )
@@ -9,20 +11,43 @@ import (
 // fails what is under way: nothing of that can be answered, though it may yet commit.
 func (c *Core) noteLeader() {
 	st := c.rn.BasicStatus()
+	before := c.leader
 	c.term, c.leader = st.HardState.GetTerm(), st.Lead
 	c.Proposals.leader.Store(c.leader)
 	leads := st.RaftState == raft.StateLeader
 	if c.leadTerm != 0 && (!leads || c.leadTerm != c.term) {
-		c.logger.Info("this node leads no more", "term", c.leadTerm, "leader", c.leader)
+		c.logger.Info("this node leads no more", "term", c.leadTerm)
 		if c.Proposals.close() {
 			c.abandon = true
 		}
 		c.leadTerm, c.opened, c.transferring = 0, false, false
 		c.heldReads = nil // who asked asks again
 	}
+	switch {
+	case c.leader == before || c.leader == 0 || leads:
+	case c.members[c.leader].ID == 0: // one that joins knows of nobody yet
+		c.logger.Info("another node leads", "node", idText(c.leader), "term", c.term)
+	default:
+		c.logger.Info("another node leads", "node", idText(c.leader), "address", c.members[c.leader].Peer, "term", c.term)
+	}
 	if leads && c.leadTerm == 0 {
 		c.leadTerm = c.term
 		c.logger.Info("this node leads", "term", c.term)
+	}
+}
+
+// leaderless is how long there may be no leader before that is worth a line: longer than an election takes.
+const leaderless = 3 * time.Second
+
+// tickLead tells when no node has led for a while.
+func (c *Core) tickLead() {
+	now := c.clock()
+	switch {
+	case c.leader != 0:
+		c.led = now
+	case c.led >= 0 && now-c.led >= leaderless:
+		c.led = -1 // once
+		c.logger.Warn("no node leads, as far as this one knows: nothing is written, and nothing read that has to be up to date", "for", leaderless, "term", c.term)
 	}
 }
 

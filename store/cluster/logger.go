@@ -4,9 +4,15 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strconv"
+	"strings"
 
 	"go.etcd.io/raft/v3"
 )
+
+// idText is how a node or a cluster is called in the log: as kvc cluster status does, and as text, since what reads JSON may take a number
+// for a float.
+func idText(id uint64) string { return strconv.FormatUint(id, 10) }
 
 // raftLogger gives the library's lines to a slog.Logger: what it tells of each election is for debugging. Where the library
 // panics, its state and the log contradict each other: the loop ends the node (C9).
@@ -22,6 +28,7 @@ func (r raftLogger) say(level slog.Level, v []any) {
 
 func (r raftLogger) sayf(level slog.Level, format string, v []any) {
 	if r.l.Enabled(context.Background(), level) {
+		format = strings.ReplaceAll(format, "%x", "%d") // ids: see idText
 		r.l.Log(context.Background(), level, fmt.Sprintf(format, v...))
 	}
 }

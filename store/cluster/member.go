@@ -89,14 +89,14 @@ func (c *Core) AddLearner(m Member) error {
 		return err
 	}
 	if old, ok := c.members[m.ID]; ok {
-		return fmt.Errorf("node %016x is a member already, at %s", m.ID, old.Peer)
+		return fmt.Errorf("node %d is a member already, at %s", m.ID, old.Peer)
 	}
 	if _, ok := c.members[m.Replaces]; m.Replaces != 0 && !ok {
-		return fmt.Errorf("node %016x, which it is to replace, is no member", m.Replaces)
+		return fmt.Errorf("node %d, which it is to replace, is no member", m.Replaces)
 	}
 	for _, old := range c.members {
 		if old.Peer == m.Peer && old.ID != m.Replaces { // a machine that has lost its disk comes back at its old place
-			return fmt.Errorf("node %016x is at %s already: remove or replace it", old.ID, m.Peer)
+			return fmt.Errorf("node %d is at %s already: remove or replace it", old.ID, m.Peer)
 		}
 	}
 	return c.change(m.append(nil), pb.ConfChangeAddLearnerNode, m.ID)
@@ -108,7 +108,7 @@ func (c *Core) Remove(id uint64) error {
 		return err
 	}
 	if _, ok := c.members[id]; !ok {
-		return fmt.Errorf("node %016x is no member", id)
+		return fmt.Errorf("node %d is no member", id)
 	}
 	if id == c.id {
 		return ErrLeads
@@ -200,6 +200,31 @@ func (c *Core) changed(context []byte) error {
 	return nil
 }
 
+// tellChange tells what has become of whom with a change of the members.
+func (c *Core) tellChange(before Base, index uint64) {
+	tell := func(what string, m Member) {
+		c.logger.Info(what, "node", idText(m.ID), "address", m.Peer, "index", index, "voters", len(c.conf.GetVoters()))
+	}
+	for id, m := range c.members {
+		_, was := before.Members[id]
+		votes, voted := slices.Contains(c.conf.GetVoters(), id), slices.Contains(before.Conf.GetVoters(), id)
+		switch {
+		case votes && !voted:
+			tell("a member has become a voter", m)
+		case !was:
+			tell("a member has joined, and gets the data", m)
+		}
+	}
+	for id, m := range before.Members {
+		if _, is := c.members[id]; is {
+			continue
+		}
+		if tell("a member has been removed", m); id == c.id {
+			c.logger.Warn("this node is no member of its cluster any more: stop it, and remove its folder before it joins again", "node", idText(id))
+		}
+	}
+}
+
 // promotion is what a leader knows of its learners.
 type promotion struct {
 	commits []uint64                 // what was committed at each of the last ticks
@@ -257,8 +282,8 @@ func (c *Core) promote(id uint64) {
 	case c.members[old].ID != 0:
 		changes = append(changes, &pb.ConfChangeSingle{Type: pb.ConfChangeRemoveNode.Enum(), NodeId: new(old)})
 	}
-	c.logger.Info("a member has all data, and is to be a voter", "node", id, "replaces", old)
+	c.logger.Info("a member has all data, and is to be a voter", "node", idText(id), "address", c.members[id].Peer)
 	if err := c.proposeChange(&pb.ConfChangeV2{Changes: changes}); err != nil {
-		c.logger.Info("it is not, for now", "node", id, "err", err)
+		c.logger.Info("it is not, for now", "node", idText(id), "error", err)
 	}
 }

@@ -78,7 +78,7 @@ func TestRemove(t *testing.T) {
 	g := newGroup(t, 3)
 	leader := g.elect(1)
 	require.ErrorIs(t, leader.Remove(1), ErrLeads)
-	require.ErrorContains(t, leader.Remove(7), "node 0000000000000007 is no member")
+	require.ErrorContains(t, leader.Remove(7), "node 7 is no member")
 	g.drop = cut(2)
 	g.pass(2 * heardWithin)
 	require.ErrorContains(t, leader.Remove(3), "only 1 of the 2 voters that there would be are reached")

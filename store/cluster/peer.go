@@ -4,10 +4,12 @@ import (
 	"bufio"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -63,25 +65,29 @@ func (m *peer) take() []*pb.Message {
 	return queue
 }
 
+// comesWithin is how long a member may belong to no cluster before that is worth a line: one that is founded, or joins, does so for a moment.
+const comesWithin = 30 * time.Second
+
 // run keeps a stream to the member.
 func (m *peer) run(ctx context.Context) {
-	pause, told := dialPause, false
+	pause, told, since := dialPause, false, time.Now()
 	for ctx.Err() == nil {
 		conn, err := m.p.dial(ctx, m.id, m.address, classRaft)
 		if err == nil {
-			m.p.o.Logger.Info("a member is reached", "node", m.id, "address", m.address)
+			m.p.o.Logger.Info("a member is reached", "node", idText(m.id), "address", m.address)
 			pause, told = dialPause, false
 			m.reachable.Store(true)
 			err = m.send(ctx, conn)
 			m.reachable.Store(false)
+			since = time.Now()
 			m.take()
 			m.p.o.Unreachable(m.id)
 		}
 		if ctx.Err() != nil {
 			return
 		}
-		if !told { // once, not each second
-			m.p.o.Logger.Warn("a member is not reached", "node", m.id, "address", m.address, "err", err)
+		if !told && (!errors.Is(err, errNoCluster) || time.Since(since) > comesWithin) { // once, not each second
+			m.p.o.Logger.Warn("a member is not reached", "node", idText(m.id), "address", m.address, "error", err)
 			told = true
 		}
 		select {
@@ -100,16 +106,15 @@ func (m *peer) send(ctx context.Context, c net.Conn) error {
 	conn := alive{c, m.p.o.DeadAfter}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
-	var answers sync.WaitGroup
-	defer answers.Wait()
-	defer conn.Close()
 	start := time.Now()
+	var deaf error // why nothing is heard any more, published by gone
 	gone := make(chan struct{})
-	answers.Go(func() {
+	go func() {
 		defer close(gone)
 		var b [4]byte
 		for {
 			if _, err := io.ReadFull(conn, b[:]); err != nil {
+				deaf = err
 				conn.Close() // so that a write that is under way ends
 				return
 			}
@@ -117,7 +122,21 @@ func (m *peer) send(ctx context.Context, c net.Conn) error {
 				m.roundTrip.Store(int64(time.Since(start) - time.Duration(ping)*time.Microsecond))
 			}
 		}
-	})
+	}()
+	err := m.write(ctx, conn, start, gone)
+	conn.Close()
+	<-gone
+	switch {
+	case errors.Is(deaf, os.ErrDeadlineExceeded):
+		return fmt.Errorf("it has not been heard of for %v", m.p.o.DeadAfter)
+	case !errors.Is(deaf, net.ErrClosed): // else it is this side that has ended it
+		return fmt.Errorf("it has ended the connection: %w", deaf)
+	}
+	return err
+}
+
+// write sends what is queued, and pings, until there is an error, nothing is heard any more, or ctx ends.
+func (m *peer) write(ctx context.Context, conn net.Conn, start time.Time, gone <-chan struct{}) error {
 	w := bufio.NewWriterSize(conn, aliveChunk)
 	ping := time.NewTicker(m.p.o.DeadAfter / 3)
 	defer ping.Stop()
@@ -142,7 +161,7 @@ func (m *peer) send(ctx context.Context, c net.Conn) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-gone:
-			return fmt.Errorf("it has not been heard of for %v, or has ended", m.p.o.DeadAfter)
+			return nil // send knows why
 		case <-m.wake:
 		case <-ping.C:
 			if err := writePing(w, uint32(time.Since(start)/time.Microsecond)&(noPing>>1)); err != nil {

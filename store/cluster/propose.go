@@ -30,7 +30,7 @@ func (e *NotLeaderError) Error() string {
 	if e.Leader == 0 {
 		return "there is no leader now: try again"
 	}
-	return fmt.Sprintf("node %x leads, not this one", e.Leader)
+	return fmt.Sprintf("node %d leads, not this one", e.Leader)
 }
 
 // Batch is what becomes one entry of the log.

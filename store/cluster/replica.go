@@ -130,6 +130,8 @@ func (r *Replica) run(ctx context.Context, st *store.Store, self Self) error {
 			}
 			r.peers.SetMembers(members.Addresses())
 		}
+		self := r.Log().Self()
+		r.o.Logger.Info("this node begins as a member", "node", idText(self.Node), "address", r.o.Peer, "cluster", idText(self.Cluster))
 		n, err := r.Journal.Start(st, CoreOptions{ID: self.Node, Nonce: folder.NewID(), Logger: r.o.Logger}, r.peers)
 		if err == nil {
 			r.desk.Serve(n)
@@ -219,6 +221,11 @@ type MemberView struct {
 	Member
 	Voter, Reachable bool
 	Matched          uint64 // how much of the log it has, as the leader knows
+}
+
+// Removed reports whether the node is no member any more. One that has joined and knows of no members yet is none.
+func (v View) Removed() bool {
+	return len(v.Members) > 0 && !slices.ContainsFunc(v.Members, func(m MemberView) bool { return m.ID == v.Node })
 }
 
 // View returns how the cluster is; false: this node does not run.
@@ -311,7 +318,7 @@ func (r *Replica) Add(ctx context.Context, address string) error {
 	case a.Self.Cluster == r.Log().Self().Cluster:
 		return nil // it has
 	case a.Self.Cluster != 0:
-		return fmt.Errorf("the node at %s belongs to another cluster, %016x", address, a.Self.Cluster)
+		return fmt.Errorf("the node at %s belongs to another cluster, %d", address, a.Self.Cluster)
 	}
 	return r.change(func(c *Core) error {
 		_, err := admit(c, a.Member)

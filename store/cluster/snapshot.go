@@ -17,11 +17,11 @@ func (n *Node) stream(m *pb.Message) {
 	if err == nil {
 		pin := n.log.Pin(base.Index)
 		defer pin.Release()
-		n.logger.Info("a member gets a snapshot", "node", m.GetTo(), "index", base.Index)
+		n.logger.Info("a member gets a snapshot", "node", idText(m.GetTo()), "index", base.Index)
 		err = n.transport.SendSnapshot(n.ctx, m, func(w io.Writer) error { return n.machine.Walk(base, w) })
 	}
 	if err != nil && n.ctx.Err() == nil {
-		n.logger.Warn("a member could not be given a snapshot", "node", m.GetTo(), "index", base.Index, "err", err)
+		n.logger.Warn("a member could not be given a snapshot", "node", idText(m.GetTo()), "index", base.Index, "error", err)
 	}
 	n.Call(func(c *Core) { c.SnapshotSent(m.GetTo(), err == nil) })
 	if err == nil {

@@ -28,6 +28,10 @@ const (
 	dialTimeout  = 2 * time.Second
 	dialPause    = 50 * time.Millisecond
 	maxDialPause = time.Second
+	// maxRefused is how many refusals are remembered, to be told once.
+	maxRefused = 256
+	// lastWords is how long what is queued for a node that is removed may take to leave: it is told that it is.
+	lastWords = time.Second
 	// maxQueued is how many bytes wait for a member: what Raft lets be on its way, and then some. More is dropped: Raft sends it again.
 	maxQueued = 2 * maxInFlight
 )
@@ -70,6 +74,7 @@ type Peers struct {
 	mu      sync.Mutex
 	members map[uint64]*peer      // guests too
 	conns   map[net.Conn]struct{} // that others have dialed
+	refused map[string]time.Time  // when a refusal was told last
 	closed  bool
 }
 
@@ -77,7 +82,7 @@ var _ Transport = (*Peers)(nil)
 
 // NewPeers begins to take the streams that others dial at l, which is closed with it.
 func NewPeers(l net.Listener, o PeersOptions) *Peers {
-	p := &Peers{o: o, members: map[uint64]*peer{}, conns: map[net.Conn]struct{}{}}
+	p := &Peers{o: o, members: map[uint64]*peer{}, conns: map[net.Conn]struct{}{}, refused: map[string]time.Time{}}
 	p.cluster.Store(o.Cluster)
 	if p.o.DeadAfter == 0 {
 		p.o.DeadAfter = deadAfter
@@ -107,12 +112,12 @@ func (p *Peers) SetMembers(addresses map[uint64]string) {
 		if address, member := addresses[id]; member && address == m.address {
 			m.guest = false
 		} else if member || !m.guest {
-			m.cancel()
+			time.AfterFunc(lastWords, m.cancel)
 			delete(p.members, id)
 		}
 	}
 	for id, address := range addresses {
-		if id != p.o.ID && p.members[id] == nil {
+		if id != p.o.ID && address != p.o.Address && p.members[id] == nil { // who was at this node's address before can't be reached there
 			p.begin(id, address)
 		}
 	}
@@ -194,7 +199,7 @@ func (p *Peers) accept(l net.Listener) {
 		case p.ctx.Err() != nil || errors.Is(err, net.ErrClosed):
 			return
 		default: // too many open files, say: it may pass
-			p.o.Logger.Warn("a peer's connection can't be taken", "err", err)
+			p.o.Logger.Warn("a peer's connection can't be taken", "error", err)
 			select {
 			case <-p.ctx.Done():
 			case <-time.After(dialPause):
@@ -216,10 +221,47 @@ func (p *Peers) accept(l net.Listener) {
 				delete(p.conns, conn)
 				p.mu.Unlock()
 			}()
-			if err := p.serve(conn); err != nil && p.ctx.Err() == nil {
-				p.o.Logger.Info("a stream of a peer has ended", "from", conn.RemoteAddr(), "err", err)
-			}
+			p.tellEnd(conn, p.serve(conn))
 		})
+	}
+}
+
+// refusedError is why a connection was not taken as a peer's stream.
+type refusedError struct{ error }
+
+func (e *refusedError) Unwrap() error { return e.error }
+
+// refusedAgain is how often the same refusal of the same host is told: who is refused tries again each second.
+const refusedAgain = 10 * time.Minute
+
+// tellEnd tells why a stream has ended, as far as that is news: where a member is not reached any more, the stream to it says so, too.
+func (p *Peers) tellEnd(conn net.Conn, err error) {
+	refused := (*refusedError)(nil)
+	from := conn.RemoteAddr().String()
+	switch {
+	case err == nil || p.ctx.Err() != nil:
+	case !errors.As(err, &refused):
+		p.o.Logger.Debug("a stream of a peer has ended", "from", from, "error", err)
+	case errors.Is(err, errNoCluster): // it comes to one in a moment: see Belong
+	default:
+		host, _, _ := net.SplitHostPort(from)
+		line, now := host+" "+err.Error(), time.Now()
+		p.mu.Lock()
+		at, told := p.refused[line]
+		if told = told && now.Sub(at) < refusedAgain; !told {
+			if len(p.refused) >= maxRefused { // somebody who comes with ever new ones
+				clear(p.refused)
+			}
+			p.refused[line] = now
+		}
+		p.mu.Unlock()
+		if !told {
+			level := slog.LevelWarn
+			if errors.Is(err, errElsewhere) { // until the others know
+				level = slog.LevelInfo
+			}
+			p.o.Logger.Log(p.ctx, level, "a connection was not taken as a peer's", "from", from, "error", err)
+		}
 	}
 }
 
@@ -232,18 +274,18 @@ func (p *Peers) serve(conn net.Conn) error {
 		c.ClientAuth, c.MinVersion = tls.RequireAndVerifyClientCert, tls.VersionTLS13
 		t := tls.Server(conn, c)
 		if err := t.HandshakeContext(p.ctx); err != nil {
-			return err
+			return &refusedError{err}
 		}
 		cert, conn = t.ConnectionState().PeerCertificates[0], t
 	}
 	h, err := readHello(conn)
 	if err != nil {
-		return err
+		return &refusedError{err}
 	}
 	answer := hello{group: p.o.Group, cluster: p.cluster.Load(), from: p.o.ID, to: h.from, class: h.class, text: p.o.Address}
 	if err := p.refuse(h, cert); err != nil {
 		answer.class, answer.text = 0, err.Error()
-		return errors.Join(err, answer.write(conn))
+		return &refusedError{errors.Join(err, answer.write(conn))}
 	}
 	if err := answer.write(conn); err != nil {
 		return err
@@ -301,7 +343,7 @@ func (p *Peers) serveRaft(c net.Conn) error {
 			return fmt.Errorf("decode a message: %w", err)
 		}
 		if m.GetTo() != p.o.ID || raft.IsLocalMsgTarget(m.GetFrom()) || m.GetType() == pb.MsgSnap {
-			return fmt.Errorf("a message %v from %x to %x is none that comes this way", m.GetType(), m.GetFrom(), m.GetTo())
+			return fmt.Errorf("a message %v from %d to %d is none that comes this way", m.GetType(), m.GetFrom(), m.GetTo())
 		}
 		p.o.Receive(m)
 	}

@@ -195,10 +195,10 @@ func TestAPeerThatIsNotMeantIsRefused(t *testing.T) {
 		otherAddress bool
 	}{
 		{"another cluster", func(o *PeersOptions) { o.Cluster = 78 }, nil,
-			"it refuses: it is of cluster 000000000000004e, and this node of 000000000000004d", "it is of cluster 000000000000004e", false},
+			"it refuses: it is of cluster 78, and this node of 77", "it is of cluster 78", false},
 		{"another group", func(o *PeersOptions) { o.Group = 3 }, nil, "it refuses: it is of group 3", "it is of group 3", false},
-		{"another node", nil, func(o *PeersOptions) { o.ID = 9 }, "it refuses: it is meant for node 0000000000000002", "this is 0000000000000009", false},
-		{"no TLS", nil, secure, "it has not said who it is", "a stream of a peer has ended", false},
+		{"another node", nil, func(o *PeersOptions) { o.ID = 9 }, "it refuses: another node is at the address now: it is meant for node 2", "here is node 9", false},
+		{"no TLS", nil, secure, "it has not said who it is", "a connection was not taken as a peer's", false},
 		{"no TLS at the other", secure, nil, "a member is not reached", "it does not speak as a kvd's peer does", false},
 		{"another authority", func(o *PeersOptions) { o.TLS = other.config("127.0.0.1") }, secure, "certificate", "certificate", false},
 		{"another host", secure, func(o *PeersOptions) { o.TLS = ca.config("example.com") }, "certificate", "certificate", false},
@@ -237,7 +237,7 @@ func TestWhoIsDialedIsCheckedByTheDialer(t *testing.T) {
 		}
 	}()
 	a.SetMembers(map[uint64]string{2: l.Addr().String()})
-	a.logged.wait(t, "it is of cluster 0000000000000063, and this node of 000000000000004d")
+	a.logged.wait(t, "it is of cluster 99, and this node of 77")
 }
 
 // A name is looked up at each dial: what is found there may be elsewhere the next time.
@@ -454,4 +454,27 @@ func (m *mutable) Write(b []byte) (int, error) {
 		return len(b), nil
 	}
 	return m.Conn.Write(b)
+}
+
+// Who is refused tries again and again, which is told once at both ends; that a node belongs to no cluster, which passes, is not told.
+func TestARefusalIsToldOnce(t *testing.T) {
+	for cluster, lines := range map[uint64]int{78: 1, 0: 0} {
+		b := newEnd(t, 2, func(o *PeersOptions) { o.Cluster = cluster })
+		dials := make(chan struct{})
+		a := newEnd(t, 1, func(o *PeersOptions) {
+			o.Dial = func(ctx context.Context, address string) (net.Conn, error) {
+				select {
+				case dials <- struct{}{}:
+				case <-ctx.Done():
+				}
+				return (&net.Dialer{}).DialContext(ctx, "tcp", address)
+			}
+		})
+		a.SetMembers(map[uint64]string{2: b.address})
+		for range 4 { // the fourth begins when three have been refused
+			<-dials
+		}
+		require.Equal(t, lines, strings.Count(a.logged.String(), "\n"), a.logged)
+		require.Equal(t, lines, strings.Count(b.logged.String(), "\n"), b.logged)
+	}
 }

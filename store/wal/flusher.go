@@ -301,7 +301,7 @@ func (f *flusher) rotate() (err, fatal error) {
 		f.rotation.failed()
 		f.stat.rotationsFailed.Add(1)
 		f.stat.countLogs(f.o)
-		f.o.Logger.Error("the next log file can't be begun: the log goes on in this one", "dir", f.o.Dir, "log", old.Name(), "err", err,
+		f.o.Logger.Error("the next log file can't be begun: the log goes on in this one", "dir", f.o.Dir, "log", old.Name(), "error", err,
 			"again", f.rotation.pause.String())
 		return err, nil
 	}
@@ -309,7 +309,7 @@ func (f *flusher) rotate() (err, fatal error) {
 	f.use(next)
 	// The old file is complete and on the disk: what is done to it now is for order's sake.
 	if err := errors.Join(old.Trim(), old.Close()); err != nil {
-		f.o.Logger.Warn("a log file that is complete can't be cut to its length and closed", "dir", f.o.Dir, "log", old.Name(), "err", err)
+		f.o.Logger.Warn("a log file that is complete can't be cut to its length and closed", "dir", f.o.Dir, "log", old.Name(), "error", err)
 	}
 	return nil, nil
 }
@@ -342,7 +342,7 @@ func (f *flusher) end() error {
 		}
 	}
 	if err := f.file.Trim(); err != nil {
-		f.o.Logger.Warn("the log can't be cut to its length", "dir", f.o.Dir, "log", f.file.Name(), "err", err)
+		f.o.Logger.Warn("the log can't be cut to its length", "dir", f.o.Dir, "log", f.file.Name(), "error", err)
 	}
 	return nil
 }
@@ -371,7 +371,7 @@ func (f *flusher) fail(w work, cause error) {
 	if f.o.Failed != nil {
 		f.o.Failed(err)
 	} else {
-		f.o.Logger.Error("the log failed: no more writes until a restart", "dir", f.o.Dir, "err", cause)
+		f.o.Logger.Error("the log failed: no more writes until a restart", "dir", f.o.Dir, "error", cause)
 	}
 }
 
@@ -381,7 +381,7 @@ func (f *flusher) tell() {
 	switch {
 	case full != nil && f.toldFull.IsZero():
 		f.toldFull = time.Now()
-		f.o.Logger.Error("writes are refused until there is room on the disk", "dir", f.o.Dir, "err", full)
+		f.o.Logger.Error("writes are refused until there is room on the disk", "dir", f.o.Dir, "error", full)
 	case full == nil && !f.toldFull.IsZero():
 		f.o.Logger.Info("there is room on the disk again: writes go on", "dir", f.o.Dir, "after", time.Since(f.toldFull).Round(time.Millisecond).String())
 		f.toldFull = time.Time{}

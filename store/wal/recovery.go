@@ -90,7 +90,7 @@ func (l *Log) Replay(load, apply func(entries []*store.Entry)) (uint64, error) {
 func (l *Log) clear(names []string) {
 	for _, name := range names {
 		if err := l.o.FS.Remove(filepath.Join(l.o.Dir, name)); err != nil {
-			l.o.Logger.Warn("a file that is no longer needed can't be removed", "dir", l.o.Dir, "file", name, "err", err)
+			l.o.Logger.Warn("a file that is no longer needed can't be removed", "dir", l.o.Dir, "file", name, "error", err)
 		}
 	}
 }

@@ -102,7 +102,7 @@ func (l *Log) Attach(st backup.Walker) {
 				continue
 			}
 			again.failed()
-			l.o.Logger.Error("a snapshot failed; the log grows until one succeeds", "dir", l.o.Dir, "err", err, "again", again.pause.String())
+			l.o.Logger.Error("a snapshot failed; the log grows until one succeeds", "dir", l.o.Dir, "error", err, "again", again.pause.String())
 			select {
 			case <-s.ctx.Done():
 				return
@@ -143,7 +143,7 @@ func (l *Log) Snapshot(ctx context.Context) (version uint64, size int64, err err
 	}
 	if err != nil {
 		if err := l.o.FS.Remove(path + folder.TmpSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			l.o.Logger.Warn("an unfinished snapshot can't be removed", "file", path+folder.TmpSuffix, "err", err)
+			l.o.Logger.Warn("an unfinished snapshot can't be removed", "file", path+folder.TmpSuffix, "error", err)
 		}
 		return 0, 0, fmt.Errorf("snapshot %s: %w", name, err)
 	}
@@ -163,7 +163,7 @@ func (l *Log) Snapshot(ctx context.Context) (version uint64, size int64, err err
 		}
 	}
 	if err != nil { // the next one tries again, or the next start
-		l.o.Logger.Warn("files that a snapshot makes needless can't be removed", "dir", l.o.Dir, "err", err)
+		l.o.Logger.Warn("files that a snapshot makes needless can't be removed", "dir", l.o.Dir, "error", err)
 	}
 	l.stat.countLogs(l.o)
 	return version, size, nil

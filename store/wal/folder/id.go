@@ -15,3 +15,13 @@ func NewID() uint64 {
 		}
 	}
 }
+
+// NewMemberID returns a random number for a node or a cluster, never 0, and below 2^53: people type it, and what reads it as JSON
+// may take it for a float.
+func NewMemberID() uint64 {
+	for {
+		if id := NewID() >> 11; id != 0 {
+			return id
+		}
+	}
+}

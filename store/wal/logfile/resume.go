@@ -17,7 +17,7 @@ import (
 func (r *Reader) Resume(o Options) (*File, error) {
 	if r.zeros > 0 { // first, since there may be no other room
 		if err := r.FS.Truncate(filepath.Join(r.Dir, r.name), r.end+r.Torn); err != nil {
-			r.Logger.Warn("room that a log has and does not need can't be given back", "dir", r.Dir, "log", r.name, "bytes", r.zeros, "err", err)
+			r.Logger.Warn("room that a log has and does not need can't be given back", "dir", r.Dir, "log", r.name, "bytes", r.zeros, "error", err)
 		}
 		r.zeros = 0
 	}
