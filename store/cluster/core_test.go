@@ -316,6 +316,35 @@ func TestASecondBatchFollowsTheFirstWhenThatIsLate(t *testing.T) {
 	g.now += windowAge
 	g.run()
 	require.Len(t, leader.Proposals.inFlight, 2)
+	for range 10 {
+		leader.write("c")
+		g.run()
+	}
+	require.Len(t, leader.Proposals.inFlight, 2, "each of them waits as long")
+	g.now += windowAge
+	g.run()
+	require.Len(t, leader.Proposals.inFlight, 3)
+	g.drop = nil
+	g.pass(time.Second)
+	require.Equal(t, []string{"a", "b", strings.Repeat("c", 10)}, leader.applied[len(leader.applied)-3:])
+}
+
+// That an entry is committed is on no disk before it is told.
+func TestASyncIsForEntriesTermsAndVotes(t *testing.T) {
+	g := newGroup(t, 3)
+	leader := g.elect(1)
+	follower := g.nodes[1]
+	follower.holdDisk = true
+	leader.write("a")
+	g.run()
+	require.Len(t, follower.appends, 2, "the entry, and that it is committed")
+	entry, commit := follower.appends[0], follower.appends[1]
+	require.Len(t, entry.Entries, 1)
+	require.True(t, entry.Sync)
+	require.Empty(t, commit.Entries)
+	require.NotNil(t, commit.HardState)
+	require.False(t, commit.Sync)
+	require.NotEmpty(t, commit.responses, "it is answered behind the other")
 }
 
 // C6

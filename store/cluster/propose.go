@@ -11,8 +11,8 @@ import (
 const (
 	// maxBatch is how many bytes of records a batch has, unless it is of one record.
 	maxBatch = 1 << 20
-	// windowAge is how old the oldest batch in flight is before a second one follows it. Where a majority answers faster than
-	// that, one at a time is best: the next one grows meanwhile.
+	// windowAge is how old the newest batch in flight is before another one follows it. Where a majority answers faster than
+	// that, one at a time is best: the next one grows meanwhile. Where it does not, there is one in so much time, and not one for each write.
 	windowAge = 5 * time.Millisecond
 	// maxWindow is how many bytes are in flight at a time.
 	maxWindow = 16 << 20
@@ -161,7 +161,7 @@ func (p *Proposals) take(now time.Duration) *Batch {
 	b := p.queue[0]
 	if len(p.inFlight) > 0 {
 		full := len(p.queue) > 1 || len(b.data) >= batchHeader+maxBatch
-		old := now-p.inFlight[0].since >= windowAge
+		old := now-p.inFlight[len(p.inFlight)-1].since >= windowAge
 		if !full && !old || p.bytes+len(b.data) > maxWindow {
 			return nil
 		}
@@ -232,5 +232,5 @@ func (p *Proposals) due() time.Duration {
 	if len(p.queue) == 0 || len(p.inFlight) == 0 {
 		return 0
 	}
-	return p.inFlight[0].since + windowAge
+	return p.inFlight[len(p.inFlight)-1].since + windowAge
 }

@@ -122,7 +122,7 @@ func (c *Core) ready(rd raft.Ready, w *Work) {
 		switch m.GetTo() {
 		case raft.LocalAppendThread:
 			a := &Append{
-				Snapshot: m.GetSnapshot(), Entries: m.GetEntries(), Sync: len(m.GetResponses()) > 0,
+				Snapshot: m.GetSnapshot(), Entries: m.GetEntries(), Sync: rd.MustSync || m.GetSnapshot() != nil,
 				responses: m.GetResponses(),
 			}
 			if m.Term != nil { // all three fields are there, or none
