@@ -47,7 +47,7 @@ type CoreOptions struct {
 // Core is one replica: consensus, the batches that are proposed and the rounds of reads, without goroutines, clock, disk and
 // network of its own. One goroutine calls its methods; Proposals and Reads may be used by any.
 //
-// After each call of another method, Work is called until it has nothing more. A panic of a Core is a broken invariant, or
+// After calls of other methods, one or more, Work is called until it has nothing more. A panic of a Core is a broken invariant, or
 // a log that has lost what it had: the process must end (C9).
 type Core struct {
 	Proposals *Proposals

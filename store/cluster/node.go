@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -238,47 +237,51 @@ func (n *Node) take() error {
 	}
 	for _, a := range appended {
 		n.core.Appended(a)
-		n.work()
 	}
 	for _, a := range applied {
 		n.core.Applied(a)
+	}
+	if len(applied) > 0 {
 		n.log.Applied(n.core.published)
-		n.work()
 	}
 	for _, m := range messages {
 		n.core.Step(m)
-		n.work()
 	}
 	for _, f := range calls {
 		f(n.core)
-		n.work()
 	}
 	return nil
 }
 
-// work has done what the core wants.
+// work has done what the core wants: all that it wants now at once, so that a batch, and the word that the one before is committed, are one
+// write to the log and one to each of the others.
 func (n *Node) work() {
+	var appends []*Append
+	var applies []*Apply
+	var send []*pb.Message
 	for {
 		w := n.core.Work()
 		if w.Empty() {
 			break
 		}
 		if w.Append != nil {
-			n.logQ.add(w.Append)
+			appends = append(appends, w.Append)
 		}
 		if w.Apply != nil {
-			n.appQ.add(w.Apply)
+			applies = append(applies, w.Apply)
 		}
-		w.Send = slices.DeleteFunc(w.Send, func(m *pb.Message) bool {
-			if m.GetType() != pb.MsgSnap {
-				return false
+		for _, m := range w.Send {
+			if m.GetType() == pb.MsgSnap {
+				n.streams.Go(func() { n.stream(m) })
+			} else {
+				send = append(send, m)
 			}
-			n.streams.Go(func() { n.stream(m) })
-			return true
-		})
-		if len(w.Send) > 0 {
-			n.transport.Send(w.Send)
 		}
+	}
+	n.logQ.add(appends...)
+	n.appQ.add(applies...)
+	if len(send) > 0 {
+		n.transport.Send(send)
 	}
 	if n.log.Wants() {
 		select {

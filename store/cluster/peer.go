@@ -35,7 +35,7 @@ type peer struct {
 	wake  chan struct{}
 }
 
-// add queues a message, unless too much is queued.
+// add queues a message, unless too much is queued. It does not wake who sends.
 func (m *peer) add(msg *pb.Message) bool {
 	size := 0
 	for _, e := range msg.GetEntries() {
@@ -49,10 +49,6 @@ func (m *peer) add(msg *pb.Message) bool {
 	m.queue = append(m.queue, msg)
 	m.bytes += size
 	m.mu.Unlock()
-	select {
-	case m.wake <- struct{}{}:
-	default:
-	}
 	return true
 }
 

@@ -11,9 +11,12 @@ type queue[T any] struct {
 
 func (q *queue[T]) init() { q.wake = make(chan struct{}, 1) }
 
-func (q *queue[T]) add(x T) {
+func (q *queue[T]) add(x ...T) {
+	if len(x) == 0 {
+		return
+	}
 	q.mu.Lock()
-	q.items = append(q.items, x)
+	q.items = append(q.items, x...)
 	q.mu.Unlock()
 	select {
 	case q.wake <- struct{}{}:

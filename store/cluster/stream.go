@@ -135,3 +135,13 @@ func readFrame(r *bufio.Reader) (body []byte, ping uint32, err error) {
 	}
 	return body, 0, nil
 }
+
+// hasFrame reports whether the next frame can be read without waiting for the other side.
+func hasFrame(r *bufio.Reader) bool {
+	const head = 8
+	if r.Buffered() < head {
+		return false
+	}
+	b, err := r.Peek(head)
+	return err == nil && uint64(r.Buffered()-head) >= uint64(binary.BigEndian.Uint32(b))
+}

@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -168,12 +169,22 @@ func (p *Peers) Reachable(id uint64) (bool, time.Duration) {
 
 // Send is part of Transport.
 func (p *Peers) Send(messages []*pb.Message) {
+	var wake []*peer // once all is queued: what goes to one of them together is one write
 	for _, m := range messages {
 		p.mu.Lock()
 		to := p.members[m.GetTo()]
 		p.mu.Unlock()
-		if to == nil || !to.add(m) {
+		switch {
+		case to == nil || !to.add(m):
 			p.o.Unreachable(m.GetTo())
+		case !slices.Contains(wake, to):
+			wake = append(wake, to)
+		}
+	}
+	for _, to := range wake {
+		select {
+		case to.wake <- struct{}{}:
+		default:
 		}
 	}
 }
@@ -326,6 +337,7 @@ func (p *Peers) serveRaft(c net.Conn) error {
 		}
 	})
 	r := bufio.NewReaderSize(conn, aliveChunk)
+	var come []*pb.Message // together
 	for {
 		body, ping, err := readFrame(r)
 		if err != nil {
@@ -336,15 +348,19 @@ func (p *Peers) serveRaft(c net.Conn) error {
 			case pings <- ping:
 			default: // the last one is not answered yet
 			}
-			continue
+		} else {
+			m := new(pb.Message)
+			if err := proto.Unmarshal(body, m); err != nil {
+				return fmt.Errorf("decode a message: %w", err)
+			}
+			if m.GetTo() != p.o.ID || raft.IsLocalMsgTarget(m.GetFrom()) || m.GetType() == pb.MsgSnap {
+				return fmt.Errorf("a message %v from %d to %d is none that comes this way", m.GetType(), m.GetFrom(), m.GetTo())
+			}
+			come = append(come, m)
 		}
-		m := new(pb.Message)
-		if err := proto.Unmarshal(body, m); err != nil {
-			return fmt.Errorf("decode a message: %w", err)
+		if len(come) > 0 && !hasFrame(r) {
+			p.o.Receive(come...)
+			come = nil
 		}
-		if m.GetTo() != p.o.ID || raft.IsLocalMsgTarget(m.GetFrom()) || m.GetType() == pb.MsgSnap {
-			return fmt.Errorf("a message %v from %d to %d is none that comes this way", m.GetType(), m.GetFrom(), m.GetTo())
-		}
-		p.o.Receive(m)
 	}
 }

@@ -228,7 +228,15 @@ func (n *node) die() {
 }
 
 // guard calls the core, and then has its work sorted. Where the core gives up for its disk, the process ends.
-func (n *node) guard(f func(c *cluster.Core)) (err error) {
+func (n *node) guard(f func(c *cluster.Core)) error {
+	return n.tell(func(c *cluster.Core) error {
+		f(c)
+		return n.work()
+	})
+}
+
+// tell calls the core, which has its work sorted later, with what it is told then.
+func (n *node) tell(f func(c *cluster.Core) error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			if strings.Contains(fmt.Sprint(p), "the disk has not answered") {
@@ -238,8 +246,7 @@ func (n *node) guard(f func(c *cluster.Core)) (err error) {
 			err = fmt.Errorf("node %d: %v", n.id, p)
 		}
 	}()
-	f(n.core)
-	return n.work()
+	return f(n.core)
 }
 
 // work sorts what the core wants.

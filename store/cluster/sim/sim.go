@@ -231,6 +231,12 @@ func (s *Sim) deliver() error {
 	if p.snapshot != nil {
 		return n.receive(p.snapshot, p.m)
 	}
+	if !s.calm && s.rng.IntN(3) == 0 { // there are more in the socket
+		return n.tell(func(c *cluster.Core) error {
+			c.Step(p.m)
+			return nil
+		})
+	}
 	return n.guard(func(c *cluster.Core) { c.Step(p.m) })
 }
 
