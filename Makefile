@@ -33,7 +33,7 @@ BASH_DIR := share/bash-completion/completions
 ZSH_DIR := share/zsh/site-functions
 FISH_DIR := share/fish/vendor_completions.d
 
-.PHONY: help build run test lint realinput hosting clients test-clients release bench bench-peers bench-resp valkey-suite fuzz soak install uninstall clean tools
+.PHONY: help build run test lint realinput hosting clients test-clients release bench bench-cluster bench-peers bench-resp valkey-suite fuzz soak install uninstall clean tools
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -74,6 +74,9 @@ hosting: build ## Dockerfile and docs/deploy: linted by those who take such file
 bench: ## the project's benchmarks, then the maps that the store is measured against; BENCH=regexp
 	@go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
 	@go -C store/peers test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 0 -cpu 1,2 .
+
+bench-cluster: build ## three nodes beside etcd and Redis with replicas, failures too; .ci/bench-cluster says what it needs
+	@.ci/bench-cluster
 
 bench-peers: build tools ## kvd beside Redis and memcached over TCP; docs/benchmarks.md says what it needs
 	@.ci/bench-peers
