@@ -260,3 +260,51 @@ func TestClockStepsBackBesideReadersAndWriters(t *testing.T) {
 	close(stop)
 	all.Wait()
 }
+
+// Many keys that are read side by side are read in their order as regards time, too: who finds the first one expired finds what was written to the
+// others before that. And the clock is read once for all, after they were found: a key of which another has seen that it expired is
+// not there any more.
+func TestManyExpireInOrder(t *testing.T) {
+	s := openTest(t, Options{}, fullHash)
+	s.setFor(t, "first", 10)
+	s.setFor(t, "longer", 1000)
+	s.setFor(t, "last", 20)
+	s.put(t, "other", "old")
+	read, reads := s.Store.clock.mono, 0
+	other := s.Store.Session()
+	defer other.Close()
+	s.Store.clock.mono = func() int64 {
+		if reads++; reads == 1 { // they have been found
+			s.clock.pass(15)
+			_, err := other.Set([]byte("other"), []byte("new"), SetOptions{})
+			require.NoError(t, err)
+		}
+		return read()
+	}
+	look := func() (values []string) {
+		keys := keysOf("first", "other", "longer", "absent", "last")
+		found := make([]Found, len(keys))
+		v := s.View()
+		defer v.Close()
+		v.GetMany(found, keys)
+		for _, e := range found {
+			if !e.Exists() {
+				values = append(values, "absent")
+				continue
+			}
+			values = append(values, string(e.Value()))
+		}
+		return values
+	}
+	require.Equal(t, []string{"absent", "new", "value", "absent", "value"}, look())
+	s.clock.pass(10)
+	require.Equal(t, []string{"absent", "new", "value", "absent", "absent"}, look())
+	s.sweep()
+	s.setFor(t, "last", 1000)
+	s.clock.pass(1)
+	before := reads
+	require.Equal(t, []string{"absent", "new", "value", "absent", "value"}, look())
+	require.Equal(t, before+1, reads, "the clock is read once")
+	require.EqualValues(t, 15, s.gets)
+	require.EqualValues(t, 2+3+2, s.misses)
+}

@@ -41,6 +41,7 @@ func runModel(t *rapid.T, mask uint64) {
 		"":           m.invariants,
 		"Get":        m.get,
 		"MGet":       m.mget,
+		"GetMany":    m.getMany,
 		"Set":        m.set,
 		"MSet":       m.mset,
 		"Del":        m.delete,
@@ -261,6 +262,17 @@ func (m *model) get(t *rapid.T) {
 	key := keyGen.Draw(t, "key")
 	m.Warm(keysOf(key))
 	m.read(t, m.live(key), m.Get([]byte(key)))
+}
+
+func (m *model) getMany(t *rapid.T) {
+	keys := rapid.SliceOfN(keyGen, 0, 40).Draw(t, "keys")
+	found := make([]Found, len(keys))
+	v := m.View()
+	defer v.Close()
+	v.GetMany(found, keysOf(keys...))
+	for i, k := range keys {
+		m.read(t, m.live(k), v.Entry(found[i]))
+	}
 }
 
 func (m *model) mget(t *rapid.T) {

@@ -26,27 +26,52 @@ func (v View) Close() { v.c.reader.Unpin() }
 func (v View) Get(key []byte) Found {
 	c := v.c
 	c.gets++
-	h := c.store.hash(key)
-	e := c.reader.Get(h, key)
-	if !e.Exists() || !e.Plain() {
-		e = c.current(h, key, e)
-	}
+	e := c.find(key)
 	if !e.Exists() {
 		c.misses++
 	}
 	return e
 }
 
-// GetMany is Get of each key, whose cache misses overlap. dst is as long as keys.
+// find is View.Get, uncounted.
+func (c *Session) find(key []byte) Found {
+	h := c.store.hash(key)
+	e := c.reader.Get(h, key)
+	if !e.Exists() || e.Plain() {
+		return e
+	}
+	return c.current(h, key, e)
+}
+
+// GetMany is Get of each key, in their order; their cache misses overlap, and the clock is read once. dst is as long as keys.
 func (v View) GetMany(dst []Found, keys [][]byte) {
 	c := v.c
-	c.gets += uint64(len(keys))
 	c.reader.GetMany(dst, keys)
+	var now moment
 	for i, e := range dst {
-		if e.Exists() && !e.Plain() {
-			dst[i] = c.current(c.store.hash(keys[i]), keys[i], e)
+		if !e.Exists() || e.Plain() {
+			continue
 		}
-		if !dst[i].Exists() {
+		if e.Deleted() {
+			dst[i] = Found{}
+			continue
+		}
+		// The clock is read after all were found: what has not expired by then had not when it was found.
+		if e.Expiry() != 0 && now.state == nil {
+			now = c.store.clock.now()
+		}
+		if !expiredAt(e, now) {
+			continue
+		}
+		// That it was absent is true of a later moment than what was found behind it: see current.
+		for ; i < len(dst); i++ {
+			dst[i] = c.find(keys[i])
+		}
+		break
+	}
+	c.gets += uint64(len(keys))
+	for _, e := range dst {
+		if !e.Exists() {
 			c.misses++
 		}
 	}
@@ -139,8 +164,7 @@ func (c *Session) MGet(dst []*Entry, keys [][]byte) []*Entry {
 func (c *Session) peek(key []byte) *Entry {
 	v := c.View()
 	defer v.Close()
-	h := c.store.hash(key)
-	return detach(c.current(h, key, c.reader.Get(h, key)))
+	return detach(c.find(key))
 }
 
 // Warm pulls what reads and writes of these keys will touch into the processor's caches, so that their misses overlap. It changes nothing and

@@ -1,8 +1,6 @@
 package store
 
 import (
-	"hash/maphash"
-
 	"kv/store/table"
 )
 
@@ -32,9 +30,7 @@ func (sh *shard) history() int64 {
 }
 
 // hash returns the key's hash under the store's own seed: nobody outside can choose keys that collide.
-func (s *Store) hash(key []byte) uint64 {
-	return maphash.Bytes(s.seed, key) & s.hashMask
-}
+func (s *Store) hash(key []byte) uint64 { return s.table.Hash(key) }
 
 // shardOf returns the shard of a hash.
 func (s *Store) shardOf(h uint64) *shard { return &s.shards[table.ShardOf(h)] }

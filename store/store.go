@@ -36,7 +36,6 @@ import (
 // Store is a map from keys to values. All its methods, and the sessions that it hands out, work side by side.
 type Store struct {
 	// Fixed after Open.
-	seed      maphash.Seed
 	hashMask  uint64 // all ones; tests clear bits to make hashes collide
 	journal   Journal
 	evicts    bool  // see evict.go
@@ -146,7 +145,6 @@ func open(o Options, hashMask uint64, read func() (wall, mono int64), memory are
 		return nil, fmt.Errorf("memory limit of %d bytes: it must be above 0, or 0 for none", o.MaxMemory)
 	}
 	s := &Store{
-		seed:     maphash.MakeSeed(),
 		hashMask: hashMask,
 		journal:  o.Journal,
 		evicts:   o.Evict,
@@ -188,7 +186,7 @@ func open(o Options, hashMask uint64, read func() (wall, mono int64), memory are
 	if err != nil {
 		return nil, err
 	}
-	s.table, err = table.New(table.Options{Arena: a, Hash: s.hash, Keeps: s.keep > 0, Marks: s.evicts, Expect: int(expect), Budget: &s.budget, LargeSize: entryMemory})
+	s.table, err = table.New(table.Options{Arena: a, Seed: maphash.MakeSeed(), HashMask: hashMask, Keeps: s.keep > 0, Marks: s.evicts, Expect: int(expect), Budget: &s.budget, LargeSize: entryMemory})
 	if err != nil {
 		a.Close()
 		return nil, err

@@ -149,6 +149,9 @@ func (a *Arena) Close() {
 // At returns the address of the object.
 func (a *Arena) At(r Ref) unsafe.Pointer { return unsafe.Add(a.base, uintptr(r)<<(a.shift&63)) }
 
+// Base returns what At adds up: an object r is at base + r<<shift, for as long as the arena is there.
+func (a *Arena) Base() (base unsafe.Pointer, shift uint8) { return a.base, a.shift }
+
 // Size returns how many bytes an object for n bytes takes.
 func (a *Arena) Size(n int) int {
 	if n > maxSmall {

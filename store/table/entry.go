@@ -131,6 +131,14 @@ func (e Entry) Key() []byte {
 
 // Value returns the value; empty for a deletion. It must not be modified.
 func (e Entry) Value() []byte {
+	if v := e.Len(); v != 0 && e.Plain() {
+		return unsafe.Slice((*byte)(unsafe.Add(e.p, plainKey+e.header()&lowMask)), v)
+	}
+	return e.anyValue()
+}
+
+// anyValue is Value of an entry of any kind.
+func (e Entry) anyValue() []byte {
 	if v, large := e.Large(); large {
 		return v
 	}
@@ -151,15 +159,28 @@ func (e Entry) is(key []byte) bool {
 	return n == len(key) && equal(unsafe.Add(e.p, at), key)
 }
 
+// isPlain reports whether this is the header of a plain entry whose key is as long as this one.
+func isPlain(header uint64, key []byte) bool {
+	return header&lowMask == uint64(len(key)) && len(key) <= maxPlainKey
+}
+
+// isLong reports whether this is the header of a long entry.
+func isLong(header uint64) bool { return header&kindMask == kindLong<<kindShift }
+
 // equal reports whether the bytes from p on are those of key. Keys of 8 to 16 bytes, the most frequent ones, are compared by two
 // loads.
 func equal(p unsafe.Pointer, key []byte) bool {
 	n := len(key)
 	if n >= 8 && n <= 16 {
-		k := unsafe.Pointer(unsafe.SliceData(key))
-		return *(*uint64)(p) == *(*uint64)(k) && *(*uint64)(unsafe.Add(p, n-8)) == *(*uint64)(unsafe.Add(k, n-8))
+		return equalShort(p, key)
 	}
 	return n == 0 || unsafe.String((*byte)(p), n) == string(key)
+}
+
+// equalShort is equal for a key of 8 to 16 bytes.
+func equalShort(p unsafe.Pointer, key []byte) bool {
+	n, k := len(key), unsafe.Pointer(unsafe.SliceData(key))
+	return *(*uint64)(p) == *(*uint64)(k) && *(*uint64)(unsafe.Add(p, n-8)) == *(*uint64)(unsafe.Add(k, n-8))
 }
 
 // Spec says what an entry is made of.

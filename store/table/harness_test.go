@@ -39,7 +39,7 @@ func (c config) open(t testing.TB, size int64) *Table { return c.openKeeping(t, 
 func (c config) openKeeping(t testing.TB, size int64, keeps bool) *Table {
 	a, err := arena.New(arena.Options{Range: size, GoMemory: c.memory, Poison: true})
 	require.NoError(t, err)
-	table, err := New(Options{Arena: a, Keeps: keeps, Marks: true, Hash: func(key []byte) uint64 { return maphash.Bytes(seed, key) & c.mask }})
+	table, err := New(Options{Arena: a, Keeps: keeps, Marks: true, Seed: seed, HashMask: c.mask})
 	require.NoError(t, err)
 	t.Cleanup(table.Close)
 	return table

@@ -263,3 +263,46 @@ func TestStagedEntryWaits(t *testing.T) {
 		}
 	})
 }
+
+// Many keys that are read side by side are read in their order, those among them too that take the long way: who finds a write of one key finds
+// the writes before it of the keys behind. Here the writes fall between the two halves of the lookups.
+func TestManyAreReadInOrder(t *testing.T) {
+	configs(t, func(t *testing.T, c config) {
+		table := c.open(t, 64<<20)
+		w := newWriter(table)
+		value := func(e Entry) string {
+			if !e.Exists() {
+				return ""
+			}
+			return string(e.Value())
+		}
+		for i := range 12 {
+			w.set(Spec{Key: key(i), Value: []byte("old")})
+		}
+		r := table.Reader("reader")
+		defer r.Close()
+		for i := range 13 { // the last is new
+			for j := range 12 {
+				if i == j {
+					continue
+				}
+				keys := [][]byte{key(i), key(j)}
+				w.set(Spec{Key: keys[1], Value: []byte("old")})
+				if w.del(keys[0]); i%2 == 0 && i < 12 {
+					w.set(Spec{Key: keys[0], Value: []byte("old"), Expiry: 1 << 50})
+				}
+				var b lookups
+				var got [2]Entry
+				r.Pin()
+				b.begin(table, keys)
+				w.set(Spec{Key: keys[1], Value: []byte("new")})
+				w.set(Spec{Key: keys[0], Value: []byte("new")})
+				b.end(r, got[:], keys)
+				if value(got[0]) == "new" {
+					require.Equal(t, "new", value(got[1]), "%d, %d", i, j)
+				}
+				r.Unpin()
+			}
+		}
+	})
+}

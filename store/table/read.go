@@ -53,25 +53,63 @@ const (
 // Delight", 6-1.
 func zeroBytes(x uint64) uint64 { return (x - lowBytes) &^ x & highBytes }
 
+// fits has the top bit of the byte of each of the first eight places whose tag is, or may be, this one.
+func (l line) fits(tag uint8) uint64 { return zeroBytes(l.tags().Load() ^ uint64(tag)*lowBytes) }
+
+// fitsLast is fits of the last three places.
+func (l line) fitsLast(tag uint8) uint64 {
+	return zeroBytes(uint64(l.lastTags().Load()^uint32(tag)*0x010101)) & 0x808080
+}
+
 // Get returns the entry of key, whose hash is h; deletions that are kept are entries too. The reader is pinned.
 func (r *Reader) Get(h uint64, key []byte) Entry {
-	// Nearly always the first entry with the key's tag is the key's, and a plain one.
+	// Nearly always the first entry with the key's tag is the key's. What is rare is called last, so that nothing needs to be kept for after it.
 	t := r.table
-	l := t.line(h)
-	if m := zeroBytes(l.tags().Load() ^ uint64(tagOf(h))*lowBytes); m != 0 {
-		i := bits.TrailingZeros64(m) >> 3
-		if ref := arena.Ref(l.ref(i).Load()); ref > refMoved {
-			p := t.at(ref)
-			if header := *(*uint64)(p); header&lowMask == uint64(len(key)) && len(key) <= maxPlainKey && equal(unsafe.Add(p, plainKey), key) {
-				r.see(header >> versionShift)
-				if t.marks {
-					l.mark(i)
-				}
-				return Entry{p, t}
-			}
-		}
+	l := lineIn(t.word(h), t, h)
+	m := l.fits(tagOf(h))
+	if m == 0 {
+		return r.search(h, key)
 	}
-	e, seen, _ := t.find(h, key)
+	i := bits.TrailingZeros64(m) >> 3
+	ref := arena.Ref(l.ref(i).Load())
+	if ref <= refMoved {
+		return r.search(h, key)
+	}
+	p := t.at(ref)
+	header := headerAt(p)
+	if n := len(key); n < 8 || n > 16 || !isPlain(header, key) || !equalShort(unsafe.Add(p, plainKey), key) {
+		return r.getOther(p, header, l, i, h, key)
+	}
+	r.see(header >> versionShift)
+	if t.marks {
+		l.mark(i)
+	}
+	return Entry{p, t}
+}
+
+// getOther goes on with Get at the object, with this header, that a place of the line leads to: it may be a longer entry, or none of the key.
+func (r *Reader) getOther(p unsafe.Pointer, header uint64, l line, i int, h uint64, key []byte) Entry {
+	if !holds(p, header, key) {
+		return r.search(h, key)
+	}
+	r.see(header >> versionShift)
+	if r.table.marks {
+		l.mark(i)
+	}
+	return Entry{p, r.table}
+}
+
+// holds reports whether p, whose header this is, is an entry of key: neither a switch nor an overflow line.
+func holds(p unsafe.Pointer, header uint64, key []byte) bool {
+	if isPlain(header, key) {
+		return equal(unsafe.Add(p, plainKey), key)
+	}
+	return isLong(header) && Entry{p: p}.is(key)
+}
+
+// search is Get the long way.
+func (r *Reader) search(h uint64, key []byte) Entry {
+	e, seen, _ := r.table.find(h, key)
 	r.see(seen)
 	return e
 }
@@ -79,11 +117,13 @@ func (r *Reader) Get(h uint64, key []byte) Entry {
 // batch is how many keys are looked up side by side: about as many cache misses as a core keeps under way.
 const batch = 16
 
-// GetMany is Get of each key, each step for many keys at a time, so that their cache misses overlap. dst is as long as keys.
+// GetMany is Get of each key, in their order, each step for many keys at a time, so that their cache misses overlap. dst is as long as keys.
 func (r *Reader) GetMany(dst []Entry, keys [][]byte) {
 	for len(keys) > 0 {
 		n := min(len(keys), batch)
-		r.getBatch(dst[:n], keys[:n])
+		var b lookups
+		b.begin(r.table, keys[:n])
+		b.end(r, dst[:n], keys[:n])
 		dst, keys = dst[n:], keys[n:]
 	}
 }
@@ -95,44 +135,63 @@ func (r *Reader) Warm(dst []Entry, keys [][]byte) {
 	r.seen = seen
 }
 
-func (r *Reader) getBatch(dst []Entry, keys [][]byte) {
-	t := r.table
-	var hashes [batch]uint64
-	var lines [batch]line
-	var found [batch]unsafe.Pointer
-	var headers [batch]uint64
-	var at [batch]uint8
+// lookups are those of up to batch keys, side by side.
+type lookups struct {
+	hashes  [batch]uint64
+	lines   [batch]line
+	found   [batch]unsafe.Pointer // the object behind the first reference with the key's tag; nil: there is none
+	headers [batch]uint64         // its first word
+	places  [batch]uint8          // where in the line the reference is
+}
+
+// begin loads what nearly every lookup ends with. The instant of each is the load of its reference, so they are in the order of the keys.
+func (b *lookups) begin(t *Table, keys [][]byte) {
+	if len(keys) > batch {
+		panic("table: too many lookups side by side")
+	}
 	for i, k := range keys {
-		hashes[i] = t.hash(k)
-		lines[i] = t.line(hashes[i])
+		h := t.hash(k)
+		b.hashes[i], b.lines[i] = h, lineIn(t.word(h), t, h)
 	}
 	for i := range keys {
-		m := zeroBytes(lines[i].tags().Load() ^ uint64(tagOf(hashes[i]))*lowBytes)
+		l, tag := b.lines[i], tagOf(b.hashes[i])
+		m, from := l.fits(tag), 0
+		if m == 0 {
+			m, from = l.fitsLast(tag), 8
+		}
 		if m == 0 {
 			continue
 		}
-		at[i] = uint8(bits.TrailingZeros64(m) >> 3)
-		if ref := arena.Ref(lines[i].ref(int(at[i])).Load()); ref > refMoved {
-			found[i] = t.at(ref)
+		place := from + bits.TrailingZeros64(m)>>3
+		if ref := arena.Ref(l.ref(place).Load()); ref > refMoved {
+			b.found[i], b.places[i] = t.at(ref), uint8(place)
 		}
 	}
 	for i := range keys {
-		if found[i] != nil {
-			headers[i] = *(*uint64)(found[i])
+		if b.found[i] != nil {
+			b.headers[i] = headerAt(b.found[i])
 		}
 	}
+}
+
+// end looks at what begin has loaded. The instant of a lookup that takes the long way is later than those of the keys behind it: so they
+// are looked up again.
+func (b *lookups) end(r *Reader, dst []Entry, keys [][]byte) {
+	t := r.table
 	for i, k := range keys {
-		if p := found[i]; p != nil && headers[i]&lowMask == uint64(len(k)) && len(k) <= maxPlainKey && equal(unsafe.Add(p, plainKey), k) {
-			r.see(headers[i] >> versionShift)
-			dst[i] = Entry{p, t}
-			if t.marks {
-				lines[i].mark(int(at[i]))
+		p := b.found[i]
+		if p == nil || !holds(p, b.headers[i], k) {
+			dst[i] = r.search(b.hashes[i], k)
+			for i++; i < len(keys); i++ {
+				dst[i] = r.Get(b.hashes[i], keys[i])
 			}
-			continue
+			return
 		}
-		var seen uint64
-		dst[i], seen, _ = t.find(hashes[i], k)
-		r.see(seen)
+		r.see(b.headers[i] >> versionShift)
+		dst[i] = Entry{p, t}
+		if t.marks {
+			b.lines[i].mark(int(b.places[i]))
+		}
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 
 // The layouts, in bytes; all in one or more whole lines of memory, but for the directory.
 //
-//	directory  u64 for each index: reference to a segment <<8 | log2 of its lines
+//	directory  u64 for each index: reference to a segment <<8 | its lines - 1, which masks a hash
 //	segment    0 i32 count | 4 i32 limit | 8 u8 depth | .. 64: its lines
 //	line       0 u64 version of the last deletion of one of its keys, and in the top 11 bits marks: see evict.go
 //	           8 u8 tags[11] | 19 0
@@ -50,19 +50,11 @@ func (g segment) line(i int) line { return line{unsafe.Add(g.p, segmentLines+i*l
 func (g segment) of(h uint64) line { return g.line(int(h) & (g.lines - 1)) }
 
 // word is what stands in a directory for the segment.
-func (g segment) word() uint64 { return uint64(g.ref)<<8 | uint64(log2(g.lines)) }
-
-func log2(n int) (k uint8) {
-	for n > 1 {
-		n >>= 1
-		k++
-	}
-	return k
-}
+func (g segment) word() uint64 { return uint64(g.ref)<<8 | uint64(g.lines-1) }
 
 func (t *Table) segment(word uint64) segment {
 	r := arena.Ref(word >> 8)
-	return segment{t.at(r), r, 1 << (word & 0xff)}
+	return segment{t.at(r), r, int(word&0xff) + 1}
 }
 
 // newSegment makes one whose lines are empty; ok is false if there is no memory.
@@ -115,8 +107,11 @@ func (l line) tag(i int) uint8 {
 	return uint8(l.lastTags().Load() >> (8 * (i - 8)))
 }
 
-// kindAt returns the kind of an object, which may be a line whose marks change.
-func kindAt(p unsafe.Pointer) uint64 { return atomic.LoadUint64((*uint64)(p)) & kindMask >> kindShift }
+// headerAt returns the first word of an object, which may be a line whose marks change.
+func headerAt(p unsafe.Pointer) uint64 { return atomic.LoadUint64((*uint64)(p)) }
+
+// kindAt returns the kind of an object.
+func kindAt(p unsafe.Pointer) uint64 { return headerAt(p) & kindMask >> kindShift }
 
 // overflow returns the overflow line behind l, if there is one. l is not moved.
 func (t *Table) overflow(r arena.Ref) (line, bool) {
@@ -134,12 +129,13 @@ func (t *Table) overflow(r arena.Ref) (line, bool) {
 type directory struct {
 	p     unsafe.Pointer
 	ref   arena.Ref
-	shift uint8 // 64 - depth
+	shift uint8 // 63 - depth
 }
 
-func (d directory) depth() uint8 { return 64 - d.shift }
+func (d directory) depth() uint8 { return 63 - d.shift }
 
-func (d directory) index(h uint64) int { return int(h << shardBits >> d.shift) }
+// index returns where the word of a hash is: its first depth bits behind the shard's, which may be none.
+func (d directory) index(h uint64) int { return int(h << shardBits >> 1 >> (d.shift & 63)) }
 
 func (d directory) word(i int) *atomic.Uint64 { return (*atomic.Uint64)(unsafe.Add(d.p, i*8)) }
 
@@ -156,11 +152,20 @@ func (sh *Shard) newDirectory(depth uint8, must bool) (d directory, ok bool) {
 	if !ok {
 		return d, false
 	}
-	return directory{sh.table.at(r), r, 64 - depth}, true
+	return directory{sh.table.at(r), r, 63 - depth}, true
+}
+
+// word returns what the directory has for a hash, by way of the root: see segment.word.
+func (t *Table) word(h uint64) uint64 {
+	root := t.roots[h>>(64-shardBits)].Load()
+	d := directory{p: t.at(arena.Ref(root >> 8)), shift: uint8(root)}
+	return d.word(d.index(h)).Load()
+}
+
+// lineIn returns the line of a hash in the segment that a directory's word shows: that of the hash's low bits.
+func lineIn(word uint64, t *Table, h uint64) line {
+	return line{unsafe.Add(t.at(arena.Ref(word>>8)), segmentLines+h&word&(maxLines-1)*lineSize)}
 }
 
 // line returns the line of a hash, by way of the root.
-func (t *Table) line(h uint64) line {
-	d := t.directory(t.roots[ShardOf(h)].Load())
-	return t.segment(d.word(d.index(h)).Load()).of(h)
-}
+func (t *Table) line(h uint64) line { return lineIn(t.word(h), t, h) }

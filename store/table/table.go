@@ -2,6 +2,7 @@ package table
 
 import (
 	"fmt"
+	"hash/maphash"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -22,9 +23,9 @@ const (
 
 // Options say how a table is made.
 type Options struct {
-	// Hash is the hash of a key, whose bits are all alike random. It has to be quick, and the same for as long as the table is
-	// there.
-	Hash func(key []byte) uint64
+	// Seed is that of the keys' hashes, and HashMask which of their bits count: tests clear some, so that keys collide.
+	Seed     maphash.Seed
+	HashMask uint64
 	// Keeps says that earlier versions of keys are kept, as many as each write says. A deletion is then an entry, too.
 	Keeps bool
 	// Marks has hits marked, for Victims to tell what is asked for.
@@ -41,20 +42,25 @@ type Options struct {
 
 // Table is a hash table. Readers use a [Reader] each; writers lock a [Shard].
 type Table struct {
+	// Fixed after New. What every lookup looks at is in front, on a line that nobody stores to.
+	base   unsafe.Pointer // of the arena; base and shift are its At: see [arena.Arena.Base]
+	shift  uint8
+	marks  bool
+	keeps  bool
+	seed   maphash.Seed
+	mask   uint64
+	arena  *arena.Arena
+	epochs *epoch.Domain
+	_      [16]byte
+
 	// roots has for each shard the reference to its directory and, in the low 8 bits, by how much a hash is shifted to get an
 	// index: one word, so that both change together. An atomic store, under the shard's lock, publishes a directory whose
 	// segments are in place.
 	roots [shardCount]atomic.Uint64
 
-	// Fixed after New.
-	arena       *arena.Arena
-	epochs      *epoch.Domain
-	hash        func([]byte) uint64
-	keeps       bool
+	// Fixed, too.
 	budget      arena.Budget
 	sizeOfLarge func(key, value int) int64
-
-	marks bool
 
 	// loading says that segments grow whatever the budget says. It is stored with all shards locked.
 	loading bool
@@ -82,7 +88,8 @@ type Shard struct {
 
 // New makes an empty table.
 func New(o Options) (*Table, error) {
-	t := &Table{arena: o.Arena, epochs: epoch.New(), hash: o.Hash, keeps: o.Keeps, budget: o.Budget, marks: o.Marks}
+	t := &Table{arena: o.Arena, epochs: epoch.New(), seed: o.Seed, mask: o.HashMask, keeps: o.Keeps, budget: o.Budget, marks: o.Marks}
+	t.base, t.shift = o.Arena.Base()
 	if t.sizeOfLarge = o.LargeSize; t.sizeOfLarge == nil {
 		t.sizeOfLarge = func(_, value int) int64 { return int64(value) }
 	}
@@ -132,8 +139,10 @@ func (t *Table) Loading(on bool) {
 // Close frees all memory. No reader may be left.
 func (t *Table) Close() { t.arena.Close() }
 
-// Hash returns the hash of a key, which most methods want.
+// Hash returns the hash of a key, which most methods want. Its bits are all alike random.
 func (t *Table) Hash(key []byte) uint64 { return t.hash(key) }
+
+func (t *Table) hash(key []byte) uint64 { return maphash.Bytes(t.seed, key) & t.mask }
 
 // ShardOf returns the index of the shard that a hash belongs to; [Table.Shard] has it.
 func ShardOf(h uint64) int { return int(h >> (64 - shardBits)) }
@@ -152,7 +161,7 @@ func (sh *Shard) Unlock() { sh.mu.Unlock() }
 
 func (sh *Shard) root() *atomic.Uint64 { return &sh.table.roots[sh.index] }
 
-func (t *Table) at(r arena.Ref) unsafe.Pointer { return t.arena.At(r) }
+func (t *Table) at(r arena.Ref) unsafe.Pointer { return unsafe.Add(t.base, uintptr(r)<<(t.shift&63)) }
 
 func tagOf(h uint64) uint8 { return uint8(h >> lineBits) }
 

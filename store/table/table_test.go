@@ -395,8 +395,7 @@ func TestRangeFromTheMiddle(t *testing.T) {
 func TestExpect(t *testing.T) {
 	a, err := arena.New(arena.Options{Range: 64 << 20, GoMemory: race})
 	require.NoError(t, err)
-	c := config{^uint64(0), race}.open(t, 1<<20)
-	table, err := New(Options{Arena: a, Hash: c.hash, Expect: 100_000})
+	table, err := New(Options{Arena: a, Seed: seed, HashMask: ^uint64(0), Expect: 100_000})
 	require.NoError(t, err)
 	defer table.Close()
 	w := newWriter(table)
