@@ -212,8 +212,8 @@ func (o *Output) flush(unanswered uint64) bool {
 	err := c.session.Flush()
 	if err != nil {
 		// A journal that failed stays failed, so from now on each request is flushed by itself: then what is read of what is
-		// durable may leave.
-		c.solo = true
+		// durable may leave. Where the store is one of several, what failed is this batch: leadership was lost, say.
+		c.solo = !c.server.config.Store.Proposes()
 		o.reset()
 		c.talk.Unflushed(o, int(o.requests), Failure(err))
 		unanswered = 0

@@ -1,10 +1,13 @@
 package store
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -94,22 +97,58 @@ func TestInstall(t *testing.T) {
 	}
 }
 
+// takeIn is installFrom, and what a journal does then: it knows that what was installed is durable.
+func takeIn(t fatal, to opened, journal *fakeReplica, from opened, other *fakeReplica) {
+	installFrom(t, to.Store, from.Store)
+	journal.mu.Lock()
+	defer journal.mu.Unlock()
+	journal.applied = max(journal.applied, other.Durable())
+	journal.last = max(journal.last, journal.applied)
+}
+
 // What was read while a state was put in the place of another is void, and said to be.
 func TestReadsAcrossAnInstall(t *testing.T) {
 	s, r := openReplica(t, Options{}, fullHash)
 	s.put(t, "k", "v")
 	require.NoError(t, s.Flush())
-	other, _ := openReplica(t, Options{}, fullHash)
+	other, follower := openReplica(t, Options{}, fullHash)
 	require.NoError(t, other.Begin(ReadMode{}))
 	require.NoError(t, other.Flush())
 	require.NoError(t, other.Begin(ReadMode{}))
-	installFrom(t, other.Store, s.Store)
+	takeIn(t, other, follower, s, r)
 	require.Equal(t, "v", text(other.Get([]byte("k"))))
 	err := other.Flush()
 	require.ErrorIs(t, err, ErrReadOnly)
 	require.ErrorContains(t, err, "replaced")
 	require.NoError(t, other.Begin(ReadMode{}))
 	require.NoError(t, other.Flush())
+
+	// Begin is for all reads behind it, be there a Flush between them; not for those behind a write.
+	require.NoError(t, other.Begin(ReadMode{}))
+	require.Equal(t, "v", text(other.Get([]byte("k"))))
+	require.NoError(t, other.Flush())
+	takeIn(t, other, follower, s, r)
+	require.Equal(t, "v", text(other.Get([]byte("k"))))
+	require.ErrorIs(t, other.Flush(), errReplaced)
+	require.Equal(t, "v", text(other.Get([]byte("k"))))
+	require.ErrorIs(t, other.Flush(), errReplaced, "until it begins again")
+	other.put(t, "own", "1")
+	require.NoError(t, other.Flush())
+	require.NoError(t, other.Begin(ReadMode{}))
+	require.Equal(t, "1", text(other.Get([]byte("own"))))
+	require.NoError(t, other.Flush())
+
+	// A transaction that only reads may look, at a node that does not lead, behind Begin, but not behind what that was for.
+	follower.depose(0)
+	looks := func() error {
+		_, _, err := other.Txn(nil, nil, []Op{{Kind: OpGet, Key: []byte("own")}})
+		return err
+	}
+	require.ErrorAs(t, looks(), new(*MovedError))
+	require.NoError(t, other.Begin(ReadMode{}))
+	require.NoError(t, looks())
+	require.NoError(t, other.Flush())
+	require.ErrorAs(t, looks(), new(*MovedError))
 
 	broken := errors.New("broken")
 	walked := other.Walk(func(*Entry) error { return nil })
@@ -119,5 +158,127 @@ func TestReadsAcrossAnInstall(t *testing.T) {
 		require.Zero(t, other.Store.Stats().Keys)
 		return broken
 	}), broken)
-	_ = r
+}
+
+// A scan that goes on across an install meets each key that was there throughout exactly once: a key's place stays what it was.
+func TestAScanAcrossAnInstall(t *testing.T) {
+	for _, m := range masks {
+		t.Run(m.name, func(t *testing.T) {
+			s, r := openReplica(t, Options{}, m.mask)
+			other, follower := openReplica(t, Options{}, m.mask)
+			for i := range 3000 {
+				s.put(t, fmt.Sprint("stays", i), "1")
+				if i%3 == 0 {
+					s.put(t, fmt.Sprint("goes", i), "1")
+				}
+			}
+			for r.commit() {
+			}
+			takeIn(t, other, follower, s, r)
+			met := map[string]int{}
+			var cursor []byte
+			for pages := 0; ; pages++ {
+				require.NoError(t, other.Begin(ReadMode{}))
+				page, err := other.Scan(cursor, ScanOptions{Limit: 500})
+				require.NoError(t, err)
+				require.NoError(t, other.Flush())
+				for _, e := range page.Entries {
+					met[string(e.Key())]++
+				}
+				if cursor = page.Next; cursor == nil {
+					break
+				}
+				if pages%2 == 0 {
+					for i := range 60 {
+						s.del(t, fmt.Sprint("goes", 3*(pages*60+i)))
+						s.put(t, fmt.Sprint("comes", pages*60+i), "1")
+					}
+					for r.commit() {
+					}
+					takeIn(t, other, follower, s, r)
+				}
+			}
+			for i := range 3000 {
+				require.Equal(t, 1, met[fmt.Sprint("stays", i)])
+			}
+			for key, n := range met {
+				require.Equal(t, 1, n, key)
+			}
+		})
+	}
+}
+
+// While states take each other's place, whoever reads sees one of them or is told that he has not; what a view shows stays as it is.
+func TestReadersWhileStatesAreInstalled(t *testing.T) {
+	s, r := openReplica(t, Options{History: 1}, fullHash)
+	other, follower := openReplica(t, Options{History: 1}, fullHash)
+	keys := [][]byte{[]byte("first"), []byte("second")}
+	write := func(i int) {
+		_, err := s.MSet([]Pair{{keys[0], fmt.Appendf(make([]byte, 5000), "%06d", i)}, {keys[1], fmt.Appendf(make([]byte, 5000), "%06d", i)}})
+		require.NoError(t, err)
+		s.put(t, fmt.Sprint(i%100), fmt.Sprint(i))
+		for r.commit() {
+		}
+	}
+	write(0)
+	takeIn(t, other, follower, s, r)
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	var good, void atomic.Int64
+	forever := func(f func(c *Session)) {
+		c := other.Store.Session()
+		wg.Go(func() {
+			defer c.Close()
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					f(c)
+				}
+			}
+		})
+	}
+	forever(func(c *Session) {
+		if c.Begin(ReadMode{}) != nil {
+			return
+		}
+		a, b := text(c.Get(keys[0])), text(c.Get(keys[1]))
+		if c.Flush() != nil {
+			void.Add(1)
+			return
+		}
+		good.Add(1)
+		if a > b { // the second was read later
+			panic("what was read goes back in time")
+		}
+	})
+	forever(func(c *Session) {
+		if c.Begin(ReadMode{}) != nil {
+			return
+		}
+		all := make([]Found, 2)
+		v, err := c.MGetView(all, keys, nil)
+		if err != nil {
+			panic(err)
+		}
+		defer v.Close()
+		runtime.Gosched()
+		whole := all[0].Exists() && all[1].Exists() && bytes.Equal(detach(all[0]).Value(), detach(all[1]).Value())
+		if c.Flush() == nil && !whole {
+			panic("half of a write was seen")
+		}
+	})
+	forever(func(*Session) { other.Store.sweep() })
+	forever(func(*Session) { other.Store.Stats() })
+	for i := 1; i < soak(30, 2000) || good.Load() < 20; i++ {
+		write(i)
+		takeIn(t, other, follower, s, r)
+		runtime.Gosched()
+	}
+	close(stop)
+	wg.Wait()
+	t.Logf("%d reads, and %d that were void", good.Load(), void.Load())
+	require.NoError(t, other.Check())
+	require.Equal(t, walkedAll(t, s.Store), walkedAll(t, other.Store))
 }

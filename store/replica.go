@@ -56,7 +56,7 @@ func (e *MovedError) Is(target error) bool { return target == ErrReadOnly }
 func (s *Store) Proposes() bool { return s.replica != nil }
 
 // Begin is called before reads of a store that is one of several: it waits until they will see all that they have to, as mode says, and what this
-// session has written. For any other store it does nothing.
+// session has written. It is for all reads until a write, be there a Flush between them or not. For any other store it does nothing.
 func (c *Session) Begin(mode ReadMode) error {
 	r := c.store.replica
 	if r == nil {
@@ -69,8 +69,8 @@ func (c *Session) Begin(mode ReadMode) error {
 	if err := r.Begin(mode); err != nil {
 		return err
 	}
-	if !c.reads {
-		c.reads, c.installs = true, c.store.installs.Load()
+	if !c.reads || c.flushed {
+		c.reads, c.flushed, c.installs = true, false, c.store.installs.Load()
 	}
 	return nil
 }
@@ -81,12 +81,19 @@ func (c *Session) Reset() {
 	c.publish()
 	c.reader.Seen()
 	c.seen = 0
-	c.began, c.wrote, c.confirm, c.reads = false, false, false, false
+	c.began, c.wrote, c.confirm, c.reads, c.flushed = false, false, false, false, false
 }
 
 // writes is called before a write begins: what Flush compares.
 func (c *Session) writes() {
-	if r := c.store.replica; r != nil && !c.began {
+	r := c.store.replica
+	if r == nil {
+		return
+	}
+	if c.flushed { // what Begin was for has been answered
+		c.reads, c.flushed = false, false
+	}
+	if !c.began {
 		c.began, c.epoch = true, r.Epoch()
 	}
 }
@@ -95,7 +102,7 @@ func (c *Session) writes() {
 // where it does not behind Begin. Else the answer could be old, and the leader is to be asked.
 func (c *Session) mayLook() error {
 	r := c.store.replica
-	if r == nil || c.reads {
+	if r == nil || c.reads && !c.flushed {
 		return nil
 	}
 	if err := r.Admit(0); errors.As(err, new(*MovedError)) {
@@ -120,9 +127,9 @@ func (c *Session) shows(version uint64, err error) {
 // settle ends what Flush does for a replica: a version that is published is this session's write only if the journal has kept it since the
 // epoch in which it was given; and what a write has shown of the state without changing it must have been the newest.
 func (c *Session) settle(r Replica, seen uint64, err error) error {
-	began, wrote, epoch, confirm, reads := c.began, c.wrote, c.epoch, c.confirm, c.reads
-	c.began, c.wrote, c.confirm, c.reads = false, false, false, false
-	if reads && (c.installs%2 == 1 || c.installs != c.store.installs.Load()) {
+	began, wrote, epoch, confirm := c.began, c.wrote, c.epoch, c.confirm
+	c.began, c.wrote, c.confirm, c.flushed = false, false, false, true
+	if c.reads && (c.installs%2 == 1 || c.installs != c.store.installs.Load()) {
 		return errReplaced
 	}
 	switch {

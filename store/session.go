@@ -24,10 +24,10 @@ type Session struct {
 	began bool   // there was a write, or what may have become one
 	wrote bool   // it was given a version
 	epoch uint64 // the journal's, before the first
-	reads bool   // Begin has returned
-	// installs is Store.installs, as it was when Begin returned first.
-	installs uint64
-	confirm  bool // an answer tells what a write saw that has written nothing
+	// reads is whether Begin has returned, flushed whether there was a Flush since, and installs is Store.installs, as it was then.
+	reads, flushed bool
+	installs       uint64
+	confirm        bool // an answer tells what a write saw that has written nothing
 
 	// published is what other goroutines see of the counts; the owner stores, Stats loads.
 	published counts

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -9,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"kv/cmd/internal/version"
-	"kv/store/cluster"
 )
 
 // command is kvd's command line. What the server has to say while it runs goes to messages.
@@ -47,12 +45,7 @@ Every flag is also an environment variable: --max-memory is KVD_MAX_MEMORY. The 
 			return o.check()
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			for {
-				err := serve(cmd.Context(), o, messages, newLogger(messages, os.Stderr))
-				if !errors.Is(err, cluster.ErrReload) {
-					return err
-				}
-			}
+			return serve(cmd.Context(), o, messages, newLogger(messages, os.Stderr))
 		},
 	}
 	root.SetVersionTemplate("kvd {{.Version}}\n")

@@ -16,7 +16,6 @@ import (
 	"kv/netserver/ops"
 	"kv/netserver/rest"
 	"kv/protocol"
-	"kv/store/cluster"
 )
 
 const defaultDrain = 10 * time.Second
@@ -151,15 +150,10 @@ func serve(ctx context.Context, o options, messages *lineQueue, log *slog.Logger
 	case err = <-served:
 		log.Error("can't accept connections any more", "error", err)
 	case <-data.ended():
-		if err = data.replica.ending(); errors.Is(err, cluster.ErrReload) {
-			log.Info("beginning anew, with the state that another node has sent")
-		} else {
-			log.Error("this node is no replica any more: the others go on", "error", err)
-		}
+		err = data.replica.ending()
+		log.Error("this node is no replica any more: the others go on", "error", err)
 	}
-	if !errors.Is(err, cluster.ErrReload) {
-		manager.stops(2 * time.Duration(o.drain)) // for requests, and for the disk
-	}
+	manager.stops(2 * time.Duration(o.drain)) // for requests, and for the disk
 	data.handOver()
 	limit, cancel := context.WithTimeout(context.Background(), time.Duration(o.drain))
 	defer cancel()

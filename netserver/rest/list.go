@@ -67,8 +67,10 @@ func (x *exchange) list() (*answer, error) {
 				return errors.New("the user is not what he was when the request came")
 			}
 			s.cursor = page.Next
-			if page, err = s.next(); err == nil {
-				err = x.client.Flush()
+			if err = x.client.Begin(); err == nil {
+				if page, err = s.next(); err == nil {
+					err = x.client.Flush()
+				}
 			}
 			if err != nil {
 				return err

@@ -69,14 +69,18 @@ func parseImage(b []byte) (m image, err error) {
 }
 
 // writeImage writes the live state of a store, which has all up to base, to w. after is called when all of it was written, and says how new
-// parts of it may be.
-func writeImage(w io.Writer, id uint64, base Base, st *store.Store, after func() (whole, version uint64)) error {
+// parts of it may be, or that they are of no use.
+func writeImage(w io.Writer, id uint64, base Base, st *store.Store, after func() (whole, version uint64, err error)) error {
 	s := record.NewSnapshotWriter(w, frame.Header{Magic: MagicImage, ID: id, Seq: base.Index})
 	if err := st.Walk(s.Add); err != nil {
 		return err
 	}
-	whole, version := after()
-	body, err := image{base: base, whole: whole, time: st.Time()}.append(nil)
+	now := st.Time() // before it is known how new parts may be, of which this is one
+	whole, version, err := after()
+	if err != nil {
+		return err
+	}
+	body, err := image{base: base, whole: whole, time: now}.append(nil)
 	if err != nil {
 		return err
 	}

@@ -28,7 +28,7 @@ func keptState(t *testing.T, base Base) []byte {
 		require.NoError(t, err)
 	}
 	var b bytes.Buffer
-	require.NoError(t, writeImage(&b, 77, base, st, func() (uint64, uint64) { return base.Index + 3, 1 << 60 }))
+	require.NoError(t, writeImage(&b, 77, base, st, func() (uint64, uint64, error) { return base.Index + 3, 1 << 60, nil }))
 	return b.Bytes()
 }
 

@@ -24,9 +24,6 @@ const (
 	imageAfter = 256 << 20
 )
 
-// ErrReload is why a node ends that has received another's state: the store is to be opened anew, and finds it.
-var ErrReload = errors.New("this node has received a state, and begins anew with it")
-
 // JournalOptions say where a replica keeps what it has.
 type JournalOptions struct {
 	FS     vfs.FS
@@ -47,6 +44,7 @@ type Journal struct {
 
 	published atomic.Uint64 // the highest version that was applied; stored when its write is in the store
 	applying  atomic.Uint64 // the entry that is being applied, or was last: the store may have parts of it
+	installed atomic.Uint64 // the entry of the last state that was put in the place of the store's; stored before that begins
 	applied   int64         // bytes since the state was kept; the state machine's goroutine's
 	keeping   sync.Mutex    // held while a state is kept
 	backups

@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
+	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,7 +24,9 @@ import (
 type storeNode struct {
 	t       *testing.T
 	net     *lan
+	id      uint64
 	fs      *vfstest.Mem
+	before  atomic.Pointer[func() error] // called before each call that changes the file system; nil: nothing is
 	journal *Journal
 	store   *store.Store
 	node    *Node
@@ -47,7 +52,13 @@ func openStores(t *testing.T, n int, o store.Options) (all []*storeNode) {
 }
 
 func (s *storeNode) openJournal() {
-	j, err := OpenJournal(JournalOptions{FS: s.fs, Dir: "/log", Logger: slog.New(slog.DiscardHandler), Log: LogOptions{Ahead: -1, SegmentSize: 4000}})
+	disk := &vfstest.Inject{FS: s.fs, Before: func(int64, string, string) error {
+		if f := s.before.Load(); f != nil {
+			return (*f)()
+		}
+		return nil
+	}}
+	j, err := OpenJournal(JournalOptions{FS: disk, Dir: "/log", Logger: slog.New(slog.DiscardHandler), Log: LogOptions{Ahead: -1, SegmentSize: 4000}})
 	require.NoError(s.t, err)
 	s.journal = j
 }
@@ -62,21 +73,29 @@ func (s *storeNode) start(o store.Options) {
 	}, s.net)
 	require.NoError(s.t, err)
 	s.net.mu.Lock()
-	s.net.nodes[s.node.Status().ID] = s.node
+	s.id = s.node.Status().ID
+	s.net.nodes[s.id] = s.node
 	s.net.mu.Unlock()
 }
 
 func (s *storeNode) stop() {
-	if s.node == nil {
-		return
+	if s.node != nil {
+		require.NoError(s.t, s.end())
 	}
+}
+
+// crash is stop of one whose disk is gone.
+func (s *storeNode) crash() { s.end() }
+
+func (s *storeNode) end() error {
 	s.net.mu.Lock()
-	delete(s.net.nodes, s.node.Status().ID)
+	delete(s.net.nodes, s.id)
 	s.net.mu.Unlock()
-	s.node.Stop()
+	n := s.node
+	n.Stop()
 	s.store.Close()
-	require.NoError(s.t, s.journal.Close())
 	s.node = nil
+	return errors.Join(n.Err(), s.journal.Close())
 }
 
 // storeLeader waits until one leads.
@@ -165,42 +184,195 @@ func TestStoresComeBackFromWhatTheyKept(t *testing.T) {
 	require.Equal(t, "again", all[2].get("key0"))
 }
 
-// A store that was away for so long that the others have given up the log it lacks receives their state, and begins anew with it.
-func TestAStoreThatLacksTheLogReceivesTheState(t *testing.T) {
-	all := openStores(t, 3, store.Options{History: 1})
+// lags cuts a node off, and writes so much that the others give up the log that it lacks.
+func lags(t *testing.T, all []*storeNode, away *storeNode) {
+	away.net.cutOff(away.id)
+	var others []*storeNode
+	for _, s := range all {
+		if s != away {
+			others = append(others, s)
+		}
+	}
+	leader := storeLeader(t, others)
+	for i := range 200 {
+		require.NoError(t, leader.set(fmt.Sprint("key", i%50), fmt.Sprint(i), store.SetOptions{}))
+	}
+	for _, s := range others {
+		require.NoError(t, s.journal.Keep())
+	}
+	last, err := away.journal.Log().LastIndex()
+	require.NoError(t, err)
+	first, err := leader.journal.Log().FirstIndex()
+	require.NoError(t, err)
+	require.Greater(t, first, last, "the log has gone")
+}
+
+// alike waits until all have the same, with their history.
+func alike(t *testing.T, all []*storeNode) {
+	walk := func(s *storeNode) (out []string) {
+		require.NoError(t, s.store.Walk(func(e *store.Entry) error {
+			out = append(out, fmt.Sprintf("%s %d %x %d", e.Key(), e.Version(), e.Value(), e.Expiry()))
+			return nil
+		}))
+		slices.Sort(out) // each store has a seed of its own
+		return out
+	}
+	last := fmt.Sprint(rand.Uint64())
+	require.NoError(t, storeLeader(t, all).set("alike", last, store.SetOptions{}))
+	for _, s := range all {
+		require.Equal(t, last, s.get("alike"))
+	}
+	want := walk(all[0])
+	for _, s := range all[1:] {
+		require.Equal(t, want, walk(s))
+	}
+	for _, s := range all {
+		require.NoError(t, s.store.Check())
+	}
+}
+
+// A store that lacks what the others have given up of the log receives their state, and goes on with it: its sessions stay, a scan that was under
+// way ends with each key that was there all the while once, what is counted is, and no read is older than what had been answered.
+func TestAStoreThatLacksTheLogTakesTheStateWhileItIsRead(t *testing.T) {
+	all := openStores(t, 3, store.Options{History: 3})
 	leader := storeLeader(t, all)
 	away := all[0]
 	if away == leader {
 		away = all[1]
 	}
-	require.NoError(t, leader.set("a", "old", store.SetOptions{}))
-	require.Equal(t, "old", away.get("a"))
-	away.stop()
-	for i := range 200 {
-		require.NoError(t, leader.set(fmt.Sprint("key", i%50), fmt.Sprint(i), store.SetOptions{}))
+	for i := range 50 {
+		require.NoError(t, leader.set(fmt.Sprint("key", i), "old", store.SetOptions{}))
+		require.NoError(t, leader.set(fmt.Sprint("stays", i), "old", store.SetOptions{TTL: uint64(1000 * (i % 2) * 3600)}))
 	}
-	require.NoError(t, leader.set("a", "new", store.SetOptions{}))
-	for _, s := range all {
-		if s.node != nil {
-			require.NoError(t, s.journal.Keep())
-		}
-	}
-	first, err := leader.journal.Log().FirstIndex()
+	require.Equal(t, "old", away.get("key49"))
+	c := away.store.Session()
+	defer c.Close()
+	require.NoError(t, c.Begin(store.ReadMode{}))
+	page, err := c.Scan(nil, store.ScanOptions{Limit: 10})
 	require.NoError(t, err)
-	require.Greater(t, first, uint64(50), "the log has gone")
-	away.openJournal()
-	away.start(store.Options{History: 1})
-	<-away.node.Done()
-	require.ErrorIs(t, away.node.Err(), ErrReload)
-	away.stop()
-	away.openJournal()
-	away.start(store.Options{History: 1})
-	require.Equal(t, "new", away.get("a"))
-	for i := 150; i < 200; i++ {
-		require.Equal(t, fmt.Sprint(i), away.get(fmt.Sprint("key", i%50)))
+	require.NoError(t, c.Flush())
+	scanned := map[string]int{}
+	gets := away.store.Stats().GetOps
+
+	lags(t, all, away)
+	stop := make(chan struct{})
+	var readers sync.WaitGroup
+	var answered, bounded atomic.Int64
+	for n := range 4 {
+		readers.Go(func() {
+			c := away.store.Session()
+			defer c.Close()
+			for last := 0; ; {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				mode := store.ReadMode{}
+				if n == 0 {
+					mode.Bound = 20 * time.Millisecond
+				}
+				if c.Begin(mode) != nil {
+					continue // nobody could be asked
+				}
+				value, _ := c.AppendValue(nil, []byte("key49"))
+				if c.Flush() != nil {
+					continue // it is void
+				}
+				is, err := strconv.Atoi(string(value))
+				switch {
+				case n == 0:
+					bounded.Add(1)
+				case err != nil || is < 199:
+					panic(fmt.Sprintf("key49 was answered to be 199, and is read as %q", value))
+				}
+				if is < last {
+					panic("what is read goes back in time")
+				}
+				last = is
+				answered.Add(1)
+			}
+		})
 	}
+	away.net.cutOff(0)
+	require.Eventually(t, func() bool { return away.journal.installed.Load() > 0 && answered.Load() > 1000 }, 60*time.Second, time.Millisecond)
+	for {
+		for _, e := range page.Entries {
+			scanned[string(e.Key())]++
+		}
+		if page.Next == nil {
+			break
+		}
+		require.Eventually(t, func() bool { return c.Begin(store.ReadMode{}) == nil }, 30*time.Second, time.Millisecond)
+		page, err = c.Scan(page.Next, store.ScanOptions{Limit: 10})
+		require.NoError(t, err)
+		require.NoError(t, c.Flush())
+	}
+	close(stop)
+	readers.Wait()
+	for i := range 50 {
+		require.Equal(t, 1, scanned[fmt.Sprint("key", i)])
+		require.Equal(t, 1, scanned[fmt.Sprint("stays", i)])
+	}
+	require.Len(t, scanned, 100)
+	require.NotZero(t, bounded.Load())
+	require.Greater(t, away.store.Stats().GetOps, gets+1000, "what was counted before counts")
+	require.Equal(t, leader.store.Stats().Keys, away.store.Stats().Keys)
+	require.Equal(t, leader.store.Stats().ValueBytes, away.store.Stats().ValueBytes)
+	require.Equal(t, leader.store.Stats().History, away.store.Stats().History)
+	alike(t, all)
 	require.NoError(t, storeLeader(t, all).set("a", "newest", store.SetOptions{}))
 	require.Equal(t, "newest", away.get("a"))
+
+	away.stop() // what it took is on its disk
+	away.openJournal()
+	away.start(store.Options{History: 3})
+	require.Equal(t, "newest", away.get("a"))
+	alike(t, all)
+}
+
+// A power cut at any call of the file system, while a state is received and put in the place of what was there, leaves a node that starts again and
+// becomes as the others are.
+func TestAPowerCutWhileAStateIsTaken(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for round := range 8 {
+		all := openStores(t, 3, store.Options{})
+		leader := storeLeader(t, all)
+		away := all[0]
+		if away == leader {
+			away = all[1]
+		}
+		require.NoError(t, leader.set("a", fmt.Sprint("before", round), store.SetOptions{}))
+		require.Equal(t, fmt.Sprint("before", round), away.get("a"))
+		lags(t, all, away)
+		left := atomic.Int64{}
+		left.Store(int64(1 + round*3))
+		away.before.Store(new(func() error {
+			if left.Add(-1) <= 0 {
+				return errors.New("the power is gone")
+			}
+			return nil
+		}))
+		away.net.cutOff(0)
+		require.Eventually(t, func() bool {
+			select {
+			case <-away.node.Done():
+				return true
+			default:
+				return left.Load() <= 0 || away.journal.installed.Load() > 0 && away.node.Status().Whole && away.node.Status().Published >= leader.node.Status().Published
+			}
+		}, 60*time.Second, time.Millisecond)
+		crashed := away.fs.Crash([]int{0, 50, 100}[round%3], rng)
+		away.crash()
+		away.fs = crashed
+		away.before.Store(nil)
+		away.openJournal()
+		away.start(store.Options{})
+		alike(t, all)
+		for _, s := range all {
+			s.stop()
+		}
+	}
 }
 
 // C5: a version that is published is not the write that got it, if another led since.
@@ -402,6 +574,13 @@ func (l *lan) isolate(id uint64, d time.Duration, stop chan struct{}) {
 	l.mu.Lock()
 	l.cut = 0
 	l.mu.Unlock()
+}
+
+// cutOff loses all messages of a node from now on; 0: of none.
+func (l *lan) cutOff(id uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cut = id
 }
 
 func (l *lan) lost(m *pb.Message) bool {

@@ -2,10 +2,14 @@ package cluster
 
 import (
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"io"
+	"time"
 
 	"kv/store"
 	"kv/store/vfs"
+	"kv/store/wal/folder"
 	"kv/store/wal/record"
 )
 
@@ -102,10 +106,16 @@ func (j *Journal) keep() error {
 	return j.log.Compact(base.Index)
 }
 
+// errInstalled is the error of a walk of what is there no more.
+var errInstalled = errors.New("another node's state has taken the place of what was to be written")
+
 // Walk is part of StateMachine.
 func (j *Journal) Walk(base Base, w io.Writer) error {
-	return writeImage(w, j.log.Self().Cluster, base, j.store, func() (whole, version uint64) {
-		return j.applying.Load(), j.published.Load()
+	return writeImage(w, j.log.Self().Cluster, base, j.store, func() (whole, version uint64, err error) {
+		if j.installed.Load() > base.Index {
+			err = errInstalled
+		}
+		return j.applying.Load(), j.published.Load(), err
 	})
 }
 
@@ -128,5 +138,45 @@ func (j *Journal) Receive(base Base, r io.Reader) error {
 		})
 }
 
-// Install is part of StateMachine. The log knows of the state by now; the store is loaded with it when it is opened anew.
-func (j *Journal) Install(Base) (uint64, error) { return 0, ErrReload }
+// readsEnd is how long reads that have begun are given to end before the state is replaced under them. It is only that clients see less of that:
+// what goes on longer is void, and said to be.
+const readsEnd = 20 * time.Millisecond
+
+// Install is part of StateMachine: the store goes on with the state that was received, or with a newer one that was since. Reads wait meanwhile, as
+// the Core has said (Swap); those that have begun before, and do not end in time, are not answered.
+func (j *Journal) Install(base Base) (whole uint64, err error) {
+	began := time.Now()
+	j.installed.Store(base.Index) // what is being written of the old state is void
+	select {
+	case <-time.After(readsEnd):
+	case <-j.node.Load().stop:
+	}
+	j.keeping.Lock() // the file stays meanwhile
+	defer j.keeping.Unlock()
+	d, err := folder.Read(j.o.FS, j.o.Dir)
+	if err != nil {
+		return 0, err
+	}
+	if len(d.Snapshots) == 0 || d.Snapshots[len(d.Snapshots)-1] < base.Index {
+		return 0, fmt.Errorf("the state of entry %d was received, and is not in %s", base.Index, j.o.Dir)
+	}
+	var m image
+	if err := j.store.Install(func(load func([]*store.Entry)) error {
+		m, err = j.readFile(d.Snapshots[len(d.Snapshots)-1], load)
+		if err == nil && m.time != 0 {
+			load([]*store.Entry{store.NewTime(m.version, m.time)})
+		}
+		return err
+	}); err != nil {
+		return 0, err
+	}
+	j.applying.Store(base.Index)
+	if m.version > j.published.Load() {
+		j.published.Store(m.version)
+	}
+	j.mu.Lock()
+	j.changed.Broadcast()
+	j.mu.Unlock()
+	j.o.Logger.Info("this node has taken another's state in the place of its own", "index", base.Index, "took", time.Since(began))
+	return m.whole, nil
+}
