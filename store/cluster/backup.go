@@ -19,6 +19,7 @@ type backups struct {
 	entry  sync.Mutex // held while an entry is applied
 	feed   *feed.Feed // what is applied; guarded by entry
 	placed entryID    // the last that was; likewise
+	whole  uint64     // the entry from which on the store has a state that is one; likewise
 }
 
 func (b *backups) follow() { b.feed = feed.New(&b.entry) }
@@ -40,6 +41,9 @@ func (j *Journal) Backup(ctx context.Context, w io.Writer) (version uint64, size
 func (j *Journal) Subscribe(limit int64) (*feed.Subscription, error) {
 	j.entry.Lock()
 	defer j.entry.Unlock()
+	if j.placed.index < j.whole {
+		return nil, errNotWhole
+	}
 	return j.feed.Subscribe(j.published.Load(), limit), nil
 }
 

@@ -111,7 +111,7 @@ func (j *Journal) Start(st *store.Store, o CoreOptions, t Transport) (*Node, err
 	o.Base, o.Whole = j.log.Base(), j.at.whole
 	j.applying.Store(o.Base.Index)
 	j.entry.Lock()
-	j.placed = entryID{o.Base.Index, o.Base.Term}
+	j.placed, j.whole = entryID{o.Base.Index, o.Base.Term}, o.Whole
 	j.entry.Unlock()
 	n, err := Start(NodeOptions{CoreOptions: o, Log: j.log, Machine: j, Transport: t})
 	if err != nil {

@@ -253,6 +253,9 @@ func TestAStoreThatLacksTheLogTakesTheStateWhileItIsRead(t *testing.T) {
 	require.NoError(t, c.Flush())
 	scanned := map[string]int{}
 	gets := away.store.Stats().GetOps
+	backup, err := away.journal.Subscribe(1 << 20)
+	require.NoError(t, err)
+	defer backup.Close()
 
 	lags(t, all, away)
 	stop := make(chan struct{})
@@ -310,6 +313,8 @@ func TestAStoreThatLacksTheLogTakesTheStateWhileItIsRead(t *testing.T) {
 	}
 	close(stop)
 	readers.Wait()
+	_, _, err = away.journal.Last(backup)
+	require.ErrorIs(t, err, errInstalled, "a backup that has begun before the other state came is of two")
 	for i := range 50 {
 		require.Equal(t, 1, scanned[fmt.Sprint("key", i)])
 		require.Equal(t, 1, scanned[fmt.Sprint("stays", i)])

@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -107,7 +106,7 @@ func (j *Journal) keep() error {
 }
 
 // errInstalled is the error of a walk of what is there no more.
-var errInstalled = errors.New("another node's state has taken the place of what was to be written")
+var errInstalled = fmt.Errorf("%w: another node's state has taken the place of what was to be written: try again", store.ErrReadOnly)
 
 // Walk is part of StateMachine.
 func (j *Journal) Walk(base Base, w io.Writer) error {
@@ -153,6 +152,9 @@ func (j *Journal) Install(base Base) (whole uint64, err error) {
 	}
 	j.keeping.Lock() // the file stays meanwhile
 	defer j.keeping.Unlock()
+	j.entry.Lock() // no backup begins, or ends
+	defer j.entry.Unlock()
+	j.feed.Break(errInstalled)
 	d, err := folder.Read(j.o.FS, j.o.Dir)
 	if err != nil {
 		return 0, err
@@ -171,6 +173,7 @@ func (j *Journal) Install(base Base) (whole uint64, err error) {
 		return 0, err
 	}
 	j.applying.Store(base.Index)
+	j.placed, j.whole = entryID{base.Index, base.Term}, m.whole
 	if m.version > j.published.Load() {
 		j.published.Store(m.version)
 	}

@@ -60,13 +60,28 @@ func (f *Feed) Add(version uint64, entries []*store.Entry) {
 	n := &node{Record: Record{version, store.Kept(entries)}, end: f.end}
 	f.last.next, f.last = n, n
 	for _, s := range f.subs {
-		if !s.lost && f.end-s.taken.end > s.limit {
-			s.lost, s.taken = true, nil
+		if s.lost == nil && f.end-s.taken.end > s.limit {
+			s.lost, s.taken = ErrBehind, nil
 		}
-		if s.waits {
-			s.waits = false
-			s.ready <- struct{}{}
+		s.wake()
+	}
+}
+
+// Break ends all subscriptions with an error: what follows does not go with what they have had. Called with the mutex held.
+func (f *Feed) Break(err error) {
+	for _, s := range f.subs {
+		if s.lost == nil {
+			s.lost, s.taken = err, nil
 		}
+		s.wake()
+	}
+}
+
+// wake has Next look again. Called with the mutex held.
+func (s *Subscription) wake() {
+	if s.waits {
+		s.waits = false
+		s.ready <- struct{}{}
 	}
 }
 
@@ -81,7 +96,7 @@ type Subscription struct {
 	ready chan struct{} // of capacity 1: sent to by who takes waits back
 
 	taken  *node // the last that was taken; nil: it was lost or closed
-	lost   bool  // it fell behind
+	lost   error // why it gets nothing more: it fell behind, say
 	closed bool
 	waits  bool // Next waits on ready
 }
@@ -97,7 +112,7 @@ func (f *Feed) Subscribe(from uint64, limit int64) *Subscription {
 	return s
 }
 
-// Next returns all records that are there to be taken, one at least: it waits for that. The errors are ErrBehind, ErrClosed and the context's.
+// Next returns all records that are there to be taken, one at least: it waits for that. The errors are ErrBehind, ErrClosed, Break's and the context's.
 func (s *Subscription) Next(ctx context.Context) ([]Record, error) {
 	for {
 		s.feed.mu.Lock()
@@ -122,7 +137,7 @@ func (s *Subscription) Next(ctx context.Context) ([]Record, error) {
 	}
 }
 
-// Take returns what is there to be taken, maybe nothing. The errors are ErrBehind and ErrClosed.
+// Take returns what is there to be taken, maybe nothing. The errors are ErrBehind, ErrClosed and Break's.
 func (s *Subscription) Take() ([]Record, error) {
 	s.feed.mu.Lock()
 	defer s.feed.mu.Unlock()
@@ -140,8 +155,8 @@ func (s *Subscription) take() ([]Record, error) {
 	switch {
 	case s.closed:
 		return nil, ErrClosed
-	case s.lost:
-		return nil, ErrBehind
+	case s.lost != nil:
+		return nil, s.lost
 	}
 	var all []Record
 	for n := s.taken.next; n != nil; n = n.next {
@@ -169,8 +184,5 @@ func (s *Subscription) close() {
 		f.last = new(node)
 		f.end = 0
 	}
-	if s.waits {
-		s.waits = false
-		s.ready <- struct{}{}
-	}
+	s.wake()
 }
