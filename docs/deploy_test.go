@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
@@ -107,13 +109,7 @@ var metricName = regexp.MustCompile(`\b(?:kv|go|process)_[a-z_]+\b`)
 
 // TestMetricsOfAlertsAndDashboardExist: each has a name that /metrics of a running kvd has.
 func TestMetricsOfAlertsAndDashboardExist(t *testing.T) {
-	served := make(map[string]bool)
-	for line := range strings.Lines(metricsOf(t, "--data", t.TempDir()+"/data")) {
-		if name, _, ok := strings.Cut(line, " "); ok && name != "#" {
-			name, _, _ = strings.Cut(name, "{")
-			served[name] = true
-		}
-	}
+	served := served(t)
 	exprs := shown(t)
 	for _, r := range alerts(t) {
 		exprs = append(exprs, r.Expr)
@@ -125,6 +121,33 @@ func TestMetricsOfAlertsAndDashboardExist(t *testing.T) {
 			require.Contains(t, served, name, expr)
 		}
 	}
+}
+
+// served are the names of all metrics that a server with a data folder has, and a node of a cluster.
+func served(t *testing.T) map[string]bool {
+	names := map[string]bool{
+		"kv_cluster_member_round_trip_seconds": true,                          // which takes another node: cmd/kvd's TestGrowAndShrink
+		"kv_request_seconds":                   true, "kv_sync_seconds": true, // histograms, by their parts
+	}
+	for line := range strings.Lines(metricsOf(t, "--data", t.TempDir()+"/data") + metricsOfANode(t)) {
+		if name, _, ok := strings.Cut(line, " "); ok && name != "#" {
+			name, _, _ = strings.Cut(name, "{")
+			names[name] = true
+		}
+	}
+	return names
+}
+
+// metricsOfANode is what /metrics of a node says that is a cluster by itself.
+func metricsOfANode(t *testing.T) string {
+	free := func() string {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		defer l.Close()
+		return l.Addr().String()
+	}
+	client, peer := free(), free()
+	return metricsOf(t, "--data", t.TempDir()+"/data", "--sync", "always", "--advertise", client+","+peer, "--peer-listen", peer, "--peers", peer)
 }
 
 // metricsOf is what /metrics of a kvd says that was started with these arguments.
@@ -146,6 +169,16 @@ func metricsOf(t *testing.T, args ...string) string {
 		if strings.Contains(lines.Text(), "listening on ") {
 			break
 		}
+	}
+	if slices.Contains(args, "--peers") { // it founds its cluster
+		require.Eventually(t, func() bool {
+			r, err := http.Get(strings.TrimSuffix(url, "/metrics") + "/readyz")
+			if err != nil {
+				return false
+			}
+			r.Body.Close()
+			return r.StatusCode == http.StatusOK
+		}, time.Minute, 10*time.Millisecond)
 	}
 	r, err := http.Get(url)
 	require.NoError(t, err)

@@ -18,7 +18,7 @@ func TestFigures(t *testing.T) {
 	require.NoError(t, err)
 	_, section, ok := strings.Cut(string(page), "\n### Figures\n")
 	require.True(t, ok)
-	section, _, _ = strings.Cut(section, "\n## ")
+	section, _, _ = strings.Cut(section, "\n#")
 	var want strings.Builder
 	for _, f := range protocol.Figures() {
 		fmt.Fprintf(&want, "| `%s` | %s |\n", f.Name, f.Help)
@@ -28,22 +28,33 @@ func TestFigures(t *testing.T) {
 	require.Equal(t, want.String(), rows)
 }
 
+// TestFiguresOfACluster: operations.md says of each metric of a cluster what /metrics says.
+func TestFiguresOfACluster(t *testing.T) {
+	page, err := os.ReadFile(root + "/docs/operations.md")
+	require.NoError(t, err)
+	_, section, ok := strings.Cut(string(page), "\n### Figures of a cluster\n")
+	require.True(t, ok)
+	section, _, _ = strings.Cut(section, "\n## ")
+	_, rows, ok := strings.Cut(section, "|---|---|\n")
+	require.True(t, ok)
+	var want strings.Builder
+	for line := range strings.Lines(metricsOfANode(t)) {
+		if help, ok := strings.CutPrefix(line, "# HELP kv_cluster_"); ok {
+			name, help, _ := strings.Cut(strings.TrimSpace(help), " ")
+			fmt.Fprintf(&want, "| `kv_cluster_%s` | %s |\n", name, help)
+		}
+	}
+	if text := "| `kv_cluster_member_round_trip_seconds` |"; !strings.Contains(want.String(), text) { // a node alone has no other to measure it to
+		before, after, _ := strings.Cut(rows, text)
+		_, after, _ = strings.Cut(after, "\n")
+		rows = before + after
+	}
+	require.Equal(t, want.String(), rows)
+}
+
 // TestMetrics: whatever metric a page names, /metrics has it.
 func TestMetrics(t *testing.T) {
-	known := map[string]bool{
-		"kv_request_seconds": true, "kv_request_seconds_bucket": true, "kv_sync_seconds": true, "kv_sync_seconds_bucket": true,
-		"kv_build_info": true, "kv_refusals_total": true,
-	}
-	for _, name := range []string{"leads", "has_leader", "term", "committed", "published", "voters", "learners", "member_reachable", "member_behind"} {
-		known["kv_cluster_"+name] = true // cmd/kvd's TestGrowAndShrink
-	}
-	for _, f := range protocol.Figures() {
-		name := "kv_" + f.Name
-		if f.Counter {
-			name = strings.TrimSuffix(name, "_total") + "_total"
-		}
-		known[name] = true
-	}
+	known := served(t)
 	metric := regexp.MustCompile(`\bkv_[a-z_]+`)
 	for _, p := range pages(t) {
 		for _, s := range p.code {

@@ -70,6 +70,8 @@ func (s *Server) figures(st store.Stats) []protocol.Stat {
 		{Name: "refusals_forbidden", Value: answered(protocol.StatusForbidden)},
 		{Name: "refusals_unknown_opcode", Value: answered(protocol.StatusUnknownOpcode)},
 		{Name: "refusals_unavailable", Value: answered(protocol.StatusUnavailable)},
+		{Name: "refusals_moved", Value: answered(protocol.StatusMoved)},
+		{Name: "refusals_stale", Value: answered(protocol.StatusStale)},
 		{Name: "refusals_internal", Value: answered(protocol.StatusInternal)},
 		{Name: "uptime_seconds", Value: uint64(s.age().Seconds())},
 		{Name: "goroutines", Value: uint64(runtime.NumGoroutine())},

@@ -50,6 +50,8 @@ var figures = []Figure{
 	{"refusals_forbidden", true, "Requests that were answered FORBIDDEN: the user may only read"},
 	{"refusals_unknown_opcode", true, "Requests that were answered UNKNOWN_OPCODE: the client is newer than the server, or broken"},
 	{"refusals_unavailable", true, "Requests that were answered UNAVAILABLE: the store is read-only, or lacks what they need"},
+	{"refusals_moved", true, "Requests that were answered MOVED: another server of the cluster leads"},
+	{"refusals_stale", true, "Requests that were answered STALE: reads under a bound on their age that the server could not hold"},
 	{"refusals_internal", true, "Requests that were answered INTERNAL: a fault of the server's own"},
 	{"uptime_seconds", false, "Seconds since the server began to serve"},
 	{"goroutines", false, "Goroutines of the process"},

@@ -59,7 +59,7 @@ type data struct {
 	chunk   int                   // of a backup, in bytes
 	// backupBytes is how many bytes of writes backups may be behind.
 	backupBytes int64
-	syncs       prometheus.Histogram // how long the log's take; nil: there is no log
+	syncs       prometheus.Histogram // how long the log's take; nil: there is none
 }
 
 // takeData takes the data folder, if there is one. What it holds is read by load. beside is told how much lies beside Go's heap.
@@ -72,9 +72,17 @@ func takeData(o options, beside func(bytes int64), log *slog.Logger) (*data, err
 
 		backupBytes: min(backup.DefaultBytes, int64(o.maxMemory)/8),
 	}
+	if d.dir != "" {
+		d.syncs = prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "kv_sync_seconds",
+			Help:    "How long syncs of the log took that made writes durable, in seconds",
+			Buckets: prometheus.ExponentialBuckets(50e-6, 2, 18), // to 6.5 seconds
+		})
+	}
+	synced := func(took time.Duration) { d.syncs.Observe(took.Seconds()) }
 	if o.peers.clustered() {
 		var err error
-		if d.replica, err = takeReplica(o, log); err != nil {
+		if d.replica, err = takeReplica(o, synced, log); err != nil {
 			return nil, err
 		}
 		checkFolder(d.dir, log)
@@ -92,18 +100,13 @@ func takeData(o options, beside func(bytes int64), log *slog.Logger) (*data, err
 	if d.sync, err = wal.ParsePolicy(o.sync); err != nil {
 		return nil, err
 	}
-	d.syncs = prometheus.NewHistogram(prometheus.HistogramOpts{
-		Name:    "kv_sync_seconds",
-		Help:    "How long syncs of the log took that made writes durable, in seconds",
-		Buckets: prometheus.ExponentialBuckets(50e-6, 2, 18), // to 6.5 seconds
-	})
 	d.log, err = wal.Open(wal.Options{
 		Dir:        d.dir,
 		FS:         o.fs,
 		Sync:       d.sync,
 		Logger:     log,
 		QueueBytes: min(wal.DefaultQueueBytes, int64(o.maxMemory)/8),
-		Synced:     func(took time.Duration) { d.syncs.Observe(took.Seconds()) },
+		Synced:     synced,
 		Failed: func(err error) {
 			log.Error("the data folder failed: from now on only reads are answered", "data", d.dir, "error", err)
 		},
@@ -203,7 +206,7 @@ var policies = map[wal.Policy]uint64{wal.Never: 1, wal.Interval: 2, wal.Always: 
 func (d *data) metrics() []prometheus.Collector {
 	switch {
 	case d.replica != nil:
-		return []prometheus.Collector{replicaMetrics{d.replica.View}}
+		return []prometheus.Collector{d.syncs, replicaMetrics{d.replica.View}}
 	case d.syncs == nil:
 		return nil
 	}
@@ -213,7 +216,15 @@ func (d *data) metrics() []prometheus.Collector {
 // figures are those of the data folder, for STATS.
 func (d *data) figures() []protocol.Stat {
 	if d.replica != nil {
-		return []protocol.Stat{{Name: "sync_policy", Value: policies[wal.Always]}, {Name: "read_only"}}
+		c := d.replica.Counts()
+		return []protocol.Stat{
+			{Name: "sync_policy", Value: policies[wal.Always]},
+			{Name: "read_only"},
+			{Name: "log_files", Value: uint64(c.Files)},
+			{Name: "log_bytes", Value: uint64(c.Bytes)},
+			{Name: "log_syncs", Value: c.Syncs},
+			{Name: "snapshot_failures", Value: c.KeepsFailed},
+		}
 	}
 	if d.log == nil {
 		return []protocol.Stat{{Name: "sync_policy"}, {Name: "read_only"}}

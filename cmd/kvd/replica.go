@@ -24,7 +24,7 @@ const handOverLimit = 2 * time.Second
 type replica struct{ *cluster.Replica }
 
 // takeReplica takes the folder of a node, and listens for the others.
-func takeReplica(o options, log *slog.Logger) (*replica, error) {
+func takeReplica(o options, synced func(took time.Duration), log *slog.Logger) (*replica, error) {
 	secure, err := o.peers.tls()
 	if err != nil {
 		return nil, failed(exitUsage, err)
@@ -35,7 +35,7 @@ func takeReplica(o options, log *slog.Logger) (*replica, error) {
 	}
 	client, peer := o.peers.addresses(&o)
 	r, err := cluster.OpenReplica(cluster.ReplicaOptions{
-		FS: o.fs, Dir: string(o.data), Listen: l, Client: client, Peer: peer, Peers: o.peers.list(), TLS: secure, Logger: log,
+		FS: o.fs, Dir: string(o.data), Listen: l, Client: client, Peer: peer, Peers: o.peers.list(), TLS: secure, Logger: log, Synced: synced,
 	})
 	if err != nil {
 		return nil, err

@@ -106,7 +106,7 @@ func TestGrowAndShrink(t *testing.T) {
 	status, body := fourth.p.get("/readyz")
 	require.Equal(t, 200, status, body)
 	_, body = fourth.p.get("/metrics")
-	for _, line := range []string{"kv_cluster_leads 0\n", "kv_cluster_has_leader 1\n", "kv_cluster_voters 4\n", "kv_cluster_learners 0\n", `",peer="` + fourth.peer + `"} 1`} {
+	for _, line := range []string{"kv_cluster_leads 0\n", "kv_cluster_has_leader 1\n", "kv_cluster_voters 4\n", "kv_cluster_learners 0\n", "kv_cluster_spare_voters 1\n", `",peer="` + fourth.peer + `"} 1`, "kv_cluster_member_round_trip_seconds{", "kv_sync_seconds_count "} {
 		require.Contains(t, body, line)
 	}
 	for _, name := range []string{"term", "committed", "published"} {

@@ -82,9 +82,12 @@ type Core struct {
 	out     []*pb.Message // to be sent with the next Work
 	abandon bool          // the next Work says so
 
-	rounds  rounds
-	askedOf [2]uint64
-	watch   watch
+	counts   Counts          // its own; the rest is the node's
+	elected  uint64          // the newest term of which a leader is counted
+	applying []time.Duration // when what is being applied was handed out, the oldest first
+	rounds   rounds
+	askedOf  [2]uint64
+	watch    watch
 }
 
 // NewCore returns the replica whose log and state these are.
@@ -219,6 +222,7 @@ func (c *Core) Swap(a *Apply) {
 
 // Applied says that the oldest Apply is done.
 func (c *Core) Applied(a *Apply) {
+	c.applying = c.applying[1:]
 	if a.install != nil {
 		base, err := baseOf(a.Install)
 		if err != nil {

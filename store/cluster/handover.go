@@ -7,6 +7,14 @@ type over struct{ epoch, published uint64 }
 
 // Kept is part of store.Replica.
 func (j *Journal) Kept(epoch, version uint64) bool {
+	kept := j.kept(epoch, version)
+	if !kept {
+		j.unknown.Add(1)
+	}
+	return kept
+}
+
+func (j *Journal) kept(epoch, version uint64) bool {
 	p := j.node.Load().Proposals()
 	j.mu.Lock()
 	defer j.mu.Unlock()

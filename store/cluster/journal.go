@@ -29,7 +29,7 @@ type JournalOptions struct {
 	FS     vfs.FS
 	Dir    string // it is there, and locked
 	Logger *slog.Logger
-	Log    LogOptions // only what is for tests; the rest is as here
+	Log    LogOptions // what is for tests, and Synced; the rest is as here
 }
 
 // Journal makes a store one of several alike: it is the store's journal, a store.Replica, and what the log is applied to. It is
@@ -48,6 +48,8 @@ type Journal struct {
 	applied   int64         // bytes since the state was kept; the state machine's goroutine's
 	keeping   sync.Mutex    // held while a state is kept
 	backups
+
+	refused, unknown, keepsFailed atomic.Uint64 // counts, publish nothing: see Counts and LogCounts
 
 	mu      sync.Mutex
 	changed *sync.Cond // published, lost or ended
@@ -174,6 +176,7 @@ func (j *Journal) Append(floor uint64, entries []*store.Entry) (version uint64, 
 	case errors.Is(err, errHeld): // it begins again, with Admit
 		return 0, &store.NotAdmittedError{}
 	case err != nil:
+		j.refused.Add(1)
 		return 0, n.moved()
 	}
 	return version, nil
@@ -203,6 +206,7 @@ func (j *Journal) Admit(int64) error {
 	if p.Epoch()%2 == 1 {
 		return nil
 	}
+	j.refused.Add(1)
 	ctx, cancel := context.WithTimeout(context.Background(), ledWithin)
 	defer cancel()
 	n.Led(ctx)
@@ -224,6 +228,7 @@ func (j *Journal) Wait(version uint64) error {
 		case j.published.Load() >= version:
 			return nil
 		case version <= j.lost || j.ended:
+			j.unknown.Add(1)
 			return store.ErrUnknown
 		}
 		j.changed.Wait()
@@ -291,6 +296,7 @@ func (j *Journal) Confirm() error {
 	round := j.node.Load().Reads().Join()
 	<-round.Done()
 	if round.Err() != nil {
+		j.unknown.Add(1)
 		return store.ErrUnknown
 	}
 	return nil

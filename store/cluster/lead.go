@@ -14,6 +14,10 @@ func (c *Core) noteLeader() {
 	before := c.leader
 	c.term, c.leader = st.HardState.GetTerm(), st.Lead
 	c.Proposals.leader.Store(c.leader)
+	if c.leader != 0 && c.term != c.elected { // a term has one leader at most
+		c.elected = c.term
+		c.counts.Elections++
+	}
 	leads := st.RaftState == raft.StateLeader
 	if c.leadTerm != 0 && (!leads || c.leadTerm != c.term) {
 		c.logger.Info("this node leads no more", "term", c.leadTerm)
@@ -89,8 +93,11 @@ func (c *Core) propose() {
 		putBatchHeader(b.data, c.group, batchID{c.id, c.nonce, b.epoch, b.number})
 		if err := c.rn.Propose(b.data); err != nil {
 			c.Proposals.untake(b) // until this node leads no more, or can again
+			c.counts.Dropped++
 			return
 		}
+		c.counts.Batches++
+		c.counts.Writes += uint64(b.records)
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	pb "go.etcd.io/raft/v3/raftpb"
 
@@ -53,6 +55,8 @@ type LogOptions struct {
 	Dir    string // it is there, and locked
 	Base   Base   // that of the newest durable snapshot; of index 0: there is none
 	Logger *slog.Logger
+	// Synced is called after each sync that made appends durable, with how long that took. It does not wait. Nil: nothing is.
+	Synced func(took time.Duration)
 	// SegmentSize, KeepApplied, FetchSize and Ahead are for tests; 0: what is best.
 	SegmentSize, KeepApplied, FetchSize, Ahead int64
 }
@@ -73,6 +77,7 @@ type FileLog struct {
 	number uint64 // of the last record
 	failed error  // why nothing is written any more (C9)
 	pins   map[*Pin]uint64
+	syncs  atomic.Uint64 // a count, publishes nothing
 
 	// mu guards what is in memory. Nobody holds it while he waits for a disk.
 	mu       sync.Mutex

@@ -51,6 +51,7 @@ func (j *Journal) Apply(e *Committed) error {
 		go func() {
 			defer j.keeping.Unlock()
 			if err := j.keep(); err != nil {
+				j.keepsFailed.Add(1)
 				j.o.Logger.Warn("the state could not be kept, and the log grows", "error", err)
 			}
 		}()

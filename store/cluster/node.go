@@ -76,6 +76,8 @@ type Node struct {
 	appQ    queue[*Apply]
 	fetches chan struct{} // says that the log wants something
 
+	sent, taken transfers // snapshots
+
 	applying []*Apply // the state machine's goroutine's; of nobody once that has ended
 
 	status atomic.Pointer[Status]

@@ -44,6 +44,7 @@ type Reads struct {
 // Round is what the readers wait for that joined it.
 type Round struct {
 	joined time.Duration // when the first of them did
+	reads  uint64        // how many did; with the lock of Reads
 	began  time.Duration // when the index was asked for that counts: with the last ctx
 	ctx    [24]byte      // of the last time it was asked for; no two are ever equal
 	index  uint64        // 0: not known
@@ -76,6 +77,7 @@ func (r *Reads) Join() *Round {
 		}
 		r.next = round
 	}
+	round.reads++
 	r.mu.Unlock()
 	r.wake()
 	return round
@@ -132,9 +134,12 @@ func (c *Core) beginRound() {
 		if c.rounds.current == nil {
 			return
 		}
+		c.counts.Rounds++
+		c.counts.Reads += c.rounds.current.reads
 		c.ask(now)
 	} else if c.canAsk() && (now-c.rounds.current.began >= roundRetry || c.askedOf != c.askedNow()) {
 		// It is lost, or who was asked leads no more.
+		c.counts.Retries++
 		c.ask(now)
 	}
 }
@@ -196,12 +201,16 @@ func (c *Core) settleRounds() {
 func (c *Core) tickRounds() {
 	now := c.clock()
 	late := func(r *Round) bool { return r != nil && now-r.joined >= c.readTimeout }
+	failed := func(r *Round) {
+		c.counts.NoIndex++
+		r.resolve(ErrNoIndex)
+	}
 	for len(c.rounds.pending) > 0 && late(c.rounds.pending[0]) {
-		c.rounds.pending[0].resolve(ErrNoIndex)
+		failed(c.rounds.pending[0])
 		c.rounds.pending = c.rounds.pending[1:]
 	}
 	if late(c.rounds.current) {
-		c.rounds.current.resolve(ErrNoIndex)
+		failed(c.rounds.current)
 		c.rounds.current = nil
 	}
 	c.Reads.mu.Lock()
@@ -213,7 +222,7 @@ func (c *Core) tickRounds() {
 	}
 	c.Reads.mu.Unlock()
 	if next != nil {
-		next.resolve(ErrNoIndex)
+		failed(next)
 	}
 	if at := c.Reads.bounded.Load(); at >= 0 && now-time.Duration(at) < freshFor && c.rounds.current == nil && !c.Reads.waiting() {
 		c.Reads.Join()

@@ -32,6 +32,8 @@ type ReplicaOptions struct {
 	Peers  []string    // those of the founders, this one's too if it is one
 	TLS    *tls.Config // nil: the nodes do not prove who they are
 	Logger *slog.Logger
+	// Synced is called after each sync that made a part of the log durable, with how long that took. It does not wait. Nil: nothing is.
+	Synced func(took time.Duration)
 }
 
 // Replica is all that makes a store one of several: journal, log, node, and the way to the others. It is opened first, then the store with
@@ -71,7 +73,7 @@ func openReplica(o ReplicaOptions) (*Replica, error) {
 	if err != nil {
 		return nil, err
 	}
-	j, err := OpenJournal(JournalOptions{FS: o.FS, Dir: o.Dir, Logger: o.Logger})
+	j, err := OpenJournal(JournalOptions{FS: o.FS, Dir: o.Dir, Logger: o.Logger, Log: LogOptions{Synced: o.Synced}})
 	if err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
@@ -213,6 +215,10 @@ func (r *Replica) Close() (err error) {
 type View struct {
 	Cluster, Node, Leader, Term, Committed, Published uint64
 	Whole                                             bool
+	LogEnd                                            uint64        // the last entry that it has
+	Applying                                          time.Duration // how long the oldest that is committed has waited to be published
+	Syncing                                           time.Duration // how long the oldest that is to be durable has waited for the disk
+	Counts                                            Counts
 	Members                                           []MemberView // by id
 }
 
@@ -220,7 +226,9 @@ type View struct {
 type MemberView struct {
 	Member
 	Voter, Reachable bool
-	Matched          uint64 // how much of the log it has, as the leader knows
+	Matched          uint64        // how much of the log it has, as the leader knows
+	Behind           int64         // how many bytes of the leader's log it lacks, as the leader knows
+	RoundTrip        time.Duration // between it and this node; 0: it is not known
 }
 
 // Removed reports whether the node is no member any more. One that has joined and knows of no members yet is none.
@@ -241,10 +249,15 @@ func (r *Replica) View() (v View, ok bool) {
 	}
 	for i := range v.Members {
 		m := &v.Members[i]
-		if there, _ := r.peers.Reachable(m.ID); v.Leader != v.Node {
+		there, took := r.peers.Reachable(m.ID)
+		if m.RoundTrip = took; v.Leader != v.Node {
 			m.Reachable = there || m.ID == v.Node
+		} else {
+			m.Behind = r.log.BytesBehind(m.Matched)
 		}
 	}
+	v.Counts.Refused, v.Counts.Unknown = r.refused.Load(), r.unknown.Load()
+	v.Counts.Sent, v.Counts.Taken = n.sent.load(), n.taken.load()
 	return v, true
 }
 
@@ -266,6 +279,15 @@ func (r *Replica) call(n *Node, f func(*Core)) bool {
 func (c *Core) view(v *View) {
 	st := c.rn.BasicStatus()
 	v.Leader, v.Term, v.Committed, v.Published, v.Whole = c.leader, c.term, st.HardState.GetCommit(), c.published, c.Whole()
+	v.LogEnd, _ = c.log.LastIndex() // it is in memory
+	v.Counts = c.counts
+	now := c.clock()
+	if len(c.applying) > 0 {
+		v.Applying = now - c.applying[0]
+	}
+	if len(c.appends) > 0 && !c.appends[0].done {
+		v.Syncing = now - c.watch.since
+	}
 	matched := map[uint64]uint64{}
 	if c.leadTerm != 0 {
 		c.rn.WithProgress(func(id uint64, _ raft.ProgressType, pr tracker.Progress) { matched[id] = pr.Match })

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"fmt"
+	"time"
 
 	pb "go.etcd.io/raft/v3/raftpb"
 
@@ -74,8 +75,12 @@ func (l *FileLog) save(appends []*Append) error {
 		appends = appends[1:]
 	}
 	if sync {
+		began := time.Now()
 		if err := l.file.Sync(); err != nil {
 			return err
+		}
+		if l.syncs.Add(1); l.o.Synced != nil {
+			l.o.Synced(time.Since(began))
 		}
 	}
 	return l.show(put)
@@ -137,6 +142,7 @@ func (l *FileLog) begin(enc *frame.Encoder) {
 func (l *FileLog) show(put []place) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.segments[len(l.segments)-1].end = l.file.Size()
 	for _, p := range put {
 		if err := l.put(p.s, p.off, p.e); err != nil {
 			return fmt.Errorf("the library gave the log an entry that does not fit: %w", err)

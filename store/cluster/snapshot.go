@@ -13,6 +13,7 @@ const pinFor = 10 * time.Second
 
 // stream sends a snapshot to the member that lacks it.
 func (n *Node) stream(m *pb.Message) {
+	began := time.Now()
 	base, err := baseOf(m.GetSnapshot())
 	if err == nil {
 		pin := n.log.Pin(base.Index)
@@ -23,6 +24,7 @@ func (n *Node) stream(m *pb.Message) {
 	if err != nil && n.ctx.Err() == nil {
 		n.logger.Warn("a member could not be given a snapshot", "node", idText(m.GetTo()), "index", base.Index, "error", err)
 	}
+	n.sent.count(began, err)
 	n.Call(func(c *Core) { c.SnapshotSent(m.GetTo(), err == nil) })
 	if err == nil {
 		select { // the log from there on is kept until the member asks for it
@@ -41,10 +43,12 @@ func baseOf(s *pb.Snapshot) (Base, error) {
 
 // TakeIn takes in a snapshot that another member streams, and then has the core learn of it.
 func (n *Node) TakeIn(m *pb.Message, r io.Reader) error {
+	began := time.Now()
 	base, err := baseOf(m.GetSnapshot())
 	if err == nil {
 		err = n.machine.Receive(base, r)
 	}
+	n.taken.count(began, err)
 	if err != nil {
 		return fmt.Errorf("take in a snapshot of entry %d: %w", base.Index, err)
 	}

@@ -15,7 +15,6 @@ const (
 // watch is what the loop knows of a disk that hangs.
 type watch struct {
 	since  time.Duration // since when the oldest append is the disk's
-	hits   uint64        // how often leadership was to be handed over for it
 	handed time.Duration // when last; 0: never
 }
 
@@ -32,7 +31,7 @@ func (c *Core) tickWatch() {
 	}
 	if took >= diskSlow && c.leadTerm != 0 && (c.watch.handed == 0 || now-c.watch.handed >= diskSlow) {
 		if c.Transfer(0) {
-			c.watch.hits++
+			c.counts.DiskHangs++
 			c.watch.handed = now
 			c.logger.Warn("the disk hangs: another node is to lead", "for", took)
 		}

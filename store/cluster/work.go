@@ -90,6 +90,9 @@ func (c *Core) Work() Work {
 		}
 		w.Apply.Abandon, c.abandon = true, false
 	}
+	if w.Apply != nil {
+		c.applying = append(c.applying, c.clock())
+	}
 	w.Send = append(w.Send, c.out...)
 	c.out = nil
 	return w

@@ -1,0 +1,92 @@
+package cluster
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// Counts is what a node has counted since it began.
+type Counts struct {
+	Elections uint64 // leaders, this node or another, that it has seen chosen
+	Batches   uint64 // entries of the log that it has proposed
+	Writes    uint64 // records in them
+	Dropped   uint64 // proposals that the library did not take, and that were made again or failed
+	Refused   uint64 // writes that were not taken, since another node led, or none
+	Unknown   uint64 // answers to writes whose end it did not see, and that it could only call unknown
+	Rounds    uint64 // rounds of reads that it began
+	Retries   uint64 // how often it had to ask again for the index of one
+	Reads     uint64 // who waited for them: one is all that a connection had received at a time
+	NoIndex   uint64 // rounds that ended without an index: those who waited were refused
+	DiskHangs uint64 // how often it was to lead no more because its disk did not answer
+	Sent      Transfers
+	Taken     Transfers
+}
+
+// Transfers are snapshots that went from one node to another.
+type Transfers struct {
+	Done, Failed uint64
+	Took         time.Duration // all that are done together
+}
+
+// transfers count Transfers, from any goroutine. The parts are counts, and publish nothing.
+type transfers struct {
+	done, failed atomic.Uint64
+	took         atomic.Int64
+}
+
+// count counts one that began then.
+func (t *transfers) count(began time.Time, err error) {
+	if err != nil {
+		t.failed.Add(1)
+		return
+	}
+	t.took.Add(int64(time.Since(began)))
+	t.done.Add(1)
+}
+
+func (t *transfers) load() Transfers {
+	return Transfers{Done: t.done.Load(), Failed: t.failed.Load(), Took: time.Duration(t.took.Load())}
+}
+
+// LogCounts is how a node's log is, and what it has counted.
+type LogCounts struct {
+	Files int
+	Bytes int64  // of entries that no snapshot of this node's covers
+	Syncs uint64 // that made appends durable
+	// KeepsFailed is how often the state could not be kept, so that the log grows.
+	KeepsFailed uint64
+}
+
+// Counts returns how the log is.
+func (j *Journal) Counts() LogCounts {
+	l := j.log
+	base := l.Base().Index
+	l.mu.Lock()
+	files := len(l.segments)
+	l.mu.Unlock()
+	return LogCounts{Files: files, Bytes: l.BytesBehind(base), Syncs: l.syncs.Load(), KeepsFailed: j.keepsFailed.Load()}
+}
+
+// BytesBehind returns how many bytes of the log are of entries behind index, as far as it has them.
+func (l *FileLog) BytesBehind(index uint64) (n int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	next := l.last + 1 // from there on, later files count
+	for i := len(l.segments) - 1; i >= 0 && next > index+1; i-- {
+		s := l.segments[i]
+		if len(s.offs) == 0 || s.first >= next {
+			continue
+		}
+		end := s.end
+		if after := next - s.first; after < uint64(len(s.offs)) {
+			end = s.offs[after]
+		}
+		from := s.offs[0]
+		if index >= s.first {
+			from = s.offs[index+1-s.first]
+		}
+		n += end - from
+		next = s.first
+	}
+	return n
+}
