@@ -54,6 +54,64 @@ func (c *conn) get(w *workspace, h protocol.Header, body []byte) error {
 	return nil
 }
 
+// manyGets is how many GETs are looked up together, at most.
+const manyGets = 16
+
+// gets answers the plain GETs that p begins with, as far as they are whole and their answers short, if there are two at least. It returns how many
+// it has answered. They are looked up side by side, in one view, and in their order.
+func (c *conn) gets(w *workspace, o *Output, p []byte) (answered int) {
+	if c.access < AccessRead || o.Solo() {
+		return 0
+	}
+	var ids [manyGets]uint32
+	keys := w.keys[:0]
+	for len(keys) < manyGets && len(p) >= protocol.HeaderSize {
+		h := protocol.ParseHeader(p)
+		if !isPlainGet(h) || h.Length > c.limit || h.Size() > len(p) || protocol.CheckLength(h.Length) != nil {
+			break
+		}
+		ids[len(keys)] = h.ID
+		keys = append(keys, p[protocol.HeaderSize:h.Size()])
+		p = p[h.Size():]
+	}
+	if w.keys = keys; len(keys) < 2 {
+		return 0
+	}
+	w.found = slices.Grow(w.found[:0], manyGets)[:len(keys)]
+	defer clear(w.found)
+	v := c.session.View()
+	v.Peek(w.found, keys)
+	full := false
+	for i, e := range w.found {
+		if e.Exists() && e.Len() >= CopySize {
+			break // by itself: memory may have to be waited for
+		}
+		w.at += protocol.HeaderSize + len(keys[i])
+		o.Request()
+		if e.Exists() {
+			o.Buf = protocol.AppendHeader(o.Buf, protocol.OpGet, uint8(protocol.StatusOK), ids[i], e.Len())
+			o.Buf = append(o.Buf, e.Value()...)
+		} else {
+			o.Buf = protocol.AppendHeader(o.Buf, protocol.OpGet, uint8(protocol.StatusNotFound), ids[i], 0)
+		}
+		answered++
+		if full = o.Full(); full {
+			break
+		}
+	}
+	v.Count(w.found[:answered])
+	v.Close()
+	if full {
+		o.Flush() // it waits, so no view is open
+	}
+	return answered
+}
+
+// isPlainGet reports whether h is the header of a GET without flags.
+func isPlainGet(h protocol.Header) bool {
+	return h.Opcode == protocol.OpGet && h.Flags == 0 && h.Reserved == 0
+}
+
 func (c *conn) appendEntry(w *workspace, h protocol.Header, e *store.Entry, withMeta bool) error {
 	v := e.Value()
 	size := len(v)

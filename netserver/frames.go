@@ -57,6 +57,9 @@ func (f *frames) answerAll(o *Output, p []byte) (used, need int) {
 			}
 			return w.at, size
 		}
+		if isPlainGet(h) && c.gets(w, o, rest) > 0 {
+			continue
+		}
 		w.at += size
 		o.Request()
 		c.answer(w, h, rest[protocol.HeaderSize:size])

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -47,6 +48,67 @@ func every() [][]byte {
 		protocol.AppendHeader(nil, protocol.OpCluster, 0, next(), 0),
 		protocol.Reads{Bound: 1000}.AppendTo(nil, next()),
 		protocol.Member{Change: protocol.MemberRemove, ID: 1}.AppendTo(nil, next()),
+	}
+}
+
+// TestGetsThatComeTogether: GETs that are looked up side by side are answered as if they came one by one, whatever lies behind their keys and
+// whatever comes between them, and counted as often.
+func TestGetsThatComeTogether(t *testing.T) {
+	s := nettest.Start(t, nettest.Options{})
+	c := s.Dial(t)
+	values := map[string]string{}
+	keys := []string{"absent"}
+	for name, n := range map[string]int{"empty": 0, "short": 5, "longest that is copied": netserver.CopySize - 1, "large": netserver.CopySize, "larger": 50_000} {
+		for _, ttl := range []uint64{0, 60_000} {
+			key := fmt.Sprint(name, " ", ttl)
+			values[key] = string(bytes.Repeat([]byte(name), n)[:n])
+			require.Equal(t, protocol.StatusOK, c.Do(protocol.Set{Key: []byte(key), Value: []byte(values[key]), TTL: ttl}.AppendTo(nil, 1)).Status())
+			keys = append(keys, key)
+		}
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 100 {
+		var batch [][]byte
+		var want []string
+		gets, misses := uint64(0), uint64(0)
+		few := random.IntN(len(keys))
+		for i := range 1 + random.IntN(60) {
+			key := keys[random.IntN(len(keys))]
+			if random.IntN(3) > 0 {
+				key = keys[(few+random.IntN(2))%len(keys)]
+			}
+			if random.IntN(20) == 0 && key != "absent" {
+				values[key] = fmt.Sprint(random.Int())
+				batch = append(batch, protocol.Set{Key: []byte(key), Value: []byte(values[key])}.AppendTo(nil, uint32(i)))
+				want = append(want, "")
+				continue
+			}
+			if gets++; key == "absent" {
+				misses++
+			}
+			batch = append(batch, protocol.Get{Key: []byte(key), WithMeta: random.IntN(20) == 0}.AppendTo(nil, uint32(i)))
+			want = append(want, values[key])
+		}
+		before := [2]uint64{s.Stat("get_ops"), s.Stat("misses")}
+		c.Send(bytes.Join(batch, nil))
+		for i, q := range batch {
+			f, q := c.Next(), protocol.ParseHeader(q)
+			require.EqualValues(t, i, f.ID)
+			require.Equal(t, q.Opcode, f.Opcode)
+			switch {
+			case q.Opcode == protocol.OpSet:
+				require.Equal(t, protocol.StatusOK, f.Status())
+			case f.Status() == protocol.StatusOK:
+				require.True(t, bytes.HasSuffix(f.Body, []byte(want[i])))
+				if q.Flags == 0 {
+					require.Len(t, f.Body, len(want[i]))
+				}
+			default:
+				require.Equal(t, protocol.StatusNotFound, f.Status())
+				require.Empty(t, want[i])
+			}
+		}
+		require.Equal(t, [2]uint64{before[0] + gets, before[1] + misses}, [2]uint64{s.Stat("get_ops"), s.Stat("misses")})
 	}
 }
 

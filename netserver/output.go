@@ -202,6 +202,9 @@ func (o *Output) Full() bool {
 	return o.size() >= flushSize || len(o.Buf) >= CopySize && !o.widen()
 }
 
+// Solo reports whether each request has to be flushed by itself, so that what it has seen is not laid to another.
+func (o *Output) Solo() bool { return o.conn.solo }
+
 // Flush makes sure that what the answers tell can't be taken back, and sends them. If it can't, it has the connection's protocol
 // answer the requests that they belong to UNAVAILABLE instead, and returns false.
 func (o *Output) Flush() bool { return o.flush(0) }

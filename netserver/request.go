@@ -151,13 +151,13 @@ func (s *Server) claimItems(w *workspace, op protocol.Opcode, body []byte) (clai
 	return 0, errNoRoom
 }
 
-// warm has the store fetch what the single-key requests of the batch will touch.
+// warm has the store fetch what the single-key requests of the batch will touch. Where these are plain GETs alone, gets does so.
 func (c *conn) warm(w *workspace) {
 	p := w.batch
 	if c.access == AccessNone || len(p) < protocol.HeaderSize || protocol.ParseHeader(p).Size() >= len(p) {
 		return // one request at most
 	}
-	keys := w.keys[:0]
+	keys, others := w.keys[:0], 0
 	for len(p) >= protocol.HeaderSize {
 		h := protocol.ParseHeader(p)
 		if h.Length > c.limit || h.Size() > len(p) || protocol.CheckLength(h.Length) != nil {
@@ -165,16 +165,20 @@ func (c *conn) warm(w *workspace) {
 		}
 		if find := requests[h.Opcode].key; find != nil {
 			if key, ok := find(h.Flags, p[protocol.HeaderSize:h.Size()]); ok {
-				keys = append(keys, key)
+				if keys = append(keys, key); !isPlainGet(h) {
+					others++
+				}
 			}
 		}
 		if len(keys) == keepItems {
-			c.session.Warm(keys)
-			keys = keys[:0]
+			if others > 0 {
+				c.session.Warm(keys)
+			}
+			keys, others = keys[:0], 0
 		}
 		p = p[h.Size():]
 	}
-	if len(keys) > 1 {
+	if len(keys) > 1 && others > 0 {
 		c.session.Warm(keys)
 	}
 	w.keys = keys

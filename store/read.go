@@ -45,6 +45,12 @@ func (c *Session) find(key []byte) Found {
 
 // GetMany is Get of each key, in their order; their cache misses overlap, and the clock is read once. dst is as long as keys.
 func (v View) GetMany(dst []Found, keys [][]byte) {
+	v.Peek(dst, keys)
+	v.Count(dst)
+}
+
+// Peek is GetMany, uncounted: for who can't say yet how many of the keys he answers. Count counts those.
+func (v View) Peek(dst []Found, keys [][]byte) {
 	c := v.c
 	c.reader.GetMany(dst, keys)
 	var now moment
@@ -67,12 +73,16 @@ func (v View) GetMany(dst []Found, keys [][]byte) {
 		for ; i < len(dst); i++ {
 			dst[i] = c.find(keys[i])
 		}
-		break
+		return
 	}
-	c.gets += uint64(len(keys))
-	for _, e := range dst {
+}
+
+// Count counts what Peek has found.
+func (v View) Count(found []Found) {
+	v.c.gets += uint64(len(found))
+	for _, e := range found {
 		if !e.Exists() {
-			c.misses++
+			v.c.misses++
 		}
 	}
 }

@@ -30,8 +30,15 @@ func (t *talk) rebase() {
 	t.buf = b[len(b):]
 }
 
-// done ends it.
+// done ends it, and sends what is collected if that is much.
 func (t *talk) done() {
+	if t.finish() {
+		t.out.Flush()
+	}
+}
+
+// finish ends the answer, and reports whether so much is collected that it is to be sent.
+func (t *talk) finish() (full bool) {
 	if t.failed != "" {
 		t.out.Refused(statusOf(t.failed))
 	}
@@ -55,9 +62,7 @@ func (t *talk) done() {
 	case muteThis:
 		t.mute = muteNone
 	}
-	if t.out.Full() {
-		t.out.Flush()
-	}
+	return t.out.Full()
 }
 
 // commit moves what is in buf to out.

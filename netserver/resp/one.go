@@ -27,6 +27,60 @@ func getOne(t *talk, args [][]byte) {
 	}
 }
 
+// manyGets is how many GETs are looked up together, at most.
+const manyGets = 16
+
+// isGet reports whether the request is a GET that has its key.
+func (q *request) isGet() bool { return q.cmd != nil && q.cmd.Name == "get" && q.to-q.from == 2 }
+
+// gets runs the GETs that the batch begins with, as far as their answers are short, if there are two at least and nothing is in the way. It
+// returns how many it has run. They are looked up side by side, in one view, and in their order.
+func (t *talk) gets(batch []request) (run int) {
+	n := 0
+	for n < min(len(batch), manyGets) && batch[n].isGet() {
+		n++
+	}
+	if n < 2 || t.queue.open || t.mute != muteNone || t.out.Solo() || t.client.Access() < netserver.AccessRead {
+		return 0
+	}
+	if !t.looked {
+		if t.client.Begin() != nil {
+			return 0 // the first of them is told
+		}
+		t.looked = true
+	}
+	t.keys = cleared(t.keys)
+	for _, q := range batch[:n] {
+		t.keys = append(t.keys, t.args[q.from+1])
+	}
+	t.found = slices.Grow(t.found[:0], manyGets)[:n]
+	v := t.session.View()
+	v.Peek(t.found, t.keys)
+	full := false
+	for _, e := range t.found {
+		if e.Exists() && e.Len() >= longString {
+			break // by itself: memory may have to be waited for
+		}
+		t.begin()
+		if t.last = batch[run].cmd; e.Exists() {
+			t.bulk(e.Value())
+		} else {
+			t.null()
+		}
+		run++
+		if full = t.finish(); full {
+			break
+		}
+	}
+	v.Count(t.found[:run])
+	v.Close()
+	t.found, t.keys = cleared(t.found), cleared(t.keys)
+	if full {
+		t.out.Flush() // it waits, so no view is open
+	}
+	return run
+}
+
 func mGetOne(t *talk, args [][]byte) {
 	keys := args[1:]
 	t.found = slices.Grow(cleared(t.found), len(keys))[:len(keys)]

@@ -144,12 +144,16 @@ func (t *talk) parse(p []byte) (used int, err error) {
 	t.progress = progress{}
 	t.warm()
 	used = 0
-	for _, q := range t.batch {
-		used += q.used
-		t.request(q.cmd, t.args[q.from:q.to])
-		if t.ended {
-			break
+	for batch := t.batch; len(batch) > 0 && !t.ended; {
+		n := t.gets(batch)
+		if n == 0 {
+			t.request(batch[0].cmd, t.args[batch[0].from:batch[0].to])
+			n = 1
 		}
+		for _, q := range batch[:n] {
+			used += q.used
+		}
+		batch = batch[n:]
 	}
 	return used, nil
 }
@@ -187,17 +191,21 @@ func (t *talk) large(p []byte, l limits) (used int, err error) {
 	return used, nil
 }
 
-// warm has the store fetch what the batch is going to touch.
+// warm has the store fetch what the batch is going to touch. Where that is GETs alone, gets does so.
 func (t *talk) warm() {
 	if len(t.batch) < 2 {
 		return
 	}
+	others := false
 	for _, q := range t.batch {
 		if q.cmd != nil && q.cmd.First == 1 && q.to-q.from > 1 {
 			t.keys = append(t.keys, t.args[q.from+1])
+			others = others || !q.isGet()
 		}
 	}
-	t.session.Warm(t.keys)
+	if others {
+		t.session.Warm(t.keys)
+	}
 	t.keys = cleared(t.keys)
 }
 

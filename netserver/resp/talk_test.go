@@ -120,6 +120,50 @@ func TestPipelines(t *testing.T) {
 	})
 }
 
+// TestGetsThatComeTogether: GETs that are looked up side by side are answered as they would be one by one, whatever lies behind their keys, and
+// counted as often.
+func TestGetsThatComeTogether(t *testing.T) {
+	s := nettest.Start(t, withDoor(netserver.Config{}))
+	c := dial(t, s)
+	c.do("SET short value")
+	c.do("SET expiring value EX 60")
+	c.do("SET long " + strings.Repeat("x", netserver.CopySize-1))
+	c.do("SET large " + strings.Repeat("x", netserver.CopySize))
+	keys := []string{"short", "expiring", "absent", "long", "large"}
+	one := map[string]string{}
+	for _, k := range keys {
+		one[k] = c.do("GET " + k)
+	}
+	for n := range 40 {
+		var all strings.Builder
+		var asked []string
+		misses := uint64(0)
+		for i := range n {
+			k := keys[i*(n+3)/7%len(keys)]
+			all.WriteString(request("get", k))
+			if asked = append(asked, k); k == "absent" {
+				misses++
+			}
+		}
+		before := [2]uint64{s.Stat("get_ops"), s.Stat("misses")}
+		c.send(all.String())
+		for _, k := range asked {
+			require.Equal(t, one[k], c.next())
+		}
+		require.Equal(t, [2]uint64{before[0] + uint64(n), before[1] + misses}, [2]uint64{s.Stat("get_ops"), s.Stat("misses")})
+		c.send(request("multi") + all.String() + request("exec")) // these are queued
+		require.Equal(t, "OK", c.next())
+		for range asked {
+			require.Equal(t, "QUEUED", c.next())
+		}
+		list := make([]string, n)
+		for i, k := range asked {
+			list[i] = one[k]
+		}
+		require.Equal(t, "["+strings.Join(list, " ")+"]", c.next())
+	}
+}
+
 func TestLongValuesAndLists(t *testing.T) {
 	nettest.Each(t, withDoor(netserver.Config{}), func(t *testing.T, s *nettest.Server) {
 		c := dial(t, s)
