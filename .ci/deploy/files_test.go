@@ -64,7 +64,7 @@ func TestKubernetes(t *testing.T) {
 		}
 	}
 	require.Contains(t, names, set.Spec.ServiceName)
-	require.Equal(t, "/healthz", kvd.LivenessProbe.HTTPGet.Path)
+	require.Equal(t, "/livez", kvd.LivenessProbe.HTTPGet.Path)
 	require.Equal(t, "/readyz", kvd.ReadinessProbe.HTTPGet.Path)
 	require.Nil(t, kvd.StartupProbe)
 	require.Contains(t, ports, kvd.LivenessProbe.HTTPGet.Port.String())

@@ -104,7 +104,7 @@ func TestWhileDataAreLoaded(t *testing.T) {
 	<-g.waiting
 	p := &process{t: t, addr: addr, http: "http://" + log.after(t, "metrics on http://")}
 	p.http = strings.TrimSuffix(p.http, "/metrics")
-	status, body := p.get("/healthz")
+	status, body := p.get("/livez")
 	require.Equal(t, http.StatusOK, status, body)
 	status, body = p.get("/readyz")
 	require.Equal(t, http.StatusServiceUnavailable, status)

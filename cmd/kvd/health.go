@@ -51,7 +51,7 @@ are not: the server is not there, loads its data, shuts down or is read-only. It
 		},
 	}
 	cmd.Flags().Var(&address, "http", "the server's --http; without it the variable "+variable("http"))
-	cmd.Flags().BoolVar(&live, "live", false, "ask only whether it lives (/healthz): also while it loads its data or is read-only")
+	cmd.Flags().BoolVar(&live, "live", false, "ask only whether it lives (/livez): also while it loads its data or is read-only")
 	cmd.Flags().Var(&timeout, "timeout", "how long to wait for the answer")
 	return cmd
 }
@@ -75,7 +75,7 @@ func pageURL(address string, live bool) (string, error) {
 	}
 	page := "/readyz"
 	if live {
-		page = "/healthz"
+		page = "/livez"
 	}
 	return "http://" + net.JoinHostPort(host, port) + page, nil
 }

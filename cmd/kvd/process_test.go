@@ -140,7 +140,7 @@ func TestInMemory(t *testing.T) {
 		status, body := p.get("/metrics")
 		require.Equal(t, http.StatusOK, status)
 		require.Contains(t, body, "kv_keys 1\n")
-		for _, page := range []string{"/healthz", "/readyz"} {
+		for _, page := range []string{"/livez", "/healthz", "/readyz"} {
 			status, _ := p.get(page)
 			require.Equal(t, http.StatusOK, status, page)
 		}

@@ -55,7 +55,7 @@ func TestForeignPages(t *testing.T) {
 		{"kv.internal:7071", "cross-site", outside, forbidden, forbidden},
 	} {
 		for path, want := range map[string]int{
-			"/metrics": tt.metrics, "/healthz": tt.metrics, "/readyz": tt.metrics,
+			"/metrics": tt.metrics, "/livez": tt.metrics, "/healthz": tt.metrics, "/readyz": tt.metrics,
 			"/debug/pprof/": tt.profiles, "/debug/pprof/cmdline": tt.profiles, "/debug/pprof/heap": tt.profiles, "/debug/pprof/symbol": tt.profiles,
 		} {
 			r := httptest.NewRequest(http.MethodGet, path, nil)

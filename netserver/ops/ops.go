@@ -1,7 +1,7 @@
 // Package ops shows a server to those who run it: metrics, health and profiles over HTTP.
 //
 //	/metrics       for Prometheus: the figures of STATS as kv_…, how long requests take, and what Go and the process say
-//	/healthz       200 while the process lives
+//	/livez         200 while the process lives; /healthz is the same, as Kubernetes called it before
 //	/readyz        200 while the server takes reads and writes; else 503 and why: while it loads its data, how far it is
 //	/debug/pprof/  profiles, for go tool pprof, for who asks on this machine
 //
@@ -47,7 +47,9 @@ func Handler(c Config) http.Handler {
 	registry.MustRegister(c.Metrics...)
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	for _, page := range []string{"GET /livez", "GET /healthz"} {
+		mux.HandleFunc(page, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	}
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		err := c.Ready()
 		if srv := c.Server(); srv != nil && srv.Draining() {

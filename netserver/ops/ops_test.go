@@ -43,7 +43,7 @@ func TestPages(t *testing.T) {
 	status, body := get(h, "/readyz")
 	require.Equal(t, http.StatusServiceUnavailable, status)
 	require.Equal(t, "loading 3 of 9 bytes\n", body)
-	status, _ = get(h, "/healthz")
+	status, _ = get(h, "/livez")
 	require.Equal(t, http.StatusOK, status)
 	status, body = get(h, "/metrics")
 	require.Equal(t, http.StatusOK, status)
@@ -73,7 +73,7 @@ func TestPages(t *testing.T) {
 	require.NotContains(t, body, "of STATS\n", "a figure that protocol.Figures does not describe")
 	require.NotContains(t, body, "secret-")
 
-	for _, path := range []string{"/healthz", "/readyz", "/debug/pprof/", "/debug/pprof/heap", "/debug/pprof/cmdline"} {
+	for _, path := range []string{"/livez", "/healthz", "/readyz", "/debug/pprof/", "/debug/pprof/heap", "/debug/pprof/cmdline"} {
 		status, _ := get(h, path)
 		require.Equal(t, http.StatusOK, status, path)
 	}
@@ -88,6 +88,6 @@ func TestPages(t *testing.T) {
 	status, body = get(h, "/readyz")
 	require.Equal(t, http.StatusServiceUnavailable, status)
 	require.Contains(t, body, "shutting down")
-	status, _ = get(h, "/healthz")
+	status, _ = get(h, "/livez")
 	require.Equal(t, http.StatusOK, status)
 }
