@@ -150,7 +150,7 @@ func TestPeersProveThemselves(t *testing.T) {
 		"--peer-tls-cert", dir+"/other.cert", "--peer-tls-key", dir+"/other.key", "--peer-tls-ca", dir+"/cert"))
 	refused := false
 	for line := range p.lines {
-		if err, _ := line["err"].(string); strings.Contains(err, "certificate") {
+		if err, _ := line["error"].(string); strings.Contains(err, "certificate") {
 			refused = true
 			break
 		}
