@@ -168,7 +168,7 @@ func cut(id uint64) func(*pb.Message) bool {
 }
 
 func (r *replica) write(s string) *Batch {
-	b, err := r.Proposals.Append(func(p []byte) []byte { return append(p, s...) })
+	b, err := r.Proposals.Append(func(p []byte) ([]byte, uint64) { return append(p, s...), 0 })
 	require.NoError(r.g.t, err)
 	return b
 }
@@ -301,6 +301,37 @@ func TestBatchesGrowWhileOneIsInFlight(t *testing.T) {
 	leader.write(huge)
 	g.run()
 	require.True(t, huge == leader.applied[6])
+}
+
+// Who waits for what he has written wakes with his own batch.
+func TestARecordIsFoundInItsBatch(t *testing.T) {
+	g := newGroup(t, 3)
+	leader := g.elect(1)
+	p := leader.Proposals
+	write := func(mark uint64, size int) *Batch {
+		b, err := p.Append(func(payload []byte) ([]byte, uint64) { return append(payload, make([]byte, size)...), mark })
+		require.NoError(t, err)
+		return b
+	}
+	leader.holdApply = true
+	first := write(5, 1)
+	g.run()
+	second := write(6, 1)
+	require.Same(t, second, write(7, 1))
+	third := write(9, maxBatch) // it does not fit
+	require.NotSame(t, second, third)
+	for mark, want := range map[uint64]*Batch{4: first, 5: first, 6: second, 7: second, 8: third, 9: third} {
+		require.Same(t, want, p.Marked(mark), mark)
+	}
+	require.Nil(t, p.Marked(10), "nobody has written that")
+	leader.holdApply = false
+	g.run()
+	require.Nil(t, p.Marked(5), "what is published is waited for by nobody")
+
+	last := write(12, 1)
+	g.elect(2)
+	require.True(t, closed(last.Done()))
+	require.Nil(t, p.Marked(12))
 }
 
 func TestASecondBatchFollowsTheFirstWhenThatIsLate(t *testing.T) {

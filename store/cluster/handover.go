@@ -16,6 +16,9 @@ func (j *Journal) Kept(epoch, version uint64) bool {
 
 func (j *Journal) kept(epoch, version uint64) bool {
 	p := j.node.Load().Proposals()
+	if p.Epoch() == epoch {
+		return true
+	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for {
@@ -46,7 +49,7 @@ func (j *Journal) hold(ctx context.Context) {
 	})()
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for j.held = true; ctx.Err() == nil && p.Epoch()%2 == 1 && (j.waiting > 0 || j.published.Load() < last); {
+	for j.held.Store(true); ctx.Err() == nil && p.Epoch()%2 == 1 && (j.waiting.Load() > 0 || j.published.Load() < last); {
 		j.changed.Wait()
 	}
 }
@@ -56,13 +59,16 @@ func (j *Journal) release() {
 	j.node.Load().Proposals().hold(false)
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.held = false
+	j.held.Store(false)
 	j.changed.Broadcast()
 }
 
-// waits counts who waits for what was written, for hold; j.mu is held.
-func (j *Journal) waits(n int) {
-	if j.waiting += n; j.waiting == 0 && j.held {
+// waited is called by who has waited for what was written, for hold: who is the last before held is stored is seen by hold, and who is it
+// later sees held.
+func (j *Journal) waited() {
+	if j.waiting.Add(-1) == 0 && j.held.Load() {
+		j.mu.Lock()
+		defer j.mu.Unlock()
 		j.changed.Broadcast()
 	}
 }

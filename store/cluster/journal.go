@@ -58,8 +58,9 @@ type Journal struct {
 	lost    uint64     // up to here, what was given and is not published never will be by this node's doing
 	over    over       // the last epoch that has ended
 	ended   bool
-	waiting int  // how many wait for what they have written, or seen
-	held    bool // writes wait, since leadership is handed over
+
+	waiting atomic.Int64 // how many wait for what they have written, or seen
+	held    atomic.Bool  // writes wait, since leadership is handed over; stored with mu held
 }
 
 // ledWithin is how long a write waits for a node to lead, before it is told that none does.
@@ -159,7 +160,7 @@ func (j *Journal) Append(floor uint64, entries []*store.Entry) (version uint64, 
 		return 0, &store.MovedError{}
 	}
 	p := n.Proposals()
-	_, err = p.Append(func(payload []byte) []byte {
+	_, err = p.Append(func(payload []byte) ([]byte, uint64) {
 		if e := p.Epoch(); e != j.epoch { // all that was given before is published, or lost for this node
 			j.epoch, j.last = e, max(j.last, j.published.Load())
 		}
@@ -170,7 +171,7 @@ func (j *Journal) Append(floor uint64, entries []*store.Entry) (version uint64, 
 		payload = binary.BigEndian.AppendUint64(payload, version)
 		payload = record.AppendEntries(payload, entries)
 		binary.BigEndian.PutUint32(payload[at-4:], uint32(len(payload)-at))
-		return payload
+		return payload, version
 	})
 	switch {
 	case errors.Is(err, errHeld): // it begins again, with Admit
@@ -198,11 +199,14 @@ func (j *Journal) Admit(int64) error {
 		return &store.MovedError{}
 	}
 	p := n.Proposals()
-	j.mu.Lock()
-	for p.Epoch()%2 == 1 && (j.held || p.Backlog() >= maxProposed) {
-		j.changed.Wait()
+	full := func() bool { return p.Epoch()%2 == 1 && (j.held.Load() || p.Backlog() >= maxProposed) }
+	if full() {
+		j.mu.Lock()
+		for full() {
+			j.changed.Wait()
+		}
+		j.mu.Unlock()
 	}
-	j.mu.Unlock()
 	if p.Epoch()%2 == 1 {
 		return nil
 	}
@@ -217,12 +221,23 @@ func (j *Journal) Admit(int64) error {
 // Durable is part of store.Journal: what is published is on the disks of a majority.
 func (j *Journal) Durable() uint64 { return j.published.Load() }
 
-// Wait is part of store.Journal.
+// Wait is part of store.Journal. It waits for the batch that has the version, so that who waits for another one sleeps on.
 func (j *Journal) Wait(version uint64) error {
+	j.waiting.Add(1)
+	defer j.waited()
+	if n := j.node.Load(); n != nil {
+		if b := n.Proposals().Marked(version); b != nil {
+			select {
+			case <-b.Done():
+			case <-n.Done():
+			}
+		}
+	}
+	if j.published.Load() >= version {
+		return nil
+	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.waits(1)
-	defer j.waits(-1)
 	for {
 		switch {
 		case j.published.Load() >= version:
@@ -285,14 +300,8 @@ func (j *Journal) beginBounded(reads *Reads, bound time.Duration) error {
 
 // Confirm is part of store.Replica.
 func (j *Journal) Confirm() error {
-	j.mu.Lock()
-	j.waits(1)
-	j.mu.Unlock()
-	defer func() {
-		j.mu.Lock()
-		j.waits(-1)
-		j.mu.Unlock()
-	}()
+	j.waiting.Add(1)
+	defer j.waited()
 	round := j.node.Load().Reads().Join()
 	<-round.Done()
 	if round.Err() != nil {

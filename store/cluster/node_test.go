@@ -200,7 +200,7 @@ func leaderOf(t *testing.T, all map[uint64]*running) (leader *running) {
 }
 
 func write(n *Node, s string) (*Batch, error) {
-	return n.Proposals().Append(func(p []byte) []byte { return append(p, s...) })
+	return n.Proposals().Append(func(p []byte) ([]byte, uint64) { return append(p, s...), 0 })
 }
 
 func TestNodesAgreeAndReadWhatIsWritten(t *testing.T) {

@@ -39,6 +39,7 @@ type Batch struct {
 	number  uint64 // from 1, within the epoch; 0: it was not proposed
 	data    []byte // room for the header, then the payload
 	records int
+	mark    uint64        // of its last record, with the lock of Proposals
 	since   time.Duration // when it was proposed
 
 	once sync.Once
@@ -54,6 +55,16 @@ func (b *Batch) Done() <-chan struct{} { return b.done }
 
 // Err says what became of it, once Done is closed: nil, it has been published; ErrUnknown.
 func (b *Batch) Err() error { return b.err }
+
+// resolved reports whether Done is closed.
+func (b *Batch) resolved() bool {
+	select {
+	case <-b.done:
+		return true
+	default:
+		return false
+	}
+}
 
 func (b *Batch) resolve(err error) {
 	b.once.Do(func() {
@@ -73,6 +84,7 @@ type Proposals struct {
 	leader atomic.Uint64 // for NotLeaderError
 
 	mu       sync.Mutex
+	live     []*Batch // all, in order, of which it is not known what became of them, and perhaps older ones
 	queue    []*Batch // not yet proposed; the last one is open
 	inFlight []*Batch // proposed, in order, and not yet handed out to be applied
 	bytes    int      // of those in flight
@@ -94,9 +106,9 @@ func (p *Proposals) hold(held bool) {
 func (p *Proposals) Epoch() uint64 { return p.epoch.Load() }
 
 // Append has add append a record to the payload of the open batch, which it gets and returns, and returns the batch. What add
-// does besides, such as to give the record its version, is under the same lock (C2). The error is a *NotLeaderError, and
-// add was not called then.
-func (p *Proposals) Append(add func(payload []byte) []byte) (*Batch, error) {
+// does besides, such as to give the record its version, is under the same lock (C2). The mark that it returns names the record for Marked,
+// and is no lower than that of those before. The error is a *NotLeaderError, and add was not called then.
+func (p *Proposals) Append(add func(payload []byte) (_ []byte, mark uint64)) (*Batch, error) {
 	p.mu.Lock()
 	epoch := p.epoch.Load()
 	if epoch%2 == 0 {
@@ -109,18 +121,18 @@ func (p *Proposals) Append(add func(payload []byte) []byte) (*Batch, error) {
 	}
 	b := p.openBatch(epoch)
 	before := len(b.data)
-	b.data = add(b.data)
+	data, mark := add(b.data)
+	b.data = data
 	b.records++
 	if len(b.data) > batchHeader+maxBatch && b.records > 1 { // it does not fit: it is the first of the next one
 		record := b.data[before:]
 		b.data = b.data[:before:before]
 		b.records--
-		next := newBatch(epoch)
-		next.data = append(next.data, record...)
-		next.records = 1
-		p.queue = append(p.queue, next)
-		b = next
+		b = p.newBatch(epoch)
+		b.data = append(b.data, record...)
+		b.records = 1
 	}
+	b.mark = mark
 	p.mu.Unlock()
 	p.wake()
 	return b, nil
@@ -131,13 +143,29 @@ func (p *Proposals) openBatch(epoch uint64) *Batch {
 	if n := len(p.queue); n > 0 && len(p.queue[n-1].data) < batchHeader+maxBatch {
 		return p.queue[n-1]
 	}
-	b := newBatch(epoch)
-	p.queue = append(p.queue, b)
+	return p.newBatch(epoch)
+}
+
+// newBatch opens another batch. Called with mu held.
+func (p *Proposals) newBatch(epoch uint64) *Batch {
+	b := &Batch{epoch: epoch, data: make([]byte, batchHeader, 1<<10), done: make(chan struct{})}
+	p.queue, p.live = append(p.queue, b), append(p.live, b)
 	return b
 }
 
-func newBatch(epoch uint64) *Batch {
-	return &Batch{epoch: epoch, data: make([]byte, batchHeader, 1<<10), done: make(chan struct{})}
+// Marked returns the batch that has the record with this mark, nil: it is none of this node's, or it is known what became of it.
+func (p *Proposals) Marked(mark uint64) *Batch {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for len(p.live) > 0 && p.live[0].resolved() {
+		p.live = p.live[1:]
+	}
+	for _, b := range p.live {
+		if b.mark >= mark {
+			return b
+		}
+	}
+	return nil
 }
 
 // Backlog returns how many bytes were appended and not yet handed out to be applied.
@@ -217,7 +245,7 @@ func (p *Proposals) close() bool {
 	}
 	p.epoch.Add(1)
 	lost := append(p.inFlight, p.queue...)
-	p.inFlight, p.queue, p.bytes = nil, nil, 0
+	p.inFlight, p.queue, p.live, p.bytes = nil, nil, nil, 0
 	p.mu.Unlock()
 	for _, b := range lost {
 		b.resolve(ErrUnknown)

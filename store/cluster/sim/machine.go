@@ -78,13 +78,13 @@ func (m *machine) current(key uint64) uint64 {
 
 // propose appends a write to the open batch.
 func (m *machine) propose(p *cluster.Proposals, op, key uint64) (w write, b *cluster.Batch, err error) {
-	b, err = p.Append(func(payload []byte) []byte {
+	b, err = p.Append(func(payload []byte) ([]byte, uint64) {
 		if e := p.Epoch(); e != m.epoch {
 			m.epoch, m.last = e, m.published
 		}
 		m.last++
 		w = write{m.last, op, key, m.current(key)}
-		return w.append(payload)
+		return w.append(payload), w.version
 	})
 	if err == nil {
 		m.ahead[key] = w.version
