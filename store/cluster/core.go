@@ -66,7 +66,6 @@ type Core struct {
 	leadTerm     uint64        // the term in which this node leads, 0: it does not
 	opened       bool          // Append was opened in that term (C3)
 	transferring bool          // proposals wait for the outcome
-	heldReads    []*pb.Message
 
 	published, publishedTerm uint64
 	whole                    uint64
@@ -151,6 +150,7 @@ func (l coreLog) Snapshot() (*pb.Snapshot, error) {
 // Tick is called every TickEvery.
 func (c *Core) Tick() {
 	c.rn.Tick()
+	c.rounds.ticked = true
 	c.tickRounds()
 	c.tickWatch()
 	c.tickMembers()
@@ -161,8 +161,8 @@ func (c *Core) Tick() {
 // itself has been received and is durable.
 func (c *Core) Step(m *pb.Message) {
 	c.heard[m.GetFrom()] = c.clock()
-	if m.GetType() == pb.MsgReadIndex && c.leadTerm != 0 && !c.opened {
-		c.heldReads = append(c.heldReads, m) // see canAsk
+	if m.GetType() == pb.MsgReadIndex && c.leadTerm != 0 {
+		c.rounds.held = append(c.rounds.held, m)
 		return
 	}
 	if err := c.rn.Step(m); err != nil {

@@ -407,6 +407,53 @@ func TestReadsWaitForARoundThatBeganAfterThem(t *testing.T) {
 	}
 }
 
+// A leader asks as many as make a majority with it whether it still leads, once for all who have asked it while it last did so.
+func TestALeaderAsksOnceForAllQuestions(t *testing.T) {
+	g := newGroup(t, 3)
+	leader := g.elect(1)
+	var asked []uint64
+	hold, held := true, []*pb.Message(nil)
+	g.drop = func(m *pb.Message) bool {
+		switch {
+		case len(m.GetContext()) == 0:
+		case m.GetType() == pb.MsgHeartbeat:
+			asked = append(asked, m.GetTo())
+		case m.GetType() == pb.MsgHeartbeatResp && hold:
+			held = append(held, m)
+			return true
+		}
+		return false
+	}
+	first := leader.Reads.Join()
+	g.run()
+	require.Len(t, asked, 1)
+	rounds := []*Round{leader.Reads.Join(), g.nodes[1].Reads.Join(), g.nodes[2].Reads.Join()}
+	g.run()
+	require.Len(t, asked, 1, "one is under way")
+	hold = false
+	leader.Step(held[0])
+	g.run()
+	require.True(t, closed(first.Done()))
+	for _, r := range rounds {
+		require.True(t, closed(r.Done()))
+		require.NoError(t, r.Err())
+	}
+	require.Len(t, asked, 2, "the second is for all three")
+
+	// One that does not answer is asked no more than until the next tick.
+	dead := asked[1]
+	g.drop = cut(dead)
+	r := leader.Reads.Join()
+	g.run()
+	require.False(t, closed(r.Done()))
+	g.pass(TickEvery)
+	require.True(t, closed(r.Done()))
+	require.NoError(t, r.Err())
+	r = leader.Reads.Join()
+	g.run()
+	require.True(t, closed(r.Done()), "the other is asked now")
+}
+
 func TestAReadWaitsUntilItsIndexIsPublished(t *testing.T) {
 	g := newGroup(t, 3)
 	leader, follower := g.elect(1), g.nodes[1]

@@ -25,7 +25,7 @@ func (c *Core) noteLeader() {
 			c.abandon = true
 		}
 		c.leadTerm, c.opened, c.transferring = 0, false, false
-		c.heldReads = nil // who asked asks again
+		c.rounds.held, c.rounds.asking = nil, 0 // who asked asks again
 	}
 	switch {
 	case c.leader == before || c.leader == 0 || leads:
@@ -67,11 +67,6 @@ func (c *Core) openIfPublished() {
 	}
 	c.opened = true
 	c.Proposals.open()
-	held := c.heldReads
-	c.heldReads = nil
-	for _, m := range held {
-		c.Step(m)
-	}
 }
 
 // propose hands over the batch whose turn it is.

@@ -1,11 +1,16 @@
 package cluster
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	pb "go.etcd.io/raft/v3/raftpb"
 )
 
 const (
@@ -121,13 +126,28 @@ type rounds struct {
 	asked   uint64   // how often an index was asked for
 	current *Round   // whose index is being asked for
 	pending []*Round // whose index is not published yet, in the order in which they began
+
+	// Of a leader. It asks the others once for all questions that have come while it last did so.
+	held   []*pb.Message // questions of other members
+	asking int           // how many of its own and of others are with the library, which has not answered them
+	ticked bool          // the next messages to others are those of a tick
 }
 
 // beginRound begins a round if one is due, or asks again for the one whose answer is lost.
 func (c *Core) beginRound() {
 	now := c.clock()
+	busy := c.rounds.asking > 0
+	if c.opened && !busy { // see canAsk
+		for _, m := range c.rounds.held {
+			c.rounds.asking++
+			if err := c.rn.Step(m); err != nil {
+				c.logger.Debug("a question of another member was dropped", "from", idText(m.GetFrom()), "error", err)
+			}
+		}
+		c.rounds.held = nil
+	}
 	if c.rounds.current == nil {
-		if !c.canAsk() {
+		if !c.canAsk() || busy {
 			return
 		}
 		c.rounds.current = c.Reads.take()
@@ -168,7 +188,41 @@ func (c *Core) ask(now time.Duration) {
 	r.began = now
 	c.askedOf = c.askedNow()
 	ctx := r.ctx // the library keeps it
+	if c.leadTerm != 0 {
+		c.rounds.asking++
+	}
 	c.rn.ReadIndex(ctx[:])
+}
+
+// asks reports whether a heartbeat is to be sent. One that asks whether this node still leads goes to no more members than make a majority with
+// it: those that were heard of last. If none of them answers, those of the next tick, which go to all, ask it too, since each asks for
+// all questions so far; so of those that go together to a member, the last one is enough.
+func (c *Core) asks(m *pb.Message, sent []*pb.Message) bool {
+	if m.GetType() != pb.MsgHeartbeat || len(m.GetContext()) == 0 || c.rounds.ticked {
+		return true
+	}
+	if !slices.Contains(c.nearest(), m.GetTo()) {
+		return false
+	}
+	for i, s := range sent {
+		if s.GetType() == pb.MsgHeartbeat && s.GetTo() == m.GetTo() {
+			sent[i] = m
+			return false
+		}
+	}
+	return true
+}
+
+// nearest returns as many of the other voters as make a majority with this node: those that were heard of last. While the members change,
+// it is all.
+func (c *Core) nearest() []uint64 {
+	voters := c.conf.GetVoters()
+	if len(c.conf.GetVotersOutgoing()) > 0 || !slices.Contains(voters, c.id) {
+		return slices.Collect(maps.Keys(c.members))
+	}
+	others := slices.DeleteFunc(slices.Clone(voters), func(id uint64) bool { return id == c.id })
+	slices.SortFunc(others, func(a, b uint64) int { return cmp.Compare(c.heard[b], c.heard[a]) })
+	return others[:len(voters)/2]
 }
 
 // answered notes the index that was asked for with ctx.

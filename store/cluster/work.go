@@ -119,6 +119,7 @@ func (c *Core) ready(rd raft.Ready, w *Work) {
 		c.noteLeader()
 	}
 	for _, rs := range rd.ReadStates {
+		c.rounds.asking = max(0, c.rounds.asking-1)
 		c.answered(rs.RequestCtx, rs.Index)
 	}
 	for _, m := range rd.Messages {
@@ -140,9 +141,15 @@ func (c *Core) ready(rd raft.Ready, w *Work) {
 		case raft.LocalApplyThread:
 			w.Apply = c.apply(m)
 		default:
-			w.Send = append(w.Send, m)
+			if m.GetType() == pb.MsgReadIndexResp {
+				c.rounds.asking = max(0, c.rounds.asking-1)
+			}
+			if c.asks(m, w.Send) {
+				w.Send = append(w.Send, m)
+			}
 		}
 	}
+	c.rounds.ticked = false
 }
 
 // apply prepares committed entries for the state machine.
