@@ -14,7 +14,7 @@ func (c *conn) ping(w *workspace, h protocol.Header, body []byte) error {
 }
 
 func (c *conn) hello(w *workspace, h protocol.Header, body []byte) error {
-	q, err := protocol.ParseHello(body)
+	q, err := protocol.ParseHello(h.Flags, body)
 	if err != nil {
 		return err
 	}
@@ -24,6 +24,7 @@ func (c *conn) hello(w *workspace, h protocol.Header, body []byte) error {
 	if err := c.logIn(w, h, q.User, q.Secret); err != nil {
 		return err
 	}
+	c.goodbye = q.Goodbye
 	w.out.Buf = protocol.HelloResponse{
 		Version:  protocol.Version,
 		Limit:    c.server.config.Limit,

@@ -24,9 +24,12 @@ type conn struct {
 	frames frames        // the usual one
 	inbox  *inbox        // what has come and is not used; nil: there is nothing
 	end    error         // not nil: the connection has ended, with this
-	final  bool          // the server drains, and this connection has been told
+	final  bool          // the server drains, and this connection knows
+	quiet  time.Duration // when, as Server.age has it, it is closed unless something comes; see leave
 	solo   bool          // flushing failed once: answer request by request
 	armed  time.Duration // the read deadline that arm has set, as Server.age has it; 0: none
+
+	goodbye bool // the client asks to be told when the server ends: see drain.go
 
 	// Written by the goroutine alone, read by anyone.
 	bytesIn, bytesOut atomic.Uint64
@@ -107,8 +110,9 @@ func (c *conn) live() {
 	}
 	c.giveBack()
 	c.session.Close()
-	goodbye, lingers := c.ended()
-	c.transport.close(goodbye, lingers)
+	c.sayGoodbye()
+	notify, lingers := c.ended()
+	c.transport.close(notify, lingers)
 	c.server.forget(c)
 }
 
@@ -140,7 +144,7 @@ func (c *conn) readable() bool {
 		n, err := c.transport.read(p, &w.receipt)
 		switch {
 		case n > 0:
-			if c.arrived(w, n); c.server.cut.Load() {
+			if c.arrived(w, n); c.server.cut.Load() || c.server.left() {
 				c.stop(errDrained)
 			}
 		case errors.Is(err, errNothing):
@@ -161,8 +165,8 @@ func (c *conn) readable() bool {
 	return true
 }
 
-// rest prepares for the wait. It returns false if there is to be none, because the server drains or the connection has
-// ended: it looks after the deadline is set, see Server.draining.
+// rest prepares for the wait. It returns false if there is to be none, because the server drains and the client is to be told, or the
+// connection has ended: it looks after the deadline is set, see Server.draining.
 func (c *conn) rest(w *workspace) bool {
 	c.closeInbox(w)
 	if c.Lapsed() {
@@ -171,10 +175,8 @@ func (c *conn) rest(w *workspace) bool {
 	if c.end == nil && !c.server.draining.Load() {
 		return true
 	}
-	if c.end == nil && c.transport.lastLook() > 0 {
-		if !c.final {
-			c.waited(os.ErrDeadlineExceeded)
-		}
+	if c.end == nil && !c.asks() {
+		c.leave()
 		return true
 	}
 	c.openInbox(w)
@@ -300,17 +302,14 @@ func (c *conn) waited(err error) (settle bool) {
 	}
 	c.armed = 0
 	if c.server.draining.Load() {
-		// One last look at what has arrived.
-		if c.final {
+		switch {
+		case !c.final: // one more look at what has arrived
+			c.leave()
+		case c.server.age() >= c.quiet:
 			c.stop(errDrained)
-			return false
+		default: // woken a second time
+			c.transport.SetReadDeadline(c.server.started.Add(c.quiet))
 		}
-		c.final = true
-		var until time.Time
-		if d := c.transport.lastLook(); d > 0 {
-			until = time.Now().Add(d)
-		}
-		c.transport.SetReadDeadline(until)
 		return false
 	}
 	due := c.due()
@@ -361,7 +360,7 @@ func (c *conn) arm() {
 }
 
 // ended logs why the connection has ended, and says how it is to be closed.
-func (c *conn) ended() (goodbye, lingers bool) {
+func (c *conn) ended() (notify, lingers bool) {
 	s := c.server
 	var bad *foreignError
 	switch {
@@ -375,7 +374,7 @@ func (c *conn) ended() (goodbye, lingers bool) {
 		s.complain(&s.complaints.slow, c.remote, "closing a slow connection", "error", c.end)
 	case errors.Is(c.end, errSlowRead):
 		s.complain(&s.complaints.slow, c.remote, "closing a slow connection", "error", c.end)
-		return false, false // TLS's goodbye would wait like the rest
+		return false, false // TLS's close_notify would wait like the rest
 	case errors.Is(c.end, errNoLogin):
 		s.complain(&s.complaints.noLogin, c.remote, "closing a connection that did not log in", "error", c.end)
 	case errors.Is(c.end, errGuessing):

@@ -23,6 +23,9 @@ func (f *frames) Answer(o *Output, p []byte) (used, need int) {
 		f.answerRefused(o)
 	}
 	w.batch, w.at = p, 0
+	if c.server.turnsAway() {
+		return f.refuseAll(o, p, errEnding, c.endingWrite())
+	}
 	c.warm(w)
 	if c.server.config.Store.Proposes() {
 		return f.answerRuns(o, p)

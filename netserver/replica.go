@@ -96,7 +96,7 @@ func (f *frames) answerRuns(o *Output, p []byte) (used, need int) {
 			err = c.Begin()
 		}
 		if err != nil {
-			used, need = f.refuseAll(o, p[:end], Failure(err))
+			used, need = f.refuseAll(o, p[:end], Failure(err), Failure(err))
 		} else {
 			used, need = f.answerAll(o, p[:end])
 		}
@@ -106,8 +106,8 @@ func (f *frames) answerRuns(o *Output, p []byte) (used, need int) {
 	}
 }
 
-// refuseAll answers every whole frame of p from w.at on with e.
-func (f *frames) refuseAll(o *Output, p []byte, e *protocol.Error) (used, need int) {
+// refuseAll answers every whole frame of p from w.at on: what only reads with reads, the others with writes.
+func (f *frames) refuseAll(o *Output, p []byte, reads, writes *protocol.Error) (used, need int) {
 	w := f.conn.work
 	for len(p)-w.at >= protocol.HeaderSize && protocol.CheckLength(binary.BigEndian.Uint32(p[w.at:])) == nil {
 		h := protocol.ParseHeader(p[w.at:])
@@ -118,8 +118,10 @@ func (f *frames) refuseAll(o *Output, p []byte, e *protocol.Error) (used, need i
 		o.Request()
 		if err := f.conn.check(h); err != nil {
 			f.conn.refuse(w, h, Failure(err))
+		} else if h.Opcode.Writes() {
+			f.conn.refuse(w, h, writes)
 		} else {
-			f.conn.refuse(w, h, e)
+			f.conn.refuse(w, h, reads)
 		}
 		o.Finish()
 		if o.Full() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"math"
 	"net"
 	"slices"
 	"sync"
@@ -26,6 +27,7 @@ type Server struct {
 	// draining is set once, before the waiting connections are woken. A connection that is about to wait looks at it last,
 	// so it sees either the flag or the wake-up.
 	draining atomic.Bool
+	drains   draining        // how; before draining is set
 	context  context.Context // ends when draining is set
 	drain    context.CancelFunc
 	cut      atomic.Bool // draining has taken too long; set before the connections are closed
@@ -271,11 +273,19 @@ func (s *Server) Latency() Latency { return s.latencies.sum() }
 // Draining reports whether Shutdown was called.
 func (s *Server) Draining() bool { return s.draining.Load() }
 
-// Shutdown stops accepting, lets every connection answer what has arrived, and closes it. It returns when all are closed;
+// Shutdown stops accepting, lets every connection answer what has arrived, and closes it; or, where the client has not asked with HELLO to be told, goes on
+// answering for some time, a second at most: see drain.go. It returns when all are closed;
 // those that are not when ctx ends are cut off, and the error is that of ctx. It then returns within a second, whatever
 // an answer may still be waiting for. It may be called again.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
+	if !s.draining.Load() {
+		left := time.Duration(math.MaxInt64)
+		if end, ok := ctx.Deadline(); ok {
+			left = time.Until(end)
+		}
+		s.drains = drainWithin(s.age(), left)
+	}
 	s.draining.Store(true)
 	s.drain()
 	listeners := slices.Collect(maps.Keys(s.listeners))

@@ -31,10 +31,10 @@ type transport interface {
 	write(p []byte) error
 	writeList(list net.Buffers) error
 	SetReadDeadline(t time.Time) error
-	// lastLook is how long it takes to find out, where that can't be asked, whether something is there.
-	lastLook() time.Duration
-	// close closes the connection. With a goodbye, TLS says so; if it lingers, what was sent can arrive.
-	close(goodbye, lingers bool)
+	// canAsk reports whether read knows what has come; else that takes a wait.
+	canAsk() bool
+	// close closes the connection. With notify, TLS says so; if it lingers, what was sent can arrive.
+	close(notify, lingers bool)
 	// abort closes the connection from any goroutine, which it does not keep waiting; reset takes back what is on its way, too.
 	abort(reset bool)
 }
@@ -52,8 +52,6 @@ const (
 	// lingerTime is how long a connection that the server ends is still read from, and what comes thrown away: closing a
 	// socket with unread bytes in it would take back answers that are on their way.
 	lingerTime = time.Second
-	// finalRead is how long a draining stream is read from.
-	finalRead = 100 * time.Millisecond
 	// streamBuffer is how many bytes are read from a stream at a time.
 	streamBuffer = 4 << 10
 )
@@ -106,8 +104,8 @@ func (e *ends) writeList(list net.Buffers) error {
 	return err
 }
 
-func (e *ends) close(goodbye, lingers bool) {
-	if goodbye && e.secure != nil {
+func (e *ends) close(notify, lingers bool) {
+	if notify && e.secure != nil {
 		e.timeout = min(e.timeout, lingerTime)
 		e.secure.CloseWrite()
 	}
@@ -222,7 +220,7 @@ func (s *socket) Write(p []byte) (n int, err error) {
 
 func (s *socket) look() { s.drained = false }
 
-func (s *socket) lastLook() time.Duration { return 0 }
+func (s *socket) canAsk() bool { return true }
 
 // stream is a transport that is read while something is waited for. What has come lies here until it is read, so that nothing else has to be kept
 // while the connection waits.
@@ -287,4 +285,4 @@ func (s *stream) write(p []byte) error {
 
 func (s *stream) look() {}
 
-func (s *stream) lastLook() time.Duration { return finalRead }
+func (s *stream) canAsk() bool { return false }

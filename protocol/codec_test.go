@@ -28,7 +28,7 @@ func reencodeRequest(h protocol.Header, body []byte) ([]byte, error) {
 		q, err := protocol.ParseTxn(h.Flags, body)
 		return q.AppendTo(nil, h.ID), err
 	case protocol.OpHello:
-		q, err := protocol.ParseHello(body)
+		q, err := protocol.ParseHello(h.Flags, body)
 		return q.AppendTo(nil, h.ID), err
 	case protocol.OpScan:
 		q, err := protocol.ParseScan(h.Flags, body)

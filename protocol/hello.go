@@ -7,11 +7,18 @@ import "encoding/binary"
 type Hello struct {
 	Version      uint16 // the highest protocol version that the client speaks, above 0
 	User, Secret []byte // at most 65535 bytes each
+	// Goodbye asks the server to say so, with a frame of opcode 0, before it closes the connection because it ends. What it has not
+	// answered before that was not applied.
+	Goodbye bool
 }
 
 // AppendTo appends the whole frame of r.
 func (r Hello) AppendTo(dst []byte, id uint32) []byte {
-	dst = AppendHeader(dst, OpHello, 0, id, 6+len(r.User)+len(r.Secret))
+	var flags uint8
+	if r.Goodbye {
+		flags = FlagGoodbye
+	}
+	dst = AppendHeader(dst, OpHello, flags, id, 6+len(r.User)+len(r.Secret))
 	dst = binary.BigEndian.AppendUint16(dst, r.Version)
 	dst = binary.BigEndian.AppendUint16(dst, uint16(len(r.User)))
 	dst = binary.BigEndian.AppendUint16(dst, uint16(len(r.Secret)))
@@ -19,10 +26,10 @@ func (r Hello) AppendTo(dst []byte, id uint32) []byte {
 	return append(dst, r.Secret...)
 }
 
-// ParseHello reads the body of a HELLO.
-func ParseHello(body []byte) (Hello, error) {
+// ParseHello reads the body of a HELLO with these flags.
+func ParseHello(flags uint8, body []byte) (Hello, error) {
 	r := reader{b: body}
-	q := Hello{Version: r.u16()}
+	q := Hello{Version: r.u16(), Goodbye: flags&FlagGoodbye != 0}
 	user, secret := r.u16(), r.u16()
 	q.User, q.Secret = r.bytes(uint64(user)), r.bytes(uint64(secret))
 	if !r.done() {

@@ -46,6 +46,8 @@ const (
 	FlagWithValues uint8 = 0x02 // SCAN: values too, not keys alone
 
 	FlagByPrefix uint8 = 0x01 // PURGE: keys that begin with a prefix, not keys that are named
+
+	FlagGoodbye uint8 = 0x02 // HELLO: the server says goodbye before it closes the connection because it ends
 )
 
 var opcodes = [...]struct {
@@ -61,7 +63,7 @@ var opcodes = [...]struct {
 	OpTxn:      {"TXN", FlagWithMeta, false},
 	OpStats:    {"STATS", 0, true},
 	OpPing:     {"PING", 0, true},
-	OpHello:    {"HELLO", 0, true},
+	OpHello:    {"HELLO", FlagGoodbye, true},
 	OpScan:     {"SCAN", FlagWithMeta | FlagWithValues, true},
 	OpHistory:  {"HISTORY", 0, true},
 	OpRollback: {"ROLLBACK", 0, false},

@@ -119,9 +119,9 @@ func TestRequestsRoundTrip(t *testing.T) {
 		assert.Equal(t, q, got)
 	})
 	check("HELLO", func(t *rapid.T, id uint32) {
-		q := protocol.Hello{Version: draw(t, rapid.Uint16Min(1), "version"), User: draw(t, anyBytes, "user"), Secret: draw(t, anyBytes, "secret")}
-		_, body := sent(t, q.AppendTo(nil, id), protocol.OpHello, id)
-		got, err := protocol.ParseHello(body)
+		q := protocol.Hello{Version: draw(t, rapid.Uint16Min(1), "version"), User: draw(t, anyBytes, "user"), Secret: draw(t, anyBytes, "secret"), Goodbye: draw(t, rapid.Bool(), "goodbye")}
+		flags, body := sent(t, q.AppendTo(nil, id), protocol.OpHello, id)
+		got, err := protocol.ParseHello(flags, body)
 		require.NoError(t, err)
 		assert.Equal(t, q, got)
 	})

@@ -98,17 +98,23 @@ func (c *Session) writes() {
 	}
 }
 
+// Moved returns a *MovedError where another replica leads, or none. Where the store is alone, or leads, it returns nil.
+func (c *Session) Moved() error {
+	if r := c.store.replica; r != nil {
+		if err := r.Admit(0); errors.As(err, new(*MovedError)) {
+			return err
+		}
+	}
+	return nil
+}
+
 // mayLook returns nil if a write that may turn out to write nothing may look at what there is: where this replica leads, since Flush confirms that, and
 // where it does not behind Begin. Else the answer could be old, and the leader is to be asked.
 func (c *Session) mayLook() error {
-	r := c.store.replica
-	if r == nil || c.reads && !c.flushed {
+	if c.reads && !c.flushed {
 		return nil
 	}
-	if err := r.Admit(0); errors.As(err, new(*MovedError)) {
-		return err
-	}
-	return nil
+	return c.Moved()
 }
 
 // shows is called with the end of a write: where it has written nothing, its answer shows what it saw.

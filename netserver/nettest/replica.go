@@ -16,6 +16,7 @@ type Replica struct {
 	applied uint64
 	pending []record
 	epoch   uint64
+	kept    uint64 // what of the epoch before was committed when it ended
 
 	Leader string // the address of another, which a replica that does not lead tells of
 	Begun  []store.ReadMode
@@ -45,6 +46,15 @@ func (r *Replica) Set(f func()) {
 	f()
 }
 
+// HandOver commits what there is, and has the server at this address lead from then on.
+func (r *Replica) HandOver(leader string) {
+	r.Set(func() {
+		r.commit(r.last)
+		r.kept, r.Leader = r.applied, leader
+		r.epoch++
+	})
+}
+
 // Expect is of store.Journal, as are the next five.
 func (r *Replica) Expect() int64 { return 0 }
 
@@ -62,6 +72,9 @@ func (r *Replica) Replay(_, _ func([]*store.Entry)) (uint64, error) { return 0, 
 func (r *Replica) Append(floor uint64, entries []*store.Entry) (uint64, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.epoch%2 == 0 {
+		return 0, &store.MovedError{Leader: r.Leader}
+	}
 	r.last = max(r.last, floor) + 1
 	r.pending = append(r.pending, record{r.last, store.Kept(entries)})
 	return r.last, nil
@@ -80,6 +93,11 @@ func (r *Replica) Wait(version uint64) error {
 		r.epoch++
 		return store.ErrUnknown
 	}
+	return r.commit(version)
+}
+
+// commit applies what there is up to this version. mu is held.
+func (r *Replica) commit(version uint64) error {
 	for r.applied < version {
 		x := r.pending[0]
 		r.pending = r.pending[1:]
@@ -102,7 +120,11 @@ func (r *Replica) Begin(mode store.ReadMode) error {
 func (r *Replica) Confirm() error { return nil }
 
 // Kept is part of store.Replica.
-func (r *Replica) Kept(epoch, _ uint64) bool { return epoch == r.Epoch() }
+func (r *Replica) Kept(epoch, version uint64) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return epoch == r.epoch || epoch == r.epoch-1 && version <= r.kept
+}
 
 func (r *Replica) Epoch() uint64 {
 	r.mu.Lock()

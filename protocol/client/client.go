@@ -5,7 +5,8 @@
 //
 // A status other than OK is a *[protocol.Error]; compare with [errors.Is] and protocol.ErrNotFound, protocol.ErrConflict
 // and so on. A connection that broke or was closed is [ErrClosed]. A write that was or may have been sent, and whose
-// answer did not come, is [ErrUnknown]: it may have been applied or not. No write is ever sent twice.
+// answer did not come, is [ErrUnknown]: it may have been applied or not. A server that ends in order answers what it has applied, and then says
+// goodbye: what has no answer by then is ErrClosed alone. No write is ever applied twice.
 //
 // A [Client] does not connect again: once it is broken, every call fails with ErrClosed, and the caller dials anew. A [Pool] does: it
 // dials again by itself, and repeats what only reads.
@@ -28,7 +29,7 @@ import (
 
 var (
 	// ErrClosed is the error of a connection that was closed or broke; it wraps the reason. A write that failed with it,
-	// and not with ErrUnknown, was never sent.
+	// and not with ErrUnknown, was never sent, or the server said when it ended that it has not applied it.
 	ErrClosed = errors.New("connection closed")
 	// ErrUnknown is the error of a write that was or may have been sent, and whose answer was lost, came too late or was
 	// no longer waited for; it wraps the reason. Read what is stored now before trying again.
@@ -187,11 +188,19 @@ func newClient(conn net.Conn, addr string, timeout time.Duration) *Client {
 
 // greet sends HELLO and keeps its answer.
 func (c *Client) greet(ctx context.Context, o Options) error {
-	q := protocol.Hello{Version: protocol.Version, User: []byte(o.User), Secret: []byte(o.Secret)}
+	q := protocol.Hello{Version: protocol.Version, User: []byte(o.User), Secret: []byte(o.Secret), Goodbye: true}
 	body, err := c.do(ctx, c.deadline(), q.AppendTo)
+	if errors.Is(err, protocol.ErrBadRequest) { // an older server, which does not know that flag
+		q.Goodbye = false
+		answer, again := c.do(ctx, c.deadline(), q.AppendTo)
+		if !errors.Is(again, ErrClosed) { // else the first answer says more
+			body, err = answer, again
+		}
+	}
 	if err != nil {
 		return err
 	}
+	c.pipe.goodbye.Store(q.Goodbye)
 	p, err := protocol.ParseHelloResponse(body)
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -224,21 +225,66 @@ func TestEveryCallFails(t *testing.T) {
 	}
 }
 
-// A server that says why it ends the connection is quoted, to whoever waits; a write is unknown all the same.
+// A server that says why it ends the connection is quoted, to whoever waits. Where it was asked to say so, and knows what that is, the writes that it has
+// not answered were not applied; else they are unknown.
 func TestGoodbyeWhileWaiting(t *testing.T) {
-	addr := fakeServer(t, greeted(func(conn net.Conn, _ request) {
-		readRequest(conn)
-		conn.Write(protocol.AppendError(nil, 0, 0, &protocol.Error{Status: protocol.StatusUnavailable, Message: "shutting down"}))
-	}))
-	c := dial(t, addr, Options{})
-	get, set := c.Start(t.Context(), protocol.Get{}.AppendTo), c.Start(t.Context(), protocol.Set{}.AppendTo)
-	_, _, err := get.Wait(soon(t))
-	assert.ErrorIs(t, err, protocol.ErrUnavailable)
-	assert.ErrorIs(t, err, ErrClosed)
-	assert.ErrorContains(t, err, "shutting down")
-	_, _, err = set.Wait(soon(t))
-	assert.ErrorIs(t, err, protocol.ErrUnavailable)
-	assert.ErrorIs(t, err, ErrUnknown)
+	goodbye := protocol.AppendError(nil, 0, 0, &protocol.Error{Status: protocol.StatusUnavailable, Message: "shutting down"})
+	for name, tt := range map[string]struct {
+		older, answers bool
+		last           []byte
+		unknown        bool
+	}{
+		"goodbye":                      {last: goodbye},
+		"goodbye behind an answer":     {last: goodbye, answers: true},
+		"an older server's":            {last: goodbye, older: true, unknown: true},
+		"goodbye that is cut":          {last: goodbye[:len(goodbye)-1], unknown: true},
+		"a header without its message": {last: goodbye[:protocol.HeaderSize], unknown: true},
+		"no word":                      {unknown: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var greetings atomic.Int32
+			addr := fakeServer(t, func(conn net.Conn) {
+				for sets := 0; sets < 2; {
+					q, ok := readRequest(conn)
+					switch {
+					case !ok:
+						return
+					case q.Opcode == protocol.OpHello && tt.older && q.Flags != 0:
+						conn.Write(protocol.AppendError(nil, q.Opcode, q.ID, protocol.ErrBadRequest))
+					case q.Opcode == protocol.OpHello:
+						conn.Write(helloAnswer.AppendTo(nil, q.ID))
+						greetings.Add(1)
+					case q.Opcode == protocol.OpSet:
+						if sets++; sets == 1 && tt.answers {
+							conn.Write(protocol.AppendVersion(nil, q.Opcode, q.ID, 2))
+						}
+					}
+				}
+				conn.Write(tt.last)
+			})
+			c := dial(t, addr, Options{})
+			require.EqualValues(t, 1, greetings.Load())
+			var sets []*Call
+			for range 2 {
+				sets = append(sets, c.Start(t.Context(), protocol.Set{}.AppendTo))
+			}
+			get := c.Start(t.Context(), protocol.Get{}.AppendTo)
+			if tt.answers {
+				_, _, err := sets[0].Wait(soon(t))
+				require.NoError(t, err)
+				sets = sets[1:]
+			}
+			for _, k := range append(sets, get) {
+				_, _, err := k.Wait(soon(t))
+				assert.ErrorIs(t, err, ErrClosed)
+				assert.Equal(t, tt.unknown && k != get, errors.Is(err, ErrUnknown), err)
+				if len(tt.last) == len(goodbye) {
+					assert.ErrorIs(t, err, protocol.ErrUnavailable)
+					assert.ErrorContains(t, err, "shutting down")
+				}
+			}
+		})
+	}
 }
 
 // An answer to nothing: the connection is of no more use.

@@ -44,6 +44,7 @@ type pipeline struct {
 	asked   time.Time     // when the oldest call was queued of those that have been unanswered together since
 	room    chan struct{} // closed, and made anew, when blocked and there may be room again
 
+	goodbye  atomic.Bool   // the server says goodbye, with all answered that it has applied; set before any call that writes
 	answered atomic.Uint64 // calls up to this seq have their answers; the reader's to change
 	heard    atomic.Int64  // when bytes came last, in nanoseconds since Client.born; the reader's to change
 
@@ -331,16 +332,18 @@ func (c *Client) readAnswers() {
 	c.fail(err)
 	<-p.written
 	p.mu.Lock()
-	if bye := (*protocol.Error)(nil); !errors.As(err, &bye) {
+	bye := errors.As(err, new(*protocol.Error))
+	if !bye {
 		err = p.err // what came first is the cause, except that a reason the server gave says more than what it led to
 	}
+	bye = bye && p.goodbye.Load()
 	left := append(q.calls[q.next:], p.waiting...)
 	p.waiting, p.frames = nil, nil
 	sent := p.sent
 	p.madeRoom()
 	p.mu.Unlock()
 	for _, k := range left {
-		if k.seq <= sent {
+		if k.seq <= sent && !bye {
 			k.finish(protocol.Header{}, nil, k.lost(err))
 		} else {
 			k.finish(protocol.Header{}, nil, err)
@@ -414,7 +417,8 @@ func (c *Client) deliver(q *inbox) error {
 	}
 }
 
-// readGoodbye returns the error in a frame that answers no request: the server says why it is about to close.
+// readGoodbye returns the error in a frame that answers no request: the server says why it is about to close. Where it knows Hello.Goodbye, what it
+// has not answered before it has not applied.
 func readGoodbye(in *bufio.Reader, h protocol.Header) error {
 	body, err := readBody(in, min(h.BodySize(), firstRead))
 	if err != nil {

@@ -36,7 +36,8 @@ type PoolOptions struct {
 // one that leads where they are sent on, three times at most; so do reads, unless they are spread.
 //
 // A request waits for a connection for as long as it has time. One that only reads is repeated by itself where its connection broke.
-// A write is sent once: when its answer is lost the error is [ErrUnknown]. What surely was not sent yet goes by another connection.
+// A write whose answer is lost is not sent again: the error is [ErrUnknown]. What surely was not sent yet, or not applied by a server that has ended in
+// order, goes by another connection.
 //
 // Where the server refuses a connection in a way that will not pass, such as wrong credentials, requests fail with that at once, while
 // the Pool goes on trying.
@@ -132,7 +133,7 @@ func (p *Pool) Backup(ctx context.Context, w io.Writer) (bytes int64, err error)
 }
 
 // do sends a request over some connection, and once more over another where that breaks and the request changes nothing, or was not
-// sent.
+// sent or applied.
 func (p *Pool) do(ctx context.Context, op protocol.Opcode, frame func(dst []byte, id uint32) []byte) ([]byte, *Client, error) {
 	deadline := time.Now().Add(p.options.Timeout)
 	toLeader := op.Writes() || !p.options.SpreadReads

@@ -1,0 +1,70 @@
+package netserver
+
+import (
+	"time"
+
+	"kv/protocol"
+)
+
+// How connections end when the server does (Shutdown). What has arrived is answered, and no request is left without a word:
+//
+//   - A client that has asked for it with HELLO is told goodbye, once nothing is there that is not answered. Answers come in order, so what has
+//     none before the goodbye was not applied, whether it was on its way or had come since; it can be sent again elsewhere.
+//   - Of any other it can't be known whether a request is on its way. So its connection is read from until nothing has come for quietTime. For as long
+//     what comes is answered as always; from then on it is refused, with who leads now where it is a write to a store that is one of several. At the end
+//     of leaveTime the connection is closed whatever comes.
+//
+// HTTP/2's GOAWAY is such a goodbye (RFC 9113, section 6.8).
+
+const (
+	// quietTime is how long nothing has to come, for a connection to be closed; and how long what comes is answered as always.
+	quietTime = 100 * time.Millisecond
+	// leaveTime is how long connections are read from at most.
+	leaveTime = time.Second
+)
+
+// errEnding is the answer to what comes too late.
+var errEnding = &protocol.Error{Status: protocol.StatusUnavailable, Message: "the server is shutting down: nothing was applied"}
+
+// endingWrite is the answer to a write that comes too late.
+func (c *conn) endingWrite() *protocol.Error {
+	if err := c.session.Moved(); err != nil {
+		return Failure(err)
+	}
+	return errEnding
+}
+
+// draining is what connections go by while the server drains. It is written before Server.draining is set, which publishes it. Both are as
+// Server.age has them.
+type draining struct {
+	refuseFrom time.Duration // what comes is refused
+	leaveBy    time.Duration // no connection is read from any more
+}
+
+// drainWithin says how long what is left may take. A Shutdown that has less time than is usual keeps half of it for answers that are under way.
+func drainWithin(now, left time.Duration) draining {
+	return draining{refuseFrom: now + min(quietTime, left/4), leaveBy: now + min(leaveTime, left/2)}
+}
+
+// turnsAway reports whether what comes now is refused.
+func (s *Server) turnsAway() bool { return s.draining.Load() && s.age() >= s.drains.refuseFrom }
+
+// left reports whether the time is over in which a draining connection is read from.
+func (s *Server) left() bool { return s.draining.Load() && s.age() >= s.drains.leaveBy }
+
+// leave has the next wait end when nothing has come for quietTime. It is called when nothing is there.
+func (c *conn) leave() {
+	c.final = true
+	c.quiet = min(c.server.age()+quietTime, c.server.drains.leaveBy)
+	c.transport.SetReadDeadline(c.server.started.Add(c.quiet))
+}
+
+// asks reports whether a look is enough to know that nothing is there that ought to be answered: the client is told goodbye then.
+func (c *conn) asks() bool { return c.goodbye && c.transport.canAsk() }
+
+// sayGoodbye tells a client who has asked for it that the connection ends with the server.
+func (c *conn) sayGoodbye() {
+	if c.goodbye && c.end == errDrained && !c.server.cut.Load() {
+		_ = c.transport.write(appendRefusal(nil, 0, 0, errEnding)) // where that fails, he will see why
+	}
+}
