@@ -179,15 +179,15 @@ func (b *lookups) begin(t *Table, keys [][]byte) {
 func (b *lookups) end(r *Reader, dst []Entry, keys [][]byte) {
 	t := r.table
 	for i, k := range keys {
-		p := b.found[i]
-		if p == nil || !holds(p, b.headers[i], k) {
+		p, header := b.found[i], b.headers[i]
+		if p == nil || !(isPlain(header, k) && equal(unsafe.Add(p, plainKey), k)) && !holds(p, header, k) {
 			dst[i] = r.search(b.hashes[i], k)
 			for i++; i < len(keys); i++ {
 				dst[i] = r.Get(b.hashes[i], keys[i])
 			}
 			return
 		}
-		r.see(b.headers[i] >> versionShift)
+		r.see(header >> versionShift)
 		dst[i] = Entry{p, t}
 		if t.marks {
 			b.lines[i].mark(int(b.places[i]))

@@ -260,10 +260,10 @@ func (sh *Shard) entry(r arena.Ref) Entry { return Entry{sh.table.at(r), sh.tabl
 
 const (
 	// A shard asks for the epoch to move when it has retired a 1/askShare of what it has, within bounds: memory is to be used again
-	// while it is in the processor's caches, and looking at all readers is not for every write.
+	// while it is in the processor's caches, all shards' together, and looking at all readers is not for every write.
 	askShare = 32
 	leastAsk = 1 << 10
-	mostAsk  = 32 << 10
+	mostAsk  = 2 << 10
 	// A write frees so many objects, at most, and freePerRetired for each that it retires itself: so that none pays for many that others
 	// have left, and they go faster than they come.
 	freeAtOnce     = 16
