@@ -257,3 +257,56 @@ func TestUnknownVersion(t *testing.T) {
 		})
 	}
 }
+
+// TestExpiry: a key may be seen as gone from its time on, not before, and then it is gone for everybody. Who adds to it does not change when.
+func TestExpiry(t *testing.T) {
+	const ttl = 100 * time.Millisecond
+	set := func(ttl time.Duration) linear.Request {
+		return linear.Request{Kind: linear.Set, Steps: []linear.Step{{Kind: linear.Set, Value: "1", TTL: ttl}}}
+	}
+	get := linear.Request{Kind: linear.Get, Steps: []linear.Step{{Kind: linear.Get}}}
+	del := linear.Request{Kind: linear.Del, Steps: []linear.Step{{Kind: linear.Del}}}
+	incr := linear.Request{Kind: linear.Incr, Steps: []linear.Step{{Kind: linear.Incr, By: 1}}}
+	absent := linear.Request{Kind: linear.Set, Conditions: []linear.Condition{{Version: 0}}, Steps: set(0).Steps}
+	written := func(v uint64) linear.Response { return linear.Response{Version: v, Results: make([]linear.Result, 1)} }
+	sum := func(v uint64, n string) linear.Response {
+		return linear.Response{Version: v, Results: []linear.Result{{Value: n}}}
+	}
+	seen := linear.Response{Results: []linear.Result{{Found: true, Value: "1"}}}
+	gone := linear.Response{Results: make([]linear.Result, 1)}
+	type step struct {
+		at time.Duration
+		q  linear.Request
+		r  linear.Response
+	}
+	for name, tt := range map[string]struct {
+		right bool
+		steps []step
+	}{
+		"it is there":                   {true, []step{{0, set(ttl), written(1)}, {50, get, seen}}},
+		"it has gone":                   {true, []step{{0, set(ttl), written(1)}, {100, get, gone}}},
+		"nobody has noticed yet":        {true, []step{{0, set(ttl), written(1)}, {900, get, seen}, {901, get, gone}}},
+		"it went before its time":       {false, []step{{0, set(ttl), written(1)}, {99, get, gone}}},
+		"it came back":                  {false, []step{{0, set(ttl), written(1)}, {100, get, gone}, {101, get, seen}}},
+		"it never expires":              {false, []step{{0, set(0), written(1)}, {1000, get, gone}}},
+		"it was set for good":           {false, []step{{0, set(ttl), written(1)}, {50, set(0), written(2)}, {1000, get, gone}}},
+		"it was absent for a condition": {true, []step{{0, set(ttl), written(1)}, {100, absent, written(2)}, {101, get, seen}}},
+		"not yet":                       {false, []step{{0, set(ttl), written(1)}, {99, absent, written(2)}}},
+		"there was nothing to delete":   {true, []step{{0, set(ttl), written(1)}, {100, del, linear.Response{}}}},
+		"there was":                     {true, []step{{0, set(ttl), written(1)}, {100, del, linear.Response{Existed: 1, Version: 2}}}},
+		"adding to it":                  {true, []step{{0, set(ttl), written(1)}, {50, incr, sum(2, "2")}, {100, get, gone}}},
+		"adding to what has gone":       {false, []step{{0, set(ttl), written(1)}, {100, incr, sum(2, "1")}, {1000, get, gone}}},
+		"a write without an answer":     {true, []step{{0, set(ttl), linear.Response{Unknown: true}}, {1, get, seen}, {100, get, gone}}},
+		"a version that is not told":    {true, []step{{0, set(ttl), written(linear.Untold)}, {1, get, seen}, {2, set(0), written(7)}, {3, get, seen}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var history []porcupine.Operation
+			for i, s := range tt.steps {
+				s.q.Sent, s.r.Received = s.at*time.Millisecond, s.at*time.Millisecond
+				history = append(history, porcupine.Operation{Input: s.q, Call: int64(2 * i), Output: s.r, Return: int64(2*i + 1)})
+			}
+			err := linear.Check(history, time.Minute)
+			require.Equal(t, tt.right, err == nil, "%v", err)
+		})
+	}
+}

@@ -3,6 +3,7 @@ package linear
 import (
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/anishathalye/porcupine"
 )
@@ -15,10 +16,11 @@ type cell struct {
 	present bool
 	value   string
 	version uint64
+	expires time.Duration // from when on it may have gone, since the history's beginning; 0: it does not
 }
 
 // unknownVersion is the version of a write that was not answered, until an answer tells it.
-const unknownVersion = ^uint64(0)
+const unknownVersion = Untold
 
 // current is the version that a condition is compared with.
 func (c cell) current() uint64 {
@@ -48,13 +50,40 @@ func (c cell) plus(by int64) (sum string, ok bool) {
 	return strconv.FormatInt(n+by, 10), true // no value of the generator is near the end of 64 bits
 }
 
-var model = porcupine.Model{
-	Init: func() any { return state{} },
-	Step: func(s, input, output any) (bool, any) {
-		next, ok := apply(s.(state), input.(Request), output.(Response))
-		return ok, next
+var model = (&porcupine.NondeterministicModel{
+	Init: func() []any { return []any{state{}} },
+	Step: func(s, input, output any) (next []any) {
+		q, r := input.(Request), output.(Response)
+		for _, before := range expire(s.(state), q, r) {
+			if after, ok := apply(before, q, r); ok {
+				next = append(next, after)
+			}
+		}
+		return next
 	},
 	DescribeOperation: func(input, output any) string { return fmt.Sprintf("%+v -> %+v", input, output) },
+}).ToModel()
+
+// expire returns the states that s may have become by the time that q takes effect: of its keys whose time may have come, each has gone or not.
+func expire(s state, q Request, r Response) []state {
+	var asked [Keys]bool
+	for _, c := range q.Conditions {
+		asked[c.Key] = true
+	}
+	for _, step := range q.Steps {
+		asked[step.Key] = true
+	}
+	all := []state{s}
+	for k, c := range s {
+		if !asked[k] || !c.present || c.expires == 0 || !r.Unknown && r.Received < c.expires {
+			continue
+		}
+		for _, one := range all {
+			one[k] = cell{version: c.version}
+			all = append(all, one)
+		}
+	}
+	return all
 }
 
 // apply does what q asks for to s, and reports whether r is what it then has to be answered. Where it can't be known whether
@@ -91,7 +120,10 @@ func apply(s state, q Request, r Response) (state, bool) {
 				return s, false
 			}
 		case Set:
-			*c, wrote = cell{true, step.Value, version}, true
+			*c, wrote = cell{present: true, value: step.Value, version: version}, true
+			if step.TTL != 0 {
+				c.expires = max(q.Sent+step.TTL, 1)
+			}
 		case Incr:
 			sum, ok := c.plus(step.By)
 			if !ok {
@@ -100,14 +132,14 @@ func apply(s state, q Request, r Response) (state, bool) {
 			if !r.Unknown && (r.Refused || r.Results[i].Value != sum) {
 				return s, false
 			}
-			*c, wrote = cell{true, sum, version}, true
+			*c, wrote = cell{present: true, value: sum, version: version, expires: c.expires}, true
 		case Del:
 			if q.Kind == Txn && !r.Unknown && r.Results[i].Existed != c.present {
 				return s, false
 			}
 			if c.present {
 				existed++
-				*c, wrote = cell{false, "", version}, true
+				*c, wrote = cell{version: version}, true
 			}
 		}
 	}
