@@ -1,12 +1,11 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"math/rand/v2"
+	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -17,7 +16,6 @@ import (
 
 	"kv/protocol"
 	"kv/protocol/client"
-	"kv/store/linear"
 )
 
 // member is a node of a cluster on this machine.
@@ -25,6 +23,11 @@ type member struct {
 	t                  *testing.T
 	dir, listen, peers string
 	peer               string
+	command            []string  // what runs it; none: kvd
+	args               []string  // besides those of start
+	web                string    // where it serves HTTP, if args say so
+	user, secret       string    // who clients are; empty: nobody asks
+	out                io.Writer // where its log goes besides; nil: nowhere
 
 	mu  sync.Mutex
 	p   *process         // nil: it is not running
@@ -49,12 +52,18 @@ func startCluster(t *testing.T, n int) (all []*member) {
 
 // start starts the node, on what its folder has.
 func (m *member) start(args ...string) {
-	args = append([]string{"--listen", m.listen, "--data", m.dir, "--sync", "always", "--peer-listen", m.peer, "--peers", m.peers}, args...)
-	p := launch(m.t, exec.Command("kvd", args...))
+	command := m.command
+	if len(command) == 0 {
+		command = []string{"kvd"}
+	}
+	args = slices.Concat(command[1:], []string{"--listen", m.listen, "--data", m.dir, "--sync", "always", "--peer-listen", m.peer, "--peers", m.peers}, m.args, args)
+	p := launch(m.t, exec.Command(command[0], args...))
 	go func() {
 		for line := range p.lines {
 			m.mu.Lock()
-			m.log = append(m.log, line)
+			if m.log = append(m.log, line); m.out != nil {
+				fmt.Fprintln(m.out, line)
+			}
 			m.mu.Unlock()
 		}
 	}()
@@ -80,9 +89,17 @@ func (m *member) running() bool {
 	return m.p != nil
 }
 
+func (m *member) dial(timeout time.Duration) (*client.Client, error) {
+	return client.Dial(m.t.Context(), m.listen, m.options(timeout))
+}
+
+func (m *member) options(timeout time.Duration) client.Options {
+	return client.Options{User: m.user, Secret: m.secret, Timeout: timeout}
+}
+
 // status asks the node how the cluster is.
 func (m *member) status() (protocol.ClusterResponse, error) {
-	c, err := client.Dial(m.t.Context(), m.listen, client.Options{Timeout: 2 * time.Second})
+	c, err := m.dial(2 * time.Second)
 	if err != nil {
 		return protocol.ClusterResponse{}, err
 	}
@@ -114,7 +131,7 @@ func leader(t *testing.T, all []*member) (leads *member) {
 
 // set writes at a node, until it is done there or elsewhere, or it is not known whether it is.
 func (m *member) set(key, value string) error {
-	c, err := client.Dial(m.t.Context(), m.listen, client.Options{Timeout: 20 * time.Second})
+	c, err := m.dial(20 * time.Second)
 	if err != nil {
 		return err
 	}
@@ -124,7 +141,7 @@ func (m *member) set(key, value string) error {
 }
 
 func (m *member) get(key string) string {
-	c, err := client.Dial(m.t.Context(), m.listen, client.Options{Timeout: 20 * time.Second})
+	c, err := m.dial(20 * time.Second)
 	require.NoError(m.t, err)
 	defer c.Close()
 	v, err := c.Get(m.t.Context(), []byte(key))
@@ -203,156 +220,6 @@ func TestThreeNodesAreOneStore(t *testing.T) {
 			require.Equal(t, "3", m.get("c"))
 		}
 	}
-}
-
-// outsideClient sends each request to a node by itself: reads to any, writes too, until one takes them.
-type outsideClient struct {
-	all   []*member
-	conns []*client.Client // nil: not connected
-	rng   *rand.Rand
-	ctx   context.Context
-}
-
-func (c *outsideClient) Do(batch []linear.Request) []linear.Response {
-	time.Sleep(time.Duration(c.rng.IntN(20)) * time.Millisecond) // the client's pace: the faults take their time
-	all := make([]linear.Response, len(batch))
-	for i, q := range batch {
-		all[i] = c.do(q)
-	}
-	return all
-}
-
-func (c *outsideClient) do(q linear.Request) linear.Response {
-	for {
-		at := c.rng.IntN(len(c.all))
-		if c.conns[at] == nil {
-			conn, err := client.Dial(c.ctx, c.all[at].listen, client.Options{Timeout: time.Second})
-			if err != nil {
-				time.Sleep(10 * time.Millisecond)
-				continue // nothing was sent
-			}
-			c.conns[at] = conn
-		}
-		r, err := request(c.ctx, c.conns[at], q)
-		var said *protocol.Error
-		switch {
-		case err == nil:
-			return r
-		case errors.As(err, &said) && said.Status == protocol.StatusMoved:
-			continue // nothing was applied
-		case errors.As(err, &said) && said.Status == protocol.StatusConflict:
-			return linear.Response{Conflict: true, Index: said.Index, Version: said.Version}
-		case !errors.As(err, &said):
-			c.conns[at].Close()
-			c.conns[at] = nil
-		}
-		return linear.Response{Unknown: true}
-	}
-}
-
-func request(ctx context.Context, c *client.Client, q linear.Request) (r linear.Response, err error) {
-	var keys [][]byte
-	var pairs []protocol.Pair
-	txn := protocol.Txn{WithMeta: true}
-	for _, s := range q.Steps {
-		key := linear.Key(s.Key)
-		keys = append(keys, key)
-		pairs = append(pairs, protocol.Pair{Key: key, Value: []byte(s.Value)})
-		kind := map[linear.Kind]protocol.TxnKind{linear.Get: protocol.TxnGet, linear.Set: protocol.TxnSet, linear.Del: protocol.TxnDel}[s.Kind]
-		txn.Ops = append(txn.Ops, protocol.TxnOp{Kind: kind, Key: key, Value: []byte(s.Value)})
-	}
-	for _, k := range q.Conditions {
-		txn.Conditions = append(txn.Conditions, protocol.Condition{Version: k.Version, Key: linear.Key(k.Key)})
-	}
-	r.Results = make([]linear.Result, len(q.Steps))
-	var values []protocol.Value
-	switch q.Kind {
-	case linear.Get, linear.MGet:
-		values, err = c.MGet(ctx, keys...)
-	case linear.Set:
-		set := protocol.Set{Key: keys[0], Value: pairs[0].Value}
-		for _, k := range q.Conditions {
-			set.Conditional, set.IfVersion = true, k.Version
-		}
-		r.Version, err = c.Set(ctx, set)
-	case linear.Del:
-		r.Existed, r.Version, err = c.Del(ctx, keys...)
-	case linear.MSet:
-		r.Version, err = c.MSet(ctx, pairs...)
-	case linear.Txn:
-		var answer protocol.TxnResponse
-		answer, err = c.Txn(ctx, txn)
-		r.Version = answer.Version
-		for i, result := range answer.Results {
-			values = append(values, result.Value)
-			r.Results[i].Existed = result.Existed
-		}
-	}
-	for i, v := range values {
-		if v.Found {
-			r.Results[i].Found, r.Results[i].Value, r.Results[i].Version = true, string(v.Data), v.Version
-		}
-	}
-	return r, err
-}
-
-// TestClusterHistories: what clients are answered from outside by three nodes, of which some are killed and stopped, is explained by one order.
-func TestClusterHistories(t *testing.T) {
-	rounds := 1
-	if os.Getenv("KV_SOAK") != "" {
-		rounds = 50
-	}
-	for seed := range uint64(rounds) {
-		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) { clusterHistory(t, seed) })
-	}
-}
-
-func clusterHistory(t *testing.T, seed uint64) {
-	all := startCluster(t, 3)
-	done := make(chan struct{})
-	var nemesis sync.WaitGroup
-	nemesis.Go(func() {
-		rng := rand.New(rand.NewPCG(seed, 1))
-		pause := func(d time.Duration) {
-			select {
-			case <-done:
-			case <-time.After(d):
-			}
-		}
-		for {
-			pause(time.Duration(500+rng.IntN(1000)) * time.Millisecond)
-			select {
-			case <-done:
-				return
-			default:
-			}
-			m := all[rng.IntN(len(all))]
-			if rng.IntN(2) == 0 {
-				m.signal(syscall.SIGKILL)
-				pause(time.Duration(rng.IntN(1000)) * time.Millisecond)
-				m.start()
-			} else {
-				m.signal(syscall.SIGSTOP)
-				pause(time.Duration(500+rng.IntN(1500)) * time.Millisecond)
-				m.signal(syscall.SIGCONT)
-			}
-		}
-	})
-	clients := uint64(0)
-	history := linear.Run(linear.Options{Clients: 5, Requests: 400, Batch: 1, Seed: seed}, func() linear.Client {
-		clients++
-		return &outsideClient{all: all, conns: make([]*client.Client, len(all)), rng: rand.New(rand.NewPCG(seed, clients)), ctx: t.Context()}
-	})
-	close(done)
-	nemesis.Wait()
-	unknown := 0
-	for _, op := range history {
-		if op.Output.(linear.Response).Unknown {
-			unknown++
-		}
-	}
-	t.Logf("%d of %d requests have no answer", unknown, len(history))
-	require.NoError(t, linear.Check(history, 5*time.Minute))
 }
 
 func TestThePeersAddressIsTaken(t *testing.T) {

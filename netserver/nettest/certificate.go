@@ -15,8 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Certificate makes a certificate for the loopback address, and returns a server's and a client's side of it.
-func Certificate(t testing.TB) (server, client *tls.Config) {
+// Certificate makes a certificate for the loopback address and the others given, and returns a server's and a client's side of it.
+func Certificate(t testing.TB, others ...net.IP) (server, client *tls.Config) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
 	template := &x509.Certificate{
@@ -24,7 +24,7 @@ func Certificate(t testing.TB) (server, client *tls.Config) {
 		Subject:               pkix.Name{CommonName: "kv test"},
 		NotBefore:             time.Now().Add(-time.Hour),
 		NotAfter:              time.Now().Add(24 * time.Hour),
-		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1)},
+		IPAddresses:           append([]net.IP{net.IPv4(127, 0, 0, 1)}, others...),
 		IsCA:                  true,
 		BasicConstraintsValid: true,
 	}

@@ -11,6 +11,7 @@
 package linear
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -174,8 +175,11 @@ func Check(history []porcupine.Operation, timeout time.Duration) error {
 	if verdict == porcupine.Illegal {
 		return fmt.Errorf("no order of the %d requests explains their answers", len(history))
 	}
-	return fmt.Errorf("no verdict about %d requests after %v", len(history), timeout)
+	return fmt.Errorf("%w: %d requests, %v", ErrUndecided, len(history), timeout)
 }
+
+// ErrUndecided is the error of Check where its time was over before it had found an order, or that there is none.
+var ErrUndecided = errors.New("no verdict in time")
 
 // answered leaves out the reads without an answer, which tell nothing.
 func answered(history []porcupine.Operation) []porcupine.Operation {
