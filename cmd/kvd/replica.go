@@ -2,13 +2,10 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"time"
 
 	"kv/netserver"
@@ -25,7 +22,7 @@ type replica struct{ *cluster.Replica }
 
 // takeReplica takes the folder of a node, and listens for the others.
 func takeReplica(o options, synced func(took time.Duration), log *slog.Logger) (*replica, error) {
-	secure, err := o.peers.tls()
+	secure, err := newPeerTLS(&o.peers, log)
 	if err != nil {
 		return nil, failed(exitUsage, err)
 	}
@@ -34,33 +31,17 @@ func takeReplica(o options, synced func(took time.Duration), log *slog.Logger) (
 		return nil, failed(exitListen, fmt.Errorf("--peer-listen: %w", err))
 	}
 	client, peer := o.peers.addresses(&o)
-	r, err := cluster.OpenReplica(cluster.ReplicaOptions{
-		FS: o.fs, Dir: string(o.data), Listen: l, Client: client, Peer: peer, Peers: o.peers.list(), TLS: secure, Logger: log, Synced: synced,
-	})
+	all := cluster.ReplicaOptions{
+		FS: o.fs, Dir: string(o.data), Listen: l, Client: client, Peer: peer, Peers: o.peers.list(), Logger: log, Synced: synced,
+	}
+	if secure != nil {
+		all.TLS = secure.config
+	}
+	r, err := cluster.OpenReplica(all)
 	if err != nil {
 		return nil, err
 	}
 	return &replica{r}, nil
-}
-
-// tls is what the servers prove to each other who they are with; nil: they do not.
-func (p *peers) tls() (*tls.Config, error) {
-	if p.cert == "" {
-		return nil, nil
-	}
-	cert, err := tls.LoadX509KeyPair(string(p.cert), string(p.key))
-	if err != nil {
-		return nil, fmt.Errorf("--peer-tls-cert and --peer-tls-key: %w", err)
-	}
-	text, err := os.ReadFile(string(p.ca))
-	if err != nil {
-		return nil, fmt.Errorf("--peer-tls-ca: %w", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("--peer-tls-ca %s: it has no certificate", p.ca)
-	}
-	return &tls.Config{Certificates: []tls.Certificate{cert}, RootCAs: pool, ClientCAs: pool}, nil
 }
 
 // readyWithin is how old what a node shows may be, for clients to be sent there.

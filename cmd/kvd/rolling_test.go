@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 	"sync"
@@ -159,4 +160,18 @@ func TestPeersProveThemselves(t *testing.T) {
 	s, err := leader(t, all).status()
 	require.NoError(t, err)
 	require.Len(t, s.Members, 2)
+
+	// A certificate that is renewed is used by the next connection, without a word; one that is no good is not.
+	writeCertificate(t, dir+"/cert", dir+"/key")
+	all[1].signal(syscall.SIGTERM)
+	all[1].start("--peer-tls-cert", dir+"/cert", "--peer-tls-key", dir+"/key", "--peer-tls-ca", dir+"/cert")
+	written(t, all, "b", "2")
+	require.Equal(t, "2", all[1].get("b"))
+	all[0].logged("the peers' certificate was read again")
+	require.NoError(t, os.WriteFile(dir+"/cert", []byte("no certificate"), 0o600))
+	all[1].signal(syscall.SIGKILL)
+	require.Contains(t, all[0].logged("the peers' certificate that was in force stays")["error"], "--peer-tls-cert")
+	writeCertificate(t, dir+"/cert", dir+"/key")
+	all[1].start("--peer-tls-cert", dir+"/cert", "--peer-tls-key", dir+"/key", "--peer-tls-ca", dir+"/cert")
+	written(t, all, "c", "3")
 }

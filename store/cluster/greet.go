@@ -41,7 +41,7 @@ func (p *Peers) greet(ctx context.Context, conn net.Conn, id uint64, address str
 		if err != nil {
 			return conn, err
 		}
-		c := p.o.TLS.Clone()
+		c := p.o.TLS().Clone()
 		c.ServerName, c.MinVersion = host, tls.VersionTLS13
 		t := tls.Client(conn, c)
 		conn = t

@@ -27,10 +27,11 @@ type ReplicaOptions struct {
 	FS     vfs.FS // nil: the operating system's
 	Dir    string // made if it is missing
 	Listen net.Listener
-	Client string      // the address at which its clients reach it
-	Peer   string      // that at which the others do
-	Peers  []string    // those of the founders, this one's too if it is one
-	TLS    *tls.Config // nil: the nodes do not prove who they are
+	Client string   // the address at which its clients reach it
+	Peer   string   // that at which the others do
+	Peers  []string // those of the founders, this one's too if it is one
+	// TLS is what the nodes prove who they are with, and is called for each connection; nil: they do not.
+	TLS    func() *tls.Config
 	Logger *slog.Logger
 	// Synced is called after each sync that made a part of the log durable, with how long that took. It does not wait. Nil: nothing is.
 	Synced func(took time.Duration)

@@ -43,9 +43,9 @@ type PeersOptions struct {
 	Group   uint32
 	ID      uint64
 	Address string // at which the others reach this node: host:port
-	// TLS is how both sides prove who they are; nil: they don't. A certificate is to be valid for the host of the member's address, at both
+	// TLS is called for each connection, and is how both sides prove who they are; nil: they don't. A certificate is to be valid for the host of the member's address, at both
 	// ends.
-	TLS *tls.Config
+	TLS func() *tls.Config
 	// Receive takes messages that have come. It does not wait.
 	Receive func(...*pb.Message)
 	// Unreachable is told that messages to a member were lost. It does not wait.
@@ -281,7 +281,7 @@ func (p *Peers) serve(conn net.Conn) error {
 	conn.SetDeadline(time.Now().Add(dialTimeout))
 	var cert interface{ VerifyHostname(string) error }
 	if p.o.TLS != nil {
-		c := p.o.TLS.Clone()
+		c := p.o.TLS().Clone()
 		c.ClientAuth, c.MinVersion = tls.RequireAndVerifyClientCert, tls.VersionTLS13
 		t := tls.Server(conn, c)
 		if err := t.HandshakeContext(p.ctx); err != nil {

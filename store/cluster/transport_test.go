@@ -164,7 +164,7 @@ func TestPeersTalkPlainAndOverTLS(t *testing.T) {
 	ca := newAuthority(t)
 	for name, change := range map[string]func(*PeersOptions){
 		"plain": nil,
-		"TLS":   func(o *PeersOptions) { o.TLS = ca.config("127.0.0.1") },
+		"TLS":   func(o *PeersOptions) { o.TLS = always(ca.config("127.0.0.1")) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			a, b := newEnd(t, 1, change), newEnd(t, 2, change)
@@ -185,9 +185,11 @@ func TestPeersTalkPlainAndOverTLS(t *testing.T) {
 	}
 }
 
+func always(c *tls.Config) func() *tls.Config { return func() *tls.Config { return c } }
+
 func TestAPeerThatIsNotMeantIsRefused(t *testing.T) {
 	ca, other := newAuthority(t), newAuthority(t)
-	secure := func(o *PeersOptions) { o.TLS = ca.config("127.0.0.1") }
+	secure := func(o *PeersOptions) { o.TLS = always(ca.config("127.0.0.1")) }
 	for _, c := range []struct {
 		name         string
 		a, b         func(*PeersOptions)
@@ -200,9 +202,9 @@ func TestAPeerThatIsNotMeantIsRefused(t *testing.T) {
 		{"another node", nil, func(o *PeersOptions) { o.ID = 9 }, "it refuses: another node is at the address now: it is meant for node 2", "here is node 9", false},
 		{"no TLS", nil, secure, "it has not said who it is", "a connection was not taken as a peer's", false},
 		{"no TLS at the other", secure, nil, "a member is not reached", "it does not speak as a kvd's peer does", false},
-		{"another authority", func(o *PeersOptions) { o.TLS = other.config("127.0.0.1") }, secure, "certificate", "certificate", false},
-		{"another host", secure, func(o *PeersOptions) { o.TLS = ca.config("example.com") }, "certificate", "certificate", false},
-		{"a certificate that is not the dialer's", func(o *PeersOptions) { o.TLS = ca.config("example.com") }, secure,
+		{"another authority", func(o *PeersOptions) { o.TLS = always(other.config("127.0.0.1")) }, secure, "certificate", "certificate", false},
+		{"another host", secure, func(o *PeersOptions) { o.TLS = always(ca.config("example.com")) }, "certificate", "certificate", false},
+		{"a certificate that is not the dialer's", func(o *PeersOptions) { o.TLS = always(ca.config("example.com")) }, secure,
 			"its certificate is not that of a member at 127.0.0.1", "its certificate is not that of a member", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
