@@ -20,16 +20,17 @@ import (
 // MagicImage is what a file begins with that has a replica's state.
 const MagicImage = frame.MagicReplicaState
 
-// A replica's state is kept and streamed as a store's snapshot, with one body more, the last before the trailer:
+// A replica's state is kept and streamed as a store's snapshot, whose store id is the number of the cluster, with one body more, the last before the trailer:
 //
 //	place    1        4, index, term, whole, time (u64 each), length of the voters (u32), the voters as Raft writes them, the members
 //
 // Index and term are of the entry up to which all is there, whole of that up to which parts may be newer; time is what Store.Time says. The
-// file's sequence is the index.
+// file's sequence is the index. It has tails only where it was made of a backup, or of another such file and a log: see recover.go.
 const kindPlace = 4
 
 // image is what the body says.
 type image struct {
+	cluster     uint64
 	base        Base
 	whole, time uint64
 	version     uint64 // the newest that the state can have
@@ -46,6 +47,15 @@ func (m image) append(b []byte) ([]byte, error) {
 	}
 	b = binary.BigEndian.AppendUint32(b, uint32(len(conf)))
 	return append(append(b, conf...), m.base.Members.Encode()...), nil
+}
+
+// owner is whose a state is that has one member alone: as Recover makes it, and Found.
+func (m image) owner() Self {
+	self := Self{Cluster: m.cluster}
+	if v := m.base.Conf.GetVoters(); len(v) == 1 && len(m.base.Members) == 1 {
+		self.Node = v[0]
+	}
+	return self
 }
 
 var errBadImage = errors.New("it is no replica's state, or not all of one")
@@ -80,18 +90,12 @@ func writeImage(w io.Writer, id uint64, base Base, st *store.Store, after func()
 	if err != nil {
 		return err
 	}
-	body, err := image{base: base, whole: whole, time: now}.append(nil)
-	if err != nil {
-		return err
-	}
-	if err := s.AddBlock(body, 0); err != nil {
-		return err
-	}
-	return s.Finish(record.Point{Version: version})
+	return finishImage(s, image{base: base, whole: whole, time: now}, version)
 }
 
-// readImage reads a file with a state, gives its entries to load, which may be nil, and returns what it is of.
-func readImage(f vfs.File, index uint64, load func([]*store.Entry)) (m image, err error) {
+// readImage reads a file with a state, verifies it, gives the body of each block and each tail, with how many entries it has, to each, and returns what it
+// is of.
+func readImage(f vfs.File, index uint64, each func(body []byte, entries uint64) error) (m image, err error) {
 	r, h, err := frame.Open(f, MagicImage)
 	if err != nil {
 		return m, err
@@ -107,20 +111,15 @@ func readImage(f vfs.File, index uint64, load func([]*store.Entry)) (m image, er
 			return m, errBadImage
 		}
 		switch body[0] {
-		case record.KindBlock:
+		case record.KindBlock, record.KindTail:
 			blocks++
-			var all []*store.Entry
-			for b := body[1:]; len(b) > 0; entries++ {
-				version, e, rest, ok := record.ParseVersioned(b)
-				if !ok {
-					return m, errBadImage
-				}
-				if b = rest; load != nil {
-					all = append(all, e.Make(version))
-				}
+			n := uint64(0)
+			if !record.Each(body, func(uint64, record.Entry) { n++ }) {
+				return m, errBadImage
 			}
-			if load != nil {
-				load(all)
+			entries += n
+			if err := each(body, n); err != nil {
+				return m, err
 			}
 		case kindPlace:
 			blocks++
@@ -133,12 +132,49 @@ func readImage(f vfs.File, index uint64, load func([]*store.Entry)) (m image, er
 			if !ok || !placed || t.Entries != entries || t.Blocks != blocks || r.Off != r.End {
 				return m, errBadImage
 			}
-			m.version = t.Version
+			m.cluster, m.version = h.ID, t.Version
 			return m, nil
 		default:
 			return m, errBadImage
 		}
 	}
+}
+
+// loadState is readState, and gives what there is to a store, tails to apply.
+func loadState(fs vfs.FS, dir string, index uint64, load, apply func([]*store.Entry)) (image, error) {
+	return readState(fs, dir, index, func(body []byte, _ uint64) error {
+		if all := record.MakeEach(body); body[0] == record.KindTail {
+			apply(all)
+		} else {
+			load(all)
+		}
+		return nil
+	})
+}
+
+// justRead is for readImage where all that counts is whether it can be read.
+func justRead([]byte, uint64) error { return nil }
+
+// readState is readImage of a folder's file. The error is each's, or a *folder.DamageError, or says that the file is of a newer kvd.
+func readState(fs vfs.FS, dir string, index uint64, each func(body []byte, entries uint64) error) (m image, err error) {
+	name := folder.SnapshotName(index)
+	f, err := fs.Open(filepath.Join(dir, name))
+	if err != nil {
+		return m, err
+	}
+	defer f.Close()
+	var its error
+	m, err = readImage(f, index, func(body []byte, n uint64) error {
+		its = each(body, n)
+		return its
+	})
+	switch {
+	case err == nil || its != nil:
+		return m, err
+	case frame.IsFinal(err):
+		return m, fmt.Errorf("%s: %w", filepath.Join(dir, name), err)
+	}
+	return m, &folder.DamageError{Dir: dir, File: name, Detail: err.Error()}
 }
 
 // keepImage makes a file of what write writes, durably, in the place of older ones. check is called before it has its name.

@@ -35,29 +35,29 @@ func keptState(t *testing.T, base Base) []byte {
 func TestAStateIsReadWholeOrNotAtAll(t *testing.T) {
 	base := Base{Index: 8, Term: 3, Conf: &pb.ConfState{Voters: []uint64{1, 2}}, Members: Members{1: at(1), 2: at(2)}}
 	whole := keptState(t, base)
-	read := func(b []byte, load func([]*store.Entry)) (image, error) {
+	read := func(b []byte, each func([]byte, uint64) error) (image, error) {
 		fs := newFS(t)
 		fs.WriteFile("/log/x", b)
 		f, err := fs.Open("/log/x")
 		require.NoError(t, err)
-		return readImage(f, 8, load)
+		return readImage(f, 8, each)
 	}
 	n := 0
-	m, err := read(whole, func(all []*store.Entry) { n += len(all) })
+	m, err := read(whole, func(_ []byte, entries uint64) error { n += int(entries); return nil })
 	require.NoError(t, err)
 	require.Equal(t, 9, n)
 	require.Equal(t, base.Members, m.base.Members)
 	require.Equal(t, base.Conf.GetVoters(), m.base.Conf.GetVoters())
 	require.Equal(t, []uint64{8, 3, 11, 1 << 60}, []uint64{m.base.Index, m.base.Term, m.whole, m.version})
 	for i := range whole {
-		_, err := read(whole[:i], nil)
+		_, err := read(whole[:i], justRead)
 		require.Error(t, err, "cut at %d", i)
 		flipped := bytes.Clone(whole)
 		flipped[i] ^= 4
-		_, err = read(flipped, nil)
+		_, err = read(flipped, justRead)
 		require.Error(t, err, "flipped at %d", i)
 	}
-	_, err = read(append(bytes.Clone(whole), 0), nil)
+	_, err = read(append(bytes.Clone(whole), 0), justRead)
 	require.Error(t, err)
 }
 
@@ -74,7 +74,7 @@ func TestAStateIsKeptWholeOrTheOldOneIsThere(t *testing.T) {
 				return err
 			},
 			func(f vfs.File) error {
-				_, err := readImage(f, index, nil)
+				_, err := readImage(f, index, justRead)
 				return err
 			})
 	}
@@ -108,7 +108,7 @@ func TestAStateIsKeptWholeOrTheOldOneIsThere(t *testing.T) {
 			}
 			f, err3 := after.Open(fmt.Sprintf("/log/snapshot-%016x", newest))
 			require.NoError(t, err3)
-			_, err3 = readImage(f, newest, nil)
+			_, err3 = readImage(f, newest, justRead)
 			require.NoError(t, err3)
 			if err == nil && percent == 100 {
 				return

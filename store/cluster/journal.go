@@ -2,11 +2,9 @@ package cluster
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,7 +12,6 @@ import (
 	"kv/store"
 	"kv/store/vfs"
 	"kv/store/wal/folder"
-	"kv/store/wal/record"
 )
 
 const (
@@ -87,22 +84,13 @@ func OpenJournal(o JournalOptions) (*Journal, error) {
 		return j, err
 	}
 	if n := len(d.Snapshots); n > 0 {
-		if j.at, err = j.readFile(d.Snapshots[n-1], nil); err != nil {
-			return nil, &LostError{&folder.DamageError{Dir: o.Dir, File: folder.SnapshotName(d.Snapshots[n-1]), Detail: err.Error()}}
+		if j.at, err = readState(o.FS, o.Dir, d.Snapshots[n-1], justRead); err != nil {
+			return nil, lost(err)
 		}
-		lo.Base = j.at.base
+		lo.Base, lo.Owner = j.at.base, j.at.owner()
 	}
 	j.log, err = OpenLog(lo)
 	return j, err
-}
-
-func (j *Journal) readFile(index uint64, load func([]*store.Entry)) (image, error) {
-	f, err := j.o.FS.Open(filepath.Join(j.o.Dir, folder.SnapshotName(index)))
-	if err != nil {
-		return image{}, err
-	}
-	defer f.Close()
-	return readImage(f, index, load)
 }
 
 // Log returns the log: whose it is, and where it begins.
@@ -142,7 +130,7 @@ func (j *Journal) Replay(load, apply func([]*store.Entry)) (uint64, error) {
 	if j.at.base.Index == 0 {
 		return 0, nil
 	}
-	m, err := j.readFile(j.at.base.Index, load)
+	m, err := loadState(j.o.FS, j.o.Dir, j.at.base.Index, load, apply)
 	if err != nil {
 		return 0, fmt.Errorf("load the state that was kept: %w", err)
 	}
@@ -166,12 +154,7 @@ func (j *Journal) Append(floor uint64, entries []*store.Entry) (version uint64, 
 		}
 		j.last = max(j.last, floor) + 1
 		version = j.last
-		payload = binary.BigEndian.AppendUint32(payload, 0)
-		at := len(payload)
-		payload = binary.BigEndian.AppendUint64(payload, version)
-		payload = record.AppendEntries(payload, entries)
-		binary.BigEndian.PutUint32(payload[at-4:], uint32(len(payload)-at))
-		return payload, version
+		return appendRecord(payload, version, entries), version
 	})
 	switch {
 	case errors.Is(err, errHeld): // it begins again, with Admit

@@ -51,9 +51,11 @@ func (s Self) base() Base {
 
 // LogOptions say where a log is.
 type LogOptions struct {
-	FS     vfs.FS
-	Dir    string // it is there, and locked
-	Base   Base   // that of the newest durable snapshot; of index 0: there is none
+	FS   vfs.FS
+	Dir  string // it is there, and locked
+	Base Base   // that of the newest durable snapshot; of index 0: there is none
+	// Owner is whose that snapshot is, which the log then is, too, whatever it says: Recover has made it. The zero value: the log's own.
+	Owner  Self
 	Logger *slog.Logger
 	// Synced is called after each sync that made appends durable, with how long that took. It does not wait. Nil: nothing is.
 	Synced func(took time.Duration)

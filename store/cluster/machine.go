@@ -17,7 +17,49 @@ func (j *Journal) Apply(e *Committed) error {
 	j.entry.Lock()
 	defer j.entry.Unlock()
 	j.applying.Store(e.Index)
-	for b := e.Payload; len(b) > 0; {
+	err := eachRecord(e.Payload, func(version uint64, entries []*store.Entry) error {
+		j.feed.Add(version, entries)
+		if err := j.store.Apply(version, entries); err != nil {
+			return err
+		}
+		if version > j.published.Load() {
+			j.published.Store(version)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	j.placed = entryID{e.Index, e.Term}
+	j.mu.Lock()
+	j.changed.Broadcast()
+	j.mu.Unlock()
+	if j.applied += int64(len(e.Payload)); j.applied >= imageAfter && j.keeping.TryLock() {
+		j.applied = 0
+		go func() {
+			defer j.keeping.Unlock()
+			if err := j.keep(); err != nil {
+				j.keepsFailed.Add(1)
+				j.o.Logger.Warn("the state could not be kept, and the log grows", "error", err)
+			}
+		}()
+	}
+	return nil
+}
+
+// appendRecord appends a record to a payload.
+func appendRecord(payload []byte, version uint64, entries []*store.Entry) []byte {
+	payload = binary.BigEndian.AppendUint32(payload, 0)
+	at := len(payload)
+	payload = binary.BigEndian.AppendUint64(payload, version)
+	payload = record.AppendEntries(payload, entries)
+	binary.BigEndian.PutUint32(payload[at-4:], uint32(len(payload)-at))
+	return payload
+}
+
+// eachRecord gives the records of an entry's payload to f, in order.
+func eachRecord(payload []byte, f func(version uint64, entries []*store.Entry) error) error {
+	for b := payload; len(b) > 0; {
 		if len(b) < 12 || uint64(len(b)-4) < uint64(binary.BigEndian.Uint32(b)) || binary.BigEndian.Uint32(b) < 8 {
 			return errNoBatch
 		}
@@ -34,27 +76,9 @@ func (j *Journal) Apply(e *Committed) error {
 			}
 			entries = append(entries, x.Make(version))
 		}
-		j.feed.Add(version, entries)
-		if err := j.store.Apply(version, entries); err != nil {
+		if err := f(version, entries); err != nil {
 			return err
 		}
-		if version > j.published.Load() {
-			j.published.Store(version)
-		}
-	}
-	j.placed = entryID{e.Index, e.Term}
-	j.mu.Lock()
-	j.changed.Broadcast()
-	j.mu.Unlock()
-	if j.applied += int64(len(e.Payload)); j.applied >= imageAfter && j.keeping.TryLock() {
-		j.applied = 0
-		go func() {
-			defer j.keeping.Unlock()
-			if err := j.keep(); err != nil {
-				j.keepsFailed.Add(1)
-				j.o.Logger.Warn("the state could not be kept, and the log grows", "error", err)
-			}
-		}()
 	}
 	return nil
 }
@@ -133,7 +157,7 @@ func (j *Journal) Receive(base Base, r io.Reader) error {
 			return err
 		},
 		func(f vfs.File) error {
-			_, err := readImage(f, base.Index, nil)
+			_, err := readImage(f, base.Index, justRead)
 			return err
 		})
 }
@@ -165,7 +189,7 @@ func (j *Journal) Install(base Base) (whole uint64, err error) {
 	}
 	var m image
 	if err := j.store.Install(func(load func([]*store.Entry)) error {
-		m, err = j.readFile(d.Snapshots[len(d.Snapshots)-1], load)
+		m, err = loadState(j.o.FS, j.o.Dir, d.Snapshots[len(d.Snapshots)-1], load, load) // nobody sends tails
 		if err == nil && m.time != 0 {
 			load([]*store.Entry{store.NewTime(m.version, m.time)})
 		}

@@ -126,6 +126,13 @@ func Start(o NodeOptions) (*Node, error) {
 	}
 	n.core = core
 	n.tell()
+	if v := core.conf.GetVoters(); len(v) == 1 && v[0] == o.ID { // there is nobody to wait for
+		n.Call(func(c *Core) {
+			if err := c.Campaign(); err != nil {
+				o.Logger.Debug("this node, which is alone, does not stand for election at once", "error", err)
+			}
+		})
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	n.ctx = ctx
 	var wg sync.WaitGroup

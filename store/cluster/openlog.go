@@ -26,10 +26,15 @@ func (e *LostError) Unwrap() error { return e.Damage }
 // that more than that is missing.
 func OpenLog(o LogOptions) (*FileLog, error) {
 	l, err := openLog(o)
+	return l, lost(err)
+}
+
+// lost is err; where that says what is damaged, it says what that means for a node.
+func lost(err error) error {
 	if damage := (*folder.DamageError)(nil); errors.As(err, &damage) {
-		return nil, &LostError{damage}
+		return &LostError{damage}
 	}
-	return l, err
+	return err
 }
 
 func openLog(o LogOptions) (*FileLog, error) {
@@ -43,36 +48,23 @@ func openLog(o LogOptions) (*FileLog, error) {
 			return nil, fmt.Errorf("remove what a crash left unfinished: %w", err)
 		}
 	}
-	if len(d.Logs) == 0 {
-		return nil, &folder.DamageError{Dir: o.Dir, File: folder.LogName(1), Detail: "the log is missing"}
-	}
-	for i, seq := range d.Logs[1:] {
-		if want := d.Logs[i] + 1; seq != want {
-			return nil, &folder.DamageError{Dir: o.Dir, File: folder.LogName(want), Detail: "the file is missing"}
-		}
-	}
 	oldest, self := uint64(0), Self{}
-	r := logfile.Reader{
-		FS: o.FS, Dir: o.Dir, Magic: Magic, Logger: o.Logger,
-		Valid: func(body []byte) bool {
-			_, err := parseLogRecord(body)
-			return err == nil || len(body) == frame.RecordHead
-		},
-		Apply: func(_ uint64, body []byte) error {
-			r, err := parseLogRecord(body)
-			oldest = max(oldest, r.seq)
-			if r.self != nil {
-				self = *r.self
-			}
-			return err
-		},
-	}
-	first, err := firstBase(o, d.Logs[0])
+	r, err := readLogs(o, d, func(r logRecord) error {
+		oldest = max(oldest, r.seq)
+		if r.self != nil {
+			self = *r.self
+		}
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}
-	if err := r.Read(d.Logs, first); err != nil {
-		return nil, err
+	if o.Owner.Cluster != 0 && o.Owner.Cluster != self.Cluster {
+		if o.Owner.Node == 0 {
+			return nil, &folder.DamageError{Dir: o.Dir, File: folder.SnapshotName(o.Base.Index), Detail: fmt.Sprintf(
+				"it is a state of cluster %d, and the log is one of cluster %d", o.Owner.Cluster, self.Cluster)}
+		}
+		self = o.Owner
 	}
 	if l.file, err = r.Resume(l.fileOptions()); err != nil {
 		return nil, err
@@ -83,6 +75,55 @@ func openLog(o LogOptions) (*FileLog, error) {
 		return nil, errors.Join(err, l.file.Close())
 	}
 	return l, nil
+}
+
+// readLogs reads the records of a folder's log, from its oldest file on.
+func readLogs(o LogOptions, d folder.Folder, each func(logRecord) error) (*logfile.Reader, error) {
+	if len(d.Logs) == 0 {
+		return nil, &folder.DamageError{Dir: o.Dir, File: folder.LogName(1), Detail: "the log is missing"}
+	}
+	for i, seq := range d.Logs[1:] {
+		if want := d.Logs[i] + 1; seq != want {
+			return nil, &folder.DamageError{Dir: o.Dir, File: folder.LogName(want), Detail: "the file is missing"}
+		}
+	}
+	r := &logfile.Reader{
+		FS: o.FS, Dir: o.Dir, Magic: Magic, Logger: o.Logger,
+		Valid: func(body []byte) bool {
+			_, err := parseLogRecord(body)
+			return err == nil || len(body) == frame.RecordHead
+		},
+		Apply: func(_ uint64, body []byte) error {
+			r, err := parseLogRecord(body)
+			if err != nil {
+				return err
+			}
+			return each(r)
+		},
+	}
+	first, err := firstBase(o, d.Logs[0])
+	if err != nil {
+		return nil, err
+	}
+	return r, r.Read(d.Logs, first)
+}
+
+// readLog reads what there is into memory, and changes nothing. Only what it shows can be used, and it is not to be closed.
+func readLog(o LogOptions, d folder.Folder) (*FileLog, *logfile.Reader, error) {
+	l := newLog(o)
+	self, began := Self{}, false
+	r, err := readLogs(o, d, func(r logRecord) error {
+		if r.self != nil {
+			self = *r.self
+		}
+		return l.replay(&segment{}, 0, r, &began)
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	l.be(self)
+	_, err = l.join(began, d.Logs[0])
+	return l, r, err
 }
 
 // firstBase returns the position of the oldest file: those before it have gone.
@@ -122,19 +163,8 @@ func (l *FileLog) load(oldest uint64) error {
 	began := false
 	for _, s := range l.segments {
 		err := s.read(l.o, func(off int64, r logRecord) error {
-			switch {
-			case r.kind == recordState:
-				l.state = r.state
-			case r.kind == recordBegin, r.kind == recordHead:
-				if r.kind == recordBegin || !began {
-					l.beginAt(r.place)
-					began = true
-				}
-				s.begin(r.place)
-			case r.kind == recordEntry && began:
-				if err := l.put(s, off, r.entry); err != nil {
-					return &folder.DamageError{Dir: l.o.Dir, File: folder.LogName(s.seq), Offset: off, Detail: err.Error()}
-				}
+			if err := l.replay(s, off, r, &began); err != nil {
+				return &folder.DamageError{Dir: l.o.Dir, File: folder.LogName(s.seq), Offset: off, Detail: err.Error()}
 			}
 			return nil
 		})
@@ -142,24 +172,48 @@ func (l *FileLog) load(oldest uint64) error {
 			return err
 		}
 	}
-	return l.join(began)
+	anew, err := l.join(began, l.segments[0].seq)
+	switch {
+	case err != nil:
+		return err
+	case anew:
+		return l.beginAnew(entryID{l.base.Index, l.base.Term})
+	}
+	return l.rotate(recordHead, entryID{l.last, l.termOf(l.last)})
 }
 
-// join has the log go on where the snapshot ends.
-func (l *FileLog) join(began bool) error {
+// replay takes a record, which is in s at off, into memory. began says whether a record said where the log begins.
+func (l *FileLog) replay(s *segment, off int64, r logRecord, began *bool) error {
+	switch {
+	case r.kind == recordState:
+		l.state = r.state
+	case r.kind == recordBegin, r.kind == recordHead:
+		if r.kind == recordBegin || !*began {
+			l.beginAt(r.place)
+			*began = true
+		}
+		s.begin(r.place)
+	case r.kind == recordEntry && *began:
+		return l.put(s, off, r.entry)
+	}
+	return nil
+}
+
+// join has the log go on where the snapshot ends, anew if it has no entry there: a snapshot was received, or made by Recover, and a crash came before the log
+// knew of it. oldest is the first of its files.
+func (l *FileLog) join(began bool, oldest uint64) (anew bool, err error) {
 	base := entryID{l.base.Index, l.base.Term}
 	if !began || base.index < l.prev.index {
-		return &folder.DamageError{Dir: l.o.Dir, File: folder.LogName(l.segments[0].seq), Detail: fmt.Sprintf(
+		return false, &folder.DamageError{Dir: l.o.Dir, File: folder.LogName(oldest), Detail: fmt.Sprintf(
 			"the log begins behind entry %d, and the snapshot ends at entry %d", l.prev.index, base.index)}
 	}
 	l.state.Commit = new(min(max(l.state.GetCommit(), base.index), max(l.last, base.index)))
-	if term, err := l.Term(base.index); err != nil || term != base.term {
-		// A snapshot was received, and a crash came before the log knew of it.
-		l.beginAt(base)
-		if base.term > l.state.GetTerm() {
-			l.state.Term, l.state.Vote = new(base.term), new(uint64(0))
-		}
-		return l.beginAnew(base)
+	if term, err := l.Term(base.index); err == nil && term == base.term {
+		return false, nil
 	}
-	return l.rotate(recordHead, entryID{l.last, l.termOf(l.last)})
+	l.beginAt(base)
+	if base.term > l.state.GetTerm() {
+		l.state.Term, l.state.Vote = new(base.term), new(uint64(0))
+	}
+	return true, nil
 }

@@ -99,11 +99,16 @@ func lock(fs vfs.FS, dir string, replica bool) (io.Closer, Folder, error) {
 }
 
 // LockToRead keeps others from writing to the folder until the Closer is closed, and writes nothing. A folder without a lock
-// file is in nobody's use.
-func LockToRead(fs vfs.FS, dir string) (io.Closer, error) {
+// file is in nobody's use. That of a node of a cluster is refused.
+func LockToRead(fs vfs.FS, dir string) (io.Closer, error) { return lockToRead(fs, dir, false) }
+
+// LockReplicaToRead is LockToRead for the folder of a node of a cluster: one of a store that is alone is refused.
+func LockReplicaToRead(fs vfs.FS, dir string) (io.Closer, error) { return lockToRead(fs, dir, true) }
+
+func lockToRead(fs vfs.FS, dir string, replica bool) (io.Closer, error) {
 	d, err := Read(fs, dir)
 	if err == nil {
-		err = d.belongs(fs, dir, false)
+		err = d.belongs(fs, dir, replica)
 	}
 	if err != nil {
 		return nil, err
@@ -118,9 +123,33 @@ func LockToRead(fs vfs.FS, dir string) (io.Closer, error) {
 	return lock, nil
 }
 
-// belongs says what is wrong where the folder is that of a node of a cluster and is not to be, or is not and is to be. The first bytes of its
-// first file tell; where they are damaged, nothing does, and who reads on will say so.
+// IsReplica reports whether a folder is that of a node of a cluster.
+func IsReplica(fs vfs.FS, dir string) (bool, error) {
+	d, err := Read(fs, dir)
+	if err != nil {
+		return false, err
+	}
+	magic, err := d.magic(fs, dir)
+	return magic == frame.MagicReplicaLog || magic == frame.MagicReplicaState, err
+}
+
+// belongs says what is wrong where the folder is that of a node of a cluster and is not to be, or is not and is to be.
 func (d Folder) belongs(fs vfs.FS, dir string, replica bool) error {
+	magic, err := d.magic(fs, dir)
+	switch {
+	case err != nil:
+		return err
+	case !replica && (magic == frame.MagicReplicaLog || magic == frame.MagicReplicaState):
+		return fmt.Errorf("data folder %s is that of a node of a cluster: it can be used with --peers, and seen with `kvd cluster show`", dir)
+	case replica && (magic == frame.MagicLog || magic == frame.MagicSnapshot):
+		return fmt.Errorf("data folder %s is that of a server that is alone, and no cluster's: make the folder of a cluster's first node of a backup of it, with `kvd restore --new-cluster`", dir)
+	}
+	return nil
+}
+
+// magic returns what the folder's first file begins with that has one of a store's: it tells which kind of store. Where all are damaged, nothing does, and
+// who reads on will say so.
+func (d Folder) magic(fs vfs.FS, dir string) (string, error) {
 	var names []string
 	for _, seq := range d.Logs {
 		names = append(names, LogName(seq))
@@ -131,22 +160,20 @@ func (d Folder) belongs(fs vfs.FS, dir string, replica bool) error {
 	for _, name := range names {
 		f, err := fs.Open(filepath.Join(dir, name))
 		if err != nil {
-			return err
+			return "", err
 		}
-		var magic [6]byte
-		_, err = f.ReadAt(magic[:], 0)
+		var b [6]byte
+		_, err = f.ReadAt(b[:], 0)
 		f.Close()
 		if err != nil {
 			continue
 		}
-		switch m := string(magic[:]); {
-		case !replica && (m == frame.MagicReplicaLog || m == frame.MagicReplicaState):
-			return fmt.Errorf("data folder %s is that of a node of a cluster: it can be used with --peers only", dir)
-		case replica && (m == frame.MagicLog || m == frame.MagicSnapshot):
-			return fmt.Errorf("data folder %s is that of a server that is alone, and no cluster's: give an empty folder, or a new one, and bring the data in with kvc export and import", dir)
+		switch m := string(b[:]); m {
+		case frame.MagicReplicaLog, frame.MagicReplicaState, frame.MagicLog, frame.MagicSnapshot:
+			return m, nil
 		}
 	}
-	return nil
+	return "", nil
 }
 
 func lockError(dir string, err error) error {
