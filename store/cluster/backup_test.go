@@ -82,7 +82,7 @@ func checkBackup(t *testing.T, b []byte, version uint64) {
 	require.NoError(t, err)
 	c := st.Session()
 	first := c.Get([]byte("key0"))
-	require.Equal(t, version, first.Version())
+	require.LessOrEqual(t, first.Version(), version, "the time may have gone on since")
 	for k := range 50 {
 		revisions := c.History(nil, fmt.Append(nil, "key", k), 0)
 		require.Len(t, revisions, 4)
@@ -90,7 +90,7 @@ func checkBackup(t *testing.T, b []byte, version uint64) {
 			require.LessOrEqual(t, r.Entry.Version(), version)
 		}
 		require.Equal(t, first.Value(), revisions[0].Entry.Value(), "a transaction is there in part")
-		require.Equal(t, version, revisions[0].Entry.Version())
+		require.Equal(t, first.Version(), revisions[0].Entry.Version())
 	}
 	require.NotZero(t, c.Get([]byte("expires")).Expiry())
 	c.Close()

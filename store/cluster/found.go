@@ -105,10 +105,13 @@ func (d *Desk) Control(ctx context.Context, _ uint64, _ string, asked []byte) ([
 	return json.Marshal(a)
 }
 
-// admit has a node join, and reports whether it is a member.
+// admit has a node join, or be where it says, and reports whether it is a member there.
 func admit(c *Core, m Member) (bool, error) {
-	if old, ok := c.Members()[m.ID]; ok && old.Peer == m.Peer {
-		return true, nil
+	if old, ok := c.Members()[m.ID]; ok {
+		if old.Peer == m.Peer && old.Client == m.Client {
+			return true, nil
+		}
+		return false, c.Move(m)
 	}
 	for _, old := range c.Members() {
 		if old.Peer == m.Peer && m.Replaces == 0 { // that machine has lost its disk

@@ -75,7 +75,7 @@ func (p *Peers) check(h hello, id uint64, class byte) error {
 	case class == classControl:
 		return nil
 	case h.cluster != p.cluster.Load() || h.cluster == 0:
-		return fmt.Errorf("it is of cluster %d, and this node of %d", h.cluster, p.cluster.Load())
+		return fmt.Errorf("it is of cluster %d, and this node of cluster %d: one of the two was recovered or restored meanwhile; remove the folder of the one whose data are to go, and let it join anew", h.cluster, p.cluster.Load())
 	case h.group != p.o.Group:
 		return fmt.Errorf("it is of group %d, and this node of %d", h.group, p.o.Group)
 	case h.from != id:

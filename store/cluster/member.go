@@ -102,6 +102,28 @@ func (c *Core) AddLearner(m Member) error {
 	return c.change(m.append(nil), pb.ConfChangeAddLearnerNode, m.ID)
 }
 
+// Move proposes that a member is reached at other addresses than so far.
+func (c *Core) Move(m Member) error {
+	if err := c.canChange(); err != nil {
+		return err
+	}
+	old, ok := c.members[m.ID]
+	if !ok {
+		return fmt.Errorf("node %d is no member", m.ID)
+	}
+	for _, other := range c.members {
+		if other.Peer == m.Peer && other.ID != m.ID && other.ID != old.Replaces {
+			return fmt.Errorf("node %d is at %s already: remove or replace it", other.ID, m.Peer)
+		}
+	}
+	m.Replaces = old.Replaces
+	as := pb.ConfChangeAddLearnerNode // what it is already: only the table changes
+	if slices.Contains(c.conf.GetVoters(), m.ID) {
+		as = pb.ConfChangeAddNode
+	}
+	return c.change(m.append(nil), as, m.ID)
+}
+
 // Remove proposes that a node be no member any more.
 func (c *Core) Remove(id uint64) error {
 	if err := c.canChange(); err != nil {

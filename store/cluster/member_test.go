@@ -112,3 +112,31 @@ func TestMembersAreEncoded(t *testing.T) {
 		}
 	}
 }
+
+// A member that is elsewhere than it was is still the same one.
+func TestAMemberMoves(t *testing.T) {
+	g := newGroup(t, 3)
+	leader := g.elect(1)
+	for _, id := range []uint64{1, 3} {
+		moved := Member{ID: id, Client: "elsewhere:7400", Peer: at(id + 10).Peer}
+		require.NoError(t, leader.Move(moved))
+		require.ErrorIs(t, leader.Move(at(2)), ErrChanging)
+		g.run()
+		for _, r := range g.nodes {
+			require.Equal(t, moved, r.Members()[id])
+			require.Equal(t, []uint64{1, 2, 3}, r.conf.GetVoters())
+			require.Empty(t, r.conf.GetLearners())
+		}
+	}
+	require.ErrorContains(t, leader.Move(at(9)), "node 9 is no member")
+	require.ErrorContains(t, leader.Move(Member{ID: 2, Peer: at(11).Peer}), "node 1 is at kv-11:7401 already")
+	require.ErrorAs(t, g.nodes[1].Move(at(2)), new(*NotLeaderError))
+	g.add(leader.Members())
+	require.NoError(t, leader.AddLearner(at(4)))
+	g.run()
+	require.NoError(t, leader.Move(Member{ID: 4, Peer: at(14).Peer}))
+	g.run()
+	require.Equal(t, []uint64{4}, leader.conf.GetLearners())
+	leader.write("a")
+	g.run()
+}

@@ -145,12 +145,45 @@ func (r *Replica) run(ctx context.Context, st *store.Store, self Self) error {
 		return err
 	}
 	n := r.node.Load()
+	go r.beFound(ctx, n)
 	select {
 	case <-n.Done():
 	case <-ctx.Done():
 		n.Stop()
 	}
 	return n.Err()
+}
+
+// movePause is how long a node waits that is elsewhere than the others know before it tells them again.
+const movePause = 200 * time.Millisecond
+
+// beFound sees to it that the members know where this node is: it may have moved while it did not run, or its folder to another machine.
+func (r *Replica) beFound(ctx context.Context, n *Node) {
+	own := r.desk.Member
+	for {
+		var leader string
+		var here, leads bool
+		if !r.call(n, func(c *Core) {
+			m, ok := c.Members()[own.ID]
+			here = ok && m.Client == own.Client && m.Peer == own.Peer || !ok && len(c.Members()) > 0 // who is no member any more is nowhere
+			leader, leads = c.Members()[c.Leader()].Peer, c.Leads()
+			if leads && !here {
+				here, _ = admit(c, own)
+			}
+		}) || here {
+			return
+		}
+		if !leads && leader != "" {
+			_, _ = ask(ctx, r.peers, r.desk, leader, &own) // it is looked at again
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-n.Done():
+			return
+		case <-time.After(movePause):
+		}
+	}
 }
 
 // Done is closed when the replica has ended: Err says why.

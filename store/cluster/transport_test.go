@@ -197,7 +197,7 @@ func TestAPeerThatIsNotMeantIsRefused(t *testing.T) {
 		otherAddress bool
 	}{
 		{"another cluster", func(o *PeersOptions) { o.Cluster = 78 }, nil,
-			"it refuses: it is of cluster 78, and this node of 77", "it is of cluster 78", false},
+			"it refuses: it is of cluster 78, and this node of cluster 77", "it is of cluster 78", false},
 		{"another group", func(o *PeersOptions) { o.Group = 3 }, nil, "it refuses: it is of group 3", "it is of group 3", false},
 		{"another node", nil, func(o *PeersOptions) { o.ID = 9 }, "it refuses: another node is at the address now: it is meant for node 2", "here is node 9", false},
 		{"no TLS", nil, secure, "it has not said who it is", "a connection was not taken as a peer's", false},
@@ -239,7 +239,7 @@ func TestWhoIsDialedIsCheckedByTheDialer(t *testing.T) {
 		}
 	}()
 	a.SetMembers(map[uint64]string{2: l.Addr().String()})
-	a.logged.wait(t, "it is of cluster 99, and this node of 77")
+	a.logged.wait(t, "it is of cluster 99, and this node of cluster 77")
 }
 
 // A name is looked up at each dial: what is found there may be elsewhere the next time.
