@@ -45,7 +45,7 @@ func (s *Standing) Compare(t *Standing) int {
 // IsWhole reports whether the state is one.
 func (s *Standing) IsWhole() bool { return s.LastIndex >= s.Whole }
 
-// Look reads and verifies all of a node's folder, and changes nothing. The error may be a *folder.DamageError.
+// Look reads and verifies all of a node's folder, and changes nothing. The error may be a *LostError.
 func Look(fs vfs.FS, dir string) (*Standing, error) {
 	lock, err := folder.LockReplicaToRead(fs, dir)
 	if err != nil {
@@ -56,6 +56,11 @@ func Look(fs vfs.FS, dir string) (*Standing, error) {
 }
 
 func look(fs vfs.FS, dir string) (*Standing, error) {
+	s, err := lookAt(fs, dir)
+	return s, lost(err)
+}
+
+func lookAt(fs vfs.FS, dir string) (*Standing, error) {
 	d, err := folder.Read(fs, dir)
 	if err != nil {
 		return nil, err

@@ -73,15 +73,24 @@ func Read(fs vfs.FS, dir string) (Folder, error) {
 
 // Lock takes the lock of a folder that is there, and returns what it holds. One that is not a data folder, or that of a node of a cluster, is
 // refused before anything is written to it.
-func Lock(fs vfs.FS, dir string) (io.Closer, Folder, error) { return lock(fs, dir, false) }
+func Lock(fs vfs.FS, dir string) (io.Closer, Folder, error) {
+	return lock(fs, dir, func(d Folder) error { return d.belongs(fs, dir, false) })
+}
 
 // LockReplica is Lock for the folder of a node of a cluster: one of a store that is alone is refused.
-func LockReplica(fs vfs.FS, dir string) (io.Closer, Folder, error) { return lock(fs, dir, true) }
+func LockReplica(fs vfs.FS, dir string) (io.Closer, Folder, error) {
+	return lock(fs, dir, func(d Folder) error { return d.belongs(fs, dir, true) })
+}
 
-func lock(fs vfs.FS, dir string, replica bool) (io.Closer, Folder, error) {
+// LockAny is Lock for a folder of either kind, or an empty one.
+func LockAny(fs vfs.FS, dir string) (io.Closer, Folder, error) {
+	return lock(fs, dir, func(Folder) error { return nil })
+}
+
+func lock(fs vfs.FS, dir string, check func(Folder) error) (io.Closer, Folder, error) {
 	before, err := Read(fs, dir)
 	if err == nil {
-		err = before.belongs(fs, dir, replica)
+		err = check(before)
 	}
 	if err != nil {
 		return nil, Folder{}, err

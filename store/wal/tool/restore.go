@@ -35,7 +35,35 @@ func Restore(fs vfs.FS, file, dir string) (Report, error) {
 // RestoreFrom makes a data folder of a backup that is read once, from its start to its end: a file, a pipe. The folder must be
 // empty, or missing. Until all of the backup was verified there is no store in the folder, and where it is not whole the folder is
 // again as it was. The report says what the backup holds.
-func RestoreFrom(fs vfs.FS, from io.Reader, dir string) (_ Report, err error) {
+func RestoreFrom(fs vfs.FS, from io.Reader, dir string) (Report, error) {
+	h := frame.Header{Magic: frame.MagicSnapshot, ID: folder.NewID(), Seq: 1, Base: 0}
+	return RestoreAs(fs, from, dir, Form{
+		Header: h,
+		End: func(out *record.SnapshotWriter, at record.Point) error {
+			return out.Finish(record.Point{Version: at.Version})
+		},
+		Log: func() error {
+			h.Magic = frame.MagicLog
+			f, err := logfile.Create(logfile.Options{Dir: dir, FS: fs}, h, nil)
+			if err != nil {
+				return err
+			}
+			return f.Close()
+		},
+	})
+}
+
+// Form is what a backup becomes in a folder.
+type Form struct {
+	Header frame.Header // of the snapshot, which is number 1
+	// End writes what comes behind the backup's blocks and tails, the trailer at least. at is of when the backup is.
+	End func(out *record.SnapshotWriter, at record.Point) error
+	// Log makes the log. The snapshot is durable then.
+	Log func() error
+}
+
+// RestoreAs is RestoreFrom for a folder of any form.
+func RestoreAs(fs vfs.FS, from io.Reader, dir string, form Form) (_ Report, err error) {
 	in, err := openBackup(from)
 	if err != nil {
 		return Report{}, err
@@ -45,7 +73,7 @@ func RestoreFrom(fs vfs.FS, from io.Reader, dir string) (_ Report, err error) {
 	if err := fs.MkdirAll(dir); err != nil {
 		return Report{}, fmt.Errorf("data folder %s: %w", dir, err)
 	}
-	lock, d, err := folder.Lock(fs, dir)
+	lock, d, err := folder.LockAny(fs, dir)
 	if err != nil {
 		return Report{}, err
 	}
@@ -54,9 +82,8 @@ func RestoreFrom(fs vfs.FS, from io.Reader, dir string) (_ Report, err error) {
 		return Report{}, fmt.Errorf("data folder %s holds a store already; give an empty folder, or a new one", dir)
 	}
 	// The log gets its name last: a snapshot without one is refused, a log without one would be an empty store.
-	h := frame.Header{Magic: frame.MagicSnapshot, ID: folder.NewID(), Seq: 1, Base: 0}
 	name := filepath.Join(dir, folder.SnapshotName(1))
-	report, err := copyTo(fs, name+folder.TmpSuffix, h, in)
+	report, err := copyTo(fs, name+folder.TmpSuffix, form, in)
 	if err == nil {
 		err = fs.Rename(name+folder.TmpSuffix, name)
 	}
@@ -78,12 +105,7 @@ func RestoreFrom(fs vfs.FS, from io.Reader, dir string) (_ Report, err error) {
 	if err := fs.SyncDir(dir); err != nil {
 		return report, err
 	}
-	h.Magic = frame.MagicLog
-	f, err := logfile.Create(logfile.Options{Dir: dir, FS: fs}, h, nil)
-	if err != nil {
-		return report, err
-	}
-	return report, f.Close()
+	return report, form.Log()
 }
 
 // openBackup reads a backup's header.
@@ -108,13 +130,13 @@ func notWhole(err error) error {
 
 // copyTo makes a file of the backup's frames, with another header, so that they are that file's; durably. The error may be that
 // it is not a whole backup.
-func copyTo(fs vfs.FS, name string, h frame.Header, in *record.SnapshotReader) (_ Report, err error) {
+func copyTo(fs vfs.FS, name string, form Form, in *record.SnapshotReader) (_ Report, err error) {
 	f, err := fs.Create(name)
 	if err != nil {
 		return Report{}, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	out := record.NewSnapshotWriter(io.NewOffsetWriter(f, 0), h)
+	out := record.NewSnapshotWriter(io.NewOffsetWriter(f, 0), form.Header)
 	rep := FileReport{Name: "backup"}
 	for {
 		body, err := in.Next()
@@ -135,7 +157,7 @@ func copyTo(fs vfs.FS, name string, h frame.Header, in *record.SnapshotReader) (
 	if err := in.AtEnd(); err != nil {
 		return Report{}, notWhole(err)
 	}
-	if err := out.Finish(record.Point{Version: in.Trailer().Version}); err != nil {
+	if err := form.End(out, in.Trailer().Point); err != nil {
 		return Report{}, err
 	}
 	rep.Bytes = in.Size()
