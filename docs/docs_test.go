@@ -175,7 +175,11 @@ func helpFlags(t *testing.T, program string, topics ...string) map[string]bool {
 		}
 	}
 	for _, topic := range topics {
-		help(topic)
+		_, below, _ := strings.Cut(help(topic), "Available Commands:\n") // of a command
+		below, _, _ = strings.Cut(below, "\n\n")
+		for _, c := range subcommand.FindAllStringSubmatch(below, -1) {
+			help(topic, c[1])
+		}
 	}
 	require.NotEmpty(t, known, "%s help names no option", program)
 	return known

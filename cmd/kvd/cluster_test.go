@@ -246,10 +246,15 @@ func TestAFolderIsANodesOrAlone(t *testing.T) {
 	require.Equal(t, exitFiles, code, out)
 	require.Contains(t, out, "is that of a server that is alone")
 	require.NotContains(t, out, "remove the folder")
-	for _, args := range [][]string{{"--listen", "127.0.0.1:0", "--data", node}, {"check", node}, {"repair", node}} {
+	for _, args := range [][]string{{"--listen", "127.0.0.1:0", "--data", node}, {"repair", node}} {
 		out, code := run(t, args...)
 		require.Equal(t, exitFiles, code, out)
 		require.Contains(t, out, "is that of a node of a cluster")
+	}
+	for _, args := range [][]string{{"cluster", "show", alone}, {"cluster", "recover", "--yes", alone}} {
+		out, code := run(t, args...)
+		require.Equal(t, exitFiles, code, out)
+		require.Contains(t, out, "is that of a server that is alone")
 	}
 	m.start()
 	leader(t, []*member{m})

@@ -28,7 +28,7 @@ func manCommand() *cobra.Command {
 			pages := []*cobra.Command{cmd.Root()}
 			for _, c := range cmd.Root().Commands() {
 				if c.IsAvailableCommand() && c.Name() != "help" && c.Name() != "completion" {
-					pages = append(pages, c)
+					pages = append(append(pages, c), c.Commands()...)
 				}
 			}
 			for _, c := range pages {
@@ -60,7 +60,7 @@ func manPage(c *cobra.Command) []byte {
 		b.WriteString(".SH COMMANDS\n")
 		for _, sub := range c.Commands() {
 			if sub.IsAvailableCommand() {
-				fmt.Fprintf(&b, ".TP\n.B kvd %s\n%s\n", roff(sub.Use), roff(sub.Short))
+				fmt.Fprintf(&b, ".TP\n.B %s %s\n%s\n", roff(c.CommandPath()), roff(sub.Use), roff(sub.Short))
 			}
 		}
 	}

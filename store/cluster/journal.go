@@ -150,7 +150,8 @@ func (j *Journal) Append(floor uint64, entries []*store.Entry) (version uint64, 
 	p := n.Proposals()
 	_, err = p.Append(func(payload []byte) ([]byte, uint64) {
 		if e := p.Epoch(); e != j.epoch { // all that was given before is published, or lost for this node
-			j.epoch, j.last = e, max(j.last, j.published.Load())
+			// From the clock, in microseconds, as in a store that is alone: so that what nodes that are lost have given is not given again (Recover).
+			j.epoch, j.last = e, max(j.last, j.published.Load(), uint64(time.Now().UnixMicro()))
 		}
 		j.last = max(j.last, floor) + 1
 		version = j.last

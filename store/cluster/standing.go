@@ -29,7 +29,6 @@ type Standing struct {
 	Version             uint64 // the newest
 	Entries             uint64 // of keys, in the state and in the log
 	Torn                int64  // bytes of a torn tail, which was promised to nobody
-	Leads               bool   // this node alone makes up the cluster
 	Members             []MemberView
 
 	self  Self
