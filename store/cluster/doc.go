@@ -31,7 +31,7 @@
 //     ends. A single node stays for its reads; here the others have them.
 //   - C10 Applying is a function of the log alone: no clock, no budget, no configuration, no chance, no order of a map. Two
 //     replicas that have published the same index have the same content.
-//   - C11 No goroutine that the loop waits for touches a disk, or a lock that a disk can hold up: storage is asynchronous, and
+//   - C11 No goroutine that the loop waits for, and none that steps the core, touches a disk meanwhile, or a lock that a disk can hold up: storage is asynchronous, and
 //     logging goes through a queue.
 //   - C12 Log entries up to an index go only if a durable snapshot has that index, and no stream of a snapshot has pinned
 //     them.

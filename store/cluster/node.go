@@ -57,10 +57,13 @@ type Transport interface {
 // ErrStopped is the error of what waits when a Node stops.
 var ErrStopped = errors.New("this node has stopped")
 
-// Node runs a Core: a goroutine that tells it what happens, the only one that touches it, one for the log and one for the state
-// machine.
+// Node runs a Core, which one goroutine at a time steps, with mu held: that which tells it of time, and those that have something to tell it: for the
+// log, for the state machine, and those that read from other members. Nobody holds mu while he waits for anything (C11).
 type Node struct {
-	core      *Core
+	mu     sync.Mutex // held by who touches the core, but for its Proposals and Reads
+	core   *Core
+	failed error // why the core is touched no more; guarded by mu
+
 	log       Log
 	machine   StateMachine
 	transport Transport
@@ -68,7 +71,7 @@ type Node struct {
 
 	streams sync.WaitGroup  // of snapshots
 	ctx     context.Context // ends when the node stops
-	members uint64          // the loop's: changes of them that the transport was told of
+	members uint64          // changes of them that the transport was told of; guarded by mu
 
 	wake    chan struct{}
 	in      inbox
@@ -88,7 +91,7 @@ type Node struct {
 	done   chan struct{} // closed when all goroutines have ended
 }
 
-// inbox is what the loop has not been told yet.
+// inbox is what the core has not been told yet.
 type inbox struct {
 	mu       sync.Mutex
 	messages []*pb.Message
@@ -170,7 +173,7 @@ func (n *Node) Receive(messages ...*pb.Message) {
 	n.in.mu.Lock()
 	n.in.messages = append(n.in.messages, messages...)
 	n.in.mu.Unlock()
-	n.poke()
+	n.stepNow()
 }
 
 // Call has the loop call f soon.
@@ -200,39 +203,77 @@ func (n *Node) poke() {
 	}
 }
 
-// loop tells the core what happens. A panic of the core, or of the library, is a broken invariant: the node ends (C9).
+// loop steps the core when time has passed, and when there is something that nobody else has told it.
 func (n *Node) loop() {
 	defer n.end()
+	ticker := time.NewTicker(TickEvery)
+	defer ticker.Stop()
+	var due <-chan time.Time
+	for {
+		ticked := false
+		select {
+		case <-n.stop:
+			return
+		case <-ticker.C:
+			ticked = true
+		case <-n.wake:
+		case <-due:
+		}
+		n.mu.Lock()
+		n.step(ticked)
+		due = nil
+		if n.failed == nil {
+			if at := n.core.Due(); at != 0 {
+				due = time.After(max(0, at-n.core.clock()))
+			}
+		}
+		failed := n.failed
+		n.mu.Unlock()
+		if failed != nil {
+			n.err = failed
+			return
+		}
+	}
+}
+
+// stepNow steps the core at once, if nobody does so just now, and else has the loop do it: who brings something that others wait for saves
+// them a change of goroutines.
+func (n *Node) stepNow() {
+	if !n.mu.TryLock() {
+		n.poke()
+		return
+	}
+	n.step(false)
+	failed := n.failed != nil
+	n.mu.Unlock()
+	if failed {
+		n.poke()
+	}
+}
+
+// step tells the core what has come in, and has done what it wants then. Called with mu held. A panic of the core, or of the library, is a
+// broken invariant: the node ends (C9).
+func (n *Node) step(ticked bool) {
+	if n.failed != nil {
+		return
+	}
 	defer func() {
 		if p := recover(); p != nil {
 			err, ok := p.(error)
 			if !ok {
 				err = fmt.Errorf("%v", p)
 			}
-			n.err = err
+			n.failed = err
 		}
 	}()
-	ticker := time.NewTicker(TickEvery)
-	defer ticker.Stop()
-	for {
-		var due <-chan time.Time
-		if at := n.core.Due(); at != 0 {
-			due = time.After(max(0, at-n.core.clock()))
-		}
-		select {
-		case <-n.stop:
-			return
-		case <-ticker.C:
-			n.core.Tick()
-		case <-n.wake:
-			if n.err = n.take(); n.err != nil {
-				return
-			}
-		case <-due:
-		}
-		n.work()
-		n.tell()
+	if ticked {
+		n.core.Tick()
 	}
+	if n.failed = n.take(); n.failed != nil {
+		return
+	}
+	n.work()
+	n.tell()
 }
 
 // take tells the core what has come in.
@@ -302,6 +343,11 @@ func (n *Node) work() {
 
 // end fails all that waits.
 func (n *Node) end() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.failed == nil {
+		n.failed = ErrStopped
+	}
 	n.core.Proposals.leader.Store(0)
 	n.core.Proposals.close()
 	n.core.closeReads(ErrStopped)
@@ -332,7 +378,7 @@ func (n *Node) save() {
 		n.in.mu.Lock()
 		n.in.appended = append(n.in.appended, appends...)
 		n.in.mu.Unlock()
-		n.poke()
+		n.stepNow()
 	}
 }
 
@@ -367,7 +413,7 @@ func (n *Node) apply() {
 			n.in.mu.Lock()
 			n.in.applied = append(n.in.applied, a)
 			n.in.mu.Unlock()
-			n.poke()
+			n.stepNow()
 		}
 		n.applying = nil
 	}

@@ -132,11 +132,13 @@ type lan struct {
 }
 
 func (l *lan) Send(messages []*pb.Message) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	for _, m := range messages {
-		if n := l.nodes[m.GetTo()]; n != nil && !l.lost(m) {
-			n.Receive(m)
+		l.mu.Lock()
+		n := l.nodes[m.GetTo()]
+		lost := l.lost(m)
+		l.mu.Unlock()
+		if n != nil && !lost {
+			n.Receive(m) // it may send at once, too
 		}
 	}
 }
