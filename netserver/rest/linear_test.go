@@ -2,7 +2,6 @@ package rest_test
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -13,8 +12,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"kv/netserver/linearframes"
 	"kv/netserver/nettest"
-	"kv/protocol"
 	"kv/protocol/client"
 	"kv/store/linear"
 )
@@ -158,65 +157,7 @@ type frameClient struct {
 }
 
 func (c frameClient) Do(batch []linear.Request) []linear.Response {
-	q, ctx := batch[0], c.t.Context()
-	r := linear.Response{Results: make([]linear.Result, len(q.Steps))}
-	var keys [][]byte
-	var pairs []protocol.Pair
-	var txn protocol.Txn
-	for _, s := range q.Steps {
-		key := linear.Key(s.Key)
-		keys = append(keys, key)
-		pairs = append(pairs, protocol.Pair{Key: key, Value: []byte(s.Value)})
-		kind := map[linear.Kind]protocol.TxnKind{linear.Get: protocol.TxnGet, linear.Set: protocol.TxnSet, linear.Del: protocol.TxnDel}[s.Kind]
-		txn.Ops = append(txn.Ops, protocol.TxnOp{Kind: kind, Key: key, Value: []byte(s.Value)})
-	}
-	conditional, version := len(q.Conditions) > 0, uint64(0)
-	for _, d := range q.Conditions {
-		version = d.Version
-		txn.Conditions = append(txn.Conditions, protocol.Condition{Version: d.Version, Key: linear.Key(d.Key)})
-	}
-	var values []protocol.Value
-	var err error
-	switch q.Kind {
-	case linear.Get:
-		var v protocol.Value
-		v, err = c.Get(ctx, keys[0])
-		values = append(values, v)
-	case linear.Set:
-		r.Version, err = c.Set(ctx, protocol.Set{Key: keys[0], Value: pairs[0].Value, Conditional: conditional, IfVersion: version})
-	case linear.Incr:
-		var sum int64
-		sum, r.Version, err = c.Incr(ctx, protocol.Incr{Key: keys[0], By: q.Steps[0].By, Conditional: conditional, IfVersion: version})
-		r.Results[0].Value = strconv.FormatInt(sum, 10)
-	case linear.Del:
-		r.Existed, r.Version, err = c.Client.Del(ctx, keys...)
-	case linear.MGet:
-		values, err = c.MGet(ctx, keys...)
-	case linear.MSet:
-		r.Version, err = c.MSet(ctx, pairs...)
-	case linear.Txn:
-		var answer protocol.TxnResponse
-		answer, err = c.Txn(ctx, txn)
-		r.Version = answer.Version
-		for i, result := range answer.Results {
-			values = append(values, result.Value)
-			r.Results[i].Existed = result.Existed
-		}
-	}
-	var refusal *protocol.Error
-	switch {
-	case errors.Is(err, protocol.ErrNotFound):
-		return []linear.Response{{Results: make([]linear.Result, 1)}}
-	case errors.Is(err, protocol.ErrBadRequest) && q.Kind == linear.Incr:
-		return []linear.Response{{Refused: true}}
-	case errors.As(err, &refusal) && refusal.Status == protocol.StatusConflict:
-		return []linear.Response{{Conflict: true, Index: refusal.Index, Version: refusal.Version}}
-	}
+	r, err := linearframes.Do(c.t.Context(), c.Client, batch[0])
 	require.NoError(c.t, err)
-	for i, v := range values {
-		if v.Found {
-			r.Results[i] = linear.Result{Found: true, Value: string(v.Data), Version: v.Version}
-		}
-	}
 	return []linear.Response{r}
 }
