@@ -178,7 +178,7 @@ func (c *commit) foresee(h uint64, key []byte) Found {
 // foresaw is commit.set for a store that proposes.
 func (c *commit) foresaw(h uint64, e *Entry) {
 	if !e.Deleted() {
-		c.wanted += proposalMemory(e)
+		c.wanted.bytes += proposalMemory(e)
 	}
 	key := e.Key()
 	if i, ok := c.index[string(key)]; ok {

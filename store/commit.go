@@ -108,9 +108,9 @@ type commit struct {
 	keep     int    // how much history each key may have
 	home     *shard
 	view     *table.Reader // pinned while its results may be looked at; nil: nobody does
-	wanted   int64         // about how much memory it takes
-	seen     uint64        // the highest version of what it read
-	refused  error         // why it is to be undone, though it could be finished; nil: it is not
+	wanted   demand
+	seen     uint64 // the highest version of what it read
+	refused  error  // why it is to be undone, though it could be finished; nil: it is not
 	// looks says that who stages looks at what was staged, so everything is, even if the write is refused already.
 	looks bool
 	must  bool // memory is taken whatever the limit says
@@ -140,7 +140,7 @@ func (c *commit) current(h uint64, key []byte) Found {
 func (c *commit) set(h uint64, e *Entry) {
 	s := c.s
 	if !e.Deleted() {
-		c.wanted += int64(e.size())
+		c.wanted.add(e.demand())
 	}
 	if c.refused != nil && !c.looks {
 		return
@@ -253,13 +253,15 @@ func (c *commit) undo() {
 	}
 }
 
-// makeRoom runs write, and again if the journal has not admitted it, and for as long as it is refused for want of memory and there is history to give up for it: the
-// oldest first, and last what the write's own keys have; or, in a cache, keys of others, at first from the shards of its own. keep is how much history those may have after it. wanted is about how much memory the
-// write takes, as far as it got. A write that could not be helped by that takes nobody's history.
-func (s *Store) makeRoom(home table.ShardSet, write func(keep int) (wanted int64, err error)) error {
-	for keep, tidied, evictions := s.keep, 0, 0; ; {
+// makeRoom runs write, and again if the journal has not admitted it, and for as long as it is refused for want of memory and there is something to give up for
+// it: of history the oldest first, and last what the write's own keys have; or, in a cache, keys of others. keep is how much history the write's keys, which are in
+// the shards of home, may have after it. wanted is about how much memory the write takes, as far as it got. A write that could not be helped by that takes nobody's history.
+func (s *Store) makeRoom(home table.ShardSet, write func(keep int) (wanted demand, err error)) error {
+	var short shortage
+	for keep, tidied := s.keep, 0; ; {
 		wanted, err := write(keep)
 		size, again := notAdmitted(err)
+		short.demand = wanted
 		switch {
 		case again:
 			if err := s.admit(size); err != nil {
@@ -267,18 +269,17 @@ func (s *Store) makeRoom(home table.ShardSet, write func(keep int) (wanted int64
 			}
 		case err == nil || !errors.Is(err, ErrOutOfMemory):
 			return err
-		case s.evicts && evictions < mostEvictions && s.evict(home, wanted, evictions):
-			evictions++
-		case s.hopeless(wanted):
+		case s.evicts && s.evict(home, &short):
+		case s.hopeless(wanted.bytes):
 			return err
 		case s.replica != nil:
 			if s.keep == 0 || !s.proposeForget() {
 				return err
 			}
-		case tidied < mostTidied && s.roomy(wanted):
+		case tidied < mostTidied && s.roomy(wanted.bytes):
 			tidied++
 			s.tidy(true)
-		case s.dropHistory(wanted):
+		case s.dropHistory(wanted.bytes):
 		case keep > 0:
 			keep = 0
 		default:

@@ -191,11 +191,6 @@ func (s *Store) proposeForget() bool {
 	if err != nil || s.journal.Wait(version) != nil {
 		return false
 	}
-	for i := range s.shards {
-		s.shards[i].Lock()
-		s.shards[i].Drain()
-		s.shards[i].Unlock()
-	}
 	s.tidy(true)
 	return true
 }

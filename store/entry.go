@@ -165,3 +165,6 @@ func entryOf(value []byte, keyLen int, expires bool) *Entry {
 
 // size is the number of bytes of the object.
 func (e *Entry) size() int { return e.keyAt() + e.keyLen() + e.Len() }
+
+// demand returns what the store takes for it.
+func (e *Entry) demand() demand { return demandOf(e.keyLen(), e.Len()) }

@@ -97,7 +97,9 @@ func (o opened) Close() error { return o.Store.Close() }
 func openTest(t fatal, o Options, mask uint64) opened {
 	t.Helper()
 	clock := new(fakeClock)
-	s, err := open(o, mask, clock.read, testMemory)
+	memory := testMemory
+	memory.Sets = memoryFor(o.MaxMemory).Sets
+	s, err := open(o, mask, clock.read, memory)
 	require.NoError(t, err)
 	c := s.Session()
 	t.Cleanup(func() {

@@ -222,8 +222,8 @@ const dropShare = 8
 // dropHistory gives up the oldest part of the history and reports whether that freed anything. It is called without locks. n is
 // how much memory is wanted; the caller tries again, and calls again, if it was not enough.
 func (s *Store) dropHistory(n int64) bool {
-	if s.keep == 0 {
-		return false
+	if s.keep == 0 || s.held() >= heldLong {
+		return false // what goes could not be used
 	}
 	s.dropping.Lock()
 	defer s.dropping.Unlock()
@@ -238,9 +238,6 @@ func (s *Store) dropHistory(n int64) bool {
 			s.dropped.Add(uint64(dropped))
 			freed = freed || dropped > 0
 		})
-		s.shards[i].Lock()
-		s.shards[i].Drain()
-		s.shards[i].Unlock()
 	}
 	s.tidy(true)
 	return freed

@@ -3,8 +3,10 @@ package store
 import (
 	"math"
 	"sync/atomic"
+	"time"
 
 	"kv/store/arena"
+	"kv/store/table"
 )
 
 // maxSmall is the largest object that Go's allocator rounds up to a size class; above, it rounds up to pages.
@@ -36,6 +38,26 @@ func allocated(n int) int64 {
 
 // entryMemory returns the memory that an Entry takes whose key and value have so many bytes.
 func entryMemory(key, value int) int64 { return allocated(entryHeader + expirySize + key + value) }
+
+// demand is about how much memory entries take.
+type demand struct {
+	bytes int64
+	large int64 // of bytes, that of large values: it is a part of the limit by itself, where small entries share chunks
+}
+
+func (d *demand) add(o demand) {
+	d.bytes += o.bytes
+	d.large += o.large
+}
+
+// demandOf returns the demand of an entry whose key and value have so many bytes.
+func demandOf(key, value int) demand {
+	if table.IsLarge(value) {
+		n := entryMemory(key, value)
+		return demand{int64(entryExtra+key) + n, n}
+	}
+	return demand{bytes: int64(entryExtra + key + value)}
+}
 
 // budget is the memory that the store has taken: chunks of the arena, large values, and calendars. It is the arena's Budget.
 type budget struct {
@@ -98,12 +120,14 @@ func (b *besides) tell(n int64) {
 	}
 }
 
-// chunkFor returns how many bytes are taken from the system, and the limit, at a time.
-func chunkFor(limit int64) int64 {
+// memoryFor returns how a store with this limit has its memory. Where that is small, it is taken a little at a time, and all shards share what is there
+// for each size of objects.
+func memoryFor(limit int64) arena.Options {
+	o := arena.Options{Range: rangeFor(limit)}
 	if limit > 0 && limit < 64<<20 {
-		return 64 << 10
+		o.Chunk, o.Sets = 64<<10, 1
 	}
-	return arena.ChunkSize
+	return o
 }
 
 // rangeFor returns how many bytes of addresses an arena needs for a limit: fragmentation is within the limit, and what can't be refused
@@ -157,11 +181,13 @@ const (
 	mostTidied = 3
 )
 
-// tidy gives back the memory that is not needed any more; for who is short of memory now, all of it.
+// tidy gives back the memory that is not needed any more; for who is short of memory now, all of it, for which it waits until nobody can be
+// looking at what is not there any more.
 func (s *Store) tidy(short bool) {
 	most := int64(compactBytes)
 	if short {
 		most = math.MaxInt64
+		s.table.Settle(heldLong - s.held())
 	}
 	s.table.Compact(most)
 	switch given := s.table.Scavenge(!short); {
@@ -170,4 +196,10 @@ func (s *Store) tidy(short bool) {
 	case short:
 		s.vain.Store(s.table.Figures().Used) // until something is freed, all others need not try
 	}
+}
+
+// held returns for how long, at least, a reader has kept memory from being used again; see readers.
+func (s *Store) held() time.Duration {
+	_, held := s.table.Held()
+	return held
 }

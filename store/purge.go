@@ -23,9 +23,9 @@ func (c *Session) Purge(keys [][]byte) (erased int, version uint64, err error) {
 	if err := s.admit(0); err != nil {
 		return 0, 0, err
 	}
-	err = s.makeRoom(0, func(int) (wanted int64, err error) {
+	err = s.makeRoom(0, func(int) (wanted demand, err error) {
 		erased, version, err = c.purge(keys)
-		return 0, err
+		return demand{}, err
 	})
 	return erased, version, err
 }

@@ -88,19 +88,51 @@ func TestWalkWaitsUnpinned(t *testing.T) {
 		walked <- n
 	}()
 	<-begun
-	waits := func() bool {
-		stacks := make([]byte, 1<<20)
-		stacks = stacks[:runtime.Stack(stacks, true)]
-		for g := range bytes.SplitSeq(stacks, []byte("\n\n")) {
-			if bytes.Contains(g, []byte("withHistory")) && bytes.Contains(g, []byte("Mutex.Lock")) {
-				return true
-			}
-		}
-		return false
-	}
-	assert.Eventually(t, waits, 10*time.Second, time.Millisecond)
+	assert.Eventually(t, func() bool { return someoneIn("withHistory", "Mutex.Lock") }, 10*time.Second, time.Millisecond)
 	reader, _ := s.table.Held()
 	last.Unlock()
 	require.Equal(t, 200, <-walked)
 	require.Empty(t, reader)
+}
+
+// someoneIn reports whether there is a goroutine in functions whose names have these in them.
+func someoneIn(names ...string) bool {
+	stacks := make([]byte, 1<<20)
+	stacks = stacks[:runtime.Stack(stacks, true)]
+	for g := range bytes.SplitSeq(stacks, []byte("\n\n")) {
+		all := true
+		for _, n := range names {
+			all = all && bytes.Contains(g, []byte(n))
+		}
+		if all {
+			return true
+		}
+	}
+	return false
+}
+
+// A write to a full store that needs what somebody is still reading waits for him, rather than have all history given up in vain.
+func TestHistoryWaitsForReaders(t *testing.T) {
+	s := openTest(t, Options{History: 4}, fullHash)
+	for i := range 500 {
+		for range 6 {
+			s.put(t, fmt.Sprint("key", i), string(make([]byte, 1000)))
+		}
+	}
+	before := s.Stats().History
+	reader := s.Store.Session()
+	defer reader.Close()
+	v := reader.View()
+	s.budget.limit = s.budget.used.Load()
+	written := make(chan error)
+	go func() {
+		c := s.Store.Session()
+		defer c.Close()
+		_, err := c.Set([]byte("new"), make([]byte, 100_000), SetOptions{})
+		written <- err
+	}()
+	assert.Eventually(t, func() bool { return someoneIn("Domain).Settle") }, 10*time.Second, time.Millisecond)
+	v.Close()
+	require.NoError(t, <-written)
+	require.Greater(t, s.Stats().History, before/2)
 }

@@ -173,10 +173,10 @@ func (c *Session) Del(keys [][]byte) (existed int, version uint64, err error) {
 func (c *Session) commitOne(ch change) (version uint64, err error) {
 	c.writes()
 	c.store.readers.pace()
-	err = c.store.makeRoom(1<<table.ShardOf(ch.hash), func(keep int) (wanted int64, err error) {
+	err = c.store.makeRoom(1<<table.ShardOf(ch.hash), func(keep int) (wanted demand, err error) {
 		ch.keep = keep
 		version, err = c.store.commitOne(&ch)
-		return int64(ch.entry.size()), err
+		return ch.entry.demand(), err
 	})
 	c.see(version)
 	c.shows(version, err)

@@ -67,6 +67,7 @@ type Store struct {
 	budget   budget
 	beside   besides
 	readers  readers
+	eviction eviction
 	vain     atomic.Int64 // what was used when tidying up last gave back nothing; publishes nothing
 
 	// What Stats counts beside the operations; the locks of the keys order them.
@@ -100,7 +101,7 @@ const proposeEvery = 50 * time.Millisecond
 
 // Open makes a store and, if it has a journal, fills it with what the journal holds. Close it when it is no longer used.
 func Open(o Options) (*Store, error) {
-	s, err := open(o, ^uint64(0), systemClock, arena.Options{Range: rangeFor(o.MaxMemory), Chunk: chunkFor(o.MaxMemory)})
+	s, err := open(o, ^uint64(0), systemClock, memoryFor(o.MaxMemory))
 	if err != nil {
 		return nil, err
 	}

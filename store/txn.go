@@ -189,7 +189,7 @@ func (c *Session) atomically(sc *scratch, writes bool, view *table.Reader, set t
 		return 0, err
 	}
 	w := &sc.commit
-	err = s.makeRoom(set, func(keep int) (wanted int64, err error) {
+	err = s.makeRoom(set, func(keep int) (wanted demand, err error) {
 		*w = commit{s: s, scratch: sc, txn: w.txn, outcomes: w.outcomes[:0], keep: keep, view: view}
 		if set != 0 {
 			w.home = &s.shards[bits.TrailingZeros64(uint64(set))]

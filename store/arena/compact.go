@@ -19,7 +19,7 @@ const (
 // Leaving is true, after each heap was flushed. It returns 0 if that is not worth it.
 func (a *Arena) BeginCompact(most int64) (leaving int64) {
 	if leaving = a.pick(most); leaving > 0 {
-		a.trim()
+		a.trim(func(page uint32) bool { return a.leaving[int(page)/a.per].Load() })
 	}
 	return leaving
 }
@@ -62,13 +62,13 @@ func (a *Arena) pick(most int64) (leaving int64) {
 	return leaving
 }
 
-// trim gives back the spans without objects that lists keep in chunks that are to become empty.
-func (a *Arena) trim() {
+// trim gives back the pages of the spans without objects that lists keep, as far as these are to go.
+func (a *Arena) trim(goes func(page uint32) bool) {
 	for i := range a.sets {
 		for class := range a.sets[i].lists {
 			l := &a.sets[i].lists[class]
 			l.mu.Lock()
-			if page := l.first; page != 0 && a.leaving[int(page)/a.per].Load() && a.spans[page].nfree == a.classes.shape[class].objects {
+			if page := l.first; page != 0 && goes(page) && a.spans[page].nfree == a.classes.shape[class].objects {
 				l.remove(a, page, &a.spans[page])
 				a.giveIfEmpty(page, &a.spans[page])
 			}
@@ -113,8 +113,12 @@ func (a *Arena) EndCompact() (emptied int64) {
 	return emptied
 }
 
-// Scavenge gives chunks that are empty back to the system, but for a few if spare is set, and returns how many bytes.
+// Scavenge gives chunks that are empty back to the system, and returns how many bytes. If spare is set it leaves a few, and the spans without objects
+// that lists keep.
 func (a *Arena) Scavenge(spare bool) (given int64) {
+	if !spare {
+		a.trim(func(uint32) bool { return true })
+	}
 	p := &a.pages
 	p.mu.Lock()
 	defer p.mu.Unlock()

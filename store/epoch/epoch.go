@@ -161,6 +161,22 @@ func (d *Domain) Hurry() (safe uint64) {
 	return d.advance(d.clock())
 }
 
+// leastSettle is how long Settle rests between its first two looks.
+const leastSettle = 10 * time.Microsecond
+
+// Settle waits until nobody is pinned any more who was when it was called, at most for so long, and reports whether that is so: then all that had been
+// unlinked by then may be used again. The caller is not pinned.
+func (d *Domain) Settle(most time.Duration) bool {
+	goal, begin := d.now.Load(), d.clock()
+	for rest := leastSettle; d.Hurry() <= goal; rest = min(2*rest, maxRest) {
+		if d.clock().Sub(begin) >= most {
+			return false
+		}
+		time.Sleep(rest)
+	}
+	return true
+}
+
 // advance looks at all cells; advancing is held.
 func (d *Domain) advance(begin time.Time) uint64 {
 	least := d.now.Add(1)

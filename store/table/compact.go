@@ -36,8 +36,12 @@ func (t *Table) Compact(most int64) (emptied int64) {
 	if !leaving {
 		return 0
 	}
+	t.Settle(mostSettle) // a chunk is empty when nobody can be looking at what was moved out of it
 	return t.arena.EndCompact()
 }
+
+// mostSettle is how long a compaction waits for readers at its end.
+const mostSettle = 10 * time.Millisecond
 
 // compactSegment moves what has to be moved of the segment of h, and returns the first hash behind it in the shard.
 func (sh *Shard) compactSegment(h uint64, leaving bool) (next uint64, more bool) {

@@ -3,6 +3,7 @@ package table
 import (
 	"math"
 	"math/bits"
+	"time"
 	"unsafe"
 
 	"kv/store/arena"
@@ -313,4 +314,17 @@ func (sh *Shard) Drain() {
 	if sh.limbo.Len() > 0 {
 		sh.drain(sh.table.epochs.Hurry(), math.MaxInt)
 	}
+}
+
+// Settle waits until nobody can look at what was replaced or deleted before, at most for so long, and frees all that nobody can look at
+// any more. It reports whether that is all of it. No shard is locked, and no reader pinned, by its caller.
+func (t *Table) Settle(most time.Duration) bool {
+	all := t.epochs.Settle(most)
+	for i := range t.shards {
+		sh := &t.shards[i]
+		sh.mu.Lock()
+		sh.drain(t.epochs.Safe(), math.MaxInt)
+		sh.mu.Unlock()
+	}
+	return all
 }
