@@ -35,7 +35,7 @@ type member struct {
 }
 
 // startCluster starts n founders, and waits until one leads.
-func startCluster(t *testing.T, n int) (all []*member) {
+func startCluster(t *testing.T, n int, args ...string) (all []*member) {
 	var peers []string
 	for range n {
 		m := &member{t: t, dir: t.TempDir(), listen: freeAddress(t), peer: freeAddress(t)}
@@ -44,7 +44,7 @@ func startCluster(t *testing.T, n int) (all []*member) {
 	}
 	for _, m := range all {
 		m.peers = strings.Join(peers, ",")
-		m.start()
+		m.start(args...)
 	}
 	leader(t, all)
 	return all

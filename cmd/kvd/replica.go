@@ -33,6 +33,7 @@ func takeReplica(o options, synced func(took time.Duration), log *slog.Logger) (
 	client, peer := o.peers.addresses(&o)
 	all := cluster.ReplicaOptions{
 		FS: o.fs, Dir: string(o.data), Listen: l, Client: client, Peer: peer, Peers: o.peers.list(), Logger: log, Synced: synced,
+		KeepLog: int64(o.peers.keepLog),
 	}
 	if secure != nil {
 		all.TLS = secure.config

@@ -19,6 +19,9 @@ const (
 	maxProposed = 64 << 20
 	// imageAfter is how many bytes of records are applied before the state is kept, and log given up, again.
 	imageAfter = 256 << 20
+	// leastLog and mostLog bound how much of the log stays behind that.
+	leastLog = 64 << 20
+	mostLog  = 4 << 30
 )
 
 // JournalOptions say where a replica keeps what it has.
@@ -26,7 +29,9 @@ type JournalOptions struct {
 	FS     vfs.FS
 	Dir    string // it is there, and locked
 	Logger *slog.Logger
-	Log    LogOptions // what is for tests, and Synced; the rest is as here
+	// KeepLog is how many bytes of the log stay behind a state that is kept, for nodes that are away; 0: as many as the state takes, within bounds.
+	KeepLog int64
+	Log     LogOptions // what is for tests, and Synced; the rest is as here
 }
 
 // Journal makes a store one of several alike: it is the store's journal, a store.Replica, and what the log is applied to. It is
@@ -79,6 +84,9 @@ func OpenJournal(o JournalOptions) (*Journal, error) {
 	}
 	lo := o.Log
 	lo.FS, lo.Dir, lo.Logger = o.FS, o.Dir, o.Logger
+	if lo.SegmentSize == 0 && o.KeepLog > 0 { // a file is given up as a whole
+		lo.SegmentSize = min(max(o.KeepLog, 1<<20), segmentSize)
+	}
 	if len(d.Logs) == 0 && len(d.Snapshots) == 0 {
 		j.log, err = NewLog(lo, Self{Node: folder.NewMemberID()})
 		return j, err

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -18,6 +19,7 @@ import (
 	"kv/store"
 	"kv/store/linear"
 	"kv/store/vfs/vfstest"
+	"kv/store/wal/folder"
 )
 
 // storeNode is a store that is one of several.
@@ -25,6 +27,7 @@ type storeNode struct {
 	t       *testing.T
 	net     *lan
 	id      uint64
+	keepLog int64
 	fs      *vfstest.Mem
 	before  atomic.Pointer[func() error] // called before each call that changes the file system; nil: nothing is
 	journal *Journal
@@ -33,11 +36,14 @@ type storeNode struct {
 }
 
 // openStores opens stores that are alike, on disks of their own.
-func openStores(t *testing.T, n int, o store.Options) (all []*storeNode) {
+func openStores(t *testing.T, n int, o store.Options) []*storeNode { return openKeeping(t, n, o, 1) }
+
+// openKeeping is openStores of such that keep so many bytes of the log for others.
+func openKeeping(t *testing.T, n int, o store.Options, keepLog int64) (all []*storeNode) {
 	net := &lan{nodes: map[uint64]*Node{}}
 	founders := Members{}
 	for range n {
-		s := &storeNode{t: t, net: net, fs: newFS(t)}
+		s := &storeNode{t: t, net: net, fs: newFS(t), keepLog: keepLog}
 		s.openJournal()
 		self := s.journal.Log().Self()
 		founders[self.Node] = Member{ID: self.Node, Client: fmt.Sprintf("client-%x", self.Node)}
@@ -58,7 +64,7 @@ func (s *storeNode) openJournal() {
 		}
 		return nil
 	}}
-	j, err := OpenJournal(JournalOptions{FS: disk, Dir: "/log", Logger: slog.New(slog.DiscardHandler), Log: LogOptions{Ahead: -1, SegmentSize: 4000}})
+	j, err := OpenJournal(JournalOptions{FS: disk, Dir: "/log", Logger: slog.New(slog.DiscardHandler), KeepLog: s.keepLog, Log: LogOptions{Ahead: -1, SegmentSize: 4000}})
 	require.NoError(s.t, err)
 	s.journal = j
 }
@@ -182,6 +188,71 @@ func TestStoresComeBackFromWhatTheyKept(t *testing.T) {
 	}
 	require.NoError(t, storeLeader(t, all).set("key0", "again", store.SetOptions{}))
 	require.Equal(t, "again", all[2].get("key0"))
+}
+
+// A node that was away catches up from the log, though the others have kept their state since, if no more was written meanwhile than they keep, or four times
+// as much while the leader hears of it; if more was, it gets the state, and their disks hold no more of the log than that.
+func TestHowMuchOfTheLogIsKept(t *testing.T) {
+	const keep = 40_000
+	all := openKeeping(t, 3, store.Options{}, keep)
+	for round, x := range []struct {
+		bytes     int
+		forgotten bool // it has not been heard of lately
+	}{{0, true}, {keep / 2, true}, {3 * keep, true}, {3 * keep, false}, {6 * keep, false}, {keep / 4, true}} {
+		leader := storeLeader(t, all)
+		away := all[0]
+		if away == leader {
+			away = all[1]
+		}
+		require.NoError(t, leader.set("a", fmt.Sprint("before", round), store.SetOptions{}))
+		require.Equal(t, fmt.Sprint("before", round), away.get("a"))
+		installed := away.journal.installed.Load()
+		away.net.cutOff(away.id)
+		var others []*storeNode
+		for _, s := range all {
+			if s != away {
+				others = append(others, s)
+			}
+		}
+		leader = storeLeader(t, others)
+		for written := 0; written < x.bytes; written += 1000 {
+			require.NoError(t, leader.set(fmt.Sprint("key", written/1000%20), strings.Repeat("x", 900), store.SetOptions{}))
+			if written%5000 == 0 {
+				for _, s := range others {
+					require.NoError(t, s.journal.Keep())
+				}
+			}
+		}
+		for _, s := range others {
+			if x.forgotten {
+				s.node.Call(func(c *Core) { clear(c.heard) })
+			}
+			require.NoError(t, leader.set("a", fmt.Sprint("after", round), store.SetOptions{}))
+			require.NoError(t, s.journal.Keep())
+			size := int64(0)
+			d, err := folder.Read(s.fs, "/log")
+			require.NoError(t, err)
+			for _, seq := range d.Logs {
+				f, err := s.fs.Open("/log/" + folder.LogName(seq))
+				require.NoError(t, err)
+				n, err := f.Size()
+				require.NoError(t, err)
+				size += n
+			}
+			require.Less(t, size, int64(5*keep))
+			if x.forgotten {
+				require.Less(t, size, int64(2*keep))
+			}
+		}
+		away.net.cutOff(0)
+		require.Equal(t, fmt.Sprint("after", round), away.get("a"))
+		if x.bytes < keep || !x.forgotten && x.bytes < 4*keep && leader == storeLeader(t, all) {
+			require.Equal(t, installed, away.journal.installed.Load(), "it catches up from the log")
+		} else if x.bytes > 4*keep || x.forgotten {
+			require.Greater(t, away.journal.installed.Load(), installed, "it gets the state")
+		}
+		alike(t, all)
+	}
 }
 
 // lags cuts a node off, and writes so much that the others give up the log that it lacks.

@@ -146,17 +146,17 @@ func TestLogGoesOnlyBehindADurableSnapshotAndPins(t *testing.T) {
 		require.NoError(t, err)
 		return i
 	}
-	require.NoError(t, l.Compact(99))
+	require.NoError(t, l.Compact(99, 0, 99))
 	require.EqualValues(t, 2, first(), "no snapshot has it")
 	pin := l.Pin(20)
 	l.Snapshotted(Base{Index: 80, Term: 2})
-	require.NoError(t, l.Compact(99))
+	require.NoError(t, l.Compact(99, 0, 99))
 	require.Greater(t, first(), uint64(10))
 	require.LessOrEqual(t, first(), uint64(21))
 	pin.Release()
-	require.NoError(t, l.Compact(50))
+	require.NoError(t, l.Compact(50, 0, 50))
 	require.LessOrEqual(t, first(), uint64(51))
-	require.NoError(t, l.Compact(99))
+	require.NoError(t, l.Compact(99, 0, 99))
 	require.Greater(t, first(), uint64(60))
 	require.LessOrEqual(t, first(), uint64(81))
 	want := show(t, l)
@@ -269,8 +269,8 @@ func TestLogBeginsAnewBehindASnapshot(t *testing.T) {
 	hs, _, err := l.InitialState()
 	require.NoError(t, err)
 	require.Equal(t, hardState(4, 0, 70).String(), hs.String(), "it has not voted in that term")
-	require.NoError(t, l.Compact(5))
-	require.NoError(t, l.Compact(70))
+	require.NoError(t, l.Compact(5, 0, 5))
+	require.NoError(t, l.Compact(70, 0, 70))
 	first, err := l.FirstIndex()
 	require.NoError(t, err)
 	require.EqualValues(t, 71, first, "files of before do not count")
@@ -369,7 +369,7 @@ func (s *script) step() error {
 		s.log.Applied(i)
 		s.log.Snapshotted(Base{Index: i, Term: term})
 		s.promised.base = i
-		return s.log.Compact(i - min(i, uint64(s.rng.IntN(10))))
+		return s.log.Compact(i-min(i, uint64(s.rng.IntN(10))), int64(s.rng.IntN(3))*1000, i-min(i, uint64(s.rng.IntN(30))))
 	}
 	if s.rng.IntN(20) == 0 { // a snapshot was received, and is durable
 		i := last + 1 + uint64(s.rng.IntN(4))

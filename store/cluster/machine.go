@@ -105,13 +105,14 @@ func (j *Journal) Keep() error {
 
 func (j *Journal) keep() error {
 	var base Base
+	var lacked uint64
 	whole, done := false, make(chan struct{})
 	n := j.node.Load()
 	if n == nil {
 		return nil // it begins just now
 	}
 	n.Call(func(c *Core) {
-		base, whole = c.Place(), c.Whole()
+		base, whole, lacked = c.Place(), c.Whole(), c.Lacked()
 		close(done)
 	})
 	select {
@@ -122,12 +123,25 @@ func (j *Journal) keep() error {
 	if !whole || base.Index <= j.log.Base().Index {
 		return nil
 	}
-	err := keepImage(j.o.FS, j.o.Dir, base.Index, func(w io.Writer) error { return j.Walk(base, w) }, func(vfs.File) error { return nil })
+	size := int64(0)
+	err := keepImage(j.o.FS, j.o.Dir, base.Index, func(w io.Writer) error { return j.Walk(base, w) }, func(f vfs.File) (err error) {
+		size, err = f.Size()
+		return err
+	})
 	if err != nil {
 		return err
 	}
 	j.log.Snapshotted(base)
-	return j.log.Compact(base.Index)
+	return j.log.Compact(base.Index, j.keepLog(size), lacked)
+}
+
+// keepLog is how many bytes of the log stay behind a state of so many bytes: to read a log is no quicker than to read a state of its size. The
+// log's files are read at a start, and where each entry is in them takes memory: so there is a most.
+func (j *Journal) keepLog(size int64) int64 {
+	if j.o.KeepLog > 0 {
+		return j.o.KeepLog
+	}
+	return min(max(size, leastLog), mostLog)
 }
 
 // errInstalled is the error of a walk of what is there no more.

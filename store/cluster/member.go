@@ -190,6 +190,31 @@ func (c *Core) Heard(id uint64) bool {
 	return id == c.id || ok && c.clock()-at <= heardWithin
 }
 
+// lately is how long ago a member may have been heard of last for the log to be kept for it. One that is away for longer has what is kept for anybody.
+const lately = time.Minute
+
+// Lacked returns the entry behind which the log has what members lack that were heard of lately. Only the leader knows: others return what is published.
+func (c *Core) Lacked() uint64 {
+	lacked := c.published
+	if c.leadTerm == 0 {
+		return lacked
+	}
+	c.rn.WithProgress(func(id uint64, _ raft.ProgressType, pr tracker.Progress) {
+		if at, ok := c.heard[id]; id == c.id || !ok || c.clock()-at > lately {
+			return
+		}
+		switch pr.State {
+		case tracker.StateSnapshot: // what it needs is behind that
+			lacked = min(lacked, pr.PendingSnapshot)
+		case tracker.StateProbe: // it may have been sent one
+			lacked = min(lacked, pr.Next-1)
+		default:
+			lacked = min(lacked, pr.Match)
+		}
+	})
+	return lacked
+}
+
 // Members returns who the members are, as of what is published. It is not to be changed.
 func (c *Core) Members() Members { return c.members }
 

@@ -35,6 +35,8 @@ type ReplicaOptions struct {
 	Logger *slog.Logger
 	// Synced is called after each sync that made a part of the log durable, with how long that took. It does not wait. Nil: nothing is.
 	Synced func(took time.Duration)
+	// KeepLog is JournalOptions.KeepLog.
+	KeepLog int64
 }
 
 // Replica is all that makes a store one of several: journal, log, node, and the way to the others. It is opened first, then the store with
@@ -74,7 +76,7 @@ func openReplica(o ReplicaOptions) (*Replica, error) {
 	if err != nil {
 		return nil, err
 	}
-	j, err := OpenJournal(JournalOptions{FS: o.FS, Dir: o.Dir, Logger: o.Logger, Log: LogOptions{Synced: o.Synced}})
+	j, err := OpenJournal(JournalOptions{FS: o.FS, Dir: o.Dir, Logger: o.Logger, KeepLog: o.KeepLog, Log: LogOptions{Synced: o.Synced}})
 	if err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}

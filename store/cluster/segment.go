@@ -24,6 +24,8 @@ type segment struct {
 	head   entryID // what was before the file, if it is headed: the files before it may go when a snapshot has that
 	first  uint64  // the first entry
 	offs   []int64 // of the entries from first on
+
+	begins, least uint64 // the entry that was put first, and the least that was; they may have been replaced
 }
 
 func openSegment(o LogOptions, seq uint64) (*segment, error) {
@@ -39,6 +41,10 @@ func (s *segment) begin(at entryID) { s.headed, s.head, s.first, s.offs = true, 
 
 // put notes where an entry is. It takes the place of those from its index on.
 func (s *segment) put(index uint64, off int64) {
+	if s.begins == 0 {
+		s.begins, s.least = index, index
+	}
+	s.least = min(s.least, index)
 	if len(s.offs) == 0 || index <= s.first {
 		s.first, s.offs = index, s.offs[:0]
 	}
@@ -193,9 +199,10 @@ func (l *FileLog) Snapshotted(base Base) {
 	}
 }
 
-// Compact removes files whose entries are all up to index, if a durable snapshot has them, and nobody has pinned them (C12). It
-// waits for the disk.
-func (l *FileLog) Compact(index uint64) error {
+// Compact removes files whose entries are all up to index, if a durable snapshot has them, and nobody has pinned them (C12). Of what it could remove it
+// leaves the newest behind bytes, for members that are away, and up to four times as many for members that are there and have the log up to lacked
+// only. It waits for the disk.
+func (l *FileLog) Compact(index uint64, behind int64, lacked uint64) error {
 	l.disk.Lock()
 	defer l.disk.Unlock()
 	if l.failed != nil {
@@ -212,6 +219,12 @@ func (l *FileLog) Compact(index uint64) error {
 	keep := l.needed(index)
 	for keep > 0 && (!l.segments[keep].headed || l.segments[keep].head.index > index) {
 		keep--
+	}
+	end, lack := l.segments[keep].base, l.needed(min(lacked, index))
+	for i := keep - 1; i >= 0 && (end-l.segments[i+1].base < behind || i >= lack && end-l.segments[i].base <= 4*behind); i-- {
+		if l.canBegin(i) {
+			keep = i
+		}
 	}
 	gone, oldest := l.segments[:keep], l.segments[keep].seq
 	l.mu.Unlock()
@@ -233,6 +246,26 @@ func (l *FileLog) Compact(index uint64) error {
 	}
 	l.mu.Unlock()
 	return l.remove(gone...)
+}
+
+// canBegin reports whether the log can begin with a segment: whether each entry of it and of those behind it follows what is there then. What the segment
+// says was before it may have been replaced since; or it was to be replaced itself, and was not. Called with mu held.
+func (l *FileLog) canBegin(i int) bool {
+	s := l.segments[i]
+	if !s.headed {
+		return false
+	}
+	begin, last := s.head.index, s.head.index
+	for _, s := range l.segments[i:] {
+		if len(s.offs) == 0 {
+			continue
+		}
+		if s.begins > last+1 || s.least <= begin {
+			return false
+		}
+		last = s.first + uint64(len(s.offs)) - 1
+	}
+	return last == l.last
 }
 
 // needed returns the first segment that has an entry behind index that counts. Called with mu held.

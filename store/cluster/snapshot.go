@@ -8,9 +8,6 @@ import (
 	pb "go.etcd.io/raft/v3/raftpb"
 )
 
-// pinFor is how long the log behind a snapshot is kept for whoever has been sent it.
-const pinFor = 10 * time.Second
-
 // stream sends a snapshot to the member that lacks it.
 func (n *Node) stream(m *pb.Message) {
 	began := time.Now()
@@ -26,12 +23,6 @@ func (n *Node) stream(m *pb.Message) {
 	}
 	n.sent.count(began, err)
 	n.Call(func(c *Core) { c.SnapshotSent(m.GetTo(), err == nil) })
-	if err == nil {
-		select { // the log from there on is kept until the member asks for it
-		case <-n.ctx.Done():
-		case <-time.After(pinFor):
-		}
-	}
 }
 
 // baseOf is what a snapshot is of.

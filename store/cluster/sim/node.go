@@ -406,7 +406,7 @@ func (n *node) snapshot() error {
 	err := n.keep(s)
 	if err == nil {
 		n.log.Snapshotted(s.base)
-		err = n.log.Compact(s.base.Index - min(s.base.Index, uint64(n.sim.rng.IntN(20))))
+		err = n.log.Compact(s.base.Index-min(s.base.Index, uint64(n.sim.rng.IntN(20))), int64(n.sim.rng.IntN(3))*2000, n.core.Lacked())
 	}
 	if err != nil {
 		if n.broken == nil {
