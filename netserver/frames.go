@@ -88,6 +88,9 @@ func (f *frames) Refuse(_ *Output, p []byte, err error) (used, need int) {
 	return f.header.Size(), 0
 }
 
+// errBehindWrite is the answer to a read that came together with writes of which none was applied: it may have seen them.
+var errBehindWrite = &protocol.Error{Status: protocol.StatusUnavailable, Message: "this node leads no more, and the writes before were not applied: read again"}
+
 // Unflushed answers the last n frames that have begun to be answered.
 func (f *frames) Unflushed(o *Output, n int, err error) {
 	w := f.conn.work
@@ -97,7 +100,11 @@ func (f *frames) Unflushed(o *Output, n int, err error) {
 	}
 	for p := batch; len(p) > 0; n++ { // n is now how many of them are flushed, negated
 		h := protocol.ParseHeader(p)
-		if n >= 0 {
+		switch {
+		case n < 0:
+		case e.Status == protocol.StatusMoved && !h.Opcode.Writes():
+			f.conn.refuse(w, h, errBehindWrite)
+		default:
 			f.conn.refuse(w, h, e)
 		}
 		p = p[h.Size():]

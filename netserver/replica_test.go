@@ -1,6 +1,7 @@
 package netserver_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -68,4 +69,47 @@ func TestRefusalsOfAReplica(t *testing.T) {
 	require.Equal(t, protocol.StatusNotFound, c.Do(get).Status(), "reads go on")
 	r.Set(func() { r.Leader = "" })
 	require.Equal(t, protocol.StatusUnavailable, c.Do(set).Status())
+}
+
+// Leadership is lost while a batch is under way of which reads come behind writes. What of it is known to be done, or not to be applied, is answered so; where it was
+// cut in two, or that is not known, all of it may have been applied.
+func TestABatchAcrossALossOfLeadership(t *testing.T) {
+	s, r := nettest.StartReplica(t, nettest.Options{})
+	c := s.Dial(t)
+	const leader = "10.0.0.2:7070"
+	set := func(id uint32, key, value string) []byte {
+		return protocol.Set{Key: []byte(key), Value: []byte(value)}.AppendTo(nil, id)
+	}
+	const ok, moved, unavailable = protocol.StatusOK, protocol.StatusMoved, protocol.StatusUnavailable
+	for _, tt := range []struct {
+		loss nettest.Loss
+		want [4]protocol.Status
+	}{
+		{nettest.Loss{Survive: 2, Known: true}, [4]protocol.Status{ok, ok, ok, moved}},
+		{nettest.Loss{Survive: 2}, [4]protocol.Status{ok, ok, ok, moved}},
+		{nettest.Loss{Survive: 1, Known: true}, [4]protocol.Status{unavailable, unavailable, unavailable, unavailable}},
+		{nettest.Loss{Survive: 0, Known: true}, [4]protocol.Status{moved, moved, unavailable, moved}},
+		{nettest.Loss{Survive: 0}, [4]protocol.Status{unavailable, unavailable, unavailable, unavailable}},
+	} {
+		t.Run(fmt.Sprintf("%+v", tt.loss), func(t *testing.T) {
+			loss := tt.loss
+			loss.Leader = leader
+			r.Lead()
+			require.Equal(t, ok, c.Do(set(1, "a", "old")).Status())
+			r.Set(func() { r.Lose = &loss })
+			c.Send(set(1, "a", "new"), set(2, "b", "new"), protocol.Get{Key: []byte("a")}.AppendTo(nil, 3), set(4, "c", "new"))
+			for i, want := range tt.want {
+				f := c.Next()
+				require.EqualValues(t, i+1, f.ID)
+				require.Equal(t, want, f.Status(), "%d: %q", i+1, f.Body)
+				switch {
+				case want == moved:
+					require.Equal(t, leader, string(f.Body))
+				case want == ok && i == 2:
+					require.Equal(t, "new", string(f.Body))
+				}
+			}
+			require.Equal(t, ok, c.Do(protocol.Get{Key: []byte("a")}.AppendTo(nil, 5)).Status(), "the connection goes on")
+		})
+	}
 }

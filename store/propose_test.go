@@ -28,6 +28,8 @@ type fakeReplica struct {
 	begun   int  // calls of Begin
 	confirm func() error
 	full    bool // Append refuses
+	// admitting, if not nil, is called by Admit, first.
+	admitting func()
 }
 
 func newFakeReplica() *fakeReplica {
@@ -36,6 +38,9 @@ func newFakeReplica() *fakeReplica {
 
 func (r *fakeReplica) Expect() int64 { return 0 }
 func (r *fakeReplica) Admit(int64) error {
+	if r.admitting != nil {
+		r.admitting()
+	}
 	if r.Epoch()%2 == 0 {
 		return &MovedError{Leader: "another"}
 	}
@@ -84,7 +89,12 @@ func (r *fakeReplica) Confirm() error {
 	return nil
 }
 
-func (r *fakeReplica) Kept(epoch, _ uint64) bool { return epoch == r.Epoch() }
+func (r *fakeReplica) Kept(epoch, _, _ uint64) error {
+	if epoch != r.Epoch() {
+		return ErrUnknown
+	}
+	return nil
+}
 
 func (r *fakeReplica) Epoch() uint64 {
 	r.mu.Lock()
@@ -446,11 +456,15 @@ func runProposes(t *rapid.T, mask uint64) {
 			}
 		},
 		"Flush": func(t *rapid.T) {
+			given := p.Session.wrote
 			err := p.Flush()
-			if p.lost {
-				require.ErrorIs(t, err, ErrUnknown)
-			} else {
+			switch {
+			case !p.lost:
 				require.NoError(t, err)
+			case given || leads():
+				require.ErrorIs(t, err, ErrUnknown)
+			default:
+				require.ErrorAs(t, err, new(*MovedError), "nothing was written")
 			}
 			p.wrote, p.lost = false, false
 		},
@@ -560,7 +574,7 @@ func TestAnswersWithoutWritesAreConfirmed(t *testing.T) {
 			require.ErrorIs(t, s.Flush(), ErrUnknown)
 			answer(s)
 			r.confirm = func() error { r.depose(0); return nil }
-			require.ErrorIs(t, s.Flush(), ErrUnknown, "it was deposed meanwhile")
+			require.ErrorAs(t, s.Flush(), new(*MovedError), "it was deposed meanwhile, and has written nothing")
 			require.NoError(t, s.Flush())
 		})
 	}
@@ -721,4 +735,35 @@ func TestReset(t *testing.T) {
 	_, err := s.Update(keysOf("k"), func(*Update) error { return nil })
 	require.ErrorAs(t, err, new(*MovedError), "Begin was for another")
 	require.EqualValues(t, 1, s.Stats().SetOps, "what was done is counted")
+}
+
+// A node begins to lead between what a session notes before a write and the write itself: the write is one of that epoch, not of none.
+func TestAWriteWhileANodeBeginsToLead(t *testing.T) {
+	s, r := openReplica(t, Options{}, fullHash)
+	r.auto = true
+	r.depose(0)
+	r.admitting = func() { r.admitting = nil; r.lead() }
+	_, err := s.Set([]byte("k"), []byte("1"), SetOptions{})
+	require.NoError(t, err)
+	require.NoError(t, s.Flush())
+	require.Equal(t, "1", text(s.Get([]byte("k"))))
+
+	// And it may lead again: two writes, or what was noted and the write, are not known to be of one epoch then.
+	_, err = s.Set([]byte("k"), []byte("2"), SetOptions{})
+	require.NoError(t, err)
+	r.depose(1)
+	r.lead()
+	_, err = s.Set([]byte("k"), []byte("3"), SetOptions{})
+	require.NoError(t, err)
+	require.ErrorIs(t, s.Flush(), ErrUnknown)
+	r.admitting = func() { r.admitting = nil; r.depose(0); r.lead() }
+	_, err = s.Set([]byte("k"), []byte("4"), SetOptions{})
+	require.NoError(t, err)
+	require.ErrorIs(t, s.Flush(), ErrUnknown)
+
+	// What a write was refused for is not the newest for sure: it is to be asked again, where nothing was written.
+	_, err = s.Set([]byte("k"), nil, SetOptions{Conditional: true})
+	require.ErrorAs(t, err, new(*ConflictError))
+	r.depose(0)
+	require.ErrorAs(t, s.Flush(), new(*MovedError))
 }

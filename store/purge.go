@@ -74,11 +74,13 @@ func (c *Session) purge(keys [][]byte) (erased int, version uint64, err error) {
 func (c *Session) proposePurge(keys [][]byte) (erased int, version uint64, err error) {
 	s := c.store
 	c.writes()
-	if err := s.admit(0); err != nil {
-		c.shows(0, err)
-		return 0, 0, err
+	if err = s.admit(0); err == nil {
+		err = s.makeRoom(0, func(int) (wanted demand, err error) {
+			version, err = s.orderPurge(keys)
+			return demand{}, err
+		})
 	}
-	if version, err = s.orderPurge(keys); err != nil {
+	if err != nil {
 		c.shows(0, err)
 		return 0, 0, err
 	}

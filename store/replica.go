@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -18,9 +19,10 @@ type Replica interface {
 	// Epoch changes whenever this replica begins or ceases to take writes; it is odd while it does. A version names one write within one
 	// epoch.
 	Epoch() uint64
-	// Kept reports whether a version that was given in an epoch, and is published, is the write that it was given to: not one of another
-	// replica's, that was given the same. It may wait until that is known.
-	Kept(epoch, version uint64) bool
+	// Kept says what has become of writes that were given versions in an epoch, and are no more waited for: the first of them, and the last. nil: all
+	// took effect, and what is published of them is theirs, not another replica's that was given the same. A *MovedError: none did, or ever
+	// will. ErrUnknown: that is not known. It may wait until it is.
+	Kept(epoch, first, last uint64) error
 }
 
 // ReadMode says how new what a read shows has to be.
@@ -81,10 +83,10 @@ func (c *Session) Reset() {
 	c.publish()
 	c.reader.Seen()
 	c.seen = 0
-	c.began, c.wrote, c.confirm, c.reads, c.flushed = false, false, false, false, false
+	c.began, c.wrote, c.mixed, c.confirm, c.reads, c.flushed = false, false, false, false, false, false
 }
 
-// writes is called before a write begins: what Flush compares.
+// writes is called before a write begins: what Flush asks about.
 func (c *Session) writes() {
 	r := c.store.replica
 	if r == nil {
@@ -124,35 +126,59 @@ func (c *Session) shows(version uint64, err error) {
 	case errors.As(err, new(*MovedError)): // it rests on nothing
 		c.began = c.wrote || c.confirm
 	case version != 0 && err == nil:
-		c.wrote = true
+		c.given(version)
 	case c.epoch%2 == 1 && !errors.Is(err, ErrReadOnly) && !errors.Is(err, ErrOutOfMemory):
 		c.confirm = true
 	}
 }
 
-// settle ends what Flush does for a replica: a version that is published is this session's write only if the journal has kept it since the
-// epoch in which it was given; and what a write has shown of the state without changing it must have been the newest.
-func (c *Session) settle(r Replica, seen uint64, err error) error {
-	began, wrote, epoch, confirm := c.began, c.wrote, c.epoch, c.confirm
-	c.began, c.wrote, c.confirm, c.flushed = false, false, false, true
-	if c.reads && (c.installs%2 == 1 || c.installs != c.store.installs.Load()) {
-		return errReplaced
+// given notes a version that a write was given, and in which epoch. That is one in which the replica takes writes, from the one that was noted before the
+// write to the one that there is now; where there are several, or it is another than that of a write before, it is not known.
+func (c *Session) given(version uint64) {
+	now := c.store.replica.Epoch()
+	epoch := c.epoch + 1 - c.epoch%2 // the first of those
+	switch {
+	case now > epoch+1:
+		c.mixed = true
+	case !c.wrote:
+		c.epoch, c.first, c.last = epoch, version, version
+	}
+	c.wrote, c.first, c.last = true, min(c.first, version), max(c.last, version)
+}
+
+// settle ends what Flush does for a replica: a version that is published is this session's write only if the journal says so of the epoch in which it
+// was given; and what a write has shown of the state without changing it must have been the newest. err is why what was seen may be lost.
+func (c *Session) settle(r Replica, err error) error {
+	began, wrote, mixed, confirm := c.began, c.wrote, c.mixed, c.confirm
+	c.began, c.wrote, c.mixed, c.confirm, c.flushed = false, false, false, false, true
+	newest := func() error { // returns nil if what the answers show besides was
+		if err == nil && confirm {
+			err = r.Confirm()
+		}
+		if err == nil && c.epoch != r.Epoch() {
+			err = ErrUnknown
+		}
+		return err
 	}
 	switch {
-	case err != nil || !began:
+	case c.reads && (c.installs%2 == 1 || c.installs != c.store.installs.Load()):
+		return errReplaced
+	case !began:
 		return err
-	case confirm:
-		if err := r.Confirm(); err != nil {
-			return err
+	case !wrote:
+		err = newest()
+		if errors.Is(err, ErrUnknown) { // nothing was written, so it is to be asked of who leads
+			return cmp.Or(c.Moved(), err)
 		}
-	case wrote:
-		if !r.Kept(epoch, seen) {
-			return ErrUnknown
-		}
-		return nil
-	}
-	if epoch != r.Epoch() {
+		return err
+	case mixed:
 		return ErrUnknown
 	}
-	return nil
+	if kept := r.Kept(c.epoch, c.first, c.last); kept != nil {
+		return kept
+	}
+	if confirm {
+		return newest()
+	}
+	return err
 }

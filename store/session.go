@@ -21,13 +21,14 @@ type Session struct {
 	reader           *table.Reader
 
 	// Of a store that is one of several, since the last Flush.
-	began bool   // there was a write, or what may have become one
-	wrote bool   // it was given a version
-	epoch uint64 // the journal's, before the first
+	began, wrote bool // there was a write, or what may have become one; it was given a version
+	mixed        bool // not in the same epoch as another, as far as is known
+	confirm      bool // an answer tells what a write saw that has written nothing
 	// reads is whether Begin has returned, flushed whether there was a Flush since, and installs is Store.installs, as it was then.
 	reads, flushed bool
 	installs       uint64
-	confirm        bool // an answer tells what a write saw that has written nothing
+	epoch          uint64 // the journal's, before the first write; of those that were given versions, the one in which they were
+	first, last    uint64 // those versions
 
 	// published is what other goroutines see of the counts; the owner stores, Stats loads.
 	published counts
@@ -99,7 +100,7 @@ func (c *Session) Flush() error {
 		err = j.Wait(seen)
 	}
 	if r := c.store.replica; r != nil {
-		return c.settle(r, seen, err)
+		return c.settle(r, err)
 	}
 	return err
 }

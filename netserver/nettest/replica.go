@@ -17,11 +17,25 @@ type Replica struct {
 	pending []record
 	epoch   uint64
 	kept    uint64 // what of the epoch before was committed when it ended
+	known   bool   // that nothing else of it ever will be
 
 	Leader string // the address of another, which a replica that does not lead tells of
 	Begun  []store.ReadMode
 	Refuse error // what Begin answers
 	Lost   bool  // the epoch ends before anything is committed
+	Lose   *Loss // how leadership is lost when something is waited for next
+}
+
+// Loss is how leadership is lost while writes are under way.
+type Loss struct {
+	Survive int  // how many of them are committed all the same, from the oldest on
+	Known   bool // it is known that the others never will be
+	Leader  string
+}
+
+// Lead has the replica lead again.
+func (r *Replica) Lead() {
+	r.Set(func() { r.epoch += 1 - r.epoch%2 })
 }
 
 type record struct {
@@ -93,12 +107,27 @@ func (r *Replica) Wait(version uint64) error {
 		r.epoch++
 		return store.ErrUnknown
 	}
+	if l := r.Lose; l != nil {
+		survive := r.applied
+		if l.Survive > 0 {
+			survive = r.pending[l.Survive-1].version
+		}
+		if err := r.commit(survive); err != nil {
+			return err
+		}
+		r.pending, r.Lose = nil, nil
+		r.kept, r.known, r.Leader = r.applied, l.Known, l.Leader
+		r.epoch++
+	}
 	return r.commit(version)
 }
 
 // commit applies what there is up to this version. mu is held.
 func (r *Replica) commit(version uint64) error {
 	for r.applied < version {
+		if len(r.pending) == 0 {
+			return store.ErrUnknown
+		}
 		x := r.pending[0]
 		r.pending = r.pending[1:]
 		if err := r.store.Apply(x.version, x.entries); err != nil {
@@ -120,10 +149,16 @@ func (r *Replica) Begin(mode store.ReadMode) error {
 func (r *Replica) Confirm() error { return nil }
 
 // Kept is part of store.Replica.
-func (r *Replica) Kept(epoch, version uint64) bool {
+func (r *Replica) Kept(epoch, first, last uint64) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return epoch == r.epoch || epoch == r.epoch-1 && version <= r.kept
+	switch {
+	case epoch == r.epoch || epoch == r.epoch-1 && last <= r.kept:
+		return nil
+	case epoch == r.epoch-1 && first > r.kept && r.known:
+		return &store.MovedError{Leader: r.Leader}
+	}
+	return store.ErrUnknown
 }
 
 func (r *Replica) Epoch() uint64 {

@@ -84,3 +84,34 @@ func TestReplica(t *testing.T) {
 	}
 	require.Contains(t, c.do("GET a"), `"`, "reads go on")
 }
+
+// A pipeline with a transaction in it, across a loss of leadership: what is done is answered so, and what was not applied sends to who leads.
+func TestATransactionAcrossALossOfLeadership(t *testing.T) {
+	s, r := nettest.StartReplica(t, withDoor(netserver.Config{}))
+	c := dial(t, s)
+	const elsewhere = "READONLY You can't write against a read only replica: 10.0.0.2:7070 leads."
+	for _, tt := range []struct {
+		loss nettest.Loss
+		want []string // to SET, and what is in EXEC; nil: MISCONF
+	}{
+		{nettest.Loss{Survive: 2}, []string{"OK", "QUEUED", "[OK]", "OK", `"2"`}},
+		{nettest.Loss{Survive: 0, Known: true}, []string{elsewhere, elsewhere, elsewhere, elsewhere, elsewhere}},
+		{nettest.Loss{Survive: 1, Known: true}, nil},
+		{nettest.Loss{Survive: 0}, nil},
+	} {
+		loss := tt.loss
+		loss.Leader = "10.0.0.2:7070"
+		r.Lead()
+		c.expect(`SET a 0 => OK`)
+		r.Set(func() { r.Lose = &loss })
+		c.send(request("MULTI"), request("SET", "b", "2"), request("EXEC"), request("SET", "a", "1"), request("GET", "b"))
+		for i := range 5 {
+			got := c.next()
+			if tt.want == nil {
+				require.Contains(t, got, "MISCONF", "%+v: %d", tt.loss, i)
+			} else {
+				require.Equal(t, tt.want[i], got, "%+v: %d", tt.loss, i)
+			}
+		}
+	}
+}

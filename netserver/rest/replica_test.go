@@ -1,6 +1,7 @@
 package rest_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -53,4 +54,27 @@ func TestReplica(t *testing.T) {
 	require.Equal(t, 200, a.do("GET", "/v1/keys/k", "").StatusCode, "reads go on")
 	r.Set(func() { r.Leader = "" })
 	require.Equal(t, 503, a.do("PUT", "/v1/keys/k", "w").StatusCode)
+}
+
+// A request across a loss of leadership.
+func TestARequestAcrossALossOfLeadership(t *testing.T) {
+	s, r := nettest.StartReplica(t, nettest.Options{})
+	a := serveAt(t, s)
+	for _, write := range []func() response{
+		func() response { return a.do("PUT", "/v1/keys/k", "v") },
+		func() response {
+			return a.post("/v1/txn", `{"operations":[{"get":"k"},{"set":{"key":"k","value":"v"}},{"get":"k"}]}`)
+		},
+	} {
+		for loss, want := range map[nettest.Loss][]int{
+			{Survive: 1}: {200, 201, 204}, {Survive: 1, Known: true}: {200, 201, 204}, {Known: true}: {421}, {}: {503},
+		} {
+			loss.Leader = "10.0.0.2:7070"
+			r.Lead()
+			r.Set(func() { r.Lose = &loss })
+			answer := write()
+			require.Contains(t, want, answer.StatusCode, "%+v: %s", loss, answer.body)
+			require.Equal(t, want[0] == 421, strings.Contains(answer.body, loss.Leader), answer.body)
+		}
+	}
 }

@@ -79,7 +79,7 @@ type Core struct {
 
 	appends []*Append     // handed out, in order, and not yet done
 	out     []*pb.Message // to be sent with the next Work
-	abandon bool          // the next Work says so
+	abandon uint64        // what the next Work says
 
 	counts   Counts          // its own; the rest is the node's
 	elected  uint64          // the newest term of which a leader is counted

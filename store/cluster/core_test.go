@@ -111,7 +111,7 @@ func (r *replica) step() (busy bool) {
 	for len(r.applies) > 0 && !r.holdApply {
 		a := r.applies[0]
 		r.applies, busy = r.applies[1:], true
-		if a.Abandon {
+		if a.Abandon != 0 {
 			r.abandoned++
 		}
 		for i := range a.Entries {

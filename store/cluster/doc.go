@@ -18,8 +18,9 @@
 //     computed from all effects before it in the log.
 //   - C4 A batch carries (node, nonce of the process, epoch, number). The leader publishes its own entries from memory only
 //     if all four are those of the oldest in flight; otherwise from the bytes.
-//   - C5 An answer to a write leaves only if its version is published and the epoch is still that in which it was given,
-//     or it was published when that ended.
+//   - C5 An answer to a write leaves only if its version is published and the epoch is still that in which it was given, or it was
+//     published by an entry of that epoch's term. That nothing was applied is said only once an entry of a later term is published after all
+//     that came before.
 //   - C6 A batch of requests with a read in it is executed only after an index is published that was obtained by a round that
 //     began after the batch arrived. The leader is no exception. If the state is swapped for a snapshot meanwhile, what the batch has read is
 //     not answered.
@@ -37,7 +38,7 @@
 //     them.
 //   - C13 A format is written only if all members said that they read it.
 //
-// Where to begin: core.go and work.go (what happens, and what is to be done), then lead.go (what leading means: C2 to C5), propose.go
+// Where to begin: core.go and work.go (what happens, and what is to be done), then lead.go (what leading means: C2 to C5), fate.go (what becomes of writes that were under way when that ends: C5), propose.go
 // (batches, and how many are on their way), reads.go (rounds: C6), watch.go (a disk that hangs), entry.go (the bytes of an entry), member.go
 // (who belongs to it). Then node.go (the goroutines), status.go, queue.go and snapshot.go; log.go, openlog.go, entries.go (what the library
 // sees), save.go, segment.go and record.go (the log); transport.go, greet.go, peer.go, stream.go and convey.go (the way to others); found.go

@@ -27,9 +27,14 @@ type Fate struct {
 	decided     bool   // and what is above published never will be
 }
 
-// End says that an epoch has ended, of a term: versions up to published are published, and nothing is of a later term.
-func (f *Fate) End(epoch, term, published uint64) {
+// End says that an epoch has ended, of a term, in which versions were given: those up to published are published, and no entry of a later term is. It
+// returns false if it is known already.
+func (f *Fate) End(epoch, term, published uint64) bool {
+	if epoch <= f.epoch {
+		return false
+	}
 	*f = Fate{epoch: epoch, term: term, published: published}
+	return true
 }
 
 // Before says that an entry of a term is about to be published. It returns true if that decides what has become of the epoch.

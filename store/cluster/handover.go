@@ -1,36 +1,62 @@
 package cluster
 
-import "context"
+import (
+	"context"
+	"time"
 
-// over is what is known of an epoch when it has ended: all versions up to published that were given in it are published.
-type over struct{ epoch, published uint64 }
+	"kv/store"
+)
+
+// fateWithin is how long a write that was under way when its epoch ended waits for what has become of it.
+const fateWithin = 3 * time.Second
 
 // Kept is part of store.Replica.
-func (j *Journal) Kept(epoch, version uint64) bool {
-	kept := j.kept(epoch, version)
-	if !kept {
-		j.unknown.Add(1)
+func (j *Journal) Kept(epoch, first, last uint64) error {
+	n := j.node.Load()
+	p := n.Proposals()
+	if p.Epoch() == epoch {
+		return nil
 	}
-	return kept
+	outcome := func() Outcome {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		for {
+			if p.Epoch() == epoch {
+				return Kept
+			}
+			if o := j.fate.Of(epoch, first, last); o != Pending {
+				return o
+			}
+			if j.ended {
+				return Unknown
+			}
+			j.changed.Wait()
+		}
+	}()
+	switch outcome {
+	case Kept:
+		return nil
+	case NotApplied:
+		j.refused.Add(1)
+		return n.elsewhere()
+	}
+	j.unknown.Add(1)
+	return store.ErrUnknown
 }
 
-func (j *Journal) kept(epoch, version uint64) bool {
-	p := j.node.Load().Proposals()
-	if p.Epoch() == epoch {
-		return true
-	}
+// seal says that no more will be known of what was given in the last epoch that has ended. j.mu is held.
+func (j *Journal) seal() {
+	j.fate.Seal()
+	j.lost = max(j.lost, j.last)
+	j.changed.Broadcast()
+}
+
+// before decides what has become of what this node had proposed, when an entry of a later term comes.
+func (j *Journal) before(term uint64) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for {
-		switch {
-		case p.Epoch() == epoch:
-			return true
-		case j.over.epoch >= epoch, p.Epoch() > epoch+1: // Append opens again behind Abandon alone
-			return j.over.epoch == epoch && version <= j.over.published
-		case j.ended:
-			return false
-		}
-		j.changed.Wait() // what of that epoch is published is known soon
+	if j.fate.Before(term) {
+		j.seal()
 	}
 }
 

@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -57,8 +56,8 @@ type Journal struct {
 	changed *sync.Cond // published, lost or ended
 	epoch   uint64     // in which last was given; with the lock of Proposals
 	last    uint64     // the last version that was given; with the lock of Proposals
-	lost    uint64     // up to here, what was given and is not published never will be by this node's doing
-	over    over       // the last epoch that has ended
+	lost    uint64     // up to here, nobody waits any more for what was given and is not published
+	fate    Fate       // of what was given in the last epoch that has ended
 	ended   bool
 
 	waiting atomic.Int64 // how many wait for what they have written, or seen
@@ -165,12 +164,8 @@ func (j *Journal) Append(floor uint64, entries []*store.Entry) (version uint64, 
 		version = j.last
 		return appendRecord(payload, version, entries), version
 	})
-	switch {
-	case errors.Is(err, errHeld): // it begins again, with Admit
+	if err != nil { // it begins again, with Admit
 		return 0, &store.NotAdmittedError{}
-	case err != nil:
-		j.refused.Add(1)
-		return 0, n.moved()
 	}
 	return version, nil
 }
@@ -203,10 +198,15 @@ func (j *Journal) Admit(int64) error {
 		return nil
 	}
 	j.refused.Add(1)
+	return n.elsewhere()
+}
+
+// elsewhere waits until it is known who leads, as long as a write does, and returns the error of one that is to go there. It may be this node by now:
+// who writes has noted the epoch, and so is to begin anew there too.
+func (n *Node) elsewhere() error {
 	ctx, cancel := context.WithTimeout(context.Background(), ledWithin)
 	defer cancel()
 	n.Led(ctx)
-	// It may be this node by now. Who writes has noted the epoch, so he is to begin anew there too.
 	return &store.MovedError{Leader: n.Status().Address}
 }
 
@@ -235,7 +235,6 @@ func (j *Journal) Wait(version uint64) error {
 		case j.published.Load() >= version:
 			return nil
 		case version <= j.lost || j.ended:
-			j.unknown.Add(1)
 			return store.ErrUnknown
 		}
 		j.changed.Wait()

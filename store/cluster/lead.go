@@ -22,7 +22,7 @@ func (c *Core) noteLeader() {
 	if c.leadTerm != 0 && (!leads || c.leadTerm != c.term) {
 		c.logger.Info("this node leads no more", "term", c.leadTerm)
 		if c.Proposals.close() {
-			c.abandon = true
+			c.abandon = c.leadTerm
 		}
 		c.leadTerm, c.opened, c.transferring = 0, false, false
 		c.rounds.held, c.rounds.asking = nil, 0 // who asked asks again

@@ -16,6 +16,7 @@ import (
 func (j *Journal) Apply(e *Committed) error {
 	j.entry.Lock()
 	defer j.entry.Unlock()
+	j.before(e.Term)
 	j.applying.Store(e.Index)
 	err := eachRecord(e.Payload, func(version uint64, entries []*store.Entry) error {
 		j.feed.Add(version, entries)
@@ -32,6 +33,7 @@ func (j *Journal) Apply(e *Committed) error {
 	}
 	j.placed = entryID{e.Index, e.Term}
 	j.mu.Lock()
+	j.fate.Published(e.Term, j.published.Load())
 	j.changed.Broadcast()
 	j.mu.Unlock()
 	if j.applied += int64(len(e.Payload)); j.applied >= imageAfter && j.keeping.TryLock() {
@@ -84,16 +86,21 @@ func eachRecord(payload []byte, f func(version uint64, entries []*store.Entry) e
 }
 
 // Abandon is part of StateMachine.
-func (j *Journal) Abandon() {
+func (j *Journal) Abandon(term uint64) {
 	j.store.Abandon()
 	j.mu.Lock()
-	// Append is closed, and opens only behind this: nobody changes last.
-	j.lost = max(j.lost, j.last)
-	if j.over.epoch != j.epoch { // nothing of another node's has been applied since it ended
-		j.over = over{j.epoch, j.published.Load()}
+	defer j.mu.Unlock()
+	// Append is closed, and opens only behind this: nobody changes epoch or last. And nothing of another node's has been applied since.
+	if epoch := j.epoch; j.fate.End(epoch, term, j.published.Load()) {
+		time.AfterFunc(fateWithin, func() {
+			j.mu.Lock()
+			defer j.mu.Unlock()
+			if j.fate.epoch == epoch && !j.fate.sealed {
+				j.seal()
+			}
+		})
 	}
 	j.changed.Broadcast()
-	j.mu.Unlock()
 }
 
 // Keep makes the state durable, and gives up the log that it covers.
@@ -193,6 +200,9 @@ func (j *Journal) Install(base Base) (whole uint64, err error) {
 	defer j.keeping.Unlock()
 	j.entry.Lock() // no backup begins, or ends
 	defer j.entry.Unlock()
+	j.mu.Lock()
+	j.seal() // which of the entries that are skipped were this node's is not known
+	j.mu.Unlock()
 	j.feed.Break(errInstalled)
 	d, err := folder.Read(j.o.FS, j.o.Dir)
 	if err != nil {

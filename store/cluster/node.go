@@ -33,8 +33,8 @@ type Log interface {
 type StateMachine interface {
 	// Apply publishes an entry. What it does depends on nothing but the entries so far (C10).
 	Apply(e *Committed) error
-	// Abandon forgets what was proposed and not published.
-	Abandon()
+	// Abandon forgets what was proposed in a term and not published. It comes before any entry of a later one.
+	Abandon(term uint64)
 	// Walk writes a snapshot of the live state to w, which has all up to base, and parts that are newer. It is called beside the others.
 	Walk(base Base, w io.Writer) error
 	// Receive reads what another node's Walk has written, and makes it durable. It is called beside the others.
@@ -420,8 +420,8 @@ func (n *Node) apply() {
 }
 
 func (n *Node) applyOne(a *Apply) error {
-	if a.Abandon {
-		n.machine.Abandon()
+	if a.Abandon != 0 {
+		n.machine.Abandon(a.Abandon)
 	}
 	if a.Install != nil {
 		n.core.Swap(a)

@@ -84,7 +84,7 @@ func (w *words) Apply(e *Committed) error {
 	return nil
 }
 
-func (w *words) Abandon() {}
+func (w *words) Abandon(uint64) {}
 
 func (w *words) Walk(_ Base, to io.Writer) error {
 	w.mu.Lock()

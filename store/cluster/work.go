@@ -38,9 +38,9 @@ type Append struct {
 
 // Apply is what the state machine is to do.
 type Apply struct {
-	// Abandon says that whatever this node has proposed and not published is forgotten, before anything else. What of that commits
-	// after all comes as anybody's.
-	Abandon bool
+	// Abandon, if not 0, is a term in which this node led and leads no more: whatever it has proposed and not published is forgotten, before
+	// anything else. What of that commits after all comes as anybody's.
+	Abandon uint64
 	// Install is a snapshot that has been received, whose place in the log is durable: it takes the place of all state.
 	Install *pb.Snapshot
 	// Whole is set by who installs: the index from which on the state is one. He has called Swap before.
@@ -84,11 +84,11 @@ func (c *Core) Work() Work {
 	if w.Apply == nil {
 		w.Apply = c.toInstall()
 	}
-	if c.abandon {
+	if c.abandon != 0 {
 		if w.Apply == nil {
 			w.Apply = &Apply{}
 		}
-		w.Apply.Abandon, c.abandon = true, false
+		w.Apply.Abandon, c.abandon = c.abandon, 0
 	}
 	if w.Apply != nil {
 		c.applying = append(c.applying, c.clock())

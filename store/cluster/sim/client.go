@@ -18,6 +18,7 @@ type request struct {
 	w       write
 	batch   *cluster.Batch
 	epoch   uint64
+	over    time.Duration // when it was seen first that the epoch is
 	refused bool
 	shown   uint64 // the version that the refusal tells
 
@@ -101,8 +102,7 @@ func (s *Sim) pollOne(r *request) (done bool, err error) {
 	p := r.n.core.Proposals
 	if r.batch != nil || r.refused {
 		if sameEpoch := p.Epoch() == r.epoch; !sameEpoch && !s.Mutants.NoEpoch {
-			s.ledger.unknown++
-			return true, nil
+			return s.deposed(r)
 		}
 	}
 	switch {
@@ -130,6 +130,34 @@ func (s *Sim) pollOne(r *request) (done bool, err error) {
 		return true, s.ledger.showed(s.now, r.key, r.shown, r.floor)
 	}
 	return s.read(r)
+}
+
+// fateWithin is how long a write waits for what has become of it, once its node leads no more.
+const fateWithin = 3 * time.Second
+
+// deposed answers a write to a node that leads no more, or again, once it is known what has become of it (C5); or one that was refused, which is to be
+// asked of another.
+func (s *Sim) deposed(r *request) (done bool, err error) {
+	outcome := cluster.Unknown
+	if r.batch != nil {
+		if outcome = r.n.m.fate.Of(r.epoch, r.w.version, r.w.version); outcome == cluster.Pending {
+			if r.over == 0 {
+				r.over = s.now
+			}
+			if s.now-r.over < fateWithin {
+				return false, nil
+			}
+		}
+	}
+	switch outcome {
+	case cluster.Kept:
+		s.ledger.kept++
+		return true, s.ledger.answered(s.now, r.op)
+	case cluster.NotApplied:
+		return true, s.ledger.never(r.op)
+	}
+	s.ledger.unknown++
+	return true, nil
 }
 
 // read executes a read of all keys, in two steps (C6).

@@ -13,12 +13,13 @@ type ledger struct {
 	history [keys][]occurrence  // of each key, in order of the log
 	leaders map[uint64]uint64   // by term
 	acked   map[uint64]struct{} // ops that were answered
+	moved   map[uint64]struct{} // ops that were answered: they were not applied, and never will be
 
 	// floor is the least index that whoever asks from now on must see: of what was answered, or shown.
 	floor  uint64
 	floors []floorAt // when it rose
 
-	writes, reads, bounded, conflicts, unknown int
+	writes, kept, notApplied, reads, bounded, conflicts, unknown int
 }
 
 type occurrence struct{ index, version uint64 }
@@ -31,7 +32,7 @@ type floorAt struct {
 func newLedger() *ledger {
 	return &ledger{
 		entries: map[uint64]string{}, sums: map[uint64]uint64{}, ops: map[uint64]uint64{}, leaders: map[uint64]uint64{},
-		acked: map[uint64]struct{}{},
+		acked: map[uint64]struct{}{}, moved: map[uint64]struct{}{},
 	}
 }
 
@@ -51,6 +52,9 @@ func (l *ledger) applied(index, term uint64, payload []byte) error {
 	for _, w := range parseWrites(payload) {
 		if other, ok := l.ops[w.op]; ok {
 			return fmt.Errorf("C1: op %d is in entries %d and %d", w.op, other, index)
+		}
+		if _, ok := l.moved[w.op]; ok {
+			return fmt.Errorf("C5: op %d is in entry %d, and was said not to have been applied", w.op, index)
 		}
 		l.ops[w.op] = index
 		l.history[w.key] = append(l.history[w.key], occurrence{index, w.version})
@@ -93,6 +97,16 @@ func (l *ledger) answered(now time.Duration, op uint64) error {
 	}
 	l.acked[op] = struct{}{}
 	l.saw(now, index)
+	return nil
+}
+
+// never notes that a write was said not to have been applied.
+func (l *ledger) never(op uint64) error {
+	if index, ok := l.ops[op]; ok {
+		return fmt.Errorf("C5: op %d was said not to have been applied, and is in entry %d", op, index)
+	}
+	l.notApplied++
+	l.moved[op] = struct{}{}
 	return nil
 }
 

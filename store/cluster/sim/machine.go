@@ -64,6 +64,7 @@ type machine struct {
 	epoch uint64
 	last  uint64            // the last version that was given
 	ahead map[uint64]uint64 // the versions that keys will have
+	fate  cluster.Fate      // of what was given in the last epoch that has ended
 }
 
 func newMachine() *machine { return &machine{state: state{}, ahead: map[uint64]uint64{}} }
@@ -92,7 +93,10 @@ func (m *machine) propose(p *cluster.Proposals, op, key uint64) (w write, b *clu
 	return w, b, err
 }
 
-func (m *machine) abandon() { clear(m.ahead) }
+func (m *machine) abandon(term uint64) {
+	clear(m.ahead)
+	m.fate.End(m.epoch, term, m.published)
+}
 
 // apply publishes a write. While the state is not whole, it may have what comes later in the log.
 func (m *machine) apply(index uint64, w write) error {

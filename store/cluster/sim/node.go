@@ -347,8 +347,8 @@ func (n *node) save() error {
 func (n *node) apply() error {
 	a := n.applies[0]
 	n.applies = n.applies[1:]
-	if a.Abandon {
-		n.m.abandon()
+	if a.Abandon != 0 {
+		n.m.abandon(a.Abandon)
 	}
 	if a.Install != nil {
 		s := n.received[a.Install.GetMetadata().GetIndex()]
@@ -356,6 +356,7 @@ func (n *node) apply() error {
 			return fmt.Errorf("node %d is to install a snapshot that it has not received", n.id)
 		}
 		n.core.Swap(a)
+		n.m.fate.Seal()
 		n.m.install(s)
 		a.Whole = s.whole
 	}
@@ -367,12 +368,14 @@ func (n *node) apply() error {
 		if err := n.sim.own(n, e); err != nil {
 			return err
 		}
+		n.m.fate.Before(e.Term)
 		for _, w := range parseWrites(e.Payload) {
 			if err := n.m.apply(e.Index, w); err != nil {
 				return fmt.Errorf("node %d: %w", n.id, err)
 			}
 		}
 		n.m.index = e.Index
+		n.m.fate.Published(e.Term, n.m.published)
 		e.Published()
 		if n.m.index >= n.m.whole {
 			if err := n.sim.ledger.state(n.m.index, n.m.state.sum()); err != nil {

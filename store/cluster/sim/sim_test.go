@@ -42,6 +42,8 @@ func TestSeeds(t *testing.T) {
 		sum.Bounded += r.Bounded
 		sum.Conflicts += r.Conflicts
 		sum.Unknown += r.Unknown
+		sum.Kept += r.Kept
+		sum.NotApplied += r.NotApplied
 		sum.Terms += r.Terms
 		sum.Crashes += r.Crashes
 		sum.Failures += r.Failures
@@ -56,6 +58,8 @@ func TestSeeds(t *testing.T) {
 	require.NotZero(t, sum.Bounded)
 	require.NotZero(t, sum.Conflicts)
 	require.NotZero(t, sum.Unknown)
+	require.NotZero(t, sum.Kept)
+	require.NotZero(t, sum.NotApplied)
 	require.NotZero(t, sum.Snapshots)
 	require.NotZero(t, sum.Joined)
 	require.NotZero(t, sum.Removed)
