@@ -3,6 +3,9 @@ package store
 import (
 	"fmt"
 	"testing"
+	"time"
+
+	"kv/store/arena"
 )
 
 var sink *Entry
@@ -70,4 +73,36 @@ func BenchmarkSet(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkSweep removes keys that expire in an order without pattern, a twentieth of 500 000 with each sweep, and reports the time for each.
+func BenchmarkSweep(b *testing.B) {
+	const keys, sweeps = 500_000, 20
+	var took time.Duration
+	for b.Loop() {
+		clock := new(fakeClock)
+		s, err := open(Options{}, fullHash, clock.read, arena.Options{Range: 1 << 30})
+		if err != nil {
+			b.Fatal(err)
+		}
+		c := s.Session()
+		for i := range keys {
+			if _, err := c.Set(fmt.Appendf(nil, "kkkkkkkk%08d", i), make([]byte, 32), SetOptions{TTL: uint64(1 + i*7919%sweeps*1000)}); err != nil {
+				b.Fatal(err)
+			}
+		}
+		for range sweeps {
+			clock.pass(1000)
+			begin := time.Now()
+			s.sweep()
+			took += time.Since(begin)
+		}
+		if n := c.Stats().Keys; n != 0 {
+			b.Fatal("keys are left: ", n)
+		}
+		c.Close()
+		s.Close()
+	}
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(float64(took)/float64(b.N*keys), "ns/key")
 }

@@ -96,6 +96,13 @@ func (st *clockState) mostAhead() int64 {
 
 // leadOf returns the lead of the era in which version was given; 0 stands for one that is yet to be given.
 func (st *clockState) leadOf(version uint64) int64 {
+	if len(st.past) == 0 {
+		return st.lead
+	}
+	return st.leadThen(version)
+}
+
+func (st *clockState) leadThen(version uint64) int64 {
 	if version != 0 {
 		for _, p := range st.past {
 			if version <= p.last {

@@ -63,7 +63,7 @@ func (v View) Peek(dst []Found, keys [][]byte) {
 			continue
 		}
 		// The clock is read after all were found: what has not expired by then had not when it was found.
-		if e.Expiry() != 0 && now.state == nil {
+		if now.state == nil && e.Expiry() != 0 {
 			now = c.store.clock.now()
 		}
 		if !expiredAt(e, now) {

@@ -70,6 +70,9 @@ func (s *Store) sweepShard(sh *shard, now moment, again bool) error {
 // keepDue is how many hashes the sweeper keeps room for.
 const keepDue = 1 << 16
 
+// warmDue is how many of them it has fetched at a time.
+const warmDue = 16
+
 // takeDue appends the hashes that are noted in sh for now or earlier, and forgets the notes.
 func (s *Store) takeDue(due []uint64, sh *shard, now moment) []uint64 {
 	for more := true; more; {
@@ -113,7 +116,10 @@ func (s *Store) sweepAll(sh *shard, now moment) error {
 func (s *Store) settleDue(sh *shard, hashes []uint64, now moment) (err error) {
 	slices.Sort(hashes)
 	hashes = slices.Compact(hashes)
-	for _, h := range hashes {
+	for i, h := range hashes {
+		if i%warmDue == 0 { // what is due together lies anywhere
+			s.sweeper.WarmHashes(hashes[i:min(i+warmDue, len(hashes))])
+		}
 		if err == nil {
 			err = s.expire(h, now)
 		}
@@ -131,18 +137,22 @@ func (s *Store) settleDue(sh *shard, hashes []uint64, now moment) (err error) {
 // expire removes what has expired of the keys with this hash, and what of their history is too old.
 func (s *Store) expire(h uint64, now moment) error {
 	sh := s.shardOf(h)
-	var gone []change
+	sc := takeScratch()
+	defer sc.give()
+	gone := s.gone[:0]
+	defer func() { clear(gone) }()
 	var keys [][]byte
 	sh.Lock()
 	sh.Hash(h, func(e Found) {
 		if !e.Deleted() && expiredAt(e, now) && (s.replica == nil || s.leads) {
-			gone = append(gone, change{hash: h, entry: newTombstone(e.Key()), only: e.Version(), keep: s.keep})
+			gone = append(gone, change{hash: h, entry: sc.tombstone(e.Key()), only: e.Version(), keep: s.keep})
 		}
 		if s.age > 0 {
 			keys = append(keys, slices.Clone(e.Key()))
 		}
 	})
 	sh.Unlock()
+	s.gone = gone
 	for i := range gone {
 		switch _, err := s.commitOne(&gone[i]); {
 		case err == nil:

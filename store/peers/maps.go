@@ -73,26 +73,35 @@ var tables = []struct {
 	name string
 	open func() table
 }{
-	{"kv", openKV},
-	{"kvSingly", func() table { return singly{openKV().(kvStore)} }},
+	{"kv", func() table { return openKV(0) }},
+	{"kvSingly", func() table { return singly{openKV(0)} }},
+	{"kvExpiring", func() table { return openKV(aDay) }},
+	{"kvExpiringSingly", func() table { return singly{openKV(aDay)} }},
 	{"xsync", func() table { return xsyncMap{xsync.NewMap[string, string]()} }},
 	{"syncMap", func() table { return &syncMap{} }},
 }
 
-type kvStore struct{ *store.Store }
+// aDay is a time to live, in milliseconds.
+const aDay = 24 * 60 * 60 * 1000
 
-func openKV() table {
+// kvStore is the store, whose keys live for ttl milliseconds; 0: for good.
+type kvStore struct {
+	*store.Store
+	ttl uint64
+}
+
+func openKV(ttl uint64) kvStore {
 	s, err := store.Open(store.Options{})
 	if err != nil {
 		panic(err)
 	}
-	return kvStore{s}
+	return kvStore{s, ttl}
 }
 
 func (s kvStore) writer() func(key, value []byte) {
 	c := s.Session()
 	return func(key, value []byte) {
-		if _, err := c.Set(key, value, store.SetOptions{}); err != nil {
+		if _, err := c.Set(key, value, store.SetOptions{TTL: s.ttl}); err != nil {
 			panic(err)
 		}
 	}

@@ -35,6 +35,7 @@ const (
 	maxPlainKey = 255
 	plainKey    = 12
 	longFields  = 16
+	expiringKey = longFields + 8
 
 	// MaxVersion is the highest version that an entry can have: microseconds until the year 2112.
 	MaxVersion = 1<<(64-versionShift) - 1
@@ -139,6 +140,9 @@ func (e Entry) Value() []byte {
 
 // anyValue is Value of an entry of any kind.
 func (e Entry) anyValue() []byte {
+	if n := e.Len(); n != 0 && isExpiring(e.header()) {
+		return unsafe.Slice((*byte)(unsafe.Add(e.p, expiringKey+int(*u32(e.p, 12)))), n)
+	}
 	if v, large := e.Large(); large {
 		return v
 	}
@@ -163,6 +167,10 @@ func (e Entry) is(key []byte) bool {
 func isPlain(header uint64, key []byte) bool {
 	return header&lowMask == uint64(len(key)) && len(key) <= maxPlainKey
 }
+
+// isExpiring reports whether this is the header of a long entry that has an expiry and nothing else besides key and value: of the most frequent
+// long ones.
+func isExpiring(header uint64) bool { return header&lowMask == kindLong<<kindShift|flagExpiry }
 
 // isLong reports whether this is the header of a long entry.
 func isLong(header uint64) bool { return header&kindMask == kindLong<<kindShift }

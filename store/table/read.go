@@ -2,6 +2,7 @@ package table
 
 import (
 	"math/bits"
+	"slices"
 	"unsafe"
 
 	"kv/store/arena"
@@ -104,6 +105,9 @@ func holds(p unsafe.Pointer, header uint64, key []byte) bool {
 	if isPlain(header, key) {
 		return equal(unsafe.Add(p, plainKey), key)
 	}
+	if isExpiring(header) {
+		return int(*u32(p, 12)) == len(key) && equal(unsafe.Add(p, expiringKey), key)
+	}
 	return isLong(header) && Entry{p: p}.is(key)
 }
 
@@ -135,6 +139,19 @@ func (r *Reader) Warm(dst []Entry, keys [][]byte) {
 	r.seen = seen
 }
 
+// WarmHashes is Warm of the keys with these hashes, which are any number.
+func (r *Reader) WarmHashes(hashes []uint64) {
+	for some := range slices.Chunk(hashes, batch) {
+		var b lookups
+		r.Pin()
+		for i, h := range some {
+			b.hashes[i], b.lines[i] = h, lineIn(r.table.word(h), r.table, h)
+		}
+		b.load(r.table, len(some))
+		r.Unpin()
+	}
+}
+
 // lookups are those of up to batch keys, side by side.
 type lookups struct {
 	hashes  [batch]uint64
@@ -153,7 +170,12 @@ func (b *lookups) begin(t *Table, keys [][]byte) {
 		h := t.hash(k)
 		b.hashes[i], b.lines[i] = h, lineIn(t.word(h), t, h)
 	}
-	for i := range keys {
+	b.load(t, len(keys))
+}
+
+// load is begin of the first n, whose lines are there.
+func (b *lookups) load(t *Table, n int) {
+	for i := range n {
 		l, tag := b.lines[i], tagOf(b.hashes[i])
 		m, from := l.fits(tag), 0
 		if m == 0 {
@@ -167,7 +189,7 @@ func (b *lookups) begin(t *Table, keys [][]byte) {
 			b.found[i], b.places[i] = t.at(ref), uint8(place)
 		}
 	}
-	for i := range keys {
+	for i := range n {
 		if b.found[i] != nil {
 			b.headers[i] = headerAt(b.found[i])
 		}
