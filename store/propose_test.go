@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,8 +25,8 @@ type fakeReplica struct {
 	pending []record // appended and not applied
 	log     []record // applied
 	epoch   uint64
-	auto    bool // Wait applies what it waits for
-	begun   int  // calls of Begin
+	auto    bool         // Wait applies what it waits for
+	begun   atomic.Int64 // calls of Begin
 	confirm func() error
 	full    bool // Append refuses
 	// admitting, if not nil, is called by Admit, first.
@@ -80,7 +81,7 @@ func (r *fakeReplica) Wait(version uint64) error {
 	return nil
 }
 
-func (r *fakeReplica) Begin(ReadMode) error { r.begun++; return nil }
+func (r *fakeReplica) Begin(ReadMode) error { r.begun.Add(1); return nil }
 
 func (r *fakeReplica) Confirm() error {
 	if r.confirm != nil {
@@ -586,7 +587,7 @@ func TestBegin(t *testing.T) {
 	s.put(t, "k", "1")
 	require.Nil(t, s.Get([]byte("k")), "proposed, not committed")
 	require.NoError(t, s.Begin(ReadMode{}))
-	require.Equal(t, 1, r.begun)
+	require.EqualValues(t, 1, r.begun.Load())
 	require.Equal(t, "1", text(s.Get([]byte("k"))))
 	s.put(t, "k", "2")
 	r.depose(0)
