@@ -14,7 +14,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -161,14 +160,17 @@ func Run(o Options, dial func() Client) []porcupine.Operation {
 	return all
 }
 
-// Check returns nil if the history can be explained. It gives up after the timeout, which is an error too.
+// Check returns nil if the history can be explained. It gives up after some times the timeout, which is an error too.
 //
 // Requests without an answer are what makes it long, since each may have been applied anywhere behind its call. So it is tried first with those alone whose
-// values were read, from when that was first; with an order of these, the others can have been applied behind all.
+// values were read, from when that was first, then with those that set nothing besides: with an order of these, the others can have been applied behind all.
 func Check(history []porcupine.Operation, timeout time.Duration) error {
 	var verdict porcupine.CheckResult
-	for _, some := range [][]porcupine.Operation{noticed(history), answered(history)} {
-		if verdict = porcupine.CheckOperationsTimeout(model, some, timeout); verdict == porcupine.Ok {
+	for _, try := range []struct {
+		inOrder bool
+		history []porcupine.Operation
+	}{{true, noticed(history, false)}, {true, noticed(history, true)}, {true, answered(history)}, {false, answered(history)}} {
+		if verdict = porcupine.CheckOperationsTimeout(model(try.inOrder), try.history, timeout); verdict == porcupine.Ok {
 			return nil
 		}
 	}
@@ -181,15 +183,41 @@ func Check(history []porcupine.Operation, timeout time.Duration) error {
 // ErrUndecided is the error of Check where its time was over before it had found an order, or that there is none.
 var ErrUndecided = errors.New("no verdict in time")
 
-// answered leaves out the reads without an answer, which tell nothing.
+// answered leaves out the reads without an answer, which tell nothing, and has a request without one return with the first that has read what it sets.
 func answered(history []porcupine.Operation) []porcupine.Operation {
-	return slices.DeleteFunc(slices.Clone(history), func(op porcupine.Operation) bool {
-		return op.Output.(Response).Unknown && op.Input.(Request).reads()
-	})
+	read := make(map[string]int64) // when a value was read first
+	for _, op := range history {
+		for _, result := range op.Output.(Response).Results {
+			if at, seen := read[result.Value]; !seen || op.Return < at {
+				read[result.Value] = op.Return
+			}
+		}
+	}
+	var some []porcupine.Operation
+	for _, op := range history {
+		if op.Output.(Response).Unknown {
+			if op.Input.(Request).reads() {
+				continue
+			}
+			for _, s := range op.Input.(Request).Steps {
+				if at, seen := read[s.Value]; s.Kind == Set && seen && !isNumber(s.Value) { // which may be a sum, too
+					op.Return = min(op.Return, at)
+				}
+			}
+		}
+		some = append(some, op)
+	}
+	return some
 }
 
-// noticed leaves out the requests without an answer that set values which nobody read, and has the others take effect when one was read first.
-func noticed(history []porcupine.Operation) (some []porcupine.Operation) {
+func isNumber(s string) bool {
+	_, err := strconv.ParseInt(s, 10, 64)
+	return err == nil
+}
+
+// noticed leaves out the requests without an answer that set values which nobody read, and has the others take effect when one was read first. Those that
+// add or delete are in it with others.
+func noticed(history []porcupine.Operation, others bool) (some []porcupine.Operation) {
 	const near = 10 // a number that is so near may be one that was added to
 	first := make(map[string]int64)
 	for _, op := range history {
@@ -211,15 +239,12 @@ func noticed(history []porcupine.Operation) (some []porcupine.Operation) {
 		if op.Output.(Response).Unknown {
 			from, sets := int64(never), false
 			for _, s := range op.Input.(Request).Steps {
-				switch at, seen := first[s.Value]; {
-				case s.Kind == Incr:
-					from = op.Call
-				case s.Kind == Set && seen:
+				if at, seen := first[s.Value]; s.Kind == Set && seen {
 					from = min(from, at)
 				}
 				sets = sets || s.Kind == Set
 			}
-			if sets && from == never {
+			if sets && from == never || !sets && !others {
 				continue
 			}
 			if sets {
