@@ -54,6 +54,7 @@ var failures = []struct {
 	status protocol.Status
 }{
 	{store.ErrStale, protocol.StatusStale},
+	{store.ErrNoMajority, protocol.StatusUnavailable},
 	{store.ErrOutOfMemory, protocol.StatusOutOfMemory},
 	{store.ErrReadOnly, protocol.StatusUnavailable},
 	{store.ErrTooLarge, protocol.StatusTooLarge},

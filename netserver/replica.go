@@ -13,15 +13,12 @@ import (
 // behind a write, since it sees what its own connection wrote.
 
 // Begin is called before a read is executed, by doors that are no kv frames, and again before one that comes behind a write. Where the store is
-// no replica, it does nothing. The error is a *protocol.Error.
+// no replica, it does nothing. Failure says what its error is to a client.
 func (c *Client) Begin() error {
 	if !c.server.config.Store.Proposes() {
 		return nil
 	}
-	if err := c.session.Begin(c.readMode); err != nil {
-		return Failure(err)
-	}
-	return nil
+	return c.session.Begin(c.readMode)
 }
 
 // SetReads says how new what this client's reads show has to be: no older than bound; 0: they have all that was answered before.

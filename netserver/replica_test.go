@@ -54,6 +54,8 @@ func TestRefusalsOfAReplica(t *testing.T) {
 	c.Send(get, set)
 	c.Expect(protocol.OpGet, protocol.StatusStale, 2)
 	c.Next() // the write, if it came with the read, is refused with it
+	r.Set(func() { r.Refuse = store.ErrNoMajority })
+	require.Equal(t, protocol.StatusUnavailable, c.Do(get).Status(), "a pool of the Go client asks again")
 	r.Set(func() { r.Refuse = nil })
 
 	r.Set(func() { r.Lost = true })

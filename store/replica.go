@@ -11,7 +11,7 @@ import (
 // back by [Store.Apply], in this store as in the others, or never, after [Store.Abandon].
 type Replica interface {
 	Journal
-	// Begin waits until a read that begins now sees all that it has to, as mode says. The error says that this can't be known: ErrUnavailable
+	// Begin waits until a read that begins now sees all that it has to, as mode says. The error says that this can't be known: ErrNoMajority
 	// or ErrStale.
 	Begin(mode ReadMode) error
 	// Confirm returns nil if what this replica knew when it was called was the newest there is: nobody else led by then.
@@ -34,6 +34,8 @@ type ReadMode struct {
 var (
 	// ErrUnknown is the error of a write that may have been applied, or may yet be: the replica that took it leads no more.
 	ErrUnknown = fmt.Errorf("%w: this node leads no more: the write may have been applied", ErrReadOnly)
+	// ErrNoMajority is the error of a read that has to be as new as can be, while nobody can tell what is newest.
+	ErrNoMajority = errors.New("no leader, or no majority, could be asked in time for what is newest: try again")
 	// ErrStale is the error of a read under a bound that the replica can't hold.
 	ErrStale = errors.New("stale: this node can't tell that it is as new as was asked for")
 )

@@ -159,6 +159,9 @@ func errorText(err error) string {
 	if errors.Is(err, store.ErrTooLarge) {
 		return errTooLong
 	}
+	if errors.Is(err, store.ErrNoMajority) {
+		return "CLUSTERDOWN " + err.Error()
+	}
 	e := netserver.Failure(err)
 	why := e.Message
 	if why == "" {
@@ -197,6 +200,8 @@ var statuses = map[string]protocol.Status{
 	"WRONGPASS": protocol.StatusUnauthenticated,
 	"NOPERM":    protocol.StatusForbidden,
 	"MISCONF":   protocol.StatusUnavailable,
+
+	"CLUSTERDOWN": protocol.StatusUnavailable,
 
 	"READONLY":   protocol.StatusMoved,
 	"MASTERDOWN": protocol.StatusStale,

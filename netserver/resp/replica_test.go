@@ -65,6 +65,8 @@ func TestReplica(t *testing.T) {
 		EXEC => MASTERDOWN stale: …
 		EXEC => ERR EXEC without MULTI
 		WATCH a => MASTERDOWN stale: …`)
+	r.Set(func() { r.Refuse = store.ErrNoMajority })
+	c.expect(`GET a => CLUSTERDOWN no leader, or no majority, …`)
 	r.Set(func() { r.Refuse = nil })
 	looks()
 

@@ -30,11 +30,13 @@ func TestReplica(t *testing.T) {
 		require.Equal(t, 200, read().StatusCode, name)
 		r.Set(func() { require.Len(t, r.Begun, 1, name) })
 
-		r.Set(func() { r.Refuse = store.ErrStale })
-		answer := read()
-		require.Equal(t, 503, answer.StatusCode, "%s: %s", name, answer.body)
-		require.Equal(t, "1", answer.Header.Get("Retry-After"), name)
-		require.Contains(t, answer.body, store.ErrStale.Error(), name)
+		for _, refusal := range []error{store.ErrStale, store.ErrNoMajority} {
+			r.Set(func() { r.Refuse = refusal })
+			answer := read()
+			require.Equal(t, 503, answer.StatusCode, "%s: %s", name, answer.body)
+			require.Equal(t, "1", answer.Header.Get("Retry-After"), name)
+			require.Contains(t, answer.body, refusal.Error(), name)
+		}
 		r.Set(func() { r.Refuse = nil })
 	}
 	require.Equal(t, 200, a.do("GET", "/v1/stats", "").StatusCode)

@@ -254,7 +254,7 @@ func (j *Journal) Epoch() uint64 {
 func (j *Journal) Begin(mode store.ReadMode) error {
 	n := j.node.Load()
 	if n == nil {
-		return ErrNoIndex
+		return store.ErrNoMajority
 	}
 	reads := n.Reads()
 	if mode.Bound > 0 {
@@ -263,8 +263,8 @@ func (j *Journal) Begin(mode store.ReadMode) error {
 	for {
 		round := reads.Join()
 		<-round.Done()
-		if err := round.Err(); err != nil {
-			return err
+		if round.Err() != nil {
+			return store.ErrNoMajority
 		}
 		if _, whole := reads.State(); whole {
 			return nil
