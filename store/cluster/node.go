@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -217,6 +218,7 @@ func (n *Node) loop() {
 		case <-ticker.C:
 			ticked = true
 		case <-n.wake:
+			runtime.Gosched() // others that can run now may write or read too, and go with the same batch or round
 		case <-due:
 		}
 		n.mu.Lock()
