@@ -195,6 +195,19 @@ func TestLogFetchesWhatIsNotInMemory(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, entries, 1)
 
+	// What comes next is fetched before it is asked for, and what was fetched before stays until it was.
+	last := l.fetched[len(l.fetched)-1].GetIndex()
+	_, err = l.Entries(last, last+1, 1)
+	require.NoError(t, err)
+	require.True(t, l.Wants())
+	_, err = l.Fetch()
+	require.NoError(t, err)
+	for _, index := range []uint64{last, last + 1} {
+		entries, err = l.Entries(index, index+1, 1)
+		require.NoError(t, err)
+		require.Equal(t, index, entries[0].GetIndex())
+	}
+
 }
 
 // hookFS calls a function once, before a file is opened.

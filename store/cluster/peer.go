@@ -33,6 +33,7 @@ type peer struct {
 	queue []*pb.Message
 	bytes int
 	wake  chan struct{}
+	there chan struct{} // has something in it when the member has dialed this node: it can be dialed, then
 }
 
 // add queues a message, unless too much is queued. It does not wake who sends.
@@ -89,6 +90,7 @@ func (m *peer) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 		case <-time.After(pause + time.Duration(rand.Int64N(int64(pause)))):
+		case <-m.there:
 		}
 		pause = min(2*pause, maxDialPause)
 	}

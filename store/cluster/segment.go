@@ -6,6 +6,7 @@ import (
 	"io"
 	iofs "io/fs"
 	"path/filepath"
+	"slices"
 
 	pb "go.etcd.io/raft/v3/raftpb"
 
@@ -138,6 +139,9 @@ func (l *FileLog) Fetch() (bool, error) {
 		return true, nil
 	}
 	if err == nil && l.cuts == cuts {
+		if n := len(l.fetched); n > 0 && l.fetched[n-1].GetIndex()+1 == want {
+			entries = append(slices.Clone(l.fetched[n/2:]), entries...) // what is before may not have been asked for yet
+		}
 		l.fetched = entries
 	}
 	return true, err

@@ -127,17 +127,23 @@ func (p *Peers) SetMembers(addresses map[uint64]string) {
 // begin begins to keep a stream to a node. Called with mu held.
 func (p *Peers) begin(id uint64, address string) *peer {
 	ctx, cancel := context.WithCancel(p.ctx)
-	m := &peer{p: p, id: id, address: address, cancel: cancel, wake: make(chan struct{}, 1)}
+	m := &peer{p: p, id: id, address: address, cancel: cancel, wake: make(chan struct{}, 1), there: make(chan struct{}, 1)}
 	p.members[id] = m
 	p.wg.Go(func() { m.run(ctx) })
 	return m
 }
 
 // host lets a node that talks to this one be answered, though this one does not know it as a member: it may have missed that. The function
-// that is returned ends that.
+// that is returned ends that. A member that comes back is dialed at once.
 func (p *Peers) host(id uint64, address string) func() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if m := p.members[id]; m != nil {
+		select {
+		case m.there <- struct{}{}:
+		default:
+		}
+	}
 	if p.closed || p.members[id] != nil {
 		return func() {}
 	}

@@ -219,6 +219,26 @@ func TestAPeerThatIsNotMeantIsRefused(t *testing.T) {
 	}
 }
 
+// A member that comes back says so by dialing: it is dialed then, and not after the pause.
+func TestAMemberThatDialsIsDialed(t *testing.T) {
+	held := make(chan struct{})
+	a := newEnd(t, 1, func(o *PeersOptions) {
+		o.Dial = func(ctx context.Context, address string) (net.Conn, error) {
+			<-held
+			return (&net.Dialer{}).DialContext(ctx, "tcp", address)
+		}
+	})
+	t.Cleanup(sync.OnceFunc(func() { close(held) }))
+	b := newEnd(t, 2, nil)
+	a.SetMembers(map[uint64]string{2: b.address})
+	a.mu.Lock()
+	there := a.members[2].there
+	a.mu.Unlock()
+	require.Empty(t, there)
+	b.SetMembers(map[uint64]string{1: a.address})
+	require.Eventually(t, func() bool { return len(there) == 1 }, 20*time.Second, time.Millisecond)
+}
+
 // A node that answers, and is another than it was taken for, is refused by who has dialed, too.
 func TestWhoIsDialedIsCheckedByTheDialer(t *testing.T) {
 	a := newEnd(t, 1, nil)
