@@ -141,8 +141,12 @@ func role(r protocol.Role) string {
 }
 
 func (c *call) clusterTable(p protocol.ClusterResponse) {
-	if p.Cluster == 0 {
+	switch {
+	case p.Cluster == 0 && p.Node == 0:
 		c.out.WriteString("alone: the server is in no cluster\n")
+		return
+	case p.Cluster == 0:
+		fmt.Fprintf(c.out, "server %d, in no cluster yet\n", p.Node)
 		return
 	}
 	leader := "none"
@@ -192,8 +196,13 @@ func (c *call) clusterJSON(p protocol.ClusterResponse) error {
 
 // unwell says in words what is wrong with a cluster; "": nothing, or it is none.
 func unwell(p protocol.ClusterResponse) string {
-	if p.Cluster == 0 {
+	switch {
+	case p.Cluster == 0 && p.Node == 0:
 		return ""
+	case p.Cluster == 0:
+		return "the server waits to found a cluster, or to join one: nothing is written or read; its log says what it waits for"
+	case len(p.Members) > 0 && !slices.ContainsFunc(p.Members, func(m protocol.ClusterMember) bool { return m.ID == p.Node }):
+		return fmt.Sprintf("server %d, which has answered, is no member any more: stop it, and ask another", p.Node)
 	}
 	voters, reached := 0, 0
 	var lost []string

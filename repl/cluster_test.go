@@ -28,6 +28,8 @@ func TestUnwell(t *testing.T) {
 		says    string
 	}{
 		{"alone", protocol.ClusterResponse{}, ""},
+		{"not founded", protocol.ClusterResponse{Node: 1}, "the server waits to found a cluster, or to join one"},
+		{"removed", protocol.ClusterResponse{Cluster: 1, Node: 9, Leader: 1, Members: members(3)}, "server 9, which has answered, is no member any more"},
 		{"well", protocol.ClusterResponse{Cluster: 1, Node: 1, Leader: 1, Members: members(3)}, ""},
 		{"five, one lost", protocol.ClusterResponse{Cluster: 1, Node: 1, Leader: 1, Members: members(5, 4)}, ""},
 		{"the one that answers is there", protocol.ClusterResponse{Cluster: 1, Node: 1, Leader: 2, Members: members(3, 1)}, ""},

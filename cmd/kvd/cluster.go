@@ -77,13 +77,21 @@ func standingOf(s *cluster.Standing) standing {
 }
 
 // writeStanding writes what a node's folder has for a person.
-func writeStanding(w io.Writer, s *cluster.Standing) {
+func writeStanding(to io.Writer, s *cluster.Standing) error {
+	var w strings.Builder
 	p := standingOf(s)
-	fmt.Fprintf(w, "%s\n", p.Dir)
+	fmt.Fprintf(&w, "%s\n", p.Dir)
 	if p.Cluster == 0 {
-		fmt.Fprintf(w, "  node %d, of no cluster yet\n", p.Node)
-		return
+		fmt.Fprintf(&w, "  node %d, of no cluster yet\n", p.Node)
+	} else {
+		writeCluster(&w, p, s)
 	}
+	_, err := io.WriteString(to, w.String()) // at once
+	return err
+}
+
+// writeCluster writes what the folder of a node has that belongs to a cluster.
+func writeCluster(w io.Writer, p standing, s *cluster.Standing) {
 	fmt.Fprintf(w, "  node %d of cluster %d\n", p.Node, p.Cluster)
 	fmt.Fprintf(w, "  log up to term %d, entry %d; committed, as far as it knows, up to entry %d; newest version %d\n", p.LastTerm, p.LastIndex, p.Committed, p.Version)
 	if !p.Whole {
@@ -134,8 +142,11 @@ highest number. That is the one to recover where a majority is lost. It changes 
 					continue
 				}
 				all = append(all, s)
-				if !asJSON {
-					writeStanding(out, s)
+				if asJSON {
+					continue
+				}
+				if err := writeStanding(out, s); err != nil {
+					return err
 				}
 			}
 			if asJSON {
@@ -241,7 +252,9 @@ func askRecover(cmd *cobra.Command, dir string) error {
 		return recoverFailed(err)
 	}
 	out := cmd.ErrOrStderr()
-	writeStanding(out, s)
+	if err := writeStanding(out, s); err != nil {
+		return err
+	}
 	others := 0
 	for _, m := range s.Members {
 		if m.Voter && m.ID != s.Node {

@@ -54,8 +54,7 @@ uses it, and 5 if it can't be read.`,
 				if err != nil {
 					return dataFailed(err)
 				}
-				writeStanding(cmd.OutOrStdout(), s)
-				return nil
+				return writeStanding(cmd.OutOrStdout(), s)
 			}
 			report, err := tool.Check(vfs.OS, args[0])
 			if err != nil {

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -149,28 +150,38 @@ func Belong(ctx context.Context, p *Peers, d *Desk, log *FileLog, logger *slog.L
 // try is one round of Belong. It returns the members as far as they are known once this node belongs to a cluster; nil: not yet.
 func try(ctx context.Context, p *Peers, d *Desk, log *FileLog, tell func(string, ...any)) (Members, error) {
 	founders, all := Members{d.Member.ID: d.Member}, true
-	for _, address := range d.Peers {
-		if address == d.Member.Peer {
-			continue
-		}
-		a, err := ask(ctx, p, d, address, nil)
+	var belongs []peerAnswer
+	for _, a := range askAll(ctx, p, d) {
 		switch {
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
-		case err != nil:
-			tell("waiting for a peer, to found a cluster or to join one", "peer", address, "error", err)
+		case a.err != nil:
+			if len(belongs) == 0 {
+				tell("waiting for a peer, to found a cluster or to join one", "peer", a.address, "error", a.err)
+			}
 			all = false
 		case a.Self.Cluster != 0:
-			return come(ctx, p, d, log, address, a, tell)
+			belongs = append(belongs, a)
 		case !slices.Equal(a.Peers, d.Peers):
-			tell("no cluster is founded: a peer has another list of peers", "peer", address, "its", a.Peers, "this", d.Peers)
+			tell("no cluster is founded: a peer has another list of peers", "peer", a.address, "its", a.Peers, "this", d.Peers)
 			all = false
-		case a.Member.Peer != address:
-			tell("no cluster is founded: a peer says that it is at another address", "peer", address, "its", a.Member.Peer)
+		case a.Member.Peer != a.address:
+			tell("no cluster is founded: a peer says that it is at another address", "peer", a.address, "its", a.Member.Peer)
 			all = false
 		default:
 			founders[a.Member.ID] = a.Member
 		}
+	}
+	if len(belongs) > 0 {
+		for _, b := range belongs[1:] {
+			if a := belongs[0]; a.Self.Cluster != b.Self.Cluster {
+				tell("peers belong to different clusters, and this node joins none of them: one was recovered or restored; remove the folder of the one whose data are to go, or leave it out of --peers",
+					"peer", a.address, "cluster", idText(a.Self.Cluster), "other", b.address, "its", idText(b.Self.Cluster))
+				return nil, nil
+			}
+		}
+		best := slices.MaxFunc(belongs, func(a, b peerAnswer) int { return cmp.Compare(len(a.Leader), len(b.Leader)) }) // one that knows who leads
+		return come(ctx, p, d, log, best.address, best.answer, tell)
 	}
 	switch {
 	case !slices.Contains(d.Peers, d.Member.Peer):
@@ -182,6 +193,29 @@ func try(ctx context.Context, p *Peers, d *Desk, log *FileLog, tell func(string,
 	self := Self{Cluster: folder.NewMemberID(), Node: d.Member.ID, Founders: founders}
 	tell("a cluster is founded", "cluster", idText(self.Cluster), "founders", d.Peers)
 	return founders, d.belong(log, p, self)
+}
+
+// peerAnswer is what a peer has answered.
+type peerAnswer struct {
+	answer
+	address string
+	err     error // nil: it has
+}
+
+// askAll asks all peers but this node who they are, side by side. The answers are in the order of the peers.
+func askAll(ctx context.Context, p *Peers, d *Desk) []peerAnswer {
+	var all []peerAnswer
+	for _, address := range d.Peers {
+		if address != d.Member.Peer {
+			all = append(all, peerAnswer{address: address})
+		}
+	}
+	var wg sync.WaitGroup
+	for i := range all {
+		wg.Go(func() { all[i].answer, all[i].err = ask(ctx, p, d, all[i].address, nil) })
+	}
+	wg.Wait()
+	return all
 }
 
 // come has this node come to the cluster that a peer belongs to.

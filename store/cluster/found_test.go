@@ -287,3 +287,19 @@ func TestANodeThatLostItsDiskTakesItsOwnPlaceAsAnother(t *testing.T) {
 	require.NotContains(t, voters, old.Node)
 	require.Contains(t, voters, least.log.Self().Node)
 }
+
+// Where peers belong to two clusters, as after one of them was recovered, a new node joins neither until one of the two is gone.
+func TestANodeJoinsNoneOfTwoClusters(t *testing.T) {
+	a, b, c := newHost(t), newHost(t), newHost(t)
+	a.start(a.address)
+	b.start(b.address)
+	say(t, "one", a.up())
+	b.up()
+	c.start(a.address, b.address, c.address)
+	c.logged.wait(t, "peers belong to different clusters, and this node joins none of them")
+	require.Empty(t, c.belongs)
+	b.stop()
+	c.up()
+	hears(t, c, "one")
+	require.Equal(t, a.log.Self().Cluster, c.log.Self().Cluster)
+}

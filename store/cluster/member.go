@@ -163,6 +163,10 @@ func (c *Core) canChange() error {
 	case c.transferring, c.changing > c.published, len(c.conf.GetVotersOutgoing()) > 0:
 		return ErrChanging
 	}
+	// Else it would wait in the log, and take effect whenever they are back.
+	if voters := c.conf.GetVoters(); c.there(voters) <= len(voters)/2 {
+		return fmt.Errorf("only %d of %d voters are reached: no majority, so nothing can be changed", c.there(voters), len(voters))
+	}
 	return nil
 }
 
@@ -172,16 +176,20 @@ func (c *Core) reachable(voters []uint64) error {
 	if len(voters) == 0 {
 		return errors.New("no voter would be left")
 	}
-	there := 0
-	for _, id := range voters {
-		if c.Heard(id) {
-			there++
-		}
-	}
-	if there <= len(voters)/2 {
+	if there := c.there(voters); there <= len(voters)/2 {
 		return fmt.Errorf("only %d of the %d voters that there would be are reached: no majority, and nothing could be written any more", there, len(voters))
 	}
 	return nil
+}
+
+// there returns how many of these are heard of.
+func (c *Core) there(voters []uint64) (n int) {
+	for _, id := range voters {
+		if c.Heard(id) {
+			n++
+		}
+	}
+	return n
 }
 
 // Heard reports whether a member has been heard of lately: by the leader, of all; by others, of the leader.

@@ -148,6 +148,7 @@ func (r *Replica) run(ctx context.Context, st *store.Store, self Self) error {
 	}
 	n := r.node.Load()
 	go r.beFound(ctx, n)
+	go r.beware(ctx, n)
 	select {
 	case <-n.Done():
 	case <-ctx.Done():
@@ -297,6 +298,34 @@ func (r *Replica) View() (v View, ok bool) {
 	return v, true
 }
 
+// apartPause is how long a node that is alone in its cluster waits before it looks again whether its peers belong to another.
+const apartPause = 10 * time.Second
+
+// beware says where a node that is alone in its cluster has peers of another: both would take writes, or one is left over from before this one was recovered or
+// restored.
+func (r *Replica) beware(ctx context.Context, n *Node) {
+	told := map[string]uint64{}
+	for alone := true; ; {
+		if !r.call(n, func(c *Core) { alone = len(c.Members()) == 1 }) || !alone {
+			return
+		}
+		for _, a := range askAll(ctx, r.peers, r.desk) {
+			if other := a.Self.Cluster; a.err == nil && other != 0 && other != r.Log().Self().Cluster && told[a.address] != other {
+				told[a.address] = other
+				r.o.Logger.Error("a peer belongs to another cluster than this node: stop the one whose data are to go, remove its folder and start it again: it joins the other then",
+					"peer", a.address, "cluster", idText(r.Log().Self().Cluster), "its", idText(other))
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-n.Done():
+			return
+		case <-time.After(apartPause):
+		}
+	}
+}
+
 // call has the loop call f, and waits for that; false: it has ended.
 func (r *Replica) call(n *Node, f func(*Core)) bool {
 	done := make(chan struct{})
@@ -350,14 +379,19 @@ func (r *Replica) Transfer(id uint64) error {
 		switch {
 		case !c.opened:
 			return &NotLeaderError{c.leader}
-		case id != c.id && !slices.Contains(c.conf.GetVoters(), id):
-			return fmt.Errorf("node %d is no voter", id)
+		case c.members[id].ID == 0:
+			return fmt.Errorf("node %d is no member", id)
+		case !slices.Contains(c.conf.GetVoters(), id):
+			return fmt.Errorf("node %d does not vote yet", id)
 		}
 		return nil
 	})
-	n := r.node.Load()
-	if err != nil || id == n.Status().ID {
+	if err != nil {
 		return err
+	}
+	n := r.node.Load()
+	if id == n.Status().ID {
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), transferWithin)
 	defer cancel()
@@ -369,12 +403,23 @@ func (r *Replica) Transfer(id uint64) error {
 
 // Add has the node at an address join, which waits for that.
 func (r *Replica) Add(ctx context.Context, address string) error {
+	if r.node.Load() == nil {
+		return errNotRunning
+	}
 	a, err := ask(ctx, r.peers, r.desk, address, nil)
 	switch {
 	case err != nil:
 		return fmt.Errorf("there is no node that could join at %s: %w", address, err)
 	case a.Self.Cluster == r.Log().Self().Cluster:
-		return nil // it has
+		return r.change(func(c *Core) error {
+			if !c.opened {
+				return &NotLeaderError{c.leader}
+			}
+			if _, is := c.Members()[a.Member.ID]; !is {
+				return fmt.Errorf("the node at %s was removed from this cluster: stop it, remove its folder and start it again: it joins then", address)
+			}
+			return nil // it has joined
+		})
 	case a.Self.Cluster != 0:
 		return fmt.Errorf("the node at %s belongs to another cluster, %d", address, a.Self.Cluster)
 	}
@@ -384,11 +429,14 @@ func (r *Replica) Add(ctx context.Context, address string) error {
 	})
 }
 
+// errNotRunning is the error of a change where there is nothing to change yet.
+var errNotRunning = errors.New("this node belongs to no cluster yet, or just begins: its log says what it waits for")
+
 // change has the loop do something to the cluster. Where this node does not lead, the error is a *store.MovedError.
 func (r *Replica) change(f func(*Core) error) (err error) {
 	n := r.node.Load()
 	if n == nil {
-		return ErrStopped
+		return errNotRunning
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), ledWithin)
 	defer cancel()

@@ -1,0 +1,200 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// kvcBinary builds kvc.
+func kvcBinary(t *testing.T) string {
+	path := filepath.Join(t.TempDir(), "kvc")
+	out, err := exec.Command("go", "build", "-o", path, "../kvc").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	return path
+}
+
+// console runs kvc.
+type console struct {
+	t    *testing.T
+	path string
+	addr string
+}
+
+// run returns what the command has printed, and its exit code.
+func (c console) run(args ...string) (stdout, stderr string, code int) {
+	cmd := exec.Command(c.path, append([]string{"--addr", c.addr}, args...)...)
+	var out, err bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &err
+	cmd.Run()
+	return out.String(), err.String(), cmd.ProcessState.ExitCode()
+}
+
+// fails runs a command that has to end with this exit code, and say this.
+func (c console) fails(code int, says string, args ...string) {
+	c.t.Helper()
+	out, err, got := c.run(args...)
+	require.Equal(c.t, code, got, "%v: %s", args, err)
+	require.Contains(c.t, err, says, "%v", args)
+	require.Equal(c.t, code == 1 && args[1] == "status", out != "", "%v", args)
+}
+
+func (c console) done(args ...string) string {
+	c.t.Helper()
+	out, err, code := c.run(args...)
+	require.Zero(c.t, code, "%v: %s", args, err)
+	require.Empty(c.t, err)
+	return out
+}
+
+// clusterStatus is what is promised of kvc cluster status --json.
+type clusterStatus struct {
+	Leader  uint64 `json:"leader"`
+	Term    uint64 `json:"term"`
+	Members []struct {
+		ID        uint64 `json:"id"`
+		Role      string `json:"role"`
+		Client    string `json:"client"`
+		Peer      string `json:"peer"`
+		Reachable bool   `json:"reachable"`
+	} `json:"members"`
+}
+
+func (c console) status() (s clusterStatus) {
+	c.t.Helper()
+	out, err, _ := c.run("cluster", "status", "--json")
+	require.NoError(c.t, json.Unmarshal([]byte(out), &s), "%s%s", out, err)
+	return s
+}
+
+// TestClusterCommands: what kvc cluster shows and does at three real nodes, with good input and bad, with one node lost and with two.
+func TestClusterCommands(t *testing.T) {
+	all := startCluster(t, 3)
+	c := console{t, kvcBinary(t), all[0].listen + "," + all[1].listen + "," + all[2].listen}
+	c.done("cluster", "wait")
+	s := c.status()
+	require.NotZero(t, s.Term)
+	require.Len(t, s.Members, 3)
+	table := fmt.Sprintf("leader %d\nterm %d\n", s.Leader, s.Term)
+	ids := map[*member]uint64{}
+	for _, m := range s.Members {
+		require.Equal(t, "voter", m.Role)
+		require.True(t, m.Reachable)
+		for _, n := range all {
+			if n.peer == m.Peer {
+				require.Equal(t, n.listen, m.Client)
+				ids[n] = m.ID
+			}
+		}
+	}
+	require.Len(t, ids, 3)
+	out := c.done("cluster", "status")
+	require.Contains(t, out, table)
+	for m, id := range ids {
+		require.Regexp(t, fmt.Sprintf(`(?m)^%d +voter +reachable +%s +%s$`, id, m.listen, m.peer), out)
+	}
+
+	// Wrong input changes nothing.
+	leads := leader(t, all)
+	next := all[0]
+	if next == leads {
+		next = all[1]
+	}
+	nobody := freeAddress(t)
+	alone := start(t)
+	for _, n := range all { // at whichever node
+		at := console{t, c.path, n.listen}
+		at.fails(4, "node 77 is no member", "cluster", "remove", "77")
+		at.fails(4, "node 77 is no member", "cluster", "transfer", "77")
+		at.fails(4, "there is no node that could join at "+nobody, "cluster", "add", nobody)
+		at.fails(4, "there is no node that could join at "+alone.addr, "cluster", "add", alone.addr)
+		at.fails(4, "have another lead first", "cluster", "remove", fmt.Sprint(ids[leads]))
+	}
+	for _, args := range [][]string{{"add"}, {"remove"}, {"transfer"}, {"remove", "x"}, {"remove", "0"}, {"transfer", "-1"}, {"add", "7071"}, {"wait", "now"}, {"status", "all"}, {"dance"}} {
+		c.fails(2, "", append([]string{"cluster"}, args...)...)
+	}
+	require.Equal(t, s, c.status())
+
+	// One that is alone is no cluster.
+	out = console{t, c.path, alone.addr}.done("cluster", "status")
+	require.Equal(t, "alone: the server is in no cluster\n", out)
+	console{t, c.path, alone.addr}.done("cluster", "wait")
+	for _, args := range [][]string{{"add", nobody}, {"remove", "1"}, {"transfer", "1"}} {
+		console{t, c.path, alone.addr}.fails(4, "this server is alone, in no cluster", append([]string{"cluster"}, args...)...)
+	}
+	alone.stop(syscall.SIGTERM)
+
+	// Twice is once.
+	c.done("cluster", "transfer", fmt.Sprint(ids[next]))
+	c.done("cluster", "transfer", fmt.Sprint(ids[next]))
+	require.Equal(t, ids[next], c.status().Leader)
+	c.done("cluster", "add", leads.peer)
+	c.done("cluster", "remove", fmt.Sprint(ids[leads]))
+	require.Eventually(t, func() bool { return len(c.status().Members) == 2 }, 20*time.Second, 20*time.Millisecond)
+	next.voters(2)
+	c2 := console{t, c.path, next.listen}
+	c2.fails(4, fmt.Sprintf("node %d is no member", ids[leads]), "cluster", "remove", fmt.Sprint(ids[leads]))
+	c2.fails(4, "was removed from this cluster: stop it, remove its folder", "cluster", "add", leads.peer)
+	require.Eventually(t, func() bool { // it is told
+		_, err, code := console{t, c.path, leads.listen}.run("cluster", "status")
+		return code == 1 && bytes.Contains([]byte(err), []byte("is no member any more: stop it, and ask another"))
+	}, 20*time.Second, 20*time.Millisecond)
+
+	// Of two each one hangs on the other; the last voter can't go.
+	other := all[0]
+	for _, m := range all {
+		if m != next && m != leads {
+			other = m
+		}
+	}
+	other.signal(syscall.SIGKILL)
+	require.Eventually(t, func() bool {
+		_, err, code := c2.run("cluster", "status")
+		return code == 1 && bytes.Contains([]byte(err), []byte("no server leads"))
+	}, 20*time.Second, 20*time.Millisecond)
+	c2.fails(4, "", "cluster", "remove", fmt.Sprint(ids[other]))
+	c2.fails(4, "", "cluster", "add", leads.peer)
+	c2.fails(1, "it did not get well", "cluster", "wait", "--timeout", "300ms")
+	c2.fails(4, "", "set", "a", "1")
+	c2.fails(4, "no leader, or no majority, could be asked in time", "get", "a")
+	other.start()
+	c2.done("cluster", "wait", "--timeout", "30s")
+	leader(t, []*member{next, other})
+	c.addr = other.listen + "," + next.listen
+	follower := ids[other]
+	if c.status().Leader == follower {
+		follower = ids[next]
+	}
+	c.done("cluster", "remove", fmt.Sprint(follower))
+	require.Eventually(t, func() bool { return len(c.status().Members) == 1 }, 20*time.Second, 20*time.Millisecond)
+	last := c.status().Leader
+	for _, m := range []*member{next, other} {
+		if ids[m] == last {
+			console{t, c.path, m.listen}.fails(4, "have another lead first", "cluster", "remove", fmt.Sprint(last))
+			console{t, c.path, m.listen}.done("cluster", "transfer", fmt.Sprint(last))
+		}
+	}
+}
+
+// TestAClusterThatIsNotFounded: who asks a node that waits for its peers is told so, and not that it is alone.
+func TestAClusterThatIsNotFounded(t *testing.T) {
+	m := &member{t: t, dir: t.TempDir(), listen: freeAddress(t), peer: freeAddress(t)}
+	m.peers = m.peer + "," + freeAddress(t)
+	m.start()
+	c := console{t, kvcBinary(t), m.listen}
+	c.fails(1, "the server waits to found a cluster, or to join one", "cluster", "status")
+	c.fails(1, "the server waits to found a cluster", "cluster", "wait", "--timeout", "300ms")
+	require.Empty(t, c.status().Members)
+	for _, args := range [][]string{{"add", m.peer}, {"remove", "1"}, {"transfer", "1"}} {
+		c.fails(4, "belongs to no cluster yet", append([]string{"cluster"}, args...)...)
+	}
+	c.fails(4, "no node leads now", "set", "a", "1")
+	c.fails(4, "no leader", "get", "a")
+}
