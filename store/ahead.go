@@ -28,6 +28,7 @@ import (
 type proposal struct {
 	entry *Entry // may be a deletion; it has its version
 	bytes int64  // taken from the budget
+	count int    // it and those before it of the same key that are not applied: so many will be newer than what the table has
 }
 
 // proposalMemory is what a proposal takes.
@@ -66,15 +67,22 @@ func (sh *shard) proposed(s *Store, e *Entry, version uint64, bytes int64) {
 		sh.ahead = make(map[string]proposal)
 	}
 	key := string(e.Key())
-	if old, ok := sh.ahead[key]; ok {
+	old, ok := sh.ahead[key]
+	if ok {
 		s.budget.Give(old.bytes)
 	}
-	sh.ahead[key] = proposal{e, bytes}
+	sh.ahead[key] = proposal{e, bytes, old.count + 1}
 }
 
 // arrived takes what is applied, or older, out of the overlay. sh is locked.
 func (sh *shard) arrived(s *Store, key []byte, version uint64) {
-	if p, ok := sh.ahead[string(key)]; ok && p.entry.version <= version {
+	p, ok := sh.ahead[string(key)]
+	switch {
+	case !ok:
+	case p.entry.version > version:
+		p.count--
+		sh.ahead[string(key)] = p
+	default:
 		s.budget.Give(p.bytes)
 		delete(sh.ahead, string(key))
 		if len(sh.ahead) == 0 {
@@ -96,6 +104,7 @@ func (s *Store) Abandon() {
 		sh.ahead = nil
 	}
 	s.aheadClock.Store(s.appliedClock.Load())
+	s.erasing.Store(0)
 	s.purges.abandon()
 }
 

@@ -187,7 +187,12 @@ func (s *Store) proposeForget() bool {
 	if !ok {
 		return false
 	}
+	s.table.LockAll(allShards)
 	version, err := s.order([]*Entry{NewForget(0, oldest)})
+	if err == nil {
+		s.erasing.Store(version)
+	}
+	s.table.UnlockAll(allShards)
 	if err != nil || s.journal.Wait(version) != nil {
 		return false
 	}

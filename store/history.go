@@ -159,36 +159,46 @@ func (c *Session) Rollback(key []byte, version uint64) (uint64, error) {
 	}
 }
 
-// proposeRollback is Rollback for a store that proposes: the old version is read, and the new one proposed, under one lock. A version that what
-// is under way will push out of the history is still found.
+// errWait undoes a write that is to begin again when something has been applied.
+var errWait = errors.New("something has to be applied first")
+
+// proposeRollback is Rollback for a store that proposes: the old version is read, and the new one proposed, under one lock. What is found is what will
+// be kept where the rollback is in the journal: a version that is pushed out by what is under way is not; and what is under way and takes history away is waited for.
 func (c *Session) proposeRollback(key []byte, version uint64) (uint64, error) {
 	s := c.store
 	h := s.hash(key)
 	sc := takeScratch()
 	defer sc.give()
-	for waited := false; ; waited = true {
+	for {
 		var old *Entry
-		pending := false // the version may be one that was proposed before the newest, which the overlay does not have
+		var wait uint64 // a version that has to be applied before it is known what is kept
 		v, err := c.atomically(sc, true, nil, s.shardsOf([][]byte{key}), func(w *commit) {
 			sh := s.shardOf(h)
 			existed := w.current(h, key).Exists()
 			p := sh.Find(h, key)
-			old = nil
+			old, wait = nil, 0
+			will := sh.ahead[string(key)]
+			newer := will.count // than the version, of the key's
 			s.eachRevision(sh, &p, 0, func(f Found) bool {
 				if f.Version() == version {
 					old = detach(f)
 				}
+				newer++
 				return f.Version() > version
 			})
-			will, ok := sh.ahead[string(key)]
-			switch {
-			case ok && will.entry.version == version:
+			switch erasing := s.erasing.Load(); {
+			case erasing > s.journal.Durable():
+				wait = erasing
+			case will.count > 0 && will.entry.version == version:
 				old = will.entry
-			case ok && s.keep == 0:
-				old = nil // it will have been overwritten
+			case will.count > 1 && version > s.journal.Durable() && version < will.entry.version:
+				wait = version // maybe one that was proposed before the newest, which the overlay does not have
+			case newer > s.keep+1:
+				old = nil
 			}
-			pending = ok && old == nil && version > versionOf(p.Entry()) && version < will.entry.version
 			switch {
+			case wait != 0:
+				w.refused = errWait
 			case old == nil:
 				w.refused = s.notKept()
 			case !old.Deleted():
@@ -198,8 +208,8 @@ func (c *Session) proposeRollback(key []byte, version uint64) (uint64, error) {
 			}
 		})
 		switch {
-		case pending && !waited:
-			if err := s.journal.Wait(version); err != nil {
+		case err == errWait:
+			if err := s.journal.Wait(wait); err != nil {
 				return 0, err
 			}
 		case err != nil:

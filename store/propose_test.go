@@ -14,6 +14,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"kv/store/table"
 )
 
 // fakeReplica is a Replica in memory that does with its records what a test says.
@@ -394,10 +396,25 @@ func runProposes(t *rapid.T, mask uint64) {
 			version := rapid.SampledFrom(versions).Draw(t, "version")
 			p.wrote = true
 			v, err := p.Rollback([]byte(k), version)
-			if err != nil || v == version {
-				return // not kept, or led by another, or deleted as it is
-			}
 			all := append(slices.Clone(r.log), r.pending...)
+			// What is found is what is kept where the rollback is in the log.
+			before, _ := openReplica(t, Options{History: keep}, mask)
+			for _, x := range all {
+				if v == version || x.version != v {
+					require.NoError(t, before.Apply(x.version, x.copies()))
+				}
+			}
+			kept := false
+			before.locked([]byte(k), func(sh *shard, place *table.Place) {
+				before.eachRevision(sh, place, 0, func(f Found) bool {
+					kept = kept || f.Version() == version
+					return true
+				})
+			})
+			require.Equal(t, kept, err == nil, err)
+			if err != nil || v == version {
+				return // not kept, or deleted as it is
+			}
 			i := slices.IndexFunc(all, func(x record) bool { return x.version == version })
 			j := slices.IndexFunc(all, func(x record) bool { return x.version == v })
 			require.True(t, i >= 0 && j > i)
@@ -767,4 +784,48 @@ func TestAWriteWhileANodeBeginsToLead(t *testing.T) {
 	require.ErrorAs(t, err, new(*ConflictError))
 	r.depose(0)
 	require.ErrorAs(t, s.Flush(), new(*MovedError))
+}
+
+// A rollback finds what is kept where it is in the journal: not what the writes before it, that are under way, push out of the history or erase.
+func TestARollbackBehindWhatIsUnderWay(t *testing.T) {
+	for keep := range 4 {
+		for under := range 5 {
+			s, r := openReplica(t, Options{History: keep}, fullHash)
+			key := []byte("k")
+			first, err := s.Set(key, []byte("1"), SetOptions{})
+			require.NoError(t, err)
+			require.NoError(t, s.Flush())
+			var last uint64
+			for i := range under {
+				last, err = s.Set(key, fmt.Append(nil, "under way ", i), SetOptions{})
+				require.NoError(t, err)
+			}
+			require.Len(t, r.pending, under)
+			_, err = s.Rollback(key, first)
+			if under <= keep {
+				require.NoError(t, err, "%d of %d", under, keep)
+			} else {
+				require.ErrorIs(t, err, ErrNoVersion, "%d of %d", under, keep)
+				_, err = s.Rollback(key, last)
+				require.NoError(t, err, "the newest is there")
+			}
+			require.NoError(t, s.Flush())
+			require.NoError(t, s.Flush())
+		}
+	}
+	s, r := openReplica(t, Options{History: 3}, fullHash)
+	r.auto = false
+	key := []byte("k")
+	first, err := s.Set(key, []byte("1"), SetOptions{})
+	require.NoError(t, err)
+	s.put(t, "k", "2")
+	for r.commit() {
+	}
+	_, _, err = s.Purge(keysOf("k"))
+	require.ErrorIs(t, err, ErrUnknown, "it is under way")
+	require.Len(t, r.pending, 1)
+	r.auto = true
+	_, err = s.Rollback(key, first)
+	require.ErrorIs(t, err, ErrNoVersion)
+	require.Empty(t, r.pending)
 }

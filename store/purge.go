@@ -117,6 +117,7 @@ func (s *Store) orderPurge(keys [][]byte) (version uint64, err error) {
 		return 0, err
 	}
 	s.purges.expect(version)
+	s.erasing.Store(version)
 	return version, nil
 }
 
