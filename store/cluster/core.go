@@ -114,7 +114,7 @@ func NewCore(o CoreOptions) (*Core, error) {
 	c.conf = conf
 	c.rn, err = raft.NewRawNode(&raft.Config{
 		ID: o.ID, ElectionTick: electionTicks, HeartbeatTick: 1, Storage: coreLog{o.Log, c}, Applied: o.Base.Index,
-		AsyncStorageWrites: true, CheckQuorum: true, PreVote: true, StepDownOnRemoval: true, DisableProposalForwarding: true,
+		AsyncStorageWrites: true, CheckQuorum: true, PreVote: true, DisableProposalForwarding: true,
 		MaxSizePerMsg: maxBatch, MaxInflightMsgs: 256, MaxInflightBytes: maxInFlight, MaxCommittedSizePerReady: maxApplying,
 		MaxUncommittedEntriesSize: 4 * maxWindow,
 		Logger:                    raftLogger{o.Logger},

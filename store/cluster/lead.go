@@ -1,6 +1,8 @@
 package cluster
 
 import (
+	"slices"
+
 	"time"
 
 	"go.etcd.io/raft/v3"
@@ -46,6 +48,9 @@ const leaderless = 3 * time.Second
 // tickLead tells when no node has led for a while.
 func (c *Core) tickLead() {
 	now := c.clock()
+	if c.leadTerm != 0 && len(c.conf.GetVoters()) > 0 && !slices.Contains(c.conf.GetVoters(), c.id) {
+		c.Transfer(0) // it belongs to them no more, and leads until another does: they learn from it that this is so
+	}
 	switch {
 	case c.leader != 0:
 		c.led = now

@@ -9,7 +9,7 @@ import (
 )
 
 // failedOnce are seeds that have found a fault, in the code or in the simulation.
-var failedOnce = []uint64{5, 76, 3612, 4771, 31320}
+var failedOnce = []uint64{5, 76, 3612, 4771, 27133, 31320}
 
 // number is what a variable says, or what it is without.
 func number(t *testing.T, name string, without uint64) uint64 {
