@@ -251,7 +251,7 @@ func nodes(o *options) error {
 	for _, n := range []int{1, 3, 5} {
 		s, err := kvds(o.kvd, filepath.Join(o.dir, fmt.Sprint(n)), n, true)
 		if err == nil {
-			s.Kind = fmt.Sprintf("%d nodes", n)
+			s.Kind = fmt.Sprintf("nodes: %d", n)
 		}
 		if err := started(&all, s, err); err != nil {
 			return err
@@ -293,16 +293,16 @@ func alone(o *options) error {
 	var all []*Servers
 	defer func() { stop(all) }()
 	for _, durable := range []bool{false, true} {
-		for _, program := range []string{o.old, o.kvd} {
-			dir := filepath.Join(o.dir, fmt.Sprint(filepath.Base(program), durable))
+		for i, program := range []string{o.old, o.kvd} {
+			dir := filepath.Join(o.dir, fmt.Sprint("alone", durable, i))
 			var more []string
 			if durable {
-				more = []string{"--data", dir, "--sync", "always"}
+				more = []string{"--data", filepath.Join(dir, "1"), "--sync", "always"}
 			}
 			s, err := kvds(program, dir, 1, false, more...)
 			if err == nil {
 				s.Kind = "now"
-				if program == o.old {
+				if i == 0 {
 					s.Kind = "before"
 				}
 			}
