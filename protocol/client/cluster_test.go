@@ -247,6 +247,40 @@ func TestCloseWhileFollowing(t *testing.T) {
 	})
 }
 
+// A server that was away for long is dialled at once when another says that it leads.
+func TestAPoolDialsTheLeaderAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeCluster("b:1")
+		f.stop("b:1")
+		p := f.pool(t, "a:1,b:1", PoolOptions{})
+		time.Sleep(10 * time.Minute) // it pauses for as long as it ever does
+		for range 10 {
+			f.mu.Lock()
+			f.down["b:1"] = false
+			f.mu.Unlock()
+			began := time.Now()
+			_, err := p.Set(t.Context(), protocol.Set{})
+			require.NoError(t, err)
+			require.LessOrEqual(t, time.Since(began), firstPause)
+			f.stop("b:1")
+			time.Sleep(10*time.Minute + time.Second/3)
+		}
+		// Of one that is not there it makes no more attempts than one in firstPause/2.
+		f.mu.Lock()
+		before := f.dials["b:1"]
+		f.mu.Unlock()
+		began := time.Now()
+		for range 100 {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+			p.Set(ctx, protocol.Set{})
+			cancel()
+		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		require.LessOrEqual(t, f.dials["b:1"]-before, int(time.Since(began)/(firstPause/2))+2)
+	})
+}
+
 // Of many who are sent on at the same time one dials.
 func TestManyAreMovedAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

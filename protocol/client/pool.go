@@ -63,6 +63,7 @@ type link struct {
 	client atomic.Pointer[Client] // publishes the connection; nil: there is none. The keeper stores
 	// failure is why the last dial failed; nil: it did not, or none has ended. Guarded by Pool.mu.
 	failure error
+	wanted  chan struct{} // has something in it when another server has said that this one leads: it is dialled soon, then
 }
 
 const (
@@ -102,7 +103,7 @@ func (p *Pool) add(addr string) {
 		return
 	}
 	for range max(1, p.options.Connections) {
-		l := &link{addr: addr}
+		l := &link{addr: addr, wanted: make(chan struct{}, 1)}
 		links = append(links, l)
 		p.keepers.Go(func() { p.keep(l) })
 	}
@@ -171,6 +172,14 @@ func (p *Pool) do(ctx context.Context, op protocol.Opcode, frame func(dst []byte
 func (p *Pool) moveTo(ctx context.Context, deadline time.Time, addr string) {
 	p.leader.Store(&addr)
 	p.add(addr)
+	for _, l := range *p.links.Load() {
+		if l.addr == addr && l.client.Load() == nil {
+			select {
+			case l.wanted <- struct{}{}:
+			default:
+			}
+		}
+	}
 	timer := time.NewTimer(min(moveTime, time.Until(deadline)))
 	defer timer.Stop()
 	for {
@@ -317,8 +326,20 @@ func (p *Pool) keep(l *link) {
 				pause = firstPause
 			}
 		}
-		p.sleep(p.ctx, pause/2+rand.N(pause/2))
+		p.rest(l, pause/2+rand.N(pause/2))
 		pause = min(2*pause, lastPause)
+	}
+}
+
+// rest waits until l is to be dialled again: as the pause says, or where it is wanted as after the first failure.
+func (p *Pool) rest(l *link, pause time.Duration) {
+	p.sleep(p.ctx, min(pause, firstPause/2))
+	timer := time.NewTimer(pause - firstPause/2)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-l.wanted:
+	case <-p.ctx.Done():
 	}
 }
 
