@@ -122,7 +122,7 @@ func failover(o *options) error {
 	if err != nil {
 		return err
 	}
-	w := startWriters(s, gapWriters, 250*time.Millisecond)
+	w := startWriters(s, gapWriters, 5*time.Second)
 	defer w.end()
 	var gaps []time.Duration
 	for range 10 {
