@@ -198,3 +198,32 @@ func TestAClusterThatIsNotFounded(t *testing.T) {
 	c.fails(4, "no node leads now", "set", "a", "1")
 	c.fails(4, "no leader", "get", "a")
 }
+
+// TestANodeMoves: one that comes back at other addresses is the same one there, whether it led or not.
+func TestANodeMoves(t *testing.T) {
+	all := startCluster(t, 3)
+	for range 2 { // the leader goes first
+		m := leader(t, all)
+		before, err := m.status()
+		require.NoError(t, err)
+		m.signal(syscall.SIGTERM)
+		m.listen, m.peer = freeAddress(t), freeAddress(t)
+		m.start()
+		for _, at := range all {
+			require.Eventually(t, func() bool {
+				s, err := at.status()
+				if err != nil {
+					return false
+				}
+				for _, x := range s.Members {
+					if x.ID == before.Node && x.Client == m.listen && x.Peer == m.peer && x.Reachable {
+						return len(s.Members) == 3
+					}
+				}
+				return false
+			}, 60*time.Second, 20*time.Millisecond)
+		}
+		written(t, all, "a", m.listen)
+		require.Equal(t, m.listen, m.get("a"))
+	}
+}

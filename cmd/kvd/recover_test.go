@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -220,6 +221,20 @@ func TestFromOneServerToThreeAndBack(t *testing.T) {
 			m.signal(syscall.SIGKILL)
 		}
 	}
+
+	// Restored at two nodes it is two clusters, and they say so.
+	one := &member{t: t, dir: filepath.Join(t.TempDir(), "one"), listen: freeAddress(t), peer: freeAddress(t)}
+	two := &member{t: t, dir: filepath.Join(t.TempDir(), "two"), listen: freeAddress(t), peer: freeAddress(t)}
+	one.peers = one.peer + "," + two.peer
+	for _, m := range []*member{one, two} {
+		out, code := run(t, "restore", "--new-cluster", file, m.dir)
+		require.Zero(t, code, out)
+	}
+	one.start()
+	leader(t, []*member{one})
+	launch(t, exec.Command("kvd", "--listen", two.listen, "--data", two.dir, "--sync", "always", "--peer-listen", two.peer, "--peers", one.peers)).
+		await("a peer belongs to another cluster than this node")
+	one.voters(1)
 
 	dir := filepath.Join(t.TempDir(), "alone again")
 	out, code := run(t, "restore", file, dir)

@@ -165,19 +165,21 @@ func (r *Replica) beFound(ctx context.Context, n *Node) {
 	own := r.desk.Member
 	for {
 		var leader string
+		var all Members
 		var here, leads bool
 		if !r.call(n, func(c *Core) {
-			m, ok := c.Members()[own.ID]
-			here = ok && m.Client == own.Client && m.Peer == own.Peer || !ok && len(c.Members()) > 0 // who is no member any more is nowhere
-			leader, leads = c.Members()[c.Leader()].Peer, c.Leads()
+			all = c.Members()
+			m, ok := all[own.ID]
+			here = ok && m.Client == own.Client && m.Peer == own.Peer || !ok && len(all) > 0 // who is no member any more is nowhere
+			leader, leads = all[c.Leader()].Peer, c.Leads()
 			if leads && !here {
 				here, _ = admit(c, own)
 			}
 		}) || here {
 			return
 		}
-		if !leads && leader != "" {
-			_, _ = ask(ctx, r.peers, r.desk, leader, &own) // it is looked at again
+		if !leads {
+			r.tellLeader(ctx, own, leader, all)
 		}
 		select {
 		case <-ctx.Done():
@@ -186,6 +188,21 @@ func (r *Replica) beFound(ctx context.Context, n *Node) {
 			return
 		case <-time.After(movePause):
 		}
+	}
+}
+
+// tellLeader tells the leader where this node is. If it is not known who that is, since it calls this node where it was, another member knows.
+func (r *Replica) tellLeader(ctx context.Context, own Member, leader string, all Members) {
+	for id, m := range all {
+		if leader != "" || id == own.ID {
+			continue
+		}
+		if a, err := ask(ctx, r.peers, r.desk, m.Peer, nil); err == nil {
+			leader = a.Leader
+		}
+	}
+	if leader != "" {
+		_, _ = ask(ctx, r.peers, r.desk, leader, &own) // what comes of it is looked at again
 	}
 }
 
