@@ -22,7 +22,7 @@ import (
 )
 
 // The pages whose sessions are run elsewhere.
-var runElsewhere = map[string]bool{"docs/cli.md": true, "docs/cookbook.md": true}
+var runElsewhere = map[string]bool{"docs/cli.md": true, "docs/cluster.md": true, "docs/cookbook.md": true}
 
 func TestSessionsPrintWhatTheySay(t *testing.T) {
 	for _, p := range pages(t) {
