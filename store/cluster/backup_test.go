@@ -3,6 +3,7 @@ package cluster
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	iofs "io/fs"
@@ -25,18 +26,26 @@ import (
 // and a store that is alone is restored from it.
 func TestBackupOfAnyNode(t *testing.T) {
 	all := openStores(t, 3, store.Options{History: 3})
-	leader := storeLeader(t, all)
-	require.NoError(t, leader.set("expires", "soon", store.SetOptions{TTL: 1 << 40}))
-	write := func(n int) {
-		c := leader.store.Session()
+	require.NoError(t, storeLeader(t, all).set("expires", "soon", store.SetOptions{TTL: 1 << 40}))
+	try := func(n int) error {
+		c := storeLeader(t, all).store.Session()
 		defer c.Close()
 		var pairs []store.Pair
 		for k := range 50 {
 			pairs = append(pairs, store.Pair{Key: fmt.Append(nil, "key", k), Value: fmt.Append(nil, n)})
 		}
-		_, err := c.MSet(pairs)
-		require.NoError(t, err)
-		require.NoError(t, c.Flush())
+		if _, err := c.MSet(pairs); err != nil {
+			return err
+		}
+		return c.Flush()
+	}
+	write := func(n int) {
+		for err := try(n); err != nil; err = try(n) { // another may lead by now
+			if !errors.Is(err, store.ErrReadOnly) {
+				t.Error(err)
+				return
+			}
+		}
 	}
 	for i := range 4 {
 		write(i)
