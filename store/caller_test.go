@@ -177,9 +177,9 @@ func TestHopelessWriteTakesNoHistory(t *testing.T) {
 		for _, w := range writes {
 			t.Run(m.name+"/"+w.name, func(t *testing.T) {
 				s := openTest(t, Options{MaxMemory: limit, History: 4}, m.mask)
-				for i := range 2000 {
-					for range 4 {
-						s.put(t, fmt.Sprint("key", i%400), string(value(1000+i%200)))
+				for i := range 400 {
+					for range 5 {
+						s.put(t, fmt.Sprint("key", i), string(value(1000+i%200)))
 					}
 				}
 				before := s.Stats()

@@ -32,7 +32,7 @@ func TestEvict(t *testing.T) {
 			for i := range 20 {
 				s.put(t, string(hot(i)), "value")
 			}
-			for ; bytes < 3*limit; n++ {
+			for ; bytes < 2*limit; n++ {
 				v := make([]byte, size(rng))
 				bytes += len(v) + 50
 				_, err := s.Set(fmt.Append(nil, "cold", n), v, SetOptions{})
@@ -143,7 +143,7 @@ func TestCacheTakesWritesOfMany(t *testing.T) {
 	j := &crowdedJournal{fakeJournal: newFakeJournal()}
 	s := openTest(t, Options{MaxMemory: limit, Evict: true, Journal: j}, fullHash)
 	var written atomic.Int64
-	done := func() bool { return written.Load() > int64(soak(10, 200))*limit }
+	done := func() bool { return written.Load() > int64(soak(5, 200))*limit }
 	var others, writers sync.WaitGroup
 	for i := range 4 {
 		writers.Go(func() {
