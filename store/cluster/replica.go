@@ -163,7 +163,7 @@ const movePause = 200 * time.Millisecond
 // beFound sees to it that the members know where this node is: it may have moved while it did not run, or its folder to another machine.
 func (r *Replica) beFound(ctx context.Context, n *Node) {
 	own := r.desk.Member
-	for {
+	for newest := false; ; {
 		var leader string
 		var all Members
 		var here, leads bool
@@ -175,10 +175,13 @@ func (r *Replica) beFound(ctx context.Context, n *Node) {
 			if leads && !here {
 				here, _ = admit(c, own)
 			}
-		}) || here {
+		}) || here && newest {
 			return
 		}
-		if !leads {
+		if newest = here && r.Begin(store.ReadMode{}) == nil; newest {
+			continue // it knew as of what it had applied, and may have said something else since that
+		}
+		if !here && !leads { // who was removed is not to join anew
 			r.tellLeader(ctx, own, leader, all)
 		}
 		select {
