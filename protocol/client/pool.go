@@ -76,6 +76,8 @@ const (
 	checkEvery = 5 * time.Second
 	// poolTries is how often a request is sent at most: one that ends each connection may be what does it.
 	poolTries = 4
+	// movePause is waited before a request is sent on for the second time, and twice as long before the third.
+	movePause = 200 * time.Millisecond
 	// moveTime is how long a connection to the server that leads is waited for before another is asked who that is.
 	moveTime = time.Second
 )
@@ -148,6 +150,9 @@ func (p *Pool) do(ctx context.Context, op protocol.Opcode, frame func(dst []byte
 		if addr := movedTo(err); addr != "" {
 			if moves++; moves > maxMoves {
 				return nil, c, tooManyMoves(addr)
+			}
+			if moves > 1 { // servers that send it round are about to learn who leads
+				p.sleep(ctx, min(time.Duration(moves-1)*movePause, time.Until(deadline)))
 			}
 			p.moveTo(ctx, deadline, addr)
 			continue
