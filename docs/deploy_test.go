@@ -3,7 +3,9 @@ package docs_test
 import (
 	"bufio"
 	"encoding/json"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -141,10 +143,13 @@ func served(t *testing.T) map[string]bool {
 // metricsOfANode is what /metrics of a node says that is a cluster by itself.
 func metricsOfANode(t *testing.T) string {
 	free := func() string {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		require.NoError(t, err)
-		defer l.Close()
-		return l.Addr().String()
+		for {
+			at := fmt.Sprint("127.0.0.1:", 20_000+rand.IntN(10_000)) // below those that a system gives away by itself
+			if l, err := net.Listen("tcp", at); err == nil {
+				require.NoError(t, l.Close())
+				return at
+			}
+		}
 	}
 	client, peer := free(), free()
 	return metricsOf(t, "--data", t.TempDir()+"/data", "--sync", "always", "--advertise", client+","+peer, "--peer-listen", peer, "--peers", peer)

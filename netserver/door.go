@@ -27,7 +27,7 @@ type Talk interface {
 	// and is to come of the request, and then answers it with err.
 	Refuse(o *Output, p []byte, err error) (used, need int)
 	// Unflushed answers, with err, the last n requests that have begun, whatever they were answered: that was not sent, and can't
-	// be, because what it tells may be lost.
+	// be, because what it tells may be lost. err is the store's: see Failure.
 	Unflushed(o *Output, n int, err error)
 	// Close is called when the connection has ended.
 	Close()

@@ -218,7 +218,7 @@ func (o *Output) flush(unanswered uint64) bool {
 		// durable may leave. Where the store is one of several, what failed is this batch: leadership was lost, say.
 		c.solo = !c.server.config.Store.Proposes()
 		o.reset()
-		c.talk.Unflushed(o, int(o.requests), Failure(err))
+		c.talk.Unflushed(o, int(o.requests), err)
 		unanswered = 0
 	}
 	if n := o.requests - unanswered; n > 0 {

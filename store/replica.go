@@ -34,13 +34,15 @@ type ReadMode struct {
 var (
 	// ErrUnknown is the error of a write that may have been applied, or may yet be: the replica that took it leads no more.
 	ErrUnknown = fmt.Errorf("%w: this node leads no more: the write may have been applied", ErrReadOnly)
-	// ErrNoMajority is the error of a read that has to be as new as can be, while nobody can tell what is newest.
+	// ErrNoMajority is the error of a read that has to be as new as can be, while nobody can tell what is newest; and matches that of a write while
+	// nobody leads. Nothing was done.
 	ErrNoMajority = errors.New("no leader, or no majority, could be asked in time for what is newest: try again")
 	// ErrStale is the error of a read under a bound that the replica can't hold.
 	ErrStale = errors.New("stale: this node can't tell that it is as new as was asked for")
 )
 
-// MovedError is the error of a write at a replica that does not lead: nothing was applied. It matches ErrReadOnly.
+// MovedError is the error of a write at a replica that does not lead: nothing was applied. It matches ErrReadOnly, and ErrNoMajority where no leader
+// is known.
 type MovedError struct {
 	Leader string // the address of the one that does, for clients; empty: none is known
 }
@@ -48,13 +50,15 @@ type MovedError struct {
 // Error says where to go.
 func (e *MovedError) Error() string {
 	if e.Leader == "" {
-		return "read-only: no node leads now"
+		return "read-only: no node leads now: nothing was applied, try again"
 	}
 	return "read-only: " + e.Leader + " leads, not this node"
 }
 
-// Is matches ErrReadOnly.
-func (e *MovedError) Is(target error) bool { return target == ErrReadOnly }
+// Is matches ErrReadOnly, and ErrNoMajority.
+func (e *MovedError) Is(target error) bool {
+	return target == ErrReadOnly || target == ErrNoMajority && e.Leader == ""
+}
 
 // Proposes reports whether the store is one of several alike: Options.Proposes.
 func (s *Store) Proposes() bool { return s.replica != nil }

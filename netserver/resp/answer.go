@@ -159,8 +159,13 @@ func errorText(err error) string {
 	if errors.Is(err, store.ErrTooLarge) {
 		return errTooLong
 	}
-	if errors.Is(err, store.ErrNoMajority) {
+	// What clients do by themselves with an error goes by its first word. Without a leader nothing was done, so it may be tried again: go-redis and
+	// Redisson do that with CLUSTERDOWN, others have a type for it. Nobody tries again with UNKNOWN, which no server of Redis says.
+	switch {
+	case errors.Is(err, store.ErrNoMajority):
 		return "CLUSTERDOWN " + err.Error()
+	case errors.Is(err, store.ErrUnknown):
+		return "UNKNOWN " + err.Error()
 	}
 	e := netserver.Failure(err)
 	why := e.Message
@@ -202,6 +207,7 @@ var statuses = map[string]protocol.Status{
 	"MISCONF":   protocol.StatusUnavailable,
 
 	"CLUSTERDOWN": protocol.StatusUnavailable,
+	"UNKNOWN":     protocol.StatusUnavailable,
 
 	"READONLY":   protocol.StatusMoved,
 	"MASTERDOWN": protocol.StatusStale,

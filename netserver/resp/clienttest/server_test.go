@@ -30,6 +30,7 @@ type server struct {
 	t    *testing.T
 	addr string
 	dir  string
+	args []string // besides
 	cmd  *exec.Cmd
 }
 
@@ -44,7 +45,7 @@ var listening = regexp.MustCompile(`listening on ([0-9.]+:[0-9]+)`)
 
 // start starts it on the address that it had before.
 func (s *server) start() {
-	s.cmd = exec.Command(kvd(s.t), "--listen", s.addr, "--data", s.dir, "--sync", "always")
+	s.cmd = exec.Command(kvd(s.t), append([]string{"--listen", s.addr, "--data", s.dir, "--sync", "always"}, s.args...)...)
 	stderr, err := s.cmd.StderrPipe()
 	require.NoError(s.t, err)
 	require.NoError(s.t, s.cmd.Start())
@@ -59,6 +60,7 @@ func (s *server) start() {
 }
 
 func (s *server) stop() {
+	_ = s.cmd.Process.Signal(syscall.SIGCONT) // where a test has stopped it
 	_ = s.cmd.Process.Signal(syscall.SIGTERM)
 	require.NoError(s.t, s.cmd.Wait())
 }
