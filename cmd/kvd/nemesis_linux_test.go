@@ -29,14 +29,15 @@ import (
 // that was acknowledged is there afterwards, at every node; what is read under a bound is not older; and the nodes' contents are the same.
 //
 // It runs in namespaces of its own (unshare), where it can cut nodes off from each other. With KV_SOAK=1 each nemesis has its rounds, and those that a machine
-// has only for root: disks. KV_NEMESIS=NAME runs that one alone, KV_NEMESIS_ROUNDS=N says how often, KV_NEMESIS_MINUTES=N goes on until then.
+// has only for root: disks. KV_NEMESIS=rotating runs the rounds of that one alone, KV_NEMESIS=rotating,5 that round, KV_NEMESIS_ROUNDS=N says how often, and KV_NEMESIS_MINUTES=N how
+// long each takes at least, with little load: to see that writes go on, and that the nodes' memory does not grow.
 func TestNemesis(t *testing.T) {
 	if os.Getenv(inNamespaces) == "" {
 		flags := []string{"-mnpf", "--kill-child", "--mount-proc"}
 		if os.Getuid() != 0 {
 			flags = append(flags, "-Ur")
 		}
-		if out, err := exec.Command("unshare", append(flags, "ip", "link", "set", "lo", "up")...).CombinedOutput(); err != nil {
+		if out, err := exec.Command("unshare", append(flags, "sh", "-ec", enter+"; ip netns add probe; ip rule add pref 100 from 10.77.0.2 to 10.77.1.2 blackhole")...).CombinedOutput(); err != nil {
 			t.Logf("nodes can't be cut off from each other on this machine, and are only killed and stopped: unshare: %v: %s", err, out)
 		} else {
 			again := append(flags, os.Args[0], "-test.run=^TestNemesis$", "-test.v="+fmt.Sprint(testing.Verbose()), "-test.timeout=0")
@@ -47,7 +48,7 @@ func TestNemesis(t *testing.T) {
 			return
 		}
 	} else {
-		shell(t, "ip link set lo up; mount -t tmpfs tmpfs /run; sysctl -qw net.ipv4.ip_forward=1")
+		shell(t, enter)
 	}
 
 	rounds := []round{{nemesis: "kill and stop", nodes: 3, histories: 1}, {nemesis: "rotating", nodes: 3, histories: 1, tls: true}}
@@ -64,6 +65,9 @@ func TestNemesis(t *testing.T) {
 		t.Run(r.String(), func(t *testing.T) { r.run(t, n, uint64(i)) })
 	}
 }
+
+// enter makes namespaces a world of their own.
+const enter = "ip link set lo up; mount -t tmpfs tmpfs /run; echo 1 >/proc/sys/net/ipv4/ip_forward"
 
 // inNamespaces is set, to where what a test leaves is to be put, for the process that runs in namespaces of its own.
 const inNamespaces = "KV_NEMESIS_DIR"
@@ -90,17 +94,8 @@ func (r round) String() string {
 
 // soakRounds are each nemesis on three nodes, on five, and with a change of the members all the while.
 func soakRounds(t *testing.T) (all []round) {
-	times := 1
-	if n := os.Getenv("KV_NEMESIS_ROUNDS"); n != "" {
-		var err error
-		times, err = strconv.Atoi(n)
-		require.NoError(t, err)
-	}
-	for i := range times {
+	for i := range max(1, numberOf(t, "KV_NEMESIS_ROUNDS")) {
 		for j, n := range nemeses {
-			if only := os.Getenv("KV_NEMESIS"); only != "" && only != n.name {
-				continue
-			}
 			all = append(all, round{nemesis: n.name, nodes: 3, histories: 5, tls: (i+j)%2 == 0})
 			all = append(all, round{nemesis: n.name, nodes: 3 + 2*((i+j)%2), histories: 5, members: true, tls: (i+j)%2 == 1})
 			if n.needs == "namespaces" {
@@ -108,7 +103,18 @@ func soakRounds(t *testing.T) (all []round) {
 			}
 		}
 	}
-	return all
+	only := os.Getenv("KV_NEMESIS")
+	return slices.DeleteFunc(all, func(r round) bool { return only != "" && r.String() != only && r.nemesis != only })
+}
+
+// numberOf is the number that a variable has, 0: it is not set.
+func numberOf(t *testing.T, variable string) (n int) {
+	if text := os.Getenv(variable); text != "" {
+		var err error
+		n, err = strconv.Atoi(text)
+		require.NoError(t, err)
+	}
+	return n
 }
 
 // world is a cluster, and what is around it.
@@ -199,7 +205,12 @@ func (r round) run(t *testing.T, n nemesis, seed uint64) {
 	}
 	var histories [][]porcupine.Operation
 	why := map[string]int{} // requests had no answer, but for addresses
-	for i := range r.histories {
+	begin, minutes := time.Now(), numberOf(t, "KV_NEMESIS_MINUTES")
+	for i := 0; i < r.histories || time.Since(begin) < time.Duration(minutes)*time.Minute; i++ {
+		if minutes > 0 {
+			w.memory()
+			w.pause(60_000, 1)
+		}
 		var clients []*outsideClient
 		o := linear.Options{Clients: 5, Requests: 200, Batch: 1, Seed: 1000*seed + uint64(i), Counters: true, TTL: 200 * time.Millisecond, Skewed: n.skews}
 		histories = append(histories, linear.Run(o, func() linear.Client {
@@ -230,7 +241,7 @@ func (r round) run(t *testing.T, n nemesis, seed uint64) {
 		text, err := json.Marshal(history)
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(file, text, 0o600))
-		switch err := linear.Check(history, 15*time.Second); {
+		switch err := linear.Check(history, 40*time.Second); {
 		case errors.Is(err, linear.ErrUndecided):
 			t.Logf("%s: %v", file, err)
 		case err != nil:
@@ -299,6 +310,19 @@ func (w *world) pick() int {
 }
 
 func (w *world) free(at int) { w.busy[at].Unlock() }
+
+// memory notes how much the nodes have.
+func (w *world) memory() {
+	var all []string
+	for _, m := range w.running() {
+		if text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", m.p.cmd.Process.Pid)); err == nil {
+			all = append(all, resident.FindString(string(text)))
+		}
+	}
+	w.note("%s", strings.Join(all, " "))
+}
+
+var resident = regexp.MustCompile(`VmRSS:.*`)
 
 // leads returns who leads, as most know; -1: nobody does.
 func (w *world) leads() int {

@@ -151,8 +151,17 @@ var nemeses = []nemesis{
 	}},
 	{name: "clocks", prepare: (*world).prepareClocks, hold: 3000, majority: true, skews: true, strike: func(w *world) func() {
 		for range 1 + w.intN(3) { // one after the other jumps, the leader among them
-			at := w.pick()
-			w.clocks[at].set([]int64{3600, -3600, 3, -3}[w.intN(4)])
+			at, by := w.pick(), []int64{3600, -3600, 3, -3}[w.intN(4)]
+			w.clocks[at].set(by)
+			if s, err := w.status(w.all[at]); err == nil && by == 3600 && s.Leader == s.Node {
+				if c, err := w.all[at].dial(time.Second); err == nil { // versions tell that the clock is what it is told to be
+					version, err := c.Set(w.t.Context(), protocol.Set{Key: []byte("clock")})
+					if ahead := time.Until(time.UnixMicro(int64(version))); err == nil && c.Leader() == w.all[at].listen && ahead < time.Hour/2 {
+						w.t.Errorf("a version of who leads with a clock an hour ahead is only %v ahead", ahead)
+					}
+					c.Close()
+				}
+			}
 			w.free(at)
 			w.pause(100, 500)
 		}
@@ -194,14 +203,18 @@ func (w *world) kill(m *member) {
 	}
 }
 
-// revive starts a node again if it has ended by itself, and gives it back.
+// revive starts a node again if it has ended by itself, or is about to, and gives it back.
 func (w *world) revive(at int) {
 	m := w.all[at]
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", m.p.cmd.Process.Pid))
-	if state := stat[bytes.LastIndexByte(stat, ')')+2:]; err != nil || state[0] == 'Z' {
-		w.kill(m)
-		w.note("a node had ended by itself")
-		m.start()
+	for range 20 {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", m.p.cmd.Process.Pid))
+		if state := stat[bytes.LastIndexByte(stat, ')')+2:]; err != nil || state[0] == 'Z' {
+			w.kill(m)
+			w.note("a node had ended by itself")
+			m.start()
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
 	}
 	w.free(at)
 }

@@ -657,6 +657,28 @@ func TestADiskThatHangs(t *testing.T) {
 	require.PanicsWithError(t, "the disk has not answered for 10s", func() { g.pass(10 * time.Second) })
 }
 
+// All nodes on a host that stands still for a while, as one that is moved to another does, go on afterwards: the disks had that time no more than they.
+func TestTimeInWhichANodeStoodStillIsNotTheDisks(t *testing.T) {
+	g := newGroup(t, 3)
+	leader := g.elect(1)
+	for _, r := range g.nodes {
+		r.holdDisk = true
+	}
+	leader.write("a")
+	g.pass(500 * time.Millisecond)
+	for range 3 {
+		g.now += time.Minute
+		g.pass(100 * time.Millisecond)
+	}
+	for _, r := range g.nodes {
+		require.Zero(t, r.counts.DiskHangs)
+		r.holdDisk = false
+	}
+	g.pass(100 * time.Millisecond)
+	require.True(t, leader.Leads())
+	require.NotEmpty(t, g.nodes[2].applied)
+}
+
 func TestEntriesThatAreNoBatchesAreRefused(t *testing.T) {
 	b := make([]byte, batchHeader)
 	id := batchID{1, 2, 3, 4}
