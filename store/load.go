@@ -51,8 +51,15 @@ func (s *Store) byShard(entries []*Entry, put func(sh *shard, h uint64, e *Entry
 		if begin < end[i] {
 			sh := &s.shards[i]
 			sh.Lock()
-			for _, j := range order[begin:end[i]] {
-				put(sh, hashes[j], entries[j])
+			for some := range slices.Chunk(order[begin:end[i]], table.WarmAtOnce) {
+				var warm [table.WarmAtOnce]uint64
+				for k, j := range some {
+					warm[k] = hashes[j]
+				}
+				sh.Warm(warm[:len(some)])
+				for _, j := range some {
+					put(sh, hashes[j], entries[j])
+				}
 			}
 			sh.Unlock()
 		}

@@ -78,14 +78,13 @@ type Store struct {
 	evicted     atomic.Uint64 // keys that were evicted
 	dropped     atomic.Uint64 // earlier versions that were given up for memory
 
-	dropping sync.Mutex    // held by the one that gives up history
-	sweeping sync.Mutex    // held by the one that sweeps, and taken before any shard's; see Check
-	swept    *clockState   // as it was when the sweeper last looked at all that is noted; guarded by sweeping
-	due      []uint64      // what a sweep has taken; guarded by sweeping
-	gone     []change      // those that expire removes, while it runs; guarded by sweeping
-	sweeper  *table.Reader // guarded by sweeping
-	leads    bool          // this replica takes writes; guarded by sweeping
-	sweeps   uint          // how many there were; guarded by sweeping
+	dropping sync.Mutex  // held by the one that gives up history
+	sweeping sync.Mutex  // held by the one that sweeps, and taken before any shard's; see Check
+	swept    *clockState // as it was when the sweeper last looked at all that is noted; guarded by sweeping
+	due      []uint64    // what a sweep has taken; guarded by sweeping
+	gone     []change    // those that expire removes, while it runs; guarded by sweeping
+	leads    bool        // this replica takes writes; guarded by sweeping
+	sweeps   uint        // how many there were; guarded by sweeping
 
 	sessionsMu sync.Mutex
 	sessions   map[*Session]struct{} // the open ones; guarded by sessionsMu
@@ -197,7 +196,6 @@ func open(o Options, hashMask uint64, read func() (wall, mono int64), memory are
 		a.Close()
 		return nil, err
 	}
-	s.sweeper = s.table.Reader("the sweeper")
 	for i := range s.shards {
 		s.shards[i].Shard = s.table.Shard(i)
 	}

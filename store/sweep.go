@@ -4,6 +4,8 @@ import (
 	"errors"
 	"math"
 	"slices"
+
+	"kv/store/table"
 )
 
 // Expired keys are absent for readers at once; the sweeper removes them within a second, as deletions like any other. It also
@@ -70,9 +72,6 @@ func (s *Store) sweepShard(sh *shard, now moment, again bool) error {
 // keepDue is how many hashes the sweeper keeps room for.
 const keepDue = 1 << 16
 
-// warmDue is how many of them it has fetched at a time.
-const warmDue = 16
-
 // takeDue appends the hashes that are noted in sh for now or earlier, and forgets the notes.
 func (s *Store) takeDue(due []uint64, sh *shard, now moment) []uint64 {
 	for more := true; more; {
@@ -117,8 +116,10 @@ func (s *Store) settleDue(sh *shard, hashes []uint64, now moment) (err error) {
 	slices.Sort(hashes)
 	hashes = slices.Compact(hashes)
 	for i, h := range hashes {
-		if i%warmDue == 0 { // what is due together lies anywhere
-			s.sweeper.WarmHashes(hashes[i:min(i+warmDue, len(hashes))])
+		if i%table.WarmAtOnce == 0 { // what is due together lies anywhere
+			sh.Lock()
+			sh.Warm(hashes[i:min(i+table.WarmAtOnce, len(hashes))])
+			sh.Unlock()
 		}
 		if err == nil {
 			err = s.expire(h, now)

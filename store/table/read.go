@@ -3,6 +3,7 @@ package table
 import (
 	"math/bits"
 	"slices"
+	"sync/atomic"
 	"unsafe"
 
 	"kv/store/arena"
@@ -139,26 +140,30 @@ func (r *Reader) Warm(dst []Entry, keys [][]byte) {
 	r.seen = seen
 }
 
-// WarmHashes is Warm of the keys with these hashes, which are any number.
-func (r *Reader) WarmHashes(hashes []uint64) {
+// WarmAtOnce is how many hashes Shard.Warm is best called with.
+const WarmAtOnce = batch
+
+// Warm pulls what lookups and writes of keys with these hashes, which belong to the shard, touch into the processor's caches, so that their misses
+// overlap. The shard is locked.
+func (sh *Shard) Warm(hashes []uint64) {
+	t := sh.table
 	for some := range slices.Chunk(hashes, batch) {
 		var b lookups
-		r.Pin()
 		for i, h := range some {
-			b.hashes[i], b.lines[i] = h, lineIn(r.table.word(h), r.table, h)
+			b.hashes[i], b.words[i] = h, t.word(h)
+			atomic.LoadInt32(t.segment(b.words[i]).count()) // a new key changes it
 		}
-		b.load(r.table, len(some))
-		r.Unpin()
+		b.load(t, len(some))
 	}
 }
 
-// lookups are those of up to batch keys, side by side.
+// lookups are those of up to batch keys, side by side. They have no pointers, so that storing to them is a store and nothing more.
 type lookups struct {
 	hashes  [batch]uint64
-	lines   [batch]line
-	found   [batch]unsafe.Pointer // the object behind the first reference with the key's tag; nil: there is none
-	headers [batch]uint64         // its first word
-	places  [batch]uint8          // where in the line the reference is
+	words   [batch]uint64    // what the directory has for it
+	refs    [batch]arena.Ref // the first reference with the key's tag; 0 or refMoved: there is none
+	headers [batch]uint64    // the first word of what that leads to
+	places  [batch]uint8     // where in the line it is
 }
 
 // begin loads what nearly every lookup ends with. The instant of each is the load of its reference, so they are in the order of the keys.
@@ -168,30 +173,28 @@ func (b *lookups) begin(t *Table, keys [][]byte) {
 	}
 	for i, k := range keys {
 		h := t.hash(k)
-		b.hashes[i], b.lines[i] = h, lineIn(t.word(h), t, h)
+		b.hashes[i], b.words[i] = h, t.word(h)
 	}
 	b.load(t, len(keys))
 }
 
-// load is begin of the first n, whose lines are there.
+// load is begin of the first n, whose words are there.
 func (b *lookups) load(t *Table, n int) {
+	n = min(n, batch) // as it is; the compiler has to know
 	for i := range n {
-		l, tag := b.lines[i], tagOf(b.hashes[i])
+		l, tag := lineIn(b.words[i], t, b.hashes[i]), tagOf(b.hashes[i])
 		m, from := l.fits(tag), 0
 		if m == 0 {
 			m, from = l.fitsLast(tag), 8
 		}
-		if m == 0 {
-			continue
-		}
-		place := from + bits.TrailingZeros64(m)>>3
-		if ref := arena.Ref(l.ref(place).Load()); ref > refMoved {
-			b.found[i], b.places[i] = t.at(ref), uint8(place)
+		if m != 0 {
+			place := from + bits.TrailingZeros64(m)>>3
+			b.refs[i], b.places[i] = arena.Ref(l.ref(place).Load()), uint8(place)
 		}
 	}
 	for i := range n {
-		if b.found[i] != nil {
-			b.headers[i] = headerAt(b.found[i])
+		if b.refs[i] > refMoved {
+			b.headers[i] = headerAt(t.at(b.refs[i]))
 		}
 	}
 }
@@ -200,9 +203,11 @@ func (b *lookups) load(t *Table, n int) {
 // are looked up again.
 func (b *lookups) end(r *Reader, dst []Entry, keys [][]byte) {
 	t := r.table
+	keys = keys[:min(len(keys), batch)]
+	dst = dst[:len(keys)]
 	for i, k := range keys {
-		p, header := b.found[i], b.headers[i]
-		if p == nil || !(isPlain(header, k) && equal(unsafe.Add(p, plainKey), k)) && !holds(p, header, k) {
+		p, header := t.at(b.refs[i]), b.headers[i]
+		if b.refs[i] <= refMoved || !(isPlain(header, k) && equal(unsafe.Add(p, plainKey), k)) && !holds(p, header, k) {
 			dst[i] = r.search(b.hashes[i], k)
 			for i++; i < len(keys); i++ {
 				dst[i] = r.Get(b.hashes[i], keys[i])
@@ -212,7 +217,7 @@ func (b *lookups) end(r *Reader, dst []Entry, keys [][]byte) {
 		r.see(header >> versionShift)
 		dst[i] = Entry{p, t}
 		if t.marks {
-			b.lines[i].mark(int(b.places[i]))
+			lineIn(b.words[i], t, b.hashes[i]).mark(int(b.places[i]))
 		}
 	}
 }
