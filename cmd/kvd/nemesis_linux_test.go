@@ -227,15 +227,15 @@ func (r round) run(t *testing.T, n nemesis, seed uint64) {
 	cancel()
 	side.Wait()
 
+	if slices.Sort(gaps); len(gaps) > 0 {
+		t.Logf("%d strikes; without an acknowledged write: %v in the middle, %v at most; %s", len(gaps), gaps[len(gaps)/2].Round(time.Millisecond), gaps[len(gaps)-1].Round(time.Millisecond), strings.Join(w.notes, ", "))
+	}
 	w.quiet(ledger, r.nodes)
 	for _, m := range w.all {
 		w.kill(m)
 	}
 	t.Logf("%d histories of 1000 requests; %d writes acknowledged; of reads under a bound %d answered, %d refused; without an answer were %v",
 		len(histories), len(ledger.writes), ledger.fresh, ledger.stale, why)
-	if slices.Sort(gaps); len(gaps) > 0 {
-		t.Logf("%d strikes; without an acknowledged write: %v in the middle, %v at most; %s", len(gaps), gaps[len(gaps)/2].Round(time.Millisecond), gaps[len(gaps)-1].Round(time.Millisecond), strings.Join(w.notes, ", "))
-	}
 	for i, history := range histories {
 		file := filepath.Join(dir, fmt.Sprintf("history-%d.json", i))
 		text, err := json.Marshal(history)
