@@ -252,8 +252,8 @@ func TestGoodbyeWhileWaiting(t *testing.T) {
 					case q.Opcode == protocol.OpHello && tt.older && q.Flags != 0:
 						conn.Write(protocol.AppendError(nil, q.Opcode, q.ID, protocol.ErrBadRequest))
 					case q.Opcode == protocol.OpHello:
+						greetings.Add(1) // before the client can look
 						conn.Write(helloAnswer.AppendTo(nil, q.ID))
-						greetings.Add(1)
 					case q.Opcode == protocol.OpSet:
 						if sets++; sets == 1 && tt.answers {
 							conn.Write(protocol.AppendVersion(nil, q.Opcode, q.ID, 2))
