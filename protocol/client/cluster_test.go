@@ -281,6 +281,32 @@ func TestAPoolDialsTheLeaderAtOnce(t *testing.T) {
 	})
 }
 
+// While the others have not noticed that the server that led is gone they are asked again, for some seconds, and who leads then is found at once.
+func TestAPoolOutlivesALeaderThatIsGone(t *testing.T) {
+	for after, found := range map[time.Duration]bool{100 * time.Millisecond: true, 1700 * time.Millisecond: true, time.Minute: false} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFakeCluster("c:1")
+			p := f.pool(t, all, PoolOptions{})
+			_, err := p.Set(t.Context(), protocol.Set{})
+			require.NoError(t, err)
+			time.Sleep(time.Minute)
+			f.stop("c:1")
+			synctest.Wait()
+			began := time.Now()
+			time.AfterFunc(after, func() { f.lead("b:1") })
+			_, err = p.Set(t.Context(), protocol.Set{})
+			if found {
+				require.NoError(t, err)
+				require.Less(t, time.Since(began), after+200*time.Millisecond)
+			} else {
+				require.ErrorIs(t, err, protocol.ErrUnavailable)
+				require.Less(t, time.Since(began), 2*goneTime)
+			}
+			time.Sleep(2 * time.Minute)
+		})
+	}
+}
+
 // Of many who are sent on at the same time one dials.
 func TestManyAreMovedAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

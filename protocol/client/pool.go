@@ -61,9 +61,10 @@ type Pool struct {
 type link struct {
 	addr   string                 // fixed
 	client atomic.Pointer[Client] // publishes the connection; nil: there is none. The keeper stores
-	// failure is why the last dial failed; nil: it did not, or none has ended. Guarded by Pool.mu.
-	failure error
-	wanted  chan struct{} // has something in it when another server has said that this one leads: it is dialled soon, then
+	// failure is why the last dial failed; nil: it did not, or none has ended. failures is how many have. Guarded by Pool.mu.
+	failure  error
+	failures int
+	wanted   chan struct{} // has something in it when another server has said that this one leads: it is dialled soon, then
 }
 
 const (
@@ -80,6 +81,8 @@ const (
 	movePause = 200 * time.Millisecond
 	// moveTime is how long a connection to the server that leads is waited for before another is asked who that is.
 	moveTime = time.Second
+	// goneTime is how long those are asked again who send a request on to a server that refuses connections: they are about to notice.
+	goneTime = 3 * time.Second
 )
 
 // NewPool returns a Pool for the server at addr, or for a cluster whose servers are at several, separated by commas. It connects in the background, so it never fails; to know that the server is there,
@@ -141,6 +144,7 @@ func (p *Pool) do(ctx context.Context, op protocol.Opcode, frame func(dst []byte
 	deadline := time.Now().Add(p.options.Timeout)
 	toLeader := op.Writes() || !p.options.SpreadReads
 	moves, pause := 0, firstPause
+	began := time.Now()
 	for try := 1; ; {
 		c, err := p.conn(ctx, deadline, toLeader)
 		if err != nil {
@@ -154,7 +158,10 @@ func (p *Pool) do(ctx context.Context, op protocol.Opcode, frame func(dst []byte
 			if moves > 1 { // servers that send it round are about to learn who leads
 				p.sleep(ctx, min(time.Duration(moves-1)*movePause, time.Until(deadline)))
 			}
-			p.moveTo(ctx, deadline, addr)
+			if gone := p.moveTo(ctx, deadline, addr); gone && time.Since(began) < goneTime {
+				moves--
+				p.sleep(ctx, min(firstPause, time.Until(deadline)))
+			}
 			continue
 		}
 		try++
@@ -173,10 +180,11 @@ func (p *Pool) do(ctx context.Context, op protocol.Opcode, frame func(dst []byte
 	}
 }
 
-// moveTo remembers who leads, and gives its connection some time to come.
-func (p *Pool) moveTo(ctx context.Context, deadline time.Time, addr string) {
+// moveTo remembers who leads, and gives its connection some time to come. gone: there is none, the server refuses it.
+func (p *Pool) moveTo(ctx context.Context, deadline time.Time, addr string) (gone bool) {
 	p.leader.Store(&addr)
 	p.add(addr)
+	before := p.failures(addr)
 	for _, l := range *p.links.Load() {
 		if l.addr == addr && l.client.Load() == nil {
 			select {
@@ -192,18 +200,33 @@ func (p *Pool) moveTo(ctx context.Context, deadline time.Time, addr string) {
 		changed := p.changed
 		p.mu.Unlock()
 		if p.liveAt(addr) != nil {
-			return
+			return false
+		}
+		if p.failures(addr) > before {
+			return true
 		}
 		select {
 		case <-changed:
 		case <-p.ctx.Done():
-			return
+			return false
 		case <-ctx.Done():
-			return
+			return false
 		case <-timer.C:
-			return
+			return false
 		}
 	}
+}
+
+// failures returns how many dials of the server at addr have failed.
+func (p *Pool) failures(addr string) (n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, l := range *p.links.Load() {
+		if l.addr == addr {
+			n += l.failures
+		}
+	}
+	return n
 }
 
 // conn returns a connection that is good as far as is known, to the server that leads if that is wanted and known. It waits for one until
@@ -321,6 +344,9 @@ func (p *Pool) keep(l *link) {
 		cancel()
 		p.notify(func() {
 			l.failure = err
+			if err != nil {
+				l.failures++
+			}
 			l.client.Store(c)
 		})
 		if err == nil {
