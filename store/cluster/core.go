@@ -78,12 +78,13 @@ type Core struct {
 	heard                    map[uint64]time.Duration // when a member was heard of last
 
 	appends []*Append     // handed out, in order, and not yet done
+	ahead   *pb.Message   // a snapshot that is taken in once nothing is being applied, nil: none
 	out     []*pb.Message // to be sent with the next Work
 	abandon uint64        // what the next Work says
 
 	counts   Counts          // its own; the rest is the node's
 	elected  uint64          // the newest term of which a leader is counted
-	applying []time.Duration // when what is being applied was handed out, the oldest first
+	applying []time.Duration // when each Apply that is not yet done was handed out, the oldest first
 	rounds   rounds
 	askedOf  [2]uint64
 	watch    watch
@@ -165,8 +166,39 @@ func (c *Core) Step(m *pb.Message) {
 		c.rounds.held = append(c.rounds.held, m)
 		return
 	}
+	if c.comesEarly(m) {
+		return
+	}
 	if err := c.rn.Step(m); err != nil {
 		c.logger.Debug("a message of another member was dropped", "type", m.GetType(), "from", idText(m.GetFrom()), "error", err)
+	}
+}
+
+// comesEarly reports whether a message is not for the library now: a snapshot while entries are being applied waits for them. The library
+// would have the snapshot's voters at once, and after that would carry out the changes of the members among those entries once more, on
+// voters that have them already: one who votes could become a learner again, for this node alone, whose majority would then be another
+// than everybody's.
+func (c *Core) comesEarly(m *pb.Message) bool {
+	switch {
+	case m.GetType() == pb.MsgSnap && len(c.applying) > 0:
+		c.ahead = m
+		return true
+	case m.GetType() == pb.MsgApp && c.ahead != nil:
+		// What is behind the snapshot would be refused, and the snapshot then sent again. It comes again itself.
+		return m.GetIndex() >= c.ahead.GetSnapshot().GetMetadata().GetIndex()
+	}
+	return false
+}
+
+// takeAhead takes in the snapshot that has waited, once nothing is being applied.
+func (c *Core) takeAhead() {
+	m := c.ahead
+	if m == nil || len(c.applying) > 0 {
+		return
+	}
+	c.ahead = nil
+	if err := c.rn.Step(m); err != nil {
+		c.logger.Debug("a snapshot that had waited was dropped", "from", idText(m.GetFrom()), "error", err)
 	}
 }
 
@@ -243,6 +275,7 @@ func (c *Core) Applied(a *Apply) {
 		}
 		c.openIfPublished()
 	}
+	c.takeAhead()
 	c.becomeWhole()
 	c.settleRounds()
 }

@@ -82,6 +82,9 @@ func (g *group) run() {
 		for _, m := range sent {
 			if g.drop == nil || !g.drop(m) {
 				g.nodes[m.GetTo()-1].Step(m)
+				if m.GetType() == pb.MsgSnap {
+					g.nodes[m.GetFrom()-1].SnapshotSent(m.GetTo(), true)
+				}
 			}
 			busy = true
 		}
@@ -102,6 +105,9 @@ func (r *replica) step() (busy bool) {
 	for len(r.appends) > 0 && !r.holdDisk {
 		a := r.appends[0]
 		r.appends, busy = r.appends[1:], true
+		if a.Snapshot != nil {
+			require.NoError(r.g.t, r.disk.ApplySnapshot(a.Snapshot))
+		}
 		require.NoError(r.g.t, r.disk.Append(a.Entries))
 		if a.HardState != nil {
 			require.NoError(r.g.t, r.disk.SetHardState(a.HardState))
@@ -113,6 +119,10 @@ func (r *replica) step() (busy bool) {
 		r.applies, busy = r.applies[1:], true
 		if a.Abandon != 0 {
 			r.abandoned++
+		}
+		if a.Install != nil {
+			r.Swap(a)
+			a.Whole = a.Install.GetMetadata().GetIndex()
 		}
 		for i := range a.Entries {
 			if e := &a.Entries[i]; e.Payload != nil {

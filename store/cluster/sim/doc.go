@@ -6,6 +6,7 @@
 // What is checked at every step, with the invariants of package cluster:
 //
 //   - an index has one entry, whoever applies it (C1), and a state one content (C10);
+//   - up to an index all have the same members, and the same voters (C10);
 //   - a record's writer knew the version that its key had before it in the log (C2, C3);
 //   - a batch that is published from memory is what is in the log (C4);
 //   - a write that was answered is in the log (C5), and on every replica in the end;

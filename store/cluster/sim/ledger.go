@@ -3,12 +3,15 @@ package sim
 import (
 	"fmt"
 	"time"
+
+	"kv/store/cluster"
 )
 
 // ledger is what has come out of a cluster, and what that obliges it to.
 type ledger struct {
 	entries map[uint64]string   // by index: what whoever applied it first found there
 	sums    map[uint64]uint64   // by index: the sum of the state up to there
+	members map[uint64]string   // by index: who the members are, and who votes, up to there
 	ops     map[uint64]uint64   // by op: the index that it is in
 	history [keys][]occurrence  // of each key, in order of the log
 	leaders map[uint64]uint64   // by term
@@ -31,7 +34,7 @@ type floorAt struct {
 
 func newLedger() *ledger {
 	return &ledger{
-		entries: map[uint64]string{}, sums: map[uint64]uint64{}, ops: map[uint64]uint64{}, leaders: map[uint64]uint64{},
+		entries: map[uint64]string{}, sums: map[uint64]uint64{}, members: map[uint64]string{}, ops: map[uint64]uint64{}, leaders: map[uint64]uint64{},
 		acked: map[uint64]struct{}{}, moved: map[uint64]struct{}{},
 	}
 }
@@ -68,6 +71,18 @@ func (l *ledger) state(index, sum uint64) error {
 		return fmt.Errorf("C10: two states up to entry %d differ", index)
 	}
 	l.sums[index] = sum
+	return nil
+}
+
+// belong notes who the members are, and who votes, as a node has it that has published up to an index.
+func (l *ledger) belong(at cluster.Base) error {
+	c := at.Conf
+	members := fmt.Sprintf("voters %v and %v, learners %v and %v, leaves %v, of %x",
+		c.GetVoters(), c.GetVotersOutgoing(), c.GetLearners(), c.GetLearnersNext(), c.GetAutoLeave(), at.Members.Encode())
+	if first, ok := l.members[at.Index]; ok && first != members {
+		return fmt.Errorf("C10: up to entry %d one node has the %s; another the %s", at.Index, first, members)
+	}
+	l.members[at.Index] = members
 	return nil
 }
 

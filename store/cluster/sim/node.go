@@ -307,8 +307,7 @@ func (n *node) send(m *pb.Message) error {
 		}
 		n.promise(hs)
 	case m.GetType() == pb.MsgSnap:
-		n.sim.stream(n, m)
-		return nil
+		return n.sim.stream(n, m)
 	}
 	n.sim.net.send(m)
 	return nil
@@ -384,10 +383,11 @@ func (n *node) apply() error {
 		}
 	}
 	err := n.guard(func(c *cluster.Core) { c.Applied(a) })
-	if n.core != nil {
-		n.log.Applied(n.core.Published())
+	if err != nil || n.core == nil {
+		return err
 	}
-	return err
+	n.log.Applied(n.core.Published())
+	return n.sim.ledger.belong(n.core.Place())
 }
 
 // snapshot begins a walk of the own state, or ends it, and then gives up log.

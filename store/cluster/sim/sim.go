@@ -243,7 +243,7 @@ func (s *Sim) deliver() error {
 }
 
 // stream begins to send a snapshot of the live state.
-func (s *Sim) stream(n *node, m *pb.Message) {
+func (s *Sim) stream(n *node, m *pb.Message) error {
 	meta := m.GetSnapshot().GetMetadata()
 	members, err := cluster.DecodeMembers(m.GetSnapshot().GetData())
 	if err != nil {
@@ -255,6 +255,7 @@ func (s *Sim) stream(n *node, m *pb.Message) {
 	t.s.walk(n.m, 0, keys/2)
 	s.streams = append(s.streams, t)
 	s.result.Snapshots++
+	return s.ledger.belong(t.s.base)
 }
 
 // endStream ends the oldest stream, well or not.
