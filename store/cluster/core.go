@@ -288,7 +288,8 @@ func (c *Core) becomeWhole() {
 	}
 }
 
-// changeMembers carries out what entries say about who the members are.
+// changeMembers carries out what entries, which the state machine has applied, say about who the members are. With the voters it notes the entry that
+// they are of: the next change may have the library ask for a snapshot.
 func (c *Core) changeMembers(entries []*pb.Entry) {
 	for _, e := range entries {
 		if e.GetType() == pb.EntryNormal {
@@ -303,6 +304,7 @@ func (c *Core) changeMembers(entries []*pb.Entry) {
 		if err == nil {
 			c.conf = c.rn.ApplyConfChange(change)
 			err = c.changed(change.GetContext())
+			c.published, c.publishedTerm = e.GetIndex(), e.GetTerm()
 		}
 		if err != nil {
 			panic(fmt.Errorf("entry %d of the log is no change of the members: %w", e.GetIndex(), err))

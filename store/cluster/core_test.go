@@ -24,6 +24,7 @@ type replica struct {
 	applies []*Apply
 
 	holdDisk, holdApply bool // nothing is done for now
+	fetching            int  // how often a snapshot that is asked for can't be had for now
 	applied             []string
 	abandoned           int
 }
@@ -60,14 +61,34 @@ func (g *group) add(members Members) *replica {
 	require.NoError(g.t, disk.ApplySnapshot(&pb.Snapshot{Metadata: &pb.SnapshotMetadata{
 		Index: new(uint64(1)), Term: new(uint64(1)), ConfState: &pb.ConfState{Voters: slices.Sorted(maps.Keys(members))},
 	}}))
-	core, err := NewCore(CoreOptions{
-		ID: id, Nonce: 100 + id, Log: disk, Base: Base{Index: 1, Term: 1, Members: members},
-		Clock: func() time.Duration { return g.now }, Wake: func() {}, Logger: slog.New(slog.DiscardHandler),
-	})
-	require.NoError(g.t, err)
-	r := &replica{Core: core, g: g, disk: disk}
+	r := &replica{g: g, disk: disk}
+	r.start(id, Base{Index: 1, Term: 1, Members: members})
 	g.nodes = append(g.nodes, r)
 	return r
+}
+
+// start begins a process, with what is on the disk.
+func (r *replica) start(id uint64, base Base) {
+	core, err := NewCore(CoreOptions{
+		ID: id, Nonce: 100 + id, Log: busyDisk{r.disk, r}, Base: base,
+		Clock: func() time.Duration { return r.g.now }, Wake: func() {}, Logger: slog.New(slog.DiscardHandler),
+	})
+	require.NoError(r.g.t, err)
+	r.Core, r.appends, r.applies = core, nil, nil
+}
+
+// busyDisk may be fetching.
+type busyDisk struct {
+	*raft.MemoryStorage
+	r *replica
+}
+
+func (d busyDisk) Snapshot() (*pb.Snapshot, error) {
+	if d.r.fetching > 0 {
+		d.r.fetching--
+		return nil, raft.ErrSnapshotTemporarilyUnavailable
+	}
+	return d.MemoryStorage.Snapshot()
 }
 
 // run does all that can be done without time passing.

@@ -1,6 +1,8 @@
 package cluster
 
 import (
+	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -149,6 +151,58 @@ func TestASnapshotWaitsForChangesThatAreBeingApplied(t *testing.T) {
 	g.drop = nil
 	g.pass(time.Second)
 	require.Equal(t, leader.Published(), slow.Published())
+}
+
+// Who leads anew may have several changes to carry out at once, since a crash may take what was known to be committed. Each of them lets the
+// library send snapshots, which must be of one entry, and of the voters as of that.
+func TestASnapshotBetweenTwoChangesHasTheVotersOfItsEntry(t *testing.T) {
+	g := newGroup(t, 5)
+	leader, next := g.elect(1), g.nodes[1]
+	g.drop = cut(5)
+	leader.write("a")
+	g.run()
+	base := next.Place()
+	added := map[uint64]uint64{} // by learner: the entry
+	for id := uint64(6); id <= 7; id++ {
+		g.add(base.Members)
+		require.NoError(t, leader.AddLearner(at(id)))
+		g.run()
+		added[id] = leader.Published()
+	}
+
+	snapshot, err := next.disk.CreateSnapshot(base.Index, base.Conf, nil)
+	require.NoError(t, err)
+	require.NoError(t, next.disk.Compact(snapshot.GetMetadata().GetIndex()))
+	require.NoError(t, next.disk.SetHardState(&pb.HardState{Term: new(leader.Term()), Vote: new(uint64(1)), Commit: new(base.Index)}))
+	next.start(2, base)
+	next.fetching, next.holdApply = math.MaxInt, true
+	var sent []*pb.SnapshotMetadata
+	g.drop = func(m *pb.Message) bool {
+		if m.GetType() == pb.MsgSnap && m.GetFrom() == 2 {
+			sent = append(sent, m.GetSnapshot().GetMetadata())
+		}
+		return cut(1)(m) || m.GetType() == pb.MsgPreVote && m.GetFrom() != 2 // nobody else stands
+	}
+	for range 200 {
+		if g.pass(TickEvery); next.leadTerm != 0 {
+			break
+		}
+	}
+	require.NotZero(t, next.leadTerm)
+	require.Empty(t, sent)
+	g.pass(time.Second)
+	require.Equal(t, base.Index, next.Published())
+
+	next.fetching, next.holdApply = 1, false // the disk has it between the first change and the second
+	g.pass(time.Second)
+	require.NotEmpty(t, sent)
+	for _, s := range sent {
+		for id, index := range added {
+			require.Equal(t, s.GetIndex() >= index, slices.Contains(s.GetConfState().GetLearners(), id), "learner %d, snapshot %d", id, s.GetIndex())
+		}
+	}
+	require.Equal(t, next.Published(), g.nodes[4].Published())
+	require.Equal(t, next.conf.GetLearners(), g.nodes[4].conf.GetLearners())
 }
 
 func TestMembersAreEncoded(t *testing.T) {
