@@ -26,7 +26,6 @@ func survivors(t *testing.T) (all []*storeNode, want map[string][]string) {
 	o := store.Options{History: 3}
 	all = openStores(t, 3, o)
 	leader := storeLeader(t, all)
-	want = map[string][]string{}
 	last := all[2]
 	if last == leader {
 		last = all[1]
