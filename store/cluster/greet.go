@@ -13,12 +13,12 @@ import (
 func (p *Peers) dial(ctx context.Context, id uint64, address string, class byte) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	conn, err := p.o.Dial(ctx, address)
+	bare, err := p.o.Dial(ctx, address)
 	if err != nil {
 		return nil, err
 	}
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	conn, err = p.greet(ctx, conn, id, address, class)
+	stop := context.AfterFunc(ctx, func() { bare.Close() })
+	conn, err := p.greet(ctx, bare, id, address, class)
 	if !stop() && err == nil {
 		err = ctx.Err()
 	}

@@ -65,6 +65,12 @@ func sum(in io.Reader, out io.Writer) (ok bool, err error) {
 				broken++
 				fmt.Fprintf(out, "FAIL %-28s %6.1fs\n", e.Package, e.Elapsed)
 				fmt.Fprint(out, strings.Join(printed[e.FailedBuild+" "], ""), strings.Join(printed[id], ""))
+				for unended, text := range printed { // of a test that hung, and of goroutines when it was given up
+					if strings.HasPrefix(unended, e.Package+" ") && unended != id {
+						fmt.Fprintf(out, "---- %s did not end\n%s", unended, strings.Join(text, ""))
+						delete(printed, unended)
+					}
+				}
 			case e.Action == "pass":
 				passed++
 			case e.Action == "skip":
