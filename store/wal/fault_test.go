@@ -242,7 +242,7 @@ func TestGroupCommit(t *testing.T) {
 	require.Zero(t, answered.Load(), "nobody is answered before the sync")
 	// A reader sees what the writers wrote, and is not answered either.
 	r := n.st.Session()
-	require.NotNil(t, r.Get([]byte("first")))
+	require.Eventually(t, func() bool { return r.Get([]byte("first")) != nil }, time.Minute, time.Millisecond) // it is shown once it is on its way to the disk
 	read := make(chan error, 1)
 	go func() { read <- r.Flush() }()
 
