@@ -89,6 +89,16 @@ func (m *member) running() bool {
 	return m.p != nil
 }
 
+// pid is 0 if the node is not running.
+func (m *member) pid() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.p == nil {
+		return 0
+	}
+	return m.p.cmd.Process.Pid
+}
+
 func (m *member) dial(timeout time.Duration) (*client.Client, error) {
 	return client.Dial(m.t.Context(), m.listen, m.options(timeout))
 }

@@ -14,21 +14,31 @@ import (
 	"kv/protocol/client"
 )
 
-// ledger is what was acknowledged. Its writers never stop: each sets a key of its own number, which nobody else ever writes, and adds one to counterKey, which so
-// never falls, whichever of the writes that had no answer come late.
+// ledger is what was acknowledged. Its writers never stop: each sets keys that nobody else ever writes, and adds one to counterKey, which so never falls,
+// whichever of the writes that had no answer come late.
 type ledger struct {
 	all   []*member
 	begin time.Time
-	spent atomic.Int64 // how long this process has run: less than the clock says, if the machine had no time for it
+	keys  int           // that a writer sets in turn, so that what the nodes have does not grow; 0: each key once
+	pace  time.Duration // how long a writer waits between writes, at most
+	spent atomic.Int64  // how long this process has run: less than the clock says, if the machine had no time for it
 
 	mu      sync.Mutex
-	writes  map[string]uint64 // the version of each key that was acknowledged
-	counts  []count           // of counterKey
-	last    time.Duration     // when something was acknowledged last, as spent tells
-	longest time.Duration     // without anything acknowledged, since the last lap
+	sets    int              // acknowledged
+	writes  map[string]entry // the last of each key that was acknowledged
+	counts  []count          // of counterKey
+	last    time.Duration    // when something was acknowledged last, as spent tells
+	longest time.Duration    // without anything acknowledged, since the last lap
 	wrong   []error
 	stale   int // reads under a bound that were refused
 	fresh   int // and those that were answered
+}
+
+// entry is what a key was set to.
+type entry struct {
+	version uint64
+	value   string
+	open    string // what it may have been set to after that, without an answer; the key is not set again
 }
 
 // count is what counterKey was at a time.
@@ -40,7 +50,7 @@ type count struct {
 const counterKey = "ledger-count"
 
 func newLedger(all []*member) *ledger {
-	return &ledger{all: all, begin: time.Now(), writes: map[string]uint64{}}
+	return &ledger{all: all, begin: time.Now(), pace: 10 * time.Millisecond, writes: map[string]entry{}}
 }
 
 // connection is one to some node, which is changed for another whenever it fails.
@@ -73,12 +83,21 @@ func (c *connection) do(f func(*client.Client) error) bool {
 // write is a writer, until ctx ends.
 func (l *ledger) write(ctx context.Context, seed uint64, writer int) {
 	c := &connection{ctx: ctx, all: l.all, o: l.all[0].options(300 * time.Millisecond), rng: rand.New(rand.NewPCG(seed, uint64(1000+writer)))}
+	open := map[int]int{} // of the writer's keys, how often one was left for another
 	for i := 0; ctx.Err() == nil; i++ {
-		key := fmt.Sprintf("ledger-%d-%d", writer, i)
+		turn, value := i, fmt.Sprint(i)
+		if l.keys > 0 {
+			turn = i % l.keys
+		}
+		key := fmt.Sprintf("ledger-%d-%d-%d", writer, turn, open[turn])
 		c.do(func(c *client.Client) error {
-			version, err := c.Set(ctx, protocol.Set{Key: []byte(key), Value: []byte(key)})
-			if err == nil {
-				l.acknowledged(func(time.Duration) { l.writes[key] = version })
+			version, err := c.Set(ctx, protocol.Set{Key: []byte(key), Value: []byte(value)})
+			switch {
+			case err == nil:
+				l.acknowledged(func(time.Duration) { l.writes[key] = entry{version: version, value: value}; l.sets++ })
+			case errors.Is(err, client.ErrUnknown):
+				open[turn]++
+				l.leave(key, value)
 			}
 			return err
 		})
@@ -89,10 +108,20 @@ func (l *ledger) write(ctx context.Context, seed uint64, writer int) {
 			}
 			return err
 		})
-		time.Sleep(time.Duration(c.rng.IntN(10)) * time.Millisecond)
+		time.Sleep(time.Duration(c.rng.Int64N(int64(l.pace))))
 	}
 	if c.c != nil {
 		c.c.Close()
+	}
+}
+
+// leave notes that a key may have been set.
+func (l *ledger) leave(key, value string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if e, ok := l.writes[key]; ok {
+		e.open = value
+		l.writes[key] = e
 	}
 }
 
@@ -178,9 +207,12 @@ func (l *ledger) compare(has map[string]protocol.Value) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	wrong := slices.Clone(l.wrong)
-	for key, version := range l.writes {
-		if v, ok := has[key]; !ok || v.Version != version || string(v.Data) != key {
-			wrong = append(wrong, fmt.Errorf("%s was acknowledged with version %d, and is %q with version %d", key, version, v.Data, v.Version))
+	for key, e := range l.writes {
+		v, ok := has[key]
+		last := v.Version == e.version && string(v.Data) == e.value
+		late := e.open != "" && v.Version > e.version && string(v.Data) == e.open
+		if !ok || !last && !late {
+			wrong = append(wrong, fmt.Errorf("%s was acknowledged as %+v, and is %q with version %d", key, e, v.Data, v.Version))
 		}
 	}
 	if len(wrong) > 10 {

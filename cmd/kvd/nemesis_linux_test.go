@@ -188,7 +188,11 @@ func (r round) run(t *testing.T, n nemesis, seed uint64) {
 	}
 	leader(t, w.all)
 
+	begin, minutes := time.Now(), numberOf(t, "KV_NEMESIS_MINUTES")
 	ledger := newLedger(w.all)
+	if minutes > 0 {
+		ledger.keys, ledger.pace = 1000, 50*time.Millisecond
+	}
 	written(t, w.all, counterKey, "0")
 	var side sync.WaitGroup // of what goes on until the clients have their answers
 	side.Go(func() { ledger.spend(ctx) })
@@ -203,12 +207,13 @@ func (r round) run(t *testing.T, n nemesis, seed uint64) {
 	if r.members {
 		side.Go(w.changeMembers)
 	}
+	if minutes > 0 {
+		side.Go(func() { w.watchMemory(ctx, filepath.Join(dir, "memory.txt")) })
+	}
 	var histories [][]porcupine.Operation
 	why := map[string]int{} // requests had no answer, but for addresses
-	begin, minutes := time.Now(), numberOf(t, "KV_NEMESIS_MINUTES")
 	for i := 0; i < r.histories || time.Since(begin) < time.Duration(minutes)*time.Minute; i++ {
 		if minutes > 0 {
-			w.memory()
 			w.pause(60_000, 1)
 		}
 		var clients []*outsideClient
@@ -235,7 +240,7 @@ func (r round) run(t *testing.T, n nemesis, seed uint64) {
 		w.kill(m)
 	}
 	t.Logf("%d histories of 1000 requests; %d writes acknowledged; of reads under a bound %d answered, %d refused; without an answer were %v",
-		len(histories), len(ledger.writes), ledger.fresh, ledger.stale, why)
+		len(histories), ledger.sets, ledger.fresh, ledger.stale, why)
 	for i, history := range histories {
 		file := filepath.Join(dir, fmt.Sprintf("history-%d.json", i))
 		text, err := json.Marshal(history)
@@ -310,19 +315,6 @@ func (w *world) pick() int {
 }
 
 func (w *world) free(at int) { w.busy[at].Unlock() }
-
-// memory notes how much the nodes have.
-func (w *world) memory() {
-	var all []string
-	for _, m := range w.running() {
-		if text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", m.p.cmd.Process.Pid)); err == nil {
-			all = append(all, resident.FindString(string(text)))
-		}
-	}
-	w.note("%s", strings.Join(all, " "))
-}
-
-var resident = regexp.MustCompile(`VmRSS:.*`)
 
 // leads returns who leads, as most know; -1: nobody does.
 func (w *world) leads() int {
