@@ -66,6 +66,8 @@ var figures = []Figure{
 	{"snapshot_bytes", false, "Bytes of the newest snapshot; 0: there is none"},
 	{"snapshot_age_seconds", false, "Seconds since the newest snapshot was taken, or since the start if none was since"},
 	{"snapshot_failures", true, "Snapshots that failed"},
+	{"cluster_format", false, "The format that the cluster writes, the newest that all members read; 0: the node belongs to none yet"},
+	{"cluster_format_readable", false, "The newest format that the node reads; above cluster_format until all members do"},
 	{"log_lines_dropped", true, "Lines of the server's own log that could not be written"},
 }
 

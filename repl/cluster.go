@@ -90,17 +90,35 @@ func (c *call) clusterStatus(kv *client.Client) error {
 	if err != nil {
 		return err
 	}
+	format, readable := c.clusterFormat(kv, p)
 	if c.opts.json {
-		if err := c.clusterJSON(p); err != nil {
+		if err := c.clusterJSON(p, format, readable); err != nil {
 			return err
 		}
 	} else {
-		c.clusterTable(p)
+		c.clusterTable(p, format, readable)
 	}
 	if what := unwell(p); what != "" {
 		return unwellError{what}
 	}
 	return nil
+}
+
+// clusterFormat asks a server of a cluster which format that writes, and which is the newest that the server reads; 0: it can't say.
+func (c *call) clusterFormat(kv *client.Client, p protocol.ClusterResponse) (format, readable uint64) {
+	if p.Cluster == 0 {
+		return 0, 0
+	}
+	stats, _ := kv.Stats(c.ctx) // how the cluster is counts for more
+	for _, s := range stats {
+		switch s.Name {
+		case "cluster_format":
+			format = s.Value
+		case "cluster_format_readable":
+			readable = s.Value
+		}
+	}
+	return format, readable
 }
 
 // clusterWait asks again and again until all is well.
@@ -140,7 +158,7 @@ func role(r protocol.Role) string {
 	return "voter"
 }
 
-func (c *call) clusterTable(p protocol.ClusterResponse) {
+func (c *call) clusterTable(p protocol.ClusterResponse, format, readable uint64) {
 	switch {
 	case p.Cluster == 0 && p.Node == 0:
 		c.out.WriteString("alone: the server is in no cluster\n")
@@ -154,6 +172,9 @@ func (c *call) clusterTable(p protocol.ClusterResponse) {
 		leader = decimal(p.Leader)
 	}
 	fmt.Fprintf(c.out, "leader %s\nterm %d\n", leader, p.Term)
+	if readable > format {
+		fmt.Fprintf(c.out, "format %d, and %d once all servers read it\n", format, readable)
+	}
 	t := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
 	for _, m := range p.Members {
 		state := "reachable"
@@ -165,7 +186,7 @@ func (c *call) clusterTable(p protocol.ClusterResponse) {
 	t.Flush()
 }
 
-func (c *call) clusterJSON(p protocol.ClusterResponse) error {
+func (c *call) clusterJSON(p protocol.ClusterResponse, format, readable uint64) error {
 	type member struct {
 		ID        uint64 `json:"id"`
 		Role      string `json:"role"`
@@ -182,7 +203,9 @@ func (c *call) clusterJSON(p protocol.ClusterResponse) error {
 		Committed uint64   `json:"committed"`
 		Published uint64   `json:"published"`
 		Members   []member `json:"members"`
-	}{p.Cluster, p.Node, p.Leader, p.Term, p.Committed, p.Published, []member{}}
+		Format    uint64   `json:"format,omitempty"`
+		Readable  uint64   `json:"format_readable,omitempty"`
+	}{p.Cluster, p.Node, p.Leader, p.Term, p.Committed, p.Published, []member{}, format, readable}
 	for _, m := range p.Members {
 		all.Members = append(all.Members, member{m.ID, role(m.Role), m.Client, m.Peer, m.Reachable, m.Matched})
 	}

@@ -59,23 +59,25 @@ var healthy = map[string]string{
 	`kv_log_lines_dropped_total{}`:              "0x60",
 
 	// As one of a cluster of three, which leads.
-	`kv_cluster_leads{}`:                         "1x60",
-	`kv_cluster_has_leader{}`:                    "1x60",
-	`kv_cluster_voters{}`:                        "3x60",
-	`kv_cluster_spare_voters{}`:                  "1x60",
-	`kv_cluster_learners{}`:                      "0x60",
-	`kv_cluster_elections_total{}`:               "2x60",
-	`kv_cluster_watchdog_hits_total{}`:           "1x60",
-	`kv_cluster_sync_lag_seconds{}`:              "0.002x60",
-	`kv_cluster_apply_lag_seconds{}`:             "0.002x60",
-	`kv_cluster_snapshots_sent_total{}`:          "3x60",
-	`kv_cluster_snapshots_send_failures_total{}`: "0x60",
-	`kv_cluster_snapshots_take_failures_total{}`: "0x60",
-	`kv_cluster_read_rounds_failed_total{}`:      "7x60",
-	`kv_cluster_writes_unknown_total{}`:          "7x60",
-	`kv_cluster_member_reachable{node="1"}`:      "1x60",
-	`kv_cluster_member_reachable{node="2"}`:      "1x60",
-	`kv_cluster_member_behind_bytes{node="2"}`:   "100000x60",
+	`kv_cluster_leads{}`:                          "1x60",
+	`kv_cluster_has_leader{}`:                     "1x60",
+	`kv_cluster_voters{}`:                         "3x60",
+	`kv_cluster_spare_voters{}`:                   "1x60",
+	`kv_cluster_learners{}`:                       "0x60",
+	`kv_cluster_elections_total{}`:                "2x60",
+	`kv_cluster_watchdog_hits_total{}`:            "1x60",
+	`kv_cluster_sync_lag_seconds{}`:               "0.002x60",
+	`kv_cluster_apply_lag_seconds{}`:              "0.002x60",
+	`kv_cluster_snapshots_sent_total{}`:           "3x60",
+	`kv_cluster_snapshots_send_failures_total{}`:  "0x60",
+	`kv_cluster_snapshots_take_failures_total{}`:  "0x60",
+	`kv_cluster_read_rounds_failed_total{}`:       "7x60",
+	`kv_cluster_writes_unknown_total{}`:           "7x60",
+	`kv_cluster_member_reachable{node="1"}`:       "1x60",
+	`kv_cluster_member_reachable{node="2"}`:       "1x60",
+	`kv_cluster_member_behind_bytes{node="2"}`:    "100000x60",
+	`kv_cluster_member_format_readable{node="1"}`: "2x60",
+	`kv_cluster_member_format_readable{node="2"}`: "2x60",
 }
 
 const rises = "0x50 1x10"
@@ -120,8 +122,9 @@ var sick = map[string][]map[string]string{
 	"KvClusterSnapshotLoop": {
 		{`kv_cluster_snapshots_sent_total{}`: "0+1x60"}, {`kv_cluster_snapshots_send_failures_total{}`: "0+1x60"}, {`kv_cluster_snapshots_take_failures_total{}`: "0+1x60"},
 	},
-	"KvClusterReadsFail":     {{`kv_cluster_read_rounds_failed_total{}`: "7x57 9x3"}},
-	"KvClusterUnknownWrites": {{`kv_cluster_writes_unknown_total{}`: "7x57 9x3"}},
+	"KvClusterReadsFail":      {{`kv_cluster_read_rounds_failed_total{}`: "7x57 9x3"}},
+	"KvClusterFormatHeldBack": {{`kv_cluster_member_format_readable{node="2"}`: "1x60"}, {`kv_cluster_member_format_readable{node="1"}`: "1x60"}},
+	"KvClusterUnknownWrites":  {{`kv_cluster_writes_unknown_total{}`: "7x57 9x3"}},
 }
 
 // TestAlerts: Prometheus takes the file; each alert has its reason within the hour when something is wrong with what it is
@@ -153,6 +156,7 @@ var unwell = map[string]map[string]string{
 	"KvClusterMemberUnreachable": {`kv_cluster_member_reachable{node="2"}`: "0x60", `kv_cluster_leads{}`: "0x60"}, // as one that does not lead sees it
 	"KvClusterLearnerStuck":      {`kv_cluster_learners{}`: "1x60", `kv_cluster_leads{}`: "0x60"},
 	"KvClusterNoLeader":          {`kv_cluster_leads{}`: "0x60"},
+	"KvClusterFormatHeldBack":    {`kv_cluster_member_format_readable{node="2"}`: "1x60", `kv_cluster_leads{}`: "0x60"},
 }
 
 // fires evaluates an alert's expression at the end of an hour that is healthy but for what is wrong.

@@ -49,6 +49,7 @@ type standing struct {
 	LastIndex uint64           `json:"last_index"`
 	Committed uint64           `json:"committed"`
 	Version   uint64           `json:"version"`
+	Format    uint16           `json:"format"`
 	Whole     bool             `json:"whole"`
 	TornBytes int64            `json:"torn_bytes"`
 	Members   []standingMember `json:"members"`
@@ -64,7 +65,7 @@ type standingMember struct {
 func standingOf(s *cluster.Standing) standing {
 	p := standing{
 		Dir: s.Dir, Cluster: s.Cluster, Node: s.Node, Term: s.Term, LastTerm: s.LastTerm, LastIndex: s.LastIndex, Committed: s.Committed,
-		Version: s.Version, Whole: s.IsWhole(), TornBytes: s.Torn, Members: []standingMember{},
+		Version: s.Version, Format: s.Format, Whole: s.IsWhole(), TornBytes: s.Torn, Members: []standingMember{},
 	}
 	for _, m := range s.Members {
 		role := "learner"

@@ -217,6 +217,7 @@ func (d *data) metrics() []prometheus.Collector {
 func (d *data) figures() []protocol.Stat {
 	if d.replica != nil {
 		c := d.replica.Counts()
+		format, reads := d.replica.Format()
 		return []protocol.Stat{
 			{Name: "sync_policy", Value: policies[wal.Always]},
 			{Name: "read_only"},
@@ -224,6 +225,8 @@ func (d *data) figures() []protocol.Stat {
 			{Name: "log_bytes", Value: uint64(c.Bytes)},
 			{Name: "log_syncs", Value: c.Syncs},
 			{Name: "snapshot_failures", Value: c.KeepsFailed},
+			{Name: "cluster_format", Value: uint64(format)},
+			{Name: "cluster_format_readable", Value: uint64(reads.Newest)},
 		}
 	}
 	if d.log == nil {

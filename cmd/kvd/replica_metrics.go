@@ -51,6 +51,7 @@ var (
 	snapshotsTookSeconds = clusterDesc("snapshots_taken_seconds_total", "How long it took to take in those that were, in seconds")
 
 	memberReachable = clusterDesc("member_reachable", "1 while the node hears from the member, else 0", "node", "peer")
+	memberReadable  = clusterDesc("member_format_readable", "The newest format that the member has said that it reads", "node", "peer")
 	memberRoundTrip = clusterDesc("member_round_trip_seconds", "How long the last message to the member and its answer took; missing: there was none", "node", "peer")
 	memberBehind    = clusterDesc("member_behind", "Entries of the log that the member lacks; only the node that leads says so", "node", "peer")
 	memberBytes     = clusterDesc("member_behind_bytes", "Bytes of the log that the member lacks, as far as there is one; only the node that leads says so", "node", "peer")
@@ -81,6 +82,7 @@ func (m replicaMetrics) Collect(to chan<- prometheus.Metric) {
 	for _, x := range v.Members {
 		id := strconv.FormatUint(x.ID, 10)
 		gauge(memberReachable, zeroOrOne(x.Reachable), id, x.Peer)
+		gauge(memberReadable, float64(x.Formats.Newest), id, x.Peer)
 		if x.RoundTrip > 0 {
 			gauge(memberRoundTrip, x.RoundTrip.Seconds(), id, x.Peer)
 		}

@@ -34,6 +34,8 @@ type CoreOptions struct {
 	Base Base
 	// Whole is the index from which on the state is one: a snapshot of a live store has parts that are as new as this.
 	Whole uint64
+	// Formats are those that this node reads; zero: what this package does.
+	Formats Formats
 	// Clock is a monotonic one. Only differences count.
 	Clock func() time.Duration
 	// Wake tells the caller's loop that Work has something new, from any goroutine. It does not wait.
@@ -72,6 +74,8 @@ type Core struct {
 	state                    uint64        // of Reads, when the state was swapped last, odd; 0: it has been whole since
 	conf                     *pb.ConfState // as of published
 	members                  Members       // likewise; replaced, never changed
+	format                   uint16        // of the cluster, likewise; 0: no member is known
+	formats                  Formats       // that this node reads
 	changes                  uint64        // how often they have been replaced, and once for those that it began with
 	changing                 uint64        // the newest change of the members in the log
 	promotion                promotion
@@ -94,7 +98,7 @@ type Core struct {
 func NewCore(o CoreOptions) (*Core, error) {
 	c := &Core{
 		id: o.ID, nonce: o.Nonce, group: o.Group, log: o.Log, clock: o.Clock, logger: o.Logger, readTimeout: o.ReadTimeout,
-		published: o.Base.Index, publishedTerm: o.Base.Term, whole: o.Whole, members: o.Base.Members, changes: 1, heard: map[uint64]time.Duration{},
+		published: o.Base.Index, publishedTerm: o.Base.Term, whole: o.Whole, members: o.Base.Members, format: o.Base.Format, formats: o.Formats.or(built), changes: 1, heard: map[uint64]time.Duration{},
 		Proposals: &Proposals{wake: o.Wake},
 		Reads:     &Reads{wake: o.Wake, clock: o.Clock},
 	}
@@ -124,6 +128,9 @@ func NewCore(o CoreOptions) (*Core, error) {
 		return nil, fmt.Errorf("begin as a replica: %w", err)
 	}
 	c.term = c.rn.BasicStatus().HardState.GetTerm()
+	if err := c.agree(); err != nil {
+		return nil, err
+	}
 	return c, nil
 }
 
@@ -143,7 +150,7 @@ func (l coreLog) Snapshot() (*pb.Snapshot, error) {
 	if l.c.published == 0 || l.c.published < l.c.whole {
 		return nil, raft.ErrSnapshotTemporarilyUnavailable
 	}
-	return &pb.Snapshot{Data: l.c.members.Encode(), Metadata: &pb.SnapshotMetadata{
+	return &pb.Snapshot{Data: l.c.Place().encode(), Metadata: &pb.SnapshotMetadata{
 		Index: new(l.c.published), Term: new(l.c.publishedTerm), ConfState: proto.Clone(l.c.conf).(*pb.ConfState),
 	}}, nil
 }
@@ -256,11 +263,14 @@ func (c *Core) Swap(a *Apply) {
 func (c *Core) Applied(a *Apply) {
 	c.applying = c.applying[1:]
 	if a.install != nil {
-		base, err := baseOf(a.Install)
+		base, err := BaseOf(a.Install)
+		if err == nil {
+			c.published, c.publishedTerm, c.conf, c.members, c.format = base.Index, base.Term, base.Conf, base.Members, base.Format
+			err = c.agree()
+		}
 		if err != nil {
 			panic(fmt.Errorf("install a snapshot: %w", err))
 		}
-		c.published, c.publishedTerm, c.conf, c.members = base.Index, base.Term, base.Conf, base.Members
 		c.changes++
 		c.whole, c.state = max(c.whole, a.Whole), a.state
 		a.install.installed = true
@@ -307,7 +317,7 @@ func (c *Core) changeMembers(entries []*pb.Entry) {
 			c.published, c.publishedTerm = e.GetIndex(), e.GetTerm()
 		}
 		if err != nil {
-			panic(fmt.Errorf("entry %d of the log is no change of the members: %w", e.GetIndex(), err))
+			panic(fmt.Errorf("entry %d of the log, a change of the members: %w", e.GetIndex(), err))
 		}
 		c.tellChange(before, e.GetIndex())
 	}
@@ -317,7 +327,7 @@ func (c *Core) changeMembers(entries []*pb.Entry) {
 func (c *Core) Published() uint64 { return c.published }
 
 // Place returns the entry up to which the log has been applied, and who the members are as of that: what a snapshot begun now is of.
-func (c *Core) Place() Base { return Base{c.published, c.publishedTerm, c.conf, c.members} }
+func (c *Core) Place() Base { return Base{c.published, c.publishedTerm, c.conf, c.members, c.format} }
 
 // Whole reports whether the state is one: after a snapshot it is once what the snapshot's newest part shows is applied.
 func (c *Core) Whole() bool { return c.published >= c.whole }

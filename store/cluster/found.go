@@ -106,10 +106,10 @@ func (d *Desk) Control(ctx context.Context, _ uint64, _ string, asked []byte) ([
 	return json.Marshal(a)
 }
 
-// admit has a node join, or be where it says, and reports whether it is a member there.
+// admit has a node join, or be what it says, and reports whether it is a member and that.
 func admit(c *Core, m Member) (bool, error) {
 	if old, ok := c.Members()[m.ID]; ok {
-		if old.Peer == m.Peer && old.Client == m.Client {
+		if old.is(m) {
 			return true, nil
 		}
 		return false, c.Move(m)
@@ -187,7 +187,7 @@ func try(ctx context.Context, p *Peers, d *Desk, log *FileLog, tell func(string,
 	case !slices.Contains(d.Peers, d.Member.Peer):
 		tell("no peer belongs to a cluster yet: this node is not among the founders, and waits")
 		return nil, nil
-	case !all || len(founders) != len(d.Peers) || d.Peers[0] != d.Member.Peer:
+	case !all || len(founders) != len(d.Peers) || !agreed(founders, tell) || d.Peers[0] != d.Member.Peer:
 		return nil, nil
 	}
 	self := Self{Cluster: folder.NewMemberID(), Node: d.Member.ID, Founders: founders}

@@ -49,7 +49,7 @@ func (p *Peers) greet(ctx context.Context, conn net.Conn, id uint64, address str
 			return conn, err
 		}
 	}
-	h := hello{group: p.o.Group, cluster: p.cluster.Load(), from: p.o.ID, to: id, class: class, text: p.o.Address}
+	h := hello{group: p.o.Group, cluster: p.cluster.Load(), from: p.o.ID, to: id, class: class, formats: p.o.Formats.or(built), text: p.o.Address}
 	if err := h.write(conn); err != nil {
 		return conn, err
 	}
@@ -78,6 +78,8 @@ func (p *Peers) check(h hello, id uint64, class byte) error {
 		return fmt.Errorf("it is of cluster %d, and this node of cluster %d: one of the two was recovered or restored meanwhile; remove the folder of the one whose data are to go, and let it join anew", h.cluster, p.cluster.Load())
 	case h.group != p.o.Group:
 		return fmt.Errorf("it is of group %d, and this node of %d", h.group, p.o.Group)
+	case h.formats.check(p.written()) != nil:
+		return h.formats.check(p.written())
 	case h.from != id:
 		return fmt.Errorf("it is node %d, and not %d: another has its address", h.from, id)
 	}

@@ -22,11 +22,14 @@ const MagicImage = frame.MagicReplicaState
 
 // A replica's state is kept and streamed as a store's snapshot, whose store id is the number of the cluster, with one body more, the last before the trailer:
 //
-//	place    1        4, index, term, whole, time (u64 each), length of the voters (u32), the voters as Raft writes them, the members
+//	place    1        4, index, term, whole, time, the cluster's format (u64 each), length of the voters (u32), the voters as Raft writes them, the members
 //
 // Index and term are of the entry up to which all is there, whole of that up to which parts may be newer; time is what Store.Time says. The
 // file's sequence is the index. It has tails only where it was made of a backup, or of another such file and a log: see recover.go.
-const kindPlace = 4
+const (
+	kindPlace = 4
+	placeHead = 45
+)
 
 // image is what the body says.
 type image struct {
@@ -42,7 +45,7 @@ func (m image) append(b []byte) ([]byte, error) {
 		return nil, err
 	}
 	b = append(b, kindPlace)
-	for _, x := range []uint64{m.base.Index, m.base.Term, m.whole, m.time} {
+	for _, x := range []uint64{m.base.Index, m.base.Term, m.whole, m.time, uint64(m.base.Format)} {
 		b = binary.BigEndian.AppendUint64(b, x)
 	}
 	b = binary.BigEndian.AppendUint32(b, uint32(len(conf)))
@@ -61,13 +64,14 @@ func (m image) owner() Self {
 var errBadImage = errors.New("it is no replica's state, or not all of one")
 
 func parseImage(b []byte) (m image, err error) {
-	if len(b) < 37 || b[0] != kindPlace {
+	if len(b) < placeHead || b[0] != kindPlace {
 		return m, errBadImage
 	}
 	u64 := func(at int) uint64 { return binary.BigEndian.Uint64(b[at:]) }
 	m.base.Index, m.base.Term, m.whole, m.time = u64(1), u64(9), u64(17), u64(25)
-	n := int(binary.BigEndian.Uint32(b[33:]))
-	if b = b[37:]; n > len(b) {
+	m.base.Format = uint16(u64(33))
+	n := int(binary.BigEndian.Uint32(b[placeHead-4:]))
+	if b = b[placeHead:]; n > len(b) {
 		return m, errBadImage
 	}
 	m.base.Conf = &pb.ConfState{}

@@ -30,6 +30,7 @@ type JournalOptions struct {
 	Logger *slog.Logger
 	// KeepLog is how many bytes of the log stay behind a state that is kept, for nodes that are away; 0: as many as the state takes, within bounds.
 	KeepLog int64
+	Formats Formats    // as in CoreOptions
 	Log     LogOptions // what is for tests, and Synced; the rest is as here
 }
 
@@ -93,6 +94,9 @@ func OpenJournal(o JournalOptions) (*Journal, error) {
 	if n := len(d.Snapshots); n > 0 {
 		if j.at, err = readState(o.FS, o.Dir, d.Snapshots[n-1], justRead); err != nil {
 			return nil, lost(err)
+		}
+		if err := o.Formats.or(built).check(max(j.at.base.Format, 1)); err != nil {
+			return nil, fmt.Errorf("data folder %s: %w", o.Dir, err)
 		}
 		lo.Base, lo.Owner = j.at.base, j.at.owner()
 	}

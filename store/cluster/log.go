@@ -31,6 +31,7 @@ type Base struct {
 	Index, Term uint64
 	Conf        *pb.ConfState // who votes
 	Members     Members       // where they are
+	Format      uint16        // the cluster's
 }
 
 // Self is who a node is. A log has it from its first moment: a folder that is empty is another node.

@@ -28,11 +28,23 @@ type Member struct {
 	Peer   string // host:port, for the other members
 	// Replaces is the member whose place this one takes once it has all data; 0: nobody's.
 	Replaces uint64
+	Formats  Formats // that it reads
 }
+
+// is reports whether a member says of itself what is known of it.
+func (m Member) is(own Member) bool {
+	own.Replaces = m.Replaces
+	return m == own
+}
+
+// memberHead is how long what is before a member's addresses is.
+const memberHead = 20
 
 func (m Member) append(b []byte) []byte {
 	b = binary.BigEndian.AppendUint64(b, m.ID)
 	b = binary.BigEndian.AppendUint64(b, m.Replaces)
+	b = binary.BigEndian.AppendUint16(b, m.Formats.Oldest)
+	b = binary.BigEndian.AppendUint16(b, m.Formats.Newest)
 	for _, s := range []string{m.Client, m.Peer} {
 		b = append(binary.BigEndian.AppendUint16(b, uint16(len(s))), s...)
 	}
@@ -55,11 +67,14 @@ func (all Members) Encode() []byte {
 func DecodeMembers(b []byte) (Members, error) {
 	all := Members{}
 	for len(b) > 0 {
-		if len(b) < 16 {
+		if len(b) < memberHead {
 			return nil, errBadMembers
 		}
-		m := Member{ID: binary.BigEndian.Uint64(b), Replaces: binary.BigEndian.Uint64(b[8:])}
-		b = b[16:]
+		m := Member{
+			ID: binary.BigEndian.Uint64(b), Replaces: binary.BigEndian.Uint64(b[8:]),
+			Formats: Formats{binary.BigEndian.Uint16(b[16:]), binary.BigEndian.Uint16(b[18:])},
+		}
+		b = b[memberHead:]
 		for _, s := range []*string{&m.Client, &m.Peer} {
 			if len(b) < 2 || len(b)-2 < int(binary.BigEndian.Uint16(b)) {
 				return nil, errBadMembers
@@ -88,6 +103,9 @@ func (c *Core) AddLearner(m Member) error {
 	if err := c.canChange(); err != nil {
 		return err
 	}
+	if err := m.Formats.check(c.format); err != nil {
+		return err
+	}
 	if old, ok := c.members[m.ID]; ok {
 		return fmt.Errorf("node %d is a member already, at %s", m.ID, old.Peer)
 	}
@@ -102,9 +120,12 @@ func (c *Core) AddLearner(m Member) error {
 	return c.change(m.append(nil), pb.ConfChangeAddLearnerNode, m.ID)
 }
 
-// Move proposes that a member is reached at other addresses than so far.
+// Move proposes that a member is reached at other addresses than so far, or reads other formats.
 func (c *Core) Move(m Member) error {
 	if err := c.canChange(); err != nil {
+		return err
+	}
+	if err := m.Formats.check(c.format); err != nil {
 		return err
 	}
 	old, ok := c.members[m.ID]
@@ -252,7 +273,7 @@ func (c *Core) changed(context []byte) error {
 	maps.DeleteFunc(members, func(id uint64, _ Member) bool { return !in[id] })
 	c.members = members
 	c.changes++
-	return nil
+	return c.agree()
 }
 
 // tellChange tells what has become of whom with a change of the members.

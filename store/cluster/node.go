@@ -51,6 +51,8 @@ type Transport interface {
 	Send(messages []*pb.Message)
 	// SetMembers says where the members are. It does not wait.
 	SetMembers(addresses map[uint64]string)
+	// SetFormat says which format the cluster writes. It does not wait.
+	SetFormat(format uint16)
 	// SendSnapshot streams a snapshot to the member that m is for, and returns once that has it.
 	SendSnapshot(ctx context.Context, m *pb.Message, write func(w io.Writer) error) error
 }
@@ -427,7 +429,7 @@ func (n *Node) applyOne(a *Apply) error {
 	}
 	if a.Install != nil {
 		n.core.Swap(a)
-		base, err := baseOf(a.Install)
+		base, err := BaseOf(a.Install)
 		if err != nil {
 			return err
 		}

@@ -144,6 +144,7 @@ func (l *lan) Send(messages []*pb.Message) {
 }
 
 func (l *lan) SetMembers(map[uint64]string) {}
+func (l *lan) SetFormat(uint16)             {}
 
 func (l *lan) SendSnapshot(_ context.Context, m *pb.Message, write func(io.Writer) error) error {
 	l.mu.Lock()

@@ -113,9 +113,10 @@ func (s *Standing) write(w io.Writer, self Self, index uint64) error {
 	return finishImage(out, m, s.Version)
 }
 
-// alone is the base of a cluster that has one member.
+// alone is the base of a cluster that has one member, and that this kvd begins: it writes the newest format that it reads.
 func alone(m Member, index, term uint64) Base {
-	return Base{Index: index, Term: term, Conf: &pb.ConfState{Voters: []uint64{m.ID}}, Members: Members{m.ID: m}}
+	m.Formats = built
+	return Base{Index: index, Term: term, Conf: &pb.ConfState{Voters: []uint64{m.ID}}, Members: Members{m.ID: m}, Format: built.Newest}
 }
 
 // finishImage ends a file with a state.

@@ -37,6 +37,7 @@ type ReplicaOptions struct {
 	Synced func(took time.Duration)
 	// KeepLog is JournalOptions.KeepLog.
 	KeepLog int64
+	Formats Formats // for tests; zero: what this package reads
 }
 
 // Replica is all that makes a store one of several: journal, log, node, and the way to the others. It is opened first, then the store with
@@ -76,13 +77,13 @@ func openReplica(o ReplicaOptions) (*Replica, error) {
 	if err != nil {
 		return nil, err
 	}
-	j, err := OpenJournal(JournalOptions{FS: o.FS, Dir: o.Dir, Logger: o.Logger, KeepLog: o.KeepLog, Log: LogOptions{Synced: o.Synced}})
+	j, err := OpenJournal(JournalOptions{FS: o.FS, Dir: o.Dir, Logger: o.Logger, KeepLog: o.KeepLog, Formats: o.Formats, Log: LogOptions{Synced: o.Synced}})
 	if err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
 	self := j.Log().Self()
 	return &Replica{
-		Journal: j, o: o, lock: lock, desk: NewDesk(self, Member{ID: self.Node, Client: o.Client, Peer: o.Peer}, o.Peers),
+		Journal: j, o: o, lock: lock, desk: NewDesk(self, Member{ID: self.Node, Client: o.Client, Peer: o.Peer, Formats: o.Formats.or(built)}, o.Peers),
 		running: make(chan struct{}), done: make(chan struct{}),
 	}, nil
 }
@@ -101,7 +102,7 @@ func (r *Replica) Start(st *store.Store) {
 		}
 	}
 	r.peers = NewPeers(r.o.Listen, PeersOptions{
-		Cluster: self.Cluster, ID: self.Node, Address: r.o.Peer, TLS: r.o.TLS, Logger: r.o.Logger, Control: r.desk.Control,
+		Cluster: self.Cluster, ID: self.Node, Address: r.o.Peer, TLS: r.o.TLS, Formats: r.o.Formats, Logger: r.o.Logger, Control: r.desk.Control,
 		Receive: func(all ...*pb.Message) {
 			if n := node(); n != nil {
 				n.Receive(all...)
@@ -137,7 +138,7 @@ func (r *Replica) run(ctx context.Context, st *store.Store, self Self) error {
 		}
 		self := r.Log().Self()
 		r.o.Logger.Info("this node begins as a member", "node", idText(self.Node), "address", r.o.Peer, "cluster", idText(self.Cluster))
-		n, err := r.Journal.Start(st, CoreOptions{ID: self.Node, Nonce: folder.NewID(), Logger: r.o.Logger}, r.peers)
+		n, err := r.Journal.Start(st, CoreOptions{ID: self.Node, Nonce: folder.NewID(), Formats: r.o.Formats, Logger: r.o.Logger}, r.peers)
 		if err == nil {
 			r.desk.Serve(n)
 		}
@@ -160,7 +161,8 @@ func (r *Replica) run(ctx context.Context, st *store.Store, self Self) error {
 // movePause is how long a node waits that is elsewhere than the others know before it tells them again.
 const movePause = 200 * time.Millisecond
 
-// beFound sees to it that the members know where this node is: it may have moved while it did not run, or its folder to another machine.
+// beFound sees to it that the members know where this node is, and what it reads: it may have moved while it did not run, or its folder to another machine,
+// or its kvd is another one.
 func (r *Replica) beFound(ctx context.Context, n *Node) {
 	own := r.desk.Member
 	for newest := false; ; {
@@ -170,7 +172,7 @@ func (r *Replica) beFound(ctx context.Context, n *Node) {
 		if !r.call(n, func(c *Core) {
 			all = c.Members()
 			m, ok := all[own.ID]
-			here = ok && m.Client == own.Client && m.Peer == own.Peer || !ok && len(all) > 0 // who is no member any more is nowhere
+			here = ok && m.is(own) || !ok && len(all) > 0 // who is no member any more is nowhere
 			leader, leads = all[c.Leader()].Peer, c.Leads()
 			if leads && !here {
 				here, _ = admit(c, own)

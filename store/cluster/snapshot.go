@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"encoding/binary"
 	"fmt"
 	"io"
 	"time"
@@ -11,7 +12,7 @@ import (
 // stream sends a snapshot to the member that lacks it.
 func (n *Node) stream(m *pb.Message) {
 	began := time.Now()
-	base, err := baseOf(m.GetSnapshot())
+	base, err := BaseOf(m.GetSnapshot())
 	if err == nil {
 		pin := n.log.Pin(base.Index)
 		defer pin.Release()
@@ -25,17 +26,31 @@ func (n *Node) stream(m *pb.Message) {
 	n.Call(func(c *Core) { c.SnapshotSent(m.GetTo(), err == nil) })
 }
 
-// baseOf is what a snapshot is of.
-func baseOf(s *pb.Snapshot) (Base, error) {
-	members, err := DecodeMembers(s.GetData())
+// BaseOf is what a snapshot, as a message has it, is of.
+func BaseOf(s *pb.Snapshot) (Base, error) {
 	meta := s.GetMetadata()
-	return Base{Index: meta.GetIndex(), Term: meta.GetTerm(), Conf: meta.GetConfState(), Members: members}, err
+	b := Base{Index: meta.GetIndex(), Term: meta.GetTerm(), Conf: meta.GetConfState()}
+	if len(s.GetData()) < 2 {
+		return b, errBadMembers
+	}
+	b.Format = binary.BigEndian.Uint16(s.GetData())
+	var err error
+	b.Members, err = DecodeMembers(s.GetData()[2:])
+	return b, err
+}
+
+// encode is what the data of a snapshot's message are.
+func (b Base) encode() []byte {
+	return append(binary.BigEndian.AppendUint16(nil, b.Format), b.Members.Encode()...)
 }
 
 // TakeIn takes in a snapshot that another member streams, and then has the core learn of it.
 func (n *Node) TakeIn(m *pb.Message, r io.Reader) error {
 	began := time.Now()
-	base, err := baseOf(m.GetSnapshot())
+	base, err := BaseOf(m.GetSnapshot())
+	if err == nil {
+		err = n.core.formats.check(base.Format)
+	}
 	if err == nil {
 		err = n.machine.Receive(base, r)
 	}

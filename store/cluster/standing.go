@@ -28,6 +28,7 @@ type Standing struct {
 	Whole               uint64 // from which entry on the state is one; above LastIndex: a copy of another's was under way, and it is none
 	Version             uint64 // the newest
 	Entries             uint64 // of keys, in the state and in the log
+	Format              uint16 // the cluster's, as of Committed: see Formats
 	Torn                int64  // bytes of a torn tail, which was promised to nobody
 	Members             []MemberView
 
@@ -146,6 +147,7 @@ func (s *Standing) knowMembers(quiet *slog.Logger) (err error) {
 	}
 	all := s.behind()
 	c.changeMembers(all[:min(uint64(len(all)), s.Committed-min(s.Committed, s.log.base.Index))])
+	s.Format = c.format
 	for id, m := range c.members {
 		s.Members = append(s.Members, MemberView{Member: m, Voter: slices.Contains(c.conf.GetVoters(), id)})
 	}

@@ -11,6 +11,7 @@ type Status struct {
 	Leads     bool   // this node leads and takes writes
 	Published uint64 // the index up to which the log has been applied
 	Whole     bool   // the state is one
+	Format    uint16 // the cluster's, 0: no member is known yet
 }
 
 // Status returns what the node is about, as of its last step.
@@ -37,13 +38,14 @@ func (n *Node) Led(ctx context.Context) {
 func (n *Node) tell() {
 	if members := n.core.Members(); n.members != n.core.changes {
 		n.members = n.core.changes
+		n.transport.SetFormat(n.core.format)
 		if len(members) > 0 { // one that has joined learns of them with its first snapshot
 			n.transport.SetMembers(members.Addresses())
 		}
 	}
 	s := Status{
 		ID: n.core.id, Term: n.core.term, Leader: n.core.leader, Leads: n.core.opened,
-		Published: n.core.published, Whole: n.core.Whole(), Address: n.core.members[n.core.leader].Client,
+		Published: n.core.published, Whole: n.core.Whole(), Format: n.core.format, Address: n.core.members[n.core.leader].Client,
 	}
 	old := n.status.Load()
 	if old == nil || *old != s {

@@ -13,12 +13,13 @@ import (
 //
 // First each side says who it is, the dialing one first:
 //
-//	0        6         8         12      20     28     36      37         39
-//	+--------+---------+---------+-------+------+------+-------+----------+---------+
-//	| magic  | version | group   | cluster | from | to  | class | length   | address |
-//	| kvpeer | u16 = 1 | u32     | u64   | u64  | u64  | u8    | u16      | ...     |
-//	+--------+---------+---------+-------+------+------+-------+----------+---------+
+//	0        6         8       12        20     28     36      37       39       41       43
+//	+--------+---------+-------+---------+------+------+-------+--------+--------+--------+---------+
+//	| magic  | version | group | cluster | from | to   | class | oldest | newest | length | address |
+//	| kvpeer | u16 = 1 | u32   | u64     | u64  | u64  | u8    | u16    | u16    | u16    | ...     |
+//	+--------+---------+-------+---------+------+------+-------+--------+--------+--------+---------+
 //
+// Oldest and newest are the formats that the sender reads: see format.go.
 // The address is that of the sender's peers. In the answer from and to have changed places, and a class of 0 says that the
 // stream is refused, and instead of the address there is the reason. Then frames follow:
 //
@@ -32,7 +33,7 @@ import (
 const (
 	streamMagic   = "kvpeer"
 	streamVersion = 1
-	helloSize     = 39
+	helloSize     = 43
 
 	classRaft     = 1
 	classSnapshot = 2
@@ -52,6 +53,7 @@ type hello struct {
 	cluster  uint64
 	from, to uint64
 	class    byte
+	formats  Formats
 	text     string // the address, or why the stream is refused
 }
 
@@ -63,6 +65,8 @@ func (h hello) write(w io.Writer) error {
 	b = binary.BigEndian.AppendUint64(b, h.from)
 	b = binary.BigEndian.AppendUint64(b, h.to)
 	b = append(b, h.class)
+	b = binary.BigEndian.AppendUint16(b, h.formats.Oldest)
+	b = binary.BigEndian.AppendUint16(b, h.formats.Newest)
 	b = binary.BigEndian.AppendUint16(b, uint16(len(h.text)))
 	_, err := w.Write(append(b, h.text...))
 	return err
@@ -81,8 +85,9 @@ func readHello(r io.Reader) (h hello, err error) {
 	h = hello{
 		version: binary.BigEndian.Uint16(b[6:]), group: binary.BigEndian.Uint32(b[8:]), cluster: binary.BigEndian.Uint64(b[12:]),
 		from: binary.BigEndian.Uint64(b[20:]), to: binary.BigEndian.Uint64(b[28:]), class: b[36],
+		formats: Formats{binary.BigEndian.Uint16(b[37:]), binary.BigEndian.Uint16(b[39:])},
 	}
-	text := make([]byte, binary.BigEndian.Uint16(b[37:]))
+	text := make([]byte, binary.BigEndian.Uint16(b[41:]))
 	_, err = io.ReadFull(r, text)
 	h.text = string(text)
 	return h, err

@@ -42,7 +42,8 @@ type PeersOptions struct {
 	Cluster uint64 // its random number; streams of another are refused, on both sides
 	Group   uint32
 	ID      uint64
-	Address string // at which the others reach this node: host:port
+	Address string  // at which the others reach this node: host:port
+	Formats Formats // that this node reads; zero: what this package does
 	// TLS is called for each connection, and is how both sides prove who they are; nil: they don't. A certificate is to be valid for the host of the member's address, at both
 	// ends.
 	TLS func() *tls.Config
@@ -70,6 +71,7 @@ type Peers struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
+	format  atomic.Uint32 // that of the cluster, as SetFormat has said
 	cluster atomic.Uint64 // that of the options, or what SetCluster has said
 
 	mu      sync.Mutex
@@ -158,6 +160,12 @@ func (p *Peers) host(id uint64, address string) func() {
 		}
 	}
 }
+
+// SetFormat is part of Transport.
+func (p *Peers) SetFormat(format uint16) { p.format.Store(uint32(format)) }
+
+// written is the format that the cluster writes, as far as this node knows.
+func (p *Peers) written() uint16 { return uint16(max(p.format.Load(), 1)) }
 
 // SetCluster says which cluster this node has come to belong to.
 func (p *Peers) SetCluster(id uint64) { p.cluster.Store(id) }
@@ -299,7 +307,7 @@ func (p *Peers) serve(conn net.Conn) error {
 	if err != nil {
 		return &refusedError{err}
 	}
-	answer := hello{group: p.o.Group, cluster: p.cluster.Load(), from: p.o.ID, to: h.from, class: h.class, text: p.o.Address}
+	answer := hello{group: p.o.Group, cluster: p.cluster.Load(), from: p.o.ID, to: h.from, class: h.class, formats: p.o.Formats.or(built), text: p.o.Address}
 	if err := p.refuse(h, cert); err != nil {
 		answer.class, answer.text = 0, err.Error()
 		return &refusedError{errors.Join(err, answer.write(conn))}

@@ -14,6 +14,7 @@
 //     or, where a bound was given, than what had been answered by then;
 //   - a vote or an acknowledgement leaves after what it promises was saved, and what was promised is there after a crash (C8);
 //   - the log begins no later than the snapshot ends (C12);
+//   - what is written, all members have said that they read (C13);
 //   - a term has one leader.
 //
 // At the end all faults are over, and then a write must succeed and all replicas become equal.

@@ -77,8 +77,8 @@ func (l *ledger) state(index, sum uint64) error {
 // belong notes who the members are, and who votes, as a node has it that has published up to an index.
 func (l *ledger) belong(at cluster.Base) error {
 	c := at.Conf
-	members := fmt.Sprintf("voters %v and %v, learners %v and %v, leaves %v, of %x",
-		c.GetVoters(), c.GetVotersOutgoing(), c.GetLearners(), c.GetLearnersNext(), c.GetAutoLeave(), at.Members.Encode())
+	members := fmt.Sprintf("voters %v and %v, learners %v and %v, leaves %v, of %x, format %d",
+		c.GetVoters(), c.GetVotersOutgoing(), c.GetLearners(), c.GetLearnersNext(), c.GetAutoLeave(), at.Members.Encode(), at.Format)
 	if first, ok := l.members[at.Index]; ok && first != members {
 		return fmt.Errorf("C10: up to entry %d one node has the %s; another the %s", at.Index, first, members)
 	}

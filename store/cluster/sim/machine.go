@@ -137,7 +137,7 @@ func (s *snapshot) encode() []byte {
 	}
 	var b []byte
 	members := s.base.Members.Encode()
-	for _, x := range []uint64{s.base.Index, s.base.Term, s.whole, uint64(len(conf)), uint64(len(members))} {
+	for _, x := range []uint64{s.base.Index, s.base.Term, s.whole, uint64(len(conf)), uint64(len(members)), uint64(s.base.Format)} {
 		b = binary.BigEndian.AppendUint64(b, x)
 	}
 	b = append(append(b, conf...), members...)
@@ -150,16 +150,16 @@ func (s *snapshot) encode() []byte {
 func decodeSnapshot(b []byte) (*snapshot, error) {
 	u64 := func(at int) uint64 { return binary.BigEndian.Uint64(b[at:]) }
 	s := &snapshot{whole: u64(16), state: state{}}
-	s.base = cluster.Base{Index: u64(0), Term: u64(8), Conf: &pb.ConfState{}}
+	s.base = cluster.Base{Index: u64(0), Term: u64(8), Conf: &pb.ConfState{}, Format: uint16(u64(40))}
 	n, m := int(u64(24)), int(u64(32))
-	if err := proto.Unmarshal(b[40:40+n], s.base.Conf); err != nil {
+	if err := proto.Unmarshal(b[48:48+n], s.base.Conf); err != nil {
 		return nil, err
 	}
 	var err error
-	if s.base.Members, err = cluster.DecodeMembers(b[40+n : 40+n+m]); err != nil {
+	if s.base.Members, err = cluster.DecodeMembers(b[48+n : 48+n+m]); err != nil {
 		return nil, err
 	}
-	for _, w := range parseWrites(b[40+n+m:]) {
+	for _, w := range parseWrites(b[48+n+m:]) {
 		s.state[w.key] = w
 	}
 	return s, nil

@@ -25,7 +25,7 @@ func (s *Sim) join() error {
 	if leader == nil || len(s.nodes) >= maxNodes {
 		return nil
 	}
-	n := &node{sim: s, id: uint64(len(s.nodes) + 1)}
+	n := &node{sim: s, id: uint64(len(s.nodes) + 1), reads: onlyFirst, said: onlyFirst}
 	s.nodes = append(s.nodes, n)
 	if err := n.found(nil); err != nil {
 		return err
@@ -33,7 +33,7 @@ func (s *Sim) join() error {
 	if err := n.start(); err != nil {
 		return err
 	}
-	m := member(n.id)
+	m := n.announces()
 	other := s.nodes[s.rng.IntN(len(s.nodes)-1)]
 	if s.rng.IntN(2) == 0 && !other.gone {
 		m.Replaces = other.id

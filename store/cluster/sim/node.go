@@ -29,6 +29,8 @@ type node struct {
 	id   uint64
 	fs   *vfstest.Mem // the disk
 	gone bool         // it was removed, and is no more
+	// reads are the formats that its program reads, said the most that it has told others.
+	reads, said cluster.Formats
 
 	// What the faults do.
 	crashIn, failIn int64         // calls of the file system until the machine loses power, or a call fails; 0: not so
@@ -170,6 +172,7 @@ func (n *node) start() error {
 		}
 	}
 	n.durable = s.base
+	n.replaceProgram()
 	log, err := cluster.OpenLog(n.logOptions())
 	if n.broken != nil {
 		n.die()
@@ -185,9 +188,13 @@ func (n *node) start() error {
 	n.m.install(s)
 	n.sim.nonce++
 	n.core, err = cluster.NewCore(cluster.CoreOptions{
-		ID: n.id, Nonce: n.sim.nonce, Log: log, Base: s.base, Whole: s.whole,
+		ID: n.id, Nonce: n.sim.nonce, Formats: n.reads, Log: log, Base: s.base, Whole: s.whole,
 		Clock: func() time.Duration { return n.sim.now + n.offset }, Wake: func() {}, Logger: n.sim.logger(n.id),
 	})
+	if n.refused(err) {
+		n.die()
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -239,7 +246,7 @@ func (n *node) guard(f func(c *cluster.Core)) error {
 func (n *node) tell(f func(c *cluster.Core) error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			if strings.Contains(fmt.Sprint(p), "the disk has not answered") {
+			if strings.Contains(fmt.Sprint(p), "the disk has not answered") || n.refused(p) {
 				n.die()
 				return
 			}
@@ -387,6 +394,9 @@ func (n *node) apply() error {
 		return err
 	}
 	n.log.Applied(n.core.Published())
+	if err := n.sim.format(n); err != nil {
+		return err
+	}
 	return n.sim.ledger.belong(n.core.Place())
 }
 

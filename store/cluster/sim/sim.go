@@ -38,6 +38,7 @@ type Result struct {
 	Kept, NotApplied                           int           // writes whose node led no more, and of which it knew what had become of them
 	Terms, Crashes, Failures, Snapshots, Cuts  int
 	Joined, Removed                            int
+	Format                                     uint16 // the newest that was written
 	Sum                                        uint64 // of all that has happened
 }
 
@@ -107,7 +108,7 @@ func (s *Sim) run() error {
 		voters = append(voters, uint64(i+1))
 	}
 	for _, id := range voters {
-		n := &node{sim: s, id: id}
+		n := &node{sim: s, id: id, reads: onlyFirst, said: onlyFirst}
 		s.nodes = append(s.nodes, n)
 		if err := n.found(voters); err != nil {
 			return err
@@ -170,6 +171,9 @@ func (s *Sim) step() error {
 	case kind < 820:
 		return s.pass(time.Duration(1+s.rng.IntN(10)) * time.Millisecond)
 	case kind < 950:
+		if s.upgrades() && kind < 830 {
+			return s.announce(n)
+		}
 		if n.up() {
 			return s.ask(n)
 		}
@@ -244,14 +248,11 @@ func (s *Sim) deliver() error {
 
 // stream begins to send a snapshot of the live state.
 func (s *Sim) stream(n *node, m *pb.Message) error {
-	meta := m.GetSnapshot().GetMetadata()
-	members, err := cluster.DecodeMembers(m.GetSnapshot().GetData())
+	base, err := cluster.BaseOf(m.GetSnapshot())
 	if err != nil {
 		panic(err)
 	}
-	t := &transfer{from: n, core: n.core, m: m, pin: n.log.Pin(meta.GetIndex()), s: &snapshot{
-		base: cluster.Base{Index: meta.GetIndex(), Term: meta.GetTerm(), Conf: meta.GetConfState(), Members: members}, state: state{},
-	}}
+	t := &transfer{from: n, core: n.core, m: m, pin: n.log.Pin(base.Index), s: &snapshot{base: base, state: state{}}}
 	t.s.walk(n.m, 0, keys/2)
 	s.streams = append(s.streams, t)
 	s.result.Snapshots++

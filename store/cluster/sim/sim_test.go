@@ -51,6 +51,7 @@ func TestSeeds(t *testing.T) {
 		sum.Cuts += r.Cuts
 		sum.Joined += r.Joined
 		sum.Removed += r.Removed
+		sum.Format = max(sum.Format, r.Format)
 	}
 	t.Logf("%d seeds: %+v", len(seeds), sum)
 	require.NotZero(t, sum.Writes)
@@ -63,6 +64,7 @@ func TestSeeds(t *testing.T) {
 	require.NotZero(t, sum.Snapshots)
 	require.NotZero(t, sum.Joined)
 	require.NotZero(t, sum.Removed)
+	require.EqualValues(t, 2, sum.Format)
 }
 
 func TestASeedIsARun(t *testing.T) {

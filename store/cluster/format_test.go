@@ -1,0 +1,194 @@
+package cluster
+
+import (
+	"log/slog"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"kv/store"
+	"kv/store/vfs/vfstest"
+)
+
+func TestWhichFormatsARangeHas(t *testing.T) {
+	for _, x := range []struct {
+		reads  Formats
+		format uint16
+		says   string
+	}{
+		{Formats{}, 1, ""},
+		{Formats{}, 2, "the cluster's format is 2, and a kvd that reads 1 to 1 can't be of it: a newer kvd is needed"},
+		{Formats{1, 2}, 1, ""},
+		{Formats{1, 2}, 2, ""},
+		{Formats{1, 2}, 3, "the cluster's format is 3, and a kvd that reads 1 to 2 can't be of it: a newer kvd is needed"},
+		{Formats{2, 3}, 1, "the cluster's format is 1, and a kvd that reads 2 to 3 can't be of it: bring all nodes up to date first, with a kvd that reads both"},
+	} {
+		if err := x.reads.check(x.format); x.says == "" {
+			require.NoError(t, err)
+		} else {
+			require.EqualError(t, err, x.says)
+		}
+	}
+	require.EqualValues(t, 1, Members{1: {Formats: Formats{1, 3}}, 2: {}}.newest())
+	require.EqualValues(t, 2, Members{1: {Formats: Formats{1, 3}}, 2: {Formats: Formats{2, 2}}}.newest())
+	require.Zero(t, Members{}.newest())
+}
+
+// kvd is a program with a replica and its store, on a disk of its own.
+type kvd struct {
+	t       *testing.T
+	fs      *vfstest.Mem
+	address string
+	reads   Formats
+
+	replica *Replica
+	store   *store.Store
+}
+
+func (k *kvd) open(l net.Listener, peers []string) error {
+	r, err := OpenReplica(ReplicaOptions{
+		FS: k.fs, Dir: "/log", Listen: l, Client: "client of " + k.address, Peer: k.address, Peers: peers,
+		Formats: k.reads, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		return err
+	}
+	k.replica = r
+	k.store, err = store.Open(store.Options{Journal: r.Journal, Proposes: true})
+	require.NoError(k.t, err)
+	r.Start(k.store)
+	return nil
+}
+
+func (k *kvd) stop() {
+	if k.replica != nil {
+		k.replica.Close()
+		k.store.Close()
+		k.replica = nil
+	}
+}
+
+// restart is stop, and a start with a program that reads these formats.
+func (k *kvd) restart(peers []string, reads Formats) error {
+	k.stop()
+	l, err := net.Listen("tcp", k.address)
+	require.NoError(k.t, err)
+	k.reads = reads
+	return k.open(l, peers)
+}
+
+func newKvds(t *testing.T, reads ...Formats) (all []*kvd, peers []string) {
+	var listeners []net.Listener
+	for _, f := range reads {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		k := &kvd{t: t, fs: newFS(t), address: l.Addr().String(), reads: f}
+		t.Cleanup(k.stop)
+		all, peers, listeners = append(all, k), append(peers, k.address), append(listeners, l)
+	}
+	for i, k := range all {
+		require.NoError(t, k.open(listeners[i], peers))
+	}
+	return all, peers
+}
+
+// agrees waits until all know that the cluster's format is this one, and that all members read so much.
+func agrees(t *testing.T, all []*kvd, format uint16) {
+	defer func() {
+		if t.Failed() {
+			for _, k := range all {
+				v, ok := k.replica.View()
+				t.Logf("%s reads %v: %v %+v", k.address, k.reads, ok, v)
+			}
+		}
+	}()
+	require.Eventually(t, func() bool {
+		for _, k := range all {
+			v, ok := k.replica.View()
+			if is, _ := k.replica.Format(); !ok || v.Leader == 0 || is != format {
+				return false
+			}
+			for _, m := range v.Members {
+				for _, k := range all {
+					if m.Peer == k.address && m.Formats != k.reads {
+						return false
+					}
+				}
+			}
+		}
+		return true
+	}, 120*time.Second, 10*time.Millisecond)
+}
+
+// C13: the format rises when the last member reads a newer one, and not before; who does not read it is refused, in words, by the others and by himself.
+func TestTheFormatRisesWhenAllMembersReadIt(t *testing.T) {
+	old, both, newer := Formats{1, 1}, Formats{1, 2}, Formats{2, 2}
+	all, peers := newKvds(t, old, old, old)
+	agrees(t, all, 1)
+	join := func(reads Formats) error {
+		other := &kvd{t: t, fs: newFS(t)}
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		other.address, other.reads = l.Addr().String(), reads
+		defer other.stop()
+		require.NoError(t, other.open(l, peers))
+		<-other.replica.Done()
+		return other.replica.Err()
+	}
+	for _, k := range all[:2] {
+		require.NoError(t, k.restart(peers, both))
+		agrees(t, all, 1)
+	}
+	require.ErrorContains(t, join(newer), "this node can't join: the cluster's format is 1, and a kvd that reads 2 to 2 can't be of it: bring all nodes up to date first")
+	require.NoError(t, all[1].restart(peers, old), "until it has risen, one may go back")
+	agrees(t, all, 1)
+	require.NoError(t, all[1].restart(peers, both))
+	agrees(t, all, 1)
+	require.NoError(t, all[2].restart(peers, both))
+	agrees(t, all, 2)
+	require.ErrorContains(t, join(old), "this node can't join: the cluster's format is 2, and a kvd that reads 1 to 1 can't be of it: a newer kvd is needed")
+
+	require.NoError(t, all[0].restart(peers, old))
+	<-all[0].replica.Done()
+	require.ErrorContains(t, all[0].replica.Err(), "a newer kvd is needed", "it finds that in its log")
+	require.NoError(t, all[0].restart(peers, newer))
+	<-all[0].replica.Done()
+	require.ErrorContains(t, all[0].replica.Err(), "with a kvd that reads both", "its log begins in the old format")
+	require.NoError(t, all[0].restart(peers, both))
+	agrees(t, all, 2)
+	require.NoError(t, all[0].replica.Keep())
+	require.NoError(t, all[0].restart(peers, newer))
+	agrees(t, all, 2)
+	require.ErrorContains(t, all[0].restart(peers, old), "data folder /log: the cluster's format is 2", "it finds that in its state")
+	require.NoError(t, all[0].restart(peers, both))
+	agrees(t, all, 2)
+}
+
+// Peers that read nothing that all of them do found no cluster.
+func TestFoundersNeedAFormat(t *testing.T) {
+	found := func(reads ...Formats) Members {
+		all := Members{}
+		for i, f := range reads {
+			all[uint64(i)] = Member{ID: uint64(i), Formats: f}
+		}
+		return all
+	}
+	said := 0
+	tell := func(string, ...any) { said++ }
+	require.True(t, agreed(found(Formats{1, 1}, Formats{1, 2}), tell))
+	require.Zero(t, said)
+	require.False(t, agreed(found(Formats{1, 1}, Formats{2, 2}), tell))
+	require.NotZero(t, said)
+}
+
+// A stream is refused, in words, by who knows that the other side does not read what the cluster writes.
+func TestAStreamIsRefusedForItsFormats(t *testing.T) {
+	a := newEnd(t, 1, func(o *PeersOptions) { o.Formats = Formats{1, 2} })
+	b := newEnd(t, 2, nil)
+	a.SetFormat(2)
+	a.SetMembers(map[uint64]string{2: b.address})
+	b.SetMembers(map[uint64]string{1: a.address})
+	b.logged.wait(t, "the cluster's format is 2, and a kvd that reads 1 to 1 can't be of it")
+}
