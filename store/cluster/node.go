@@ -94,16 +94,6 @@ type Node struct {
 	done   chan struct{} // closed when all goroutines have ended
 }
 
-// inbox is what the core has not been told yet.
-type inbox struct {
-	mu       sync.Mutex
-	messages []*pb.Message
-	appended []*Append
-	applied  []*Apply
-	calls    []func(*Core)
-	failure  error
-}
-
 // NodeOptions are those of the Core, but for what the Node gives itself, and what is around it.
 type NodeOptions struct {
 	CoreOptions
@@ -170,22 +160,6 @@ func (n *Node) Proposals() *Proposals { return n.core.Proposals }
 
 // Reads is where reads wait.
 func (n *Node) Reads() *Reads { return n.core.Reads }
-
-// Receive takes messages of other members.
-func (n *Node) Receive(messages ...*pb.Message) {
-	n.in.mu.Lock()
-	n.in.messages = append(n.in.messages, messages...)
-	n.in.mu.Unlock()
-	n.stepNow()
-}
-
-// Call has the loop call f soon.
-func (n *Node) Call(f func(*Core)) {
-	n.in.mu.Lock()
-	n.in.calls = append(n.in.calls, f)
-	n.in.mu.Unlock()
-	n.poke()
-}
 
 // Stop ends the node, and waits for that. What is under way fails.
 func (n *Node) Stop() {
@@ -280,33 +254,6 @@ func (n *Node) step(ticked bool) {
 	n.tell()
 }
 
-// take tells the core what has come in.
-func (n *Node) take() error {
-	n.in.mu.Lock()
-	messages, appended, applied, calls, failure := n.in.messages, n.in.appended, n.in.applied, n.in.calls, n.in.failure
-	n.in.messages, n.in.appended, n.in.applied, n.in.calls = nil, nil, nil, nil
-	n.in.mu.Unlock()
-	if failure != nil {
-		return failure
-	}
-	for _, a := range appended {
-		n.core.Appended(a)
-	}
-	for _, a := range applied {
-		n.core.Applied(a)
-	}
-	if len(applied) > 0 {
-		n.log.Applied(n.core.published)
-	}
-	for _, m := range messages {
-		n.core.Step(m)
-	}
-	for _, f := range calls {
-		f(n.core)
-	}
-	return nil
-}
-
 // work has done what the core wants: all that it wants now at once, so that a batch, and the word that the one before is committed, are one
 // write to the log and one to each of the others.
 func (n *Node) work() {
@@ -356,16 +303,6 @@ func (n *Node) end() {
 	n.core.Proposals.close()
 	n.core.closeReads(ErrStopped)
 	n.once.Do(func() { close(n.stop) })
-}
-
-// fail ends the node.
-func (n *Node) fail(err error) {
-	n.in.mu.Lock()
-	if n.in.failure == nil {
-		n.in.failure = err
-	}
-	n.in.mu.Unlock()
-	n.poke()
 }
 
 // save is the log's goroutine.

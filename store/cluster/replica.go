@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -9,13 +8,10 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"slices"
 	"sync"
 	"time"
 
-	"go.etcd.io/raft/v3"
 	pb "go.etcd.io/raft/v3/raftpb"
-	"go.etcd.io/raft/v3/tracker"
 
 	"kv/store"
 	"kv/store/vfs"
@@ -158,59 +154,6 @@ func (r *Replica) run(ctx context.Context, st *store.Store, self Self) error {
 	return n.Err()
 }
 
-// movePause is how long a node waits that is elsewhere than the others know before it tells them again.
-const movePause = 200 * time.Millisecond
-
-// beFound sees to it that the members know where this node is, and what it reads: it may have moved while it did not run, or its folder to another machine,
-// or its kvd is another one.
-func (r *Replica) beFound(ctx context.Context, n *Node) {
-	own := r.desk.Member
-	for newest := false; ; {
-		var leader string
-		var all Members
-		var here, leads bool
-		if !r.call(n, func(c *Core) {
-			all = c.Members()
-			m, ok := all[own.ID]
-			here = ok && m.is(own) || !ok && len(all) > 0 // who is no member any more is nowhere
-			leader, leads = all[c.Leader()].Peer, c.Leads()
-			if leads && !here {
-				here, _ = admit(c, own)
-			}
-		}) || here && newest {
-			return
-		}
-		if newest = here && r.Begin(store.ReadMode{}) == nil; newest {
-			continue // it knew as of what it had applied, and may have said something else since that
-		}
-		if !here && !leads { // who was removed is not to join anew
-			r.tellLeader(ctx, own, leader, all)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-n.Done():
-			return
-		case <-time.After(movePause):
-		}
-	}
-}
-
-// tellLeader tells the leader where this node is. If it is not known who that is, since it calls this node where it was, another member knows.
-func (r *Replica) tellLeader(ctx context.Context, own Member, leader string, all Members) {
-	for id, m := range all {
-		if leader != "" || id == own.ID {
-			continue
-		}
-		if a, err := ask(ctx, r.peers, r.desk, m.Peer, nil); err == nil {
-			leader = a.Leader
-		}
-	}
-	if leader != "" {
-		_, _ = ask(ctx, r.peers, r.desk, leader, &own) // what comes of it is looked at again
-	}
-}
-
 // Done is closed when the replica has ended: Err says why.
 func (r *Replica) Done() <-chan struct{} { return r.done }
 
@@ -267,206 +210,5 @@ func (r *Replica) Close() (err error) {
 		}
 		err = errors.Join(r.Journal.Close(), r.lock.Close())
 	})
-	return err
-}
-
-// View is how a cluster is, as one of its nodes sees it.
-type View struct {
-	Cluster, Node, Leader, Term, Committed, Published uint64
-	Whole                                             bool
-	LogEnd                                            uint64        // the last entry that it has
-	Applying                                          time.Duration // how long the oldest that is committed has waited to be published
-	Syncing                                           time.Duration // how long the oldest that is to be durable has waited for the disk
-	Counts                                            Counts
-	Members                                           []MemberView // by id
-}
-
-// MemberView is a member in it.
-type MemberView struct {
-	Member
-	Voter, Reachable bool
-	Matched          uint64        // how much of the log it has, as the leader knows
-	Behind           int64         // how many bytes of the leader's log it lacks, as the leader knows
-	RoundTrip        time.Duration // between it and this node; 0: it is not known
-}
-
-// Removed reports whether the node is no member any more. One that has joined and knows of no members yet is none.
-func (v View) Removed() bool {
-	return len(v.Members) > 0 && !slices.ContainsFunc(v.Members, func(m MemberView) bool { return m.ID == v.Node })
-}
-
-// View returns how the cluster is; false: this node does not run.
-func (r *Replica) View() (v View, ok bool) {
-	self := r.Log().Self()
-	v.Cluster, v.Node = self.Cluster, self.Node
-	n := r.node.Load()
-	if n == nil {
-		return v, false
-	}
-	if !r.call(n, func(c *Core) { c.view(&v) }) {
-		return v, false
-	}
-	for i := range v.Members {
-		m := &v.Members[i]
-		there, took := r.peers.Reachable(m.ID)
-		if m.RoundTrip = took; v.Leader != v.Node {
-			m.Reachable = there || m.ID == v.Node
-		} else {
-			m.Behind = r.log.BytesBehind(m.Matched)
-		}
-	}
-	v.Counts.Refused, v.Counts.Unknown = r.refused.Load(), r.unknown.Load()
-	v.Counts.Sent, v.Counts.Taken = n.sent.load(), n.taken.load()
-	return v, true
-}
-
-// apartPause is how long a node that is alone in its cluster waits before it looks again whether its peers belong to another.
-const apartPause = 10 * time.Second
-
-// beware says where a node that is alone in its cluster has peers of another: both would take writes, or one is left over from before this one was recovered or
-// restored.
-func (r *Replica) beware(ctx context.Context, n *Node) {
-	told := map[string]uint64{}
-	for alone := true; ; {
-		if !r.call(n, func(c *Core) { alone = len(c.Members()) == 1 }) || !alone {
-			return
-		}
-		for _, a := range askAll(ctx, r.peers, r.desk) {
-			if other := a.Self.Cluster; a.err == nil && other != 0 && other != r.Log().Self().Cluster && told[a.address] != other {
-				told[a.address] = other
-				r.o.Logger.Error("a peer belongs to another cluster than this node: stop the one whose data are to go, remove its folder and start it again: it joins the other then",
-					"peer", a.address, "cluster", idText(r.Log().Self().Cluster), "its", idText(other))
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-n.Done():
-			return
-		case <-time.After(apartPause):
-		}
-	}
-}
-
-// call has the loop call f, and waits for that; false: it has ended.
-func (r *Replica) call(n *Node, f func(*Core)) bool {
-	done := make(chan struct{})
-	n.Call(func(c *Core) {
-		f(c)
-		close(done)
-	})
-	select {
-	case <-done:
-		return true
-	case <-n.Done():
-		return false
-	}
-}
-
-func (c *Core) view(v *View) {
-	st := c.rn.BasicStatus()
-	v.Leader, v.Term, v.Committed, v.Published, v.Whole = c.leader, c.term, st.HardState.GetCommit(), c.published, c.Whole()
-	v.LogEnd, _ = c.log.LastIndex() // it is in memory
-	v.Counts = c.counts
-	now := c.clock()
-	if len(c.applying) > 0 {
-		v.Applying = now - c.applying[0]
-	}
-	if len(c.appends) > 0 && !c.appends[0].done {
-		v.Syncing = now - c.watch.since
-	}
-	matched := map[uint64]uint64{}
-	if c.leadTerm != 0 {
-		c.rn.WithProgress(func(id uint64, _ raft.ProgressType, pr tracker.Progress) { matched[id] = pr.Match })
-	}
-	for id, m := range c.members {
-		v.Members = append(v.Members, MemberView{
-			Member: m, Voter: slices.Contains(c.conf.GetVoters(), id), Reachable: c.Heard(id), Matched: matched[id],
-		})
-	}
-	slices.SortFunc(v.Members, func(a, b MemberView) int { return cmp.Compare(a.ID, b.ID) })
-}
-
-// Remove has a member be none any more.
-func (r *Replica) Remove(id uint64) error {
-	return r.change(func(c *Core) error { return c.Remove(id) })
-}
-
-// transferWithin is how long a transfer of leadership may take.
-const transferWithin = 2 * time.Second
-
-// Transfer has a member lead, and waits for that, two seconds at most.
-func (r *Replica) Transfer(id uint64) error {
-	err := r.change(func(c *Core) error {
-		switch {
-		case !c.opened:
-			return &NotLeaderError{c.leader}
-		case c.members[id].ID == 0:
-			return fmt.Errorf("node %d is no member", id)
-		case !slices.Contains(c.conf.GetVoters(), id):
-			return fmt.Errorf("node %d does not vote yet", id)
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	n := r.node.Load()
-	if id == n.Status().ID {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), transferWithin)
-	defer cancel()
-	if !r.handOver(ctx, n, id) {
-		return fmt.Errorf("leadership can't be handed to node %d now", id)
-	}
-	return nil
-}
-
-// Add has the node at an address join, which waits for that.
-func (r *Replica) Add(ctx context.Context, address string) error {
-	if r.node.Load() == nil {
-		return errNotRunning
-	}
-	a, err := ask(ctx, r.peers, r.desk, address, nil)
-	switch {
-	case err != nil:
-		return fmt.Errorf("there is no node that could join at %s: %w", address, err)
-	case a.Self.Cluster == r.Log().Self().Cluster:
-		return r.change(func(c *Core) error {
-			if !c.opened {
-				return &NotLeaderError{c.leader}
-			}
-			if _, is := c.Members()[a.Member.ID]; !is {
-				return fmt.Errorf("the node at %s was removed from this cluster: stop it, remove its folder and start it again: it joins then", address)
-			}
-			return nil // it has joined
-		})
-	case a.Self.Cluster != 0:
-		return fmt.Errorf("the node at %s belongs to another cluster, %d", address, a.Self.Cluster)
-	}
-	return r.change(func(c *Core) error {
-		_, err := admit(c, a.Member)
-		return err
-	})
-}
-
-// errNotRunning is the error of a change where there is nothing to change yet.
-var errNotRunning = errors.New("this node belongs to no cluster yet, or just begins: its log says what it waits for")
-
-// change has the loop do something to the cluster. Where this node does not lead, the error is a *store.MovedError.
-func (r *Replica) change(f func(*Core) error) (err error) {
-	n := r.node.Load()
-	if n == nil {
-		return errNotRunning
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), ledWithin)
-	defer cancel()
-	if n.Led(ctx); !r.call(n, func(c *Core) { err = f(c) }) {
-		return ErrStopped
-	}
-	if not := (*NotLeaderError)(nil); errors.As(err, &not) {
-		return n.moved()
-	}
 	return err
 }

@@ -1,0 +1,89 @@
+package cluster
+
+import (
+	"context"
+	"time"
+
+	"kv/store"
+)
+
+// movePause is how long a node waits that is elsewhere than the others know before it tells them again.
+const movePause = 200 * time.Millisecond
+
+// beFound sees to it that the members know where this node is, and what it reads: it may have moved while it did not run, or its folder to another machine,
+// or its kvd is another one.
+func (r *Replica) beFound(ctx context.Context, n *Node) {
+	own := r.desk.Member
+	for newest := false; ; {
+		var leader string
+		var all Members
+		var here, leads bool
+		if !r.call(n, func(c *Core) {
+			all = c.Members()
+			m, ok := all[own.ID]
+			here = ok && m.is(own) || !ok && len(all) > 0 // who is no member any more is nowhere
+			leader, leads = all[c.Leader()].Peer, c.Leads()
+			if leads && !here {
+				here, _ = admit(c, own)
+			}
+		}) || here && newest {
+			return
+		}
+		if newest = here && r.Begin(store.ReadMode{}) == nil; newest {
+			continue // it knew as of what it had applied, and may have said something else since that
+		}
+		if !here && !leads { // who was removed is not to join anew
+			r.tellLeader(ctx, own, leader, all)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-n.Done():
+			return
+		case <-time.After(movePause):
+		}
+	}
+}
+
+// tellLeader tells the leader where this node is. If it is not known who that is, since it calls this node where it was, another member knows.
+func (r *Replica) tellLeader(ctx context.Context, own Member, leader string, all Members) {
+	for id, m := range all {
+		if leader != "" || id == own.ID {
+			continue
+		}
+		if a, err := ask(ctx, r.peers, r.desk, m.Peer, nil); err == nil {
+			leader = a.Leader
+		}
+	}
+	if leader != "" {
+		_, _ = ask(ctx, r.peers, r.desk, leader, &own) // what comes of it is looked at again
+	}
+}
+
+// apartPause is how long a node that is alone in its cluster waits before it looks again whether its peers belong to another.
+const apartPause = 10 * time.Second
+
+// beware says where a node that is alone in its cluster has peers of another: both would take writes, or one is left over from before this one was recovered or
+// restored.
+func (r *Replica) beware(ctx context.Context, n *Node) {
+	told := map[string]uint64{}
+	for alone := true; ; {
+		if !r.call(n, func(c *Core) { alone = len(c.Members()) == 1 }) || !alone {
+			return
+		}
+		for _, a := range askAll(ctx, r.peers, r.desk) {
+			if other := a.Self.Cluster; a.err == nil && other != 0 && other != r.Log().Self().Cluster && told[a.address] != other {
+				told[a.address] = other
+				r.o.Logger.Error("a peer belongs to another cluster than this node: stop the one whose data are to go, remove its folder and start it again: it joins the other then",
+					"peer", a.address, "cluster", idText(r.Log().Self().Cluster), "its", idText(other))
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-n.Done():
+			return
+		case <-time.After(apartPause):
+		}
+	}
+}

@@ -1,0 +1,70 @@
+package cluster
+
+import (
+	"sync"
+
+	pb "go.etcd.io/raft/v3/raftpb"
+)
+
+// inbox is what the core has not been told yet.
+type inbox struct {
+	mu       sync.Mutex
+	messages []*pb.Message
+	appended []*Append
+	applied  []*Apply
+	calls    []func(*Core)
+	failure  error
+}
+
+// Receive takes messages of other members.
+func (n *Node) Receive(messages ...*pb.Message) {
+	n.in.mu.Lock()
+	n.in.messages = append(n.in.messages, messages...)
+	n.in.mu.Unlock()
+	n.stepNow()
+}
+
+// Call has the loop call f soon.
+func (n *Node) Call(f func(*Core)) {
+	n.in.mu.Lock()
+	n.in.calls = append(n.in.calls, f)
+	n.in.mu.Unlock()
+	n.poke()
+}
+
+// fail ends the node.
+func (n *Node) fail(err error) {
+	n.in.mu.Lock()
+	if n.in.failure == nil {
+		n.in.failure = err
+	}
+	n.in.mu.Unlock()
+	n.poke()
+}
+
+// take tells the core what has come in.
+func (n *Node) take() error {
+	n.in.mu.Lock()
+	messages, appended, applied, calls, failure := n.in.messages, n.in.appended, n.in.applied, n.in.calls, n.in.failure
+	n.in.messages, n.in.appended, n.in.applied, n.in.calls = nil, nil, nil, nil
+	n.in.mu.Unlock()
+	if failure != nil {
+		return failure
+	}
+	for _, a := range appended {
+		n.core.Appended(a)
+	}
+	for _, a := range applied {
+		n.core.Applied(a)
+	}
+	if len(applied) > 0 {
+		n.log.Applied(n.core.published)
+	}
+	for _, m := range messages {
+		n.core.Step(m)
+	}
+	for _, f := range calls {
+		f(n.core)
+	}
+	return nil
+}
