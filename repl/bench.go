@@ -23,6 +23,7 @@ func benchCommand() *command {
 		long: "It touches only keys that begin with `" + benchPrefix + "`: it stores them first, where the mix reads, and deletes them with all their versions in the end, whatever that is, unless `--keep` is given; a second Ctrl-C leaves them. " +
 			"Without `--rate` the loop is closed: each connection keeps `--pipeline` requests under way and waits for their answers. " +
 			"With `--rate` it is open: requests are sent by the clock, whatever the answers do, and a latency begins when the request was due, so that it is free of coordinated omission. " +
+			"In a cluster a mix that writes is for the server that leads, and one that only reads for the one that `--addr` names. " +
 			"The report is on stderr; with `--json` a document is on stdout too.",
 		examples: []example{
 			{"bench --duration 2s", "90 % get, 10 % set, 50 connections"},
@@ -102,7 +103,10 @@ func (c *call) bench(o load.BenchOptions, keep bool) (err error) {
 	if o.Addr, o.Client, err = c.server(c.ctx); err != nil {
 		return err
 	}
-	o.Addr = kv.Leader()
+	kv.FindLeader(c.ctx)
+	if o.Addr = kv.Addr(); o.Set+o.Del > 0 {
+		o.Addr = kv.Leader()
+	}
 	if err := benchFits(o, kv.Hello().Limit); err != nil {
 		return err
 	}
@@ -169,6 +173,7 @@ func (c *call) clearBench(o load.BenchOptions, err error) {
 	ctx := context.WithoutCancel(c.ctx)
 	kv, err := c.session.client(ctx) // another, where the one before broke
 	if err == nil {
+		kv.FindLeader(ctx) // it may be another by now
 		err = load.Clear(ctx, kv, o)
 	}
 	if err != nil {

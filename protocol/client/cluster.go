@@ -44,7 +44,7 @@ func dialFirst(ctx context.Context, addrs []string, o Options) (*Client, error) 
 		c, err := dialOne(part, addr, o)
 		cancel()
 		if err == nil {
-			c.findLeader(ctx)
+			c.FindLeader(ctx)
 			return c, nil
 		}
 		if failures = append(failures, err); ctx.Err() != nil || lasting(err) {
@@ -58,8 +58,9 @@ func dialFirst(ctx context.Context, addrs []string, o Options) (*Client, error) 
 	return nil, err
 }
 
-// findLeader asks who leads, and connects to that. If nothing comes of it, the first request that is moved will tell.
-func (c *Client) findLeader(ctx context.Context) {
+// FindLeader asks who leads the cluster, and has requests go there from now on: for [Client.Start], whose requests are not sent on. Where
+// nothing comes of it within five seconds, or the server is alone, all stays as it was, and the first request that is moved will tell.
+func (c *Client) FindLeader(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, handshakeTime)
 	defer cancel()
 	p, err := c.Cluster(ctx)

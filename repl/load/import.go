@@ -147,7 +147,8 @@ func (l Lines) String() string {
 
 // Import reads records and sends them in batches, many under way at a time. It stops at the first line that is wrong,
 // with a *text.SyntaxError, and at the first batch that is refused; the batch with the wrong line and what comes after it
-// is not sent. What was under way by then is waited for, and the report tells what came of it.
+// is not sent. What was under way by then is waited for, and the report tells what came of it. In a cluster it goes on where another
+// server leads.
 func Import(ctx context.Context, c *client.Client, in io.Reader, o ImportOptions) (ImportReport, error) {
 	m := importer{ctx: ctx, client: c, o: o, in: text.NewReader(in, o.End)}
 	err := m.run()
@@ -167,7 +168,8 @@ type importer struct {
 	in       *text.Reader
 	next     batch
 	underWay []batch
-	bytes    int // of what is under way
+	bytes    int  // of what is under way
+	moved    bool // another server leads: what is under way is sent again there, in order, before anything else is
 	report   ImportReport
 }
 
@@ -215,7 +217,7 @@ func (m *importer) send() error {
 	if len(m.next.records) == 0 {
 		return nil
 	}
-	for len(m.underWay) > 0 && (len(m.underWay) >= window || m.bytes+m.next.bytes > windowBytes) {
+	for len(m.underWay) > 0 && (m.moved || len(m.underWay) >= window || m.bytes+m.next.bytes > windowBytes) {
 		if err := m.settle(); err != nil {
 			return err
 		}
@@ -235,6 +237,11 @@ func (m *importer) settle() error {
 	m.underWay = m.underWay[1:]
 	m.bytes -= b.bytes
 	_, _, err := b.call.Wait(m.ctx)
+	m.moved = m.moved || errors.Is(err, protocol.ErrMoved)
+	if m.moved && (err == nil || errors.Is(err, protocol.ErrMoved)) { // one that was applied has to come after those before it, too
+		_, err = Write(m.ctx, m.client, b.records)
+	}
+	m.moved = m.moved && len(m.underWay) > 0
 	refused := (*protocol.Error)(nil)
 	switch {
 	case err == nil:

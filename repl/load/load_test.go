@@ -281,3 +281,37 @@ func TestWhatIsUnderWayIsWaitedFor(t *testing.T) {
 	assert.EqualValues(t, 1, r.Sets)
 	assert.Zero(t, r.Unanswered)
 }
+
+// Who leads changes twice while an import is under way, the second time back: every record is stored, and of two with one key the later.
+func TestAnImportGoesOnWhereAnotherServerLeads(t *testing.T) {
+	leads := startServer(t, store.Options{})
+	const batches, kept = 5, 3
+	addr := fakeServer(t, func(in *bufio.Reader, out net.Conn) {
+		for batch := 0; ; batch++ {
+			h := readFrame(in)
+			if h.Length == 0 {
+				return
+			}
+			if batch == kept { // it led again for a moment
+				out.Write(protocol.AppendVersion(nil, h.Opcode, h.ID, 1))
+				continue
+			}
+			out.Write(protocol.AppendError(nil, h.Opcode, h.ID, &protocol.Error{Status: protocol.StatusMoved, Message: leads.Addr()}))
+		}
+	})
+	c, err := client.Dial(t.Context(), addr, client.Options{Timeout: 20 * time.Second})
+	require.NoError(t, err)
+	defer c.Close()
+	var in strings.Builder
+	for i := range batches * batchRecords {
+		fmt.Fprintf(&in, "key%d\t%d\n", i%batchRecords, i)
+	}
+	r, err := Import(t.Context(), c, strings.NewReader(in.String()), ImportOptions{End: '\n'})
+	require.NoError(t, err)
+	assert.Equal(t, batches*batchRecords, r.Applied)
+	assert.Equal(t, Lines{{1, batches * batchRecords}}, r.Ranges)
+	assert.Equal(t, batchRecords, keys(t, leads))
+	v, err := leads.Get(t.Context(), []byte("key7"))
+	require.NoError(t, err)
+	assert.Equal(t, fmt.Sprint((batches-1)*batchRecords+7), string(v.Data))
+}
