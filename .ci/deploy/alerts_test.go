@@ -103,13 +103,14 @@ var sick = map[string][]map[string]string{
 	"KvConnectionsRefused":      {{`kv_connections_refused_total{}`: "0x57 1x3"}},
 	"KvConnectionsNearlyAll":    {{`kv_connections{}`: "9500x60"}},
 	"KvOutOfMemory":             {{`kv_refusals_total{status="OUT_OF_MEMORY"}`: "0x57 1x3"}},
-	"KvTrouble":                 {{`kv_refusals_total{status="UNAVAILABLE"}`: "0x57 1x3"}, {`kv_refusals_total{status="INTERNAL"}`: "0x57 1x3"}},
-	"KvClientsWrong":            {{`kv_refusals_total{status="BAD_REQUEST"}`: "0+600x60"}},
-	"KvRequestsSlow":            {{`kv_request_seconds_bucket{le="0.4096"}`: "0+1100x60", `kv_request_seconds_bucket{le="+Inf"}`: "0+1100x60"}},
-	"KvConflicts":               {{`kv_conflicts_total{}`: "0+6600x60"}},
-	"KvHistoryEvicted":          {{`kv_history_evicted_total{}`: rises}},
-	"KvLoginsFail":              {{`kv_login_failures_total{}`: "0+10x60"}, {`kv_handshake_failures_total{}`: "0+10x60"}},
-	"KvLogLinesDropped":         {{`kv_log_lines_dropped_total{}`: rises}},
+	"KvTrouble": {{`kv_refusals_total{status="UNAVAILABLE"}`: "0x57 1x3"}, {`kv_refusals_total{status="INTERNAL"}`: "0x57 1x3"},
+		{`kv_refusals_total{status="INTERNAL"}`: "0x57 1x3", `kv_cluster_elections_total{}`: "2x57 3x3"}},
+	"KvClientsWrong":    {{`kv_refusals_total{status="BAD_REQUEST"}`: "0+600x60"}},
+	"KvRequestsSlow":    {{`kv_request_seconds_bucket{le="0.4096"}`: "0+1100x60", `kv_request_seconds_bucket{le="+Inf"}`: "0+1100x60"}},
+	"KvConflicts":       {{`kv_conflicts_total{}`: "0+6600x60"}},
+	"KvHistoryEvicted":  {{`kv_history_evicted_total{}`: rises}},
+	"KvLoginsFail":      {{`kv_login_failures_total{}`: "0+10x60"}, {`kv_handshake_failures_total{}`: "0+10x60"}},
+	"KvLogLinesDropped": {{`kv_log_lines_dropped_total{}`: rises}},
 
 	"KvClusterNoLeader":          {{`kv_cluster_has_leader{}`: "0x60", `kv_cluster_leads{}`: "0x60"}},
 	"KvClusterOneFromLosing":     {{`kv_cluster_spare_voters{}`: "0x60"}, {`kv_cluster_spare_voters{}`: "0x60", `kv_cluster_voters{}`: "2x60"}},
@@ -152,8 +153,9 @@ func TestAlerts(t *testing.T) {
 
 // unwell is what is no reason for an alert.
 var unwell = map[string]map[string]string{
-	"KvClusterOneFromLosing":     {`kv_cluster_spare_voters{}`: "0x60", `kv_cluster_voters{}`: "1x60"},            // founded as one, which is its owner's choice
-	"KvClusterMemberUnreachable": {`kv_cluster_member_reachable{node="2"}`: "0x60", `kv_cluster_leads{}`: "0x60"}, // as one that does not lead sees it
+	"KvTrouble":                  {`kv_refusals_total{status="UNAVAILABLE"}`: "5x57 9x3", `kv_cluster_elections_total{}`: "2x57 3x3"}, // an election
+	"KvClusterOneFromLosing":     {`kv_cluster_spare_voters{}`: "0x60", `kv_cluster_voters{}`: "1x60"},                                // founded as one, which is its owner's choice
+	"KvClusterMemberUnreachable": {`kv_cluster_member_reachable{node="2"}`: "0x60", `kv_cluster_leads{}`: "0x60"},                     // as one that does not lead sees it
 	"KvClusterLearnerStuck":      {`kv_cluster_learners{}`: "1x60", `kv_cluster_leads{}`: "0x60"},
 	"KvClusterNoLeader":          {`kv_cluster_leads{}`: "0x60"},
 	"KvClusterFormatHeldBack":    {`kv_cluster_member_format_readable{node="2"}`: "1x60", `kv_cluster_leads{}`: "0x60"},

@@ -185,6 +185,9 @@ func TestThreeNodesAreOneStore(t *testing.T) {
 			require.Equal(t, leads.listen, said.Message)
 			_, err = c.Set(t.Context(), protocol.Set{Key: []byte("a"), Value: []byte("1")})
 			require.NoError(t, err, "a client goes there by itself")
+			snapshot, err := c.Snapshot(t.Context())
+			require.NoError(t, err)
+			require.Positive(t, snapshot.Bytes)
 			require.NoError(t, c.Close())
 		}
 	}

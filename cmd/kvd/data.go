@@ -224,6 +224,8 @@ func (d *data) figures() []protocol.Stat {
 			{Name: "log_files", Value: uint64(c.Files)},
 			{Name: "log_bytes", Value: uint64(c.Bytes)},
 			{Name: "log_syncs", Value: c.Syncs},
+			{Name: "snapshot_bytes", Value: uint64(c.KeptBytes)},
+			{Name: "snapshot_age_seconds", Value: uint64(c.KeptAge.Seconds())},
 			{Name: "snapshot_failures", Value: c.KeepsFailed},
 			{Name: "cluster_format", Value: uint64(format)},
 			{Name: "cluster_format_readable", Value: uint64(reads.Newest)},

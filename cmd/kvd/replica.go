@@ -76,7 +76,9 @@ func (r *replica) ending() error {
 
 // Snapshot is part of netserver.Snapshots.
 func (r *replica) Snapshot(context.Context) (version uint64, size int64, err error) {
-	return r.Durable(), 0, r.Keep()
+	version = r.Durable()
+	err = r.Keep()
+	return version, r.Counts().KeptBytes, err
 }
 
 // Status is part of netserver.Cluster.

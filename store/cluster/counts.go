@@ -55,6 +55,21 @@ type LogCounts struct {
 	Syncs uint64 // that made appends durable
 	// KeepsFailed is how often the state could not be kept, so that the log grows.
 	KeepsFailed uint64
+	KeptBytes   int64         // of the newest state that was kept; 0: none was
+	KeptAge     time.Duration // since that was kept or received, or since the start if none was since
+}
+
+// keptFigures say how the newest state is that was kept. The parts are figures, and publish nothing.
+type keptFigures struct {
+	since time.Time    // when the journal was opened; fixed
+	bytes atomic.Int64 // of its file
+	at    atomic.Int64 // when it was kept, in nanoseconds since then
+}
+
+// note notes that a state of so many bytes was kept.
+func (k *keptFigures) note(bytes int64) {
+	k.bytes.Store(bytes)
+	k.at.Store(int64(time.Since(k.since)))
 }
 
 // Counts returns how the log is.
@@ -64,7 +79,10 @@ func (j *Journal) Counts() LogCounts {
 	l.mu.Lock()
 	files := len(l.segments)
 	l.mu.Unlock()
-	return LogCounts{Files: files, Bytes: l.BytesBehind(base), Syncs: l.syncs.Load(), KeepsFailed: j.keepsFailed.Load()}
+	return LogCounts{
+		Files: files, Bytes: l.BytesBehind(base), Syncs: l.syncs.Load(), KeepsFailed: j.keepsFailed.Load(),
+		KeptBytes: j.kept.bytes.Load(), KeptAge: time.Since(j.kept.since) - time.Duration(j.kept.at.Load()),
+	}
 }
 
 // BytesBehind returns how many bytes of the log are of entries behind index, as far as it has them.

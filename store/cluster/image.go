@@ -37,6 +37,7 @@ type image struct {
 	base        Base
 	whole, time uint64
 	version     uint64 // the newest that the state can have
+	size        int64  // of the file, where it was read
 }
 
 func (m image) append(b []byte) ([]byte, error) {
@@ -136,7 +137,7 @@ func readImage(f vfs.File, index uint64, each func(body []byte, entries uint64) 
 			if !ok || !placed || t.Entries != entries || t.Blocks != blocks || r.Off != r.End {
 				return m, errBadImage
 			}
-			m.cluster, m.version = h.ID, t.Version
+			m.cluster, m.version, m.size = h.ID, t.Version, r.End
 			return m, nil
 		default:
 			return m, errBadImage
@@ -181,8 +182,9 @@ func readState(fs vfs.FS, dir string, index uint64, each func(body []byte, entri
 	return m, &folder.DamageError{Dir: dir, File: name, Detail: err.Error()}
 }
 
-// keepImage makes a file of what write writes, durably, in the place of older ones. check is called before it has its name.
-func keepImage(fs vfs.FS, dir string, index uint64, write func(w io.Writer) error, check func(f vfs.File) error) (err error) {
+// keepImage makes a file of what write writes, durably, in the place of older ones, and returns how many bytes it has. check is called before it
+// has its name; nil: nothing is.
+func keepImage(fs vfs.FS, dir string, index uint64, write func(w io.Writer) error, check func(f vfs.File) error) (size int64, err error) {
 	name := filepath.Join(dir, folder.SnapshotName(index))
 	defer func() {
 		if err != nil {
@@ -191,33 +193,38 @@ func keepImage(fs vfs.FS, dir string, index uint64, write func(w io.Writer) erro
 	}()
 	f, err := fs.Create(name + folder.TmpSuffix)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	if err = write(io.NewOffsetWriter(f, 0)); err == nil {
-		if err = check(f); err == nil {
-			err = f.Sync()
-		}
+	err = write(io.NewOffsetWriter(f, 0))
+	if err == nil && check != nil {
+		err = check(f)
+	}
+	if err == nil {
+		size, err = f.Size()
+	}
+	if err == nil {
+		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		fs.Remove(name + folder.TmpSuffix) // the next start removes it, if this does not
-		return err
+		return 0, err
 	}
 	if err := fs.Rename(name+folder.TmpSuffix, name); err != nil {
-		return err
+		return 0, err
 	}
 	if err := fs.SyncDir(dir); err != nil {
-		return err
+		return 0, err
 	}
 	d, err := folder.Read(fs, dir)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	for _, seq := range d.Snapshots {
 		if seq < index {
 			if err := fs.Remove(filepath.Join(dir, folder.SnapshotName(seq))); err != nil {
-				return err
+				return 0, err
 			}
 		}
 	}
-	return nil
+	return size, nil
 }

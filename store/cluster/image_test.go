@@ -68,7 +68,7 @@ func TestAStateIsKeptWholeOrTheOldOneIsThere(t *testing.T) {
 		states[index] = keptState(t, Base{Index: index, Term: 3, Conf: &pb.ConfState{}})
 	}
 	keep := func(fs vfs.FS, index uint64) error {
-		return keepImage(fs, "/log", index,
+		size, err := keepImage(fs, "/log", index,
 			func(w io.Writer) error {
 				_, err := w.Write(states[index])
 				return err
@@ -77,6 +77,10 @@ func TestAStateIsKeptWholeOrTheOldOneIsThere(t *testing.T) {
 				_, err := readImage(f, index, justRead)
 				return err
 			})
+		if err == nil {
+			require.EqualValues(t, len(states[index]), size)
+		}
+		return err
 	}
 	for call := int64(1); ; call++ {
 		for _, percent := range []int{0, 100} {

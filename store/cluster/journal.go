@@ -52,6 +52,7 @@ type Journal struct {
 	backups
 
 	refused, unknown, keepsFailed atomic.Uint64 // counts, publish nothing: see Counts and LogCounts
+	kept                          keptFigures
 
 	mu      sync.Mutex
 	changed *sync.Cond // published, lost or ended
@@ -76,6 +77,7 @@ var (
 // OpenJournal opens what a folder has; with nothing in it, it is a new node.
 func OpenJournal(o JournalOptions) (*Journal, error) {
 	j := &Journal{o: o, at: image{base: Base{}}}
+	j.kept.since = time.Now()
 	j.changed = sync.NewCond(&j.mu)
 	j.follow()
 	d, err := folder.Read(o.FS, o.Dir)
@@ -99,6 +101,7 @@ func OpenJournal(o JournalOptions) (*Journal, error) {
 			return nil, fmt.Errorf("data folder %s: %w", o.Dir, err)
 		}
 		lo.Base, lo.Owner = j.at.base, j.at.owner()
+		j.kept.bytes.Store(j.at.size)
 	}
 	j.log, err = OpenLog(lo)
 	return j, err

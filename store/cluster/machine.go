@@ -130,14 +130,11 @@ func (j *Journal) keep() error {
 	if !whole || base.Index <= j.log.Base().Index {
 		return nil
 	}
-	size := int64(0)
-	err := keepImage(j.o.FS, j.o.Dir, base.Index, func(w io.Writer) error { return j.Walk(base, w) }, func(f vfs.File) (err error) {
-		size, err = f.Size()
-		return err
-	})
+	size, err := keepImage(j.o.FS, j.o.Dir, base.Index, func(w io.Writer) error { return j.Walk(base, w) }, nil)
 	if err != nil {
 		return err
 	}
+	j.kept.note(size)
 	j.log.Snapshotted(base)
 	return j.log.Compact(base.Index, j.keepLog(size), lacked)
 }
@@ -172,7 +169,7 @@ func (j *Journal) Receive(base Base, r io.Reader) error {
 		_, err := io.Copy(io.Discard, r)
 		return err
 	}
-	return keepImage(j.o.FS, j.o.Dir, base.Index,
+	size, err := keepImage(j.o.FS, j.o.Dir, base.Index,
 		func(w io.Writer) error {
 			_, err := io.Copy(w, r)
 			return err
@@ -181,6 +178,10 @@ func (j *Journal) Receive(base Base, r io.Reader) error {
 			_, err := readImage(f, base.Index, justRead)
 			return err
 		})
+	if err == nil {
+		j.kept.note(size)
+	}
+	return err
 }
 
 // readsEnd is how long reads that have begun are given to end before the state is replaced under them. It is only that clients see less of that:

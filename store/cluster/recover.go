@@ -63,7 +63,7 @@ func Recover(fs vfs.FS, dir string, now time.Time) (was, is *Standing, err error
 		return was, nil, err
 	}
 	index := was.LastIndex + 1
-	err = keepImage(fs, dir, index, func(w io.Writer) error { return was.write(w, self, index) }, func(f vfs.File) error {
+	_, err = keepImage(fs, dir, index, func(w io.Writer) error { return was.write(w, self, index) }, func(f vfs.File) error {
 		_, err := readImage(f, index, justRead)
 		return err
 	})

@@ -16,6 +16,7 @@ import (
 
 	"kv/store"
 	"kv/store/vfs/vfstest"
+	"kv/store/wal/folder"
 )
 
 var quiet = slog.New(slog.DiscardHandler)
@@ -131,10 +132,16 @@ func TestRecover(t *testing.T) {
 	require.Equal(t, want, s.all())
 	require.Equal(t, is.Cluster, s.journal.Log().Self().Cluster)
 	require.NoError(t, s.set("key9", "new", store.SetOptions{}))
+	before := s.journal.Counts().KeptBytes
 	require.NoError(t, s.journal.Keep())
+	kept := s.journal.Counts().KeptBytes
+	require.NotEqual(t, before, kept)
+	checkKept(t, s)
 	require.NoError(t, s.set("key9", "newer", store.SetOptions{}))
 	s.stop()
 	s = startAlone(t, all[0].fs)
+	require.Equal(t, kept, s.journal.Counts().KeptBytes)
+	checkKept(t, s)
 	require.Equal(t, "newer", s.get("key9"))
 	require.Equal(t, want, s.all())
 	s.stop()
@@ -259,4 +266,19 @@ func TestRecoverRefuses(t *testing.T) {
 	after := fs.Snapshot()
 	delete(after, "/log/LOCK")
 	require.Equal(t, before, after)
+}
+
+// checkKept checks that the figures of the state that a node has kept are those of the file.
+func checkKept(t *testing.T, s *storeNode) {
+	d, err := folder.Read(s.fs, "/log")
+	require.NoError(t, err)
+	require.Len(t, d.Snapshots, 1)
+	f, err := s.fs.Open("/log/" + folder.SnapshotName(d.Snapshots[0]))
+	require.NoError(t, err)
+	size, err := f.Size()
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+	c := s.journal.Counts()
+	require.Equal(t, size, c.KeptBytes)
+	require.GreaterOrEqual(t, c.KeptAge, time.Duration(0))
 }
