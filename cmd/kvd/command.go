@@ -52,7 +52,8 @@ Every flag is also an environment variable: --max-memory is KVD_MAX_MEMORY. The 
 	o.define(root.Flags())
 	complete(root, "sync", "always", "interval", "never")
 	root.MarkFlagDirname("data")
-	root.AddCommand(tokenCommand(), healthCommand(), manCommand(), clusterCommand())
+	root.AddCommand(tokenCommand(), healthCommand(), manCommand(), completionCommand(), clusterCommand())
+	root.CompletionOptions.DisableDefaultCmd = true
 	root.AddCommand(dataCommands()...)
 	root.SetHelpCommand(helpCommand())
 	return root

@@ -28,7 +28,7 @@ func TestManPages(t *testing.T) {
 	require.Zero(t, code, out)
 	pages, err := filepath.Glob(dir + "/*.1")
 	require.NoError(t, err)
-	require.Len(t, pages, 10)
+	require.Len(t, pages, 11)
 	for _, page := range pages {
 		cmd := exec.Command("man", "--warnings", "-l", page)
 		var stderr bytes.Buffer

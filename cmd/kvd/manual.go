@@ -27,7 +27,7 @@ func manCommand() *cobra.Command {
 			}
 			pages := []*cobra.Command{cmd.Root()}
 			for _, c := range cmd.Root().Commands() {
-				if c.IsAvailableCommand() && c.Name() != "help" && c.Name() != "completion" {
+				if c.IsAvailableCommand() && c.Name() != "help" {
 					pages = append(append(pages, c), c.Commands()...)
 				}
 			}
