@@ -179,6 +179,7 @@ func (c *Core) Step(m *pb.Message) {
 	if err := c.rn.Step(m); err != nil {
 		c.logger.Debug("a message of another member was dropped", "type", m.GetType(), "from", idText(m.GetFrom()), "error", err)
 	}
+	c.learnPublished(m)
 }
 
 // comesEarly reports whether a message is not for the library now: a snapshot while entries are being applied waits for them. The library
@@ -240,6 +241,9 @@ func (c *Core) respond() {
 		c.appends = c.appends[1:]
 		c.watch.since = c.clock()
 		for _, m := range a.responses {
+			if m.GetTo() == raft.None { // the answer to what nobody has sent: learnPublished
+				continue
+			}
 			if m.GetTo() != c.id {
 				c.out = append(c.out, m)
 			} else if err := c.rn.Step(m); err != nil {

@@ -181,6 +181,9 @@ func TestASnapshotBetweenTwoChangesHasTheVotersOfItsEntry(t *testing.T) {
 		if m.GetType() == pb.MsgSnap && m.GetFrom() == 2 {
 			sent = append(sent, m.GetSnapshot().GetMetadata())
 		}
+		if isVote(m) {
+			m.Context = nil // else it would know what is committed before it leads
+		}
 		return cut(1)(m) || m.GetType() == pb.MsgPreVote && m.GetFrom() != 2 // nobody else stands
 	}
 	for range 200 {

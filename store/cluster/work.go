@@ -95,6 +95,7 @@ func (c *Core) Work() Work {
 	}
 	w.Send = append(w.Send, c.out...)
 	c.out = nil
+	c.tellPublished(w.Send)
 	return w
 }
 
