@@ -46,7 +46,7 @@ func TestCluster(t *testing.T) {
 		{nil, protocol.StatusOK, ""},
 		{errors.New("another change is under way"), protocol.StatusUnavailable, "another change is under way"},
 		{&protocol.Error{Status: protocol.StatusNotFound}, protocol.StatusNotFound, ""},
-		{&store.MovedError{}, protocol.StatusUnavailable, "read-only: no node leads now: nothing was applied, try again"},
+		{&store.MovedError{}, protocol.StatusUnavailable, "no node leads now: nothing was applied, try again"},
 	} {
 		answers <- test.err
 		f := c.Do(change.AppendTo(nil, 1))

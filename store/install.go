@@ -7,8 +7,17 @@ import (
 	"kv/store/table"
 )
 
-// errReplaced is the error of reads during which all that they read was replaced.
-var errReplaced = fmt.Errorf("%w: what this node holds was replaced by a snapshot while it was read: try again", ErrReadOnly)
+// errReplaced is the error of reads during which all that they read was replaced. It matches ErrReadOnly and, as do others that pass by themselves,
+// ErrNoMajority.
+var errReplaced = replacedError{}
+
+type replacedError struct{}
+
+func (replacedError) Error() string {
+	return "what this node holds was replaced by a snapshot while it was read: try again"
+}
+
+func (replacedError) Is(target error) bool { return target == ErrReadOnly || target == ErrNoMajority }
 
 // Install puts the state of another replica in the place of all that the store holds: fill gives it to load, as a journal's Replay does, from
 // several goroutines if it likes, all versions of a key in one call, the time among them as NewTime makes it. Behind it records come by Apply again, from

@@ -130,6 +130,8 @@ func TestReadsAcrossAnInstall(t *testing.T) {
 	takeIn(t, other, follower, s, r)
 	require.Equal(t, "v", text(other.Get([]byte("k"))))
 	require.ErrorIs(t, other.Flush(), errReplaced)
+	require.ErrorIs(t, errReplaced, ErrReadOnly)
+	require.ErrorIs(t, errReplaced, ErrNoMajority, "it passes by itself")
 	require.Equal(t, "v", text(other.Get([]byte("k"))))
 	require.ErrorIs(t, other.Flush(), errReplaced, "until it begins again")
 	other.put(t, "own", "1")

@@ -50,7 +50,7 @@ type MovedError struct {
 // Error says where to go.
 func (e *MovedError) Error() string {
 	if e.Leader == "" {
-		return "read-only: no node leads now: nothing was applied, try again"
+		return "no node leads now: nothing was applied, try again"
 	}
 	return "read-only: " + e.Leader + " leads, not this node"
 }

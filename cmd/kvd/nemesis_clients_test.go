@@ -29,7 +29,7 @@ type door interface {
 }
 
 // notApplied is what a refusal says, of those that need not mean it, where nothing was applied.
-var notApplied = regexp.MustCompile("read-only: |loading")
+var notApplied = regexp.MustCompile("read-only: |no node leads|loading")
 
 var (
 	errElsewhere = errors.New("another node is to be asked")

@@ -109,19 +109,12 @@ func watch(t *talk, args [][]byte) {
 			continue
 		}
 		if t.watched == nil {
-			t.watched = make(map[string]uint64)
+			t.watched = make(map[string]store.Stamp)
 		}
-		t.watched[string(key)] = versionOf(found{copy: t.session.Get(key)})
+		t.watched[string(key)] = t.session.Stamp(key)
 		t.watchClaimed += len(key) + queuedExtra
 	}
 	t.ok()
-}
-
-func versionOf(e found) uint64 {
-	if !e.Exists() {
-		return 0
-	}
-	return e.Version()
 }
 
 func unwatch(t *talk, _ [][]byte) {
@@ -211,8 +204,8 @@ func (t *talk) execute() error {
 func (t *talk) runQueue(u *store.Update) error {
 	t.restart()
 	t.changed = change{Update: u}
-	for key, version := range t.watched {
-		if versionOf(found{here: u.Get([]byte(key))}) != version {
+	for key, stamp := range t.watched {
+		if u.Stamp([]byte(key)) != stamp {
 			return errWatched
 		}
 	}

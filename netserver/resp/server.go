@@ -4,6 +4,8 @@ import (
 	"net"
 	"strconv"
 	"time"
+
+	"kv/protocol"
 )
 
 // The commands about the server.
@@ -27,7 +29,21 @@ func wait(t *talk, args [][]byte) {
 			return
 		}
 	}
-	t.int(0)
+	p := t.client.Server().Cluster()
+	switch {
+	case p.Cluster == 0:
+		t.int(0)
+	case p.Leader != p.Node:
+		t.err("ERR WAIT cannot be used with replica instances.")
+	default: // what was answered is on the disks of a majority, this one's or not
+		voters := 0
+		for _, m := range p.Members {
+			if m.Role == protocol.Voter {
+				voters++
+			}
+		}
+		t.int(int64(voters / 2))
+	}
 }
 
 func lastSave(t *talk, _ [][]byte) { t.int(lastSaveOf(t.figures())) }

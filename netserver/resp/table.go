@@ -104,7 +104,7 @@ var table = []*Command{
 		Summary: "Answers all keys that match a pattern.", do: keys,
 		Note: "others are served meanwhile, so it is not of one instant"},
 	{Name: "wait", Arity: 3, Flags: FlagAnyone, Group: "generic", Since: "3.0.0",
-		Summary: "Answers how many replicas have what was written.", do: wait, Note: "0, at once: what is answered is durable, as --sync says"},
+		Summary: "Answers how many replicas have what was written.", do: wait, Note: "at once: 0, since what is answered is durable, as --sync says; in a cluster as many as surely have it, which is half of the voters"},
 	{Name: "object", Arity: -2, Flags: FlagRead, Group: "generic", Since: "2.2.3", Summary: "What is inside of keys.", Subs: []*Command{
 		{Name: "object|encoding", Arity: 3, Flags: FlagRead, First: 2, Last: 2, Step: 1, Group: "generic", Since: "2.2.3",
 			Summary: "Answers int, embstr or raw.", run: objectEncoding, Note: "it follows from the value alone, not from how it came about"},
@@ -126,7 +126,7 @@ var table = []*Command{
 		Summary: "Gives the transaction up.", do: discard},
 	{Name: "watch", Arity: -2, Flags: FlagAnyone | FlagFast | FlagNoMulti, First: 1, Last: -1, Step: 1, Group: "transactions", Since: "2.2.0",
 		Summary: "Has the transaction fail if a key changes before it.", do: watch,
-		Note: "versions are compared at EXEC: a key that was absent and is absent again counts as unchanged"},
+		Note: "once in a while it fails though no watched key has changed: where one was absent, and others were deleted"},
 	{Name: "unwatch", Arity: 1, Flags: FlagAnyone | FlagFast, Group: "transactions", Since: "2.2.0",
 		Summary: "Forgets what was watched.", do: unwatch},
 

@@ -40,8 +40,8 @@ type talk struct {
 	looked                        bool // see fresh
 
 	queue        queue
-	watched      map[string]uint64 // keys, and their versions when they were watched; 0: absent
-	watchClaimed int               // bytes, for those
+	watched      map[string]store.Stamp // keys, as they were when they were watched
+	watchClaimed int                    // bytes, for those
 
 	// The answer to a request is in buf until it is done, behind what was answered before it, which is in out.
 	muted    bool  // nobody wants it

@@ -268,6 +268,23 @@ func TestTransactions(t *testing.T) {
 				EXEC => nil
 				EXISTS x => (0)`)
 		}
+		for _, there := range [][]string{{"SET w 1", "DEL w"}, {"SET w 1", "SET w 2", "FLUSHALL"}, {"SET w 1", "RENAME w v"}, {"SET w 1", "SET w 1 PXAT 1"}} {
+			c.expect(`
+				WATCH w => OK
+				MULTI => OK
+				SET y 1 => QUEUED
+				EXEC => [OK]
+				WATCH w => OK`)
+			for _, change := range there {
+				other.do(change)
+			}
+			c.expect(`
+				EXISTS w => (0)
+				MULTI => OK
+				SET x 1 => QUEUED
+				EXEC => nil
+				EXISTS x => (0)`)
+		}
 		c.expect(`
 			SET a 1 => OK
 			WATCH a a => OK
