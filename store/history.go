@@ -190,7 +190,9 @@ func (c *Session) proposeRollback(key []byte, version uint64) (uint64, error) {
 			case erasing > s.journal.Durable():
 				wait = erasing
 			case will.count > 0 && will.entry.version == version:
-				old = will.entry
+				if old = will.entry; old.Deleted() && s.keep == 0 { // nothing is left of it then
+					old = nil
+				}
 			case will.count > 1 && version > s.journal.Durable() && version < will.entry.version:
 				wait = version // maybe one that was proposed before the newest, which the overlay does not have
 			case newer > s.keep+1:

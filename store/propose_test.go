@@ -813,6 +813,12 @@ func TestARollbackBehindWhatIsUnderWay(t *testing.T) {
 			require.NoError(t, s.Flush())
 		}
 	}
+	none, _ := openReplica(t, Options{}, fullHash)
+	none.put(t, "k", "1")
+	_, gone, err := none.Del(keysOf("k"))
+	require.NoError(t, err)
+	_, err = none.Rollback([]byte("k"), gone)
+	require.ErrorIs(t, err, ErrNoHistory, "nothing is left of a deletion that is under way")
 	s, r := openReplica(t, Options{History: 3}, fullHash)
 	r.auto = false
 	key := []byte("k")
