@@ -61,7 +61,7 @@ func (s *Store) applyOne(version uint64, e *Entry) error {
 	defer sh.Unlock()
 	sh.newest = max(sh.newest, e.version)
 	sh.arrived(s, e.Key(), e.version)
-	if !s.replay(sh, h, e) {
+	if !s.replay(sh, h, e, s.HistoryDepth()) {
 		return errNoMemory
 	}
 	return nil
@@ -81,7 +81,7 @@ func (s *Store) applyAll(version uint64, entries []*Entry) (err error) {
 	s.table.LockAll(set)
 	defer s.table.UnlockAll(set)
 	w := &s.applier.commit
-	*w = commit{s: s, txn: w.txn, outcomes: emptied(w.outcomes), keep: s.keep, home: &s.shards[home], must: true}
+	*w = commit{s: s, txn: w.txn, outcomes: emptied(w.outcomes), keep: s.HistoryDepth(), home: &s.shards[home], must: true}
 	defer w.undo() // if it was not committed
 	for i, e := range entries {
 		s.shardOf(hashes[i]).arrived(s, e.Key(), version)

@@ -60,12 +60,12 @@ func (c *checker) entry(e Found) {
 	p := sh.Find(h, e.Key())
 	sh.Revisions(&p, func(Found) bool { kept++; return true })
 	switch {
-	case kept > s.keep:
-		c.fail("a key has %d earlier versions, more than %d", kept, s.keep)
+	case kept > s.HistoryDepth():
+		c.fail("a key has %d earlier versions, more than %d", kept, s.HistoryDepth())
 	case e.Deleted() && kept == 0:
 		c.fail("all that is kept of a deleted key is its deletion")
 	}
-	if _, replacedBy, ok := sh.Oldest(e); ok && s.age > 0 {
+	if _, replacedBy, ok := sh.Oldest(e); ok && s.age.Load() > 0 {
 		c.due(i, h, s.agesAt(c.state, replacedBy))
 	}
 }

@@ -72,7 +72,7 @@ func (s *Store) commitOne(ch *change) (version uint64, err error) {
 	}
 
 	o.only = ch.entry.Deleted() && !exists
-	if !o.only && (!ch.entry.Deleted() || s.keep > 0) {
+	if !o.only && (!ch.entry.Deleted() || s.keeps) {
 		must := mustFit(o.cur, ch.entry, ch.keep)
 		var ok bool
 		if o.next, ok = sh.Make(spec(ch.entry), must); !ok || !sh.Prepare(&p, must) {
@@ -180,7 +180,7 @@ func (c *commit) set(h uint64, e *Entry) {
 	must := c.must || c.refused != nil || mustFit(o.cur, e, c.keep)
 	var f table.Fresh
 	ok := true
-	if !e.Deleted() || s.keep > 0 {
+	if !e.Deleted() || s.keeps {
 		f, ok = sh.Make(spec(e), must)
 	}
 	if ok && !c.txn.Stage(&p, f, mark, must) {
@@ -258,7 +258,7 @@ func (c *commit) undo() {
 // the shards of home, may have after it. wanted is about how much memory the write takes, as far as it got. A write that could not be helped by that takes nobody's history.
 func (s *Store) makeRoom(home table.ShardSet, write func(keep int) (wanted demand, err error)) error {
 	var short shortage
-	for keep, tidied := s.keep, 0; ; {
+	for keep, tidied := s.HistoryDepth(), 0; ; {
 		wanted, err := write(keep)
 		size, again := notAdmitted(err)
 		short.demand = wanted
@@ -273,7 +273,7 @@ func (s *Store) makeRoom(home table.ShardSet, write func(keep int) (wanted deman
 		case s.hopeless(wanted.bytes):
 			return err
 		case s.replica != nil:
-			if s.keep == 0 || !s.proposeForget() {
+			if !s.keeps || !s.proposeForget() {
 				return err
 			}
 		case tidied < mostTidied && s.roomy(wanted.bytes):
@@ -327,7 +327,7 @@ func (s *Store) order(left []*Entry) (version uint64, err error) {
 		return 0, errClosed
 	}
 	var floor uint64
-	if s.keep > 0 {
+	if s.keeps {
 		floor = s.wallMicros() // so that a version says when it was made
 	}
 	if s.journal != nil {

@@ -1,21 +1,25 @@
 package store
 
 import (
+	"cmp"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 
 	"kv/store/table"
 )
 
-// Some writes of a store that proposes are no value and no deletion of a key, but say something to all of the store: what time it is, and that
-// history goes. In the journal each is an entry with an empty key: a deletion with a value of one byte, as an erasure is, with a number in the
+// Some writes of a store that proposes are no value and no deletion of a key, but say something to all of the store: what time it is, that
+// history goes, and how much of it is kept. In the journal each is an entry with an empty key: a deletion with a value of one byte, as an erasure is, with a number in the
 // place of its expiry.
 const (
 	controlPurge    = 0
 	controlPurgeAll = 1
 	controlTime     = 2
 	controlForget   = 3
+	controlDepth    = 4
+	controlAge      = 5
 )
 
 // control returns which of them e is, -1 for none.
@@ -59,6 +63,9 @@ func (s *Store) applyControl(version uint64, entries []*Entry) error {
 		s.dropped.Add(s.forgetAll(version, oldest))
 		return nil
 	}
+	if is, err := s.applyKeep(version, e); is {
+		return err
+	}
 	var set table.ShardSet
 	for _, e := range entries {
 		set.Add(table.ShardOf(s.hash(e.Key())))
@@ -95,7 +102,7 @@ func (s *Store) forgetAll(version, oldest uint64) (dropped uint64) {
 	return dropped
 }
 
-// forgets are the records of a state that is loaded which say that history is given up. They are carried out when all is there.
+// forgets are the records of a state that is loaded which say that history is given up, or how much is kept. They are carried out when all is there, in their order.
 type forgets struct {
 	mu  sync.Mutex
 	all []*Entry
@@ -107,12 +114,13 @@ func (f *forgets) add(e *Entry) {
 	f.all = append(f.all, e)
 }
 
-// take returns them, and has none then.
+// take returns them, in the order of their versions, and has none then.
 func (f *forgets) take() []*Entry {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	all := f.all
 	f.all = nil
+	slices.SortFunc(all, func(a, b *Entry) int { return cmp.Compare(a.version, b.version) })
 	return all
 }
 

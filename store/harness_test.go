@@ -212,6 +212,14 @@ func (r record) copies() []*Entry {
 			all = append(all, NewForget(r.version, oldest))
 			continue
 		}
+		if depth, is := e.Depth(); is {
+			all = append(all, NewDepth(r.version, depth))
+			continue
+		}
+		if age, is := e.Age(); is {
+			all = append(all, NewAge(r.version, age))
+			continue
+		}
 		all = append(all, NewEntry(r.version, e.Key(), e.Value(), e.Expiry(), e.Deleted()))
 	}
 	return all

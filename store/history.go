@@ -12,7 +12,7 @@ import (
 // returns true.
 func (s *Store) eachRevision(sh *shard, p *table.Place, limit int, f func(Found) (more bool)) {
 	cur := p.Entry()
-	if !cur.Exists() || s.keep == 0 && s.expired(cur) {
+	if !cur.Exists() || !s.keeps && s.expired(cur) {
 		return
 	}
 	now := s.clock.now()
@@ -34,12 +34,13 @@ func (s *Store) eachRevision(sh *shard, p *table.Place, limit int, f func(Found)
 // tooOld reports whether what was replaced by this version is too old to be shown at this moment: with one that is kept, versions tell
 // the time.
 func (s *Store) tooOld(replacedBy uint64, now moment) bool {
-	return s.age > 0 && int64(replacedBy)+s.age <= now.mono+now.state.leadOf(replacedBy)
+	age := s.age.Load()
+	return age > 0 && int64(replacedBy)+age <= now.mono+now.state.leadOf(replacedBy)
 }
 
 // agesAt returns when what was replaced by this version is too old, by the time that is furthest ahead, in Unix milliseconds.
 func (s *Store) agesAt(st *clockState, replacedBy uint64) uint64 {
-	return st.latest((replacedBy+uint64(s.age))/1000, replacedBy)
+	return st.latest((replacedBy+uint64(s.age.Load()))/1000, replacedBy)
 }
 
 // locked calls f with key's place, and its shard locked, and notes what that shows.
@@ -108,14 +109,14 @@ func (c *Session) HistoryIf(dst []Revision, key []byte, limit int, accept func(n
 
 // notKept is the error of a version that is not kept.
 func (s *Store) notKept() error {
-	if s.keep == 0 {
+	if !s.keeps {
 		return ErrNoHistory
 	}
 	return ErrNoVersion
 }
 
 // KeepsHistory reports whether earlier versions of keys are kept.
-func (s *Store) KeepsHistory() bool { return s.keep > 0 }
+func (s *Store) KeepsHistory() bool { return s.keeps }
 
 // Rollback gives key a new version with the value of a kept one, without an expiry, or deletes it where the kept version
 // is a deletion; it returns the new version. It counts as a set, or as a delete. Besides the errors of Set there is
@@ -190,12 +191,12 @@ func (c *Session) proposeRollback(key []byte, version uint64) (uint64, error) {
 			case erasing > s.journal.Durable():
 				wait = erasing
 			case will.count > 0 && will.entry.version == version:
-				if old = will.entry; old.Deleted() && s.keep == 0 { // nothing is left of it then
+				if old = will.entry; old.Deleted() && !s.keeps { // nothing is left of it then
 					old = nil
 				}
 			case will.count > 1 && version > s.journal.Durable() && version < will.entry.version:
 				wait = version // maybe one that was proposed before the newest, which the overlay does not have
-			case newer > s.keep+1:
+			case newer > s.HistoryDepth()+1:
 				old = nil
 			}
 			switch {
@@ -234,7 +235,7 @@ const dropShare = 8
 // dropHistory gives up the oldest part of the history and reports whether that freed anything. It is called without locks. n is
 // how much memory is wanted; the caller tries again, and calls again, if it was not enough.
 func (s *Store) dropHistory(n int64) bool {
-	if s.keep == 0 || s.held() >= heldLong {
+	if !s.keeps || s.held() >= heldLong {
 		return false // what goes could not be used
 	}
 	s.dropping.Lock()

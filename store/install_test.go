@@ -35,7 +35,7 @@ func installFrom(t fatal, to, from *Store) {
 func scribble(t *testing.T, s opened, r *fakeReplica, rng *rand.Rand, n int) {
 	for i := range n {
 		key := []byte(fmt.Sprint(rng.IntN(40)))
-		switch rng.IntN(8) {
+		switch rng.IntN(9) {
 		case 0:
 			_, _, err := s.Del([][]byte{key, []byte(fmt.Sprint(rng.IntN(40)))})
 			require.NoError(t, err)
@@ -51,6 +51,10 @@ func scribble(t *testing.T, s opened, r *fakeReplica, rng *rand.Rand, n int) {
 		case 4:
 			if s.KeepsHistory() {
 				s.proposeForget()
+			}
+		case 5:
+			if s.KeepsHistory() {
+				require.NoError(t, s.Keep(1+rng.IntN(5), 0))
 			}
 		default:
 			_, err := s.Set(key, make([]byte, rng.IntN(6000)), SetOptions{TTL: uint64(rng.IntN(2) * rng.IntN(50))})
@@ -76,18 +80,22 @@ func TestInstall(t *testing.T) {
 					scribble(t, other, old, rng, 50)
 					old.depose(0)
 
-					from := len(r.log)
+					from, depth := len(r.log), s.HistoryDepth()
 					var wg sync.WaitGroup
 					wg.Go(func() { scribble(t, s, r, rand.New(rand.NewPCG(seed, 1)), 100) })
 					installFrom(t, other.Store, s.Store)
 					wg.Wait()
 					for r.commit() {
 					}
+					if history > 0 {
+						require.NoError(t, other.Apply(1, []*Entry{NewDepth(1, depth)}))
+					}
 					for _, x := range r.log[from:] {
 						require.NoError(t, other.Apply(x.version, x.copies()))
 					}
 					require.Equal(t, walkedAll(t, s.Store), walkedAll(t, other.Store), "seed %d", seed)
 					require.Equal(t, s.Store.Time(), other.Store.Time())
+					require.Equal(t, s.HistoryDepth(), other.HistoryDepth())
 					a, b := s.Store.Stats(), other.Store.Stats()
 					require.Equal(t, []uint64{a.Keys, a.ValueBytes, a.History, a.Expiring}, []uint64{b.Keys, b.ValueBytes, b.History, b.Expiring})
 					require.NoError(t, other.Check())

@@ -20,7 +20,7 @@ func (s *Store) load(entries []*Entry) {
 func (s *Store) apply(entries []*Entry) {
 	for chunk := range slices.Chunk(entries, loadChunk) {
 		s.byShard(chunk, func(sh *shard, h uint64, e *Entry) {
-			if !s.replay(sh, h, e) {
+			if !s.replay(sh, h, e, s.HistoryDepth()) {
 				s.unloaded.Add(1)
 			}
 		})
@@ -69,14 +69,14 @@ func (s *Store) byShard(entries []*Entry, put func(sh *shard, h uint64, e *Entry
 
 // restore is replay of an entry of the state, which may be older than what is there and then belongs to its past.
 func (s *Store) restore(sh *shard, h uint64, e *Entry) {
-	if k := e.control(); k == controlTime || k == controlForget {
-		s.replay(sh, h, e)
+	if e.control() >= controlTime {
+		s.replay(sh, h, e, 0)
 		return
 	}
 	p := sh.Find(h, e.Key())
 	cur := p.Entry()
 	purge, all := e.Purge()
-	if purge || e.Deleted() && s.keep == 0 {
+	if purge || e.Deleted() && !s.keeps {
 		if sh.erasures == nil {
 			sh.erasures = make(map[string]erasure)
 		}
@@ -92,8 +92,8 @@ func (s *Store) restore(sh *shard, h uint64, e *Entry) {
 	if e.version < x.all || e.version < x.past && sh.between(&p, e.version, x.past) {
 		return
 	}
-	if s.keep == 0 || purge || !cur.Exists() || cur.Version() <= e.version {
-		if !s.replay(sh, h, e) {
+	if !s.keeps || purge || !cur.Exists() || cur.Version() <= e.version {
+		if !s.replay(sh, h, e, s.keepLoaded()) {
 			s.unloaded.Add(1)
 		}
 		return
@@ -103,10 +103,10 @@ func (s *Store) restore(sh *shard, h uint64, e *Entry) {
 		s.unloaded.Add(1)
 		return
 	}
-	if !sh.Insert(&p, f, e.version, s.keep) {
+	if !sh.Insert(&p, f, e.version, s.keepLoaded()) {
 		sh.Drop(f)
 	}
-	if s.age > 0 {
+	if s.age.Load() > 0 {
 		s.note(sh, h)
 	}
 }
@@ -130,13 +130,13 @@ func (sh *shard) between(p *table.Place, from, to uint64) (is bool) {
 }
 
 // replay puts e, as a journal holds it, into sh, which is locked, if nothing newer is there. It takes memory whatever the limit says: a
-// full store must start again. false: there is none at all.
-func (s *Store) replay(sh *shard, h uint64, e *Entry) bool {
+// full store must start again. keep is how much history the key may have. false: there is no memory at all.
+func (s *Store) replay(sh *shard, h uint64, e *Entry, keep int) bool {
 	if now, is := e.Time(); is { // while a store is loaded
 		s.setTime(now)
 		return true
 	}
-	if _, is := e.Forget(); is { // likewise
+	if e.control() >= controlForget { // likewise
 		s.forgets.add(e)
 		return true
 	}
@@ -151,7 +151,7 @@ func (s *Store) replay(sh *shard, h uint64, e *Entry) bool {
 	}
 	o := [1]outcome{{hash: h, entry: e, cur: cur}}
 	switch {
-	case !e.Deleted() || s.keep > 0:
+	case !e.Deleted() || s.keeps:
 		var ok bool
 		if o[0].next, ok = sh.Make(spec(e), true); !ok || !sh.Prepare(&p, true) {
 			return false
@@ -159,15 +159,18 @@ func (s *Store) replay(sh *shard, h uint64, e *Entry) bool {
 	case !cur.Exists():
 		return true
 	}
-	s.publish(o[:], e.version, s.keep, func() { o[0].put(sh, &p, e.version, s.keep) })
+	s.publish(o[:], e.version, keep, func() { o[0].put(sh, &p, e.version, keep) })
 	return true
 }
 
 // loaded is called when all is loaded: history that was given up may be there, and of a key that was deleted, what is left may be its deletion alone.
 func (s *Store) loaded() {
 	for _, e := range s.forgets.take() {
-		oldest, _ := e.Forget()
-		s.forgetAll(e.version, oldest)
+		if oldest, is := e.Forget(); is {
+			s.forgetAll(e.version, oldest)
+		} else if s.replica != nil && s.keeps { // a store alone is told by its Options
+			_, _ = s.applyKeep(e.version, e)
+		}
 	}
 	for i := range s.shards {
 		s.shards[i].erasures = nil

@@ -69,7 +69,7 @@ func TestLoad(t *testing.T) {
 			one := openTest(t, Options{History: keep}, mask)
 			for _, e := range writes {
 				h := one.hash(e.Key())
-				one.replay(one.shardOf(h), h, e)
+				one.replay(one.shardOf(h), h, e, one.HistoryDepth())
 			}
 			one.loaded()
 			all := openTest(t, Options{History: keep, MaxMemory: limit, Journal: stateJournal{newFakeJournal(), state, later, 1 + rng.IntN(30)}}, mask)

@@ -65,6 +65,19 @@ type budget struct {
 	reserve  int64 // of limit, for what must be taken: where memory is brought together so often that it counts
 	used     atomic.Int64
 	withheld atomic.Int64 // of limit; publishes nothing
+	others   atomic.Int64 // what other replicas may take, where that is less than limit; 0: it is not. Publishes nothing
+}
+
+// LimitTo says that no write is to be taken for which another replica, which takes what this one took, has no room: it may take no more than so many bytes,
+// as Options.MaxMemory has them; 0: it may take as much as this one.
+func (s *Store) LimitTo(bytes int64) { s.budget.others.Store(bytes) }
+
+// most is the limit, 0: none.
+func (b *budget) most() int64 {
+	if others := b.others.Load(); others > 0 && (b.limit == 0 || others < b.limit) {
+		return others
+	}
+	return b.limit
 }
 
 // Withhold says that so many bytes of the limit must not be used, since the process takes that memory otherwise, in holes between
@@ -73,14 +86,15 @@ func (s *Store) Withhold(bytes int64) { s.budget.withheld.Store(bytes) }
 
 // Take adds n bytes and reports whether the limit allows it; if not, nothing is added, unless must is set.
 func (b *budget) Take(n int64, must bool) bool {
-	if n <= 0 || b.limit == 0 || must {
+	limit := b.most()
+	if n <= 0 || limit == 0 || must {
 		b.used.Add(n)
 		return true
 	}
 	for {
 		// Not added first and taken back then: meanwhile others would be refused.
 		used := b.used.Load()
-		if used+n > b.limit-b.reserve-b.withheld.Load() {
+		if used+n > limit-b.reserve-b.withheld.Load() {
 			return false
 		}
 		if b.used.CompareAndSwap(used, used+n) {
@@ -142,10 +156,11 @@ func rangeFor(limit int64) int64 {
 
 // hopeless reports whether n more bytes would not fit even if all history were given up, or only if no fragments were left.
 func (s *Store) hopeless(n int64) bool {
-	if s.budget.limit == 0 {
+	limit := s.budget.most()
+	if limit == 0 {
 		return false
 	}
-	return s.inUse()-s.pastBytes()+n > s.budget.limit-s.budget.limit/16
+	return s.inUse()-s.pastBytes()+n > limit-limit/16
 }
 
 // pastBytes returns how many bytes history takes.

@@ -146,7 +146,7 @@ func (s *Store) Walk(f func(*Entry) error) error {
 		var last uint64
 		found, last = r.Range(found[:0], h)
 		for _, e := range found {
-			if s.keep == 0 {
+			if !s.keeps {
 				entries = append(entries, detach(e))
 			} else {
 				keys = append(keys, slices.Clone(e.Key()))

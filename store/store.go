@@ -38,14 +38,17 @@ type Store struct {
 	// Fixed after Open.
 	hashMask  uint64 // all ones; tests clear bits to make hashes collide
 	journal   Journal
-	evicts    bool  // see evict.go
-	keep      int   // versions kept besides the current one
-	age       int64 // for how long at most, once something has taken their place, in microseconds; 0: for any time
+	evicts    bool // see evict.go
+	keeps     bool // earlier versions are kept
 	instance  uint64
 	logger    *slog.Logger
 	recovered uint64        // the highest version in the journal when it was opened
 	loading   bool          // a state is being loaded; stored with all shards locked
 	unloaded  atomic.Uint64 // entries of the journal that there was no memory for
+
+	// depth is how many versions are kept of a key besides the current one, and age for how long at most, once something has taken their place, in
+	// microseconds; 0: for any time. Apply alone stores them, with all shards locked.
+	depth, age atomic.Int64
 
 	clock clock
 	wall  func() (wall, mono int64) // the system's clocks, in microseconds. Fixed
@@ -153,8 +156,7 @@ func open(o Options, hashMask uint64, read func() (wall, mono int64), memory are
 		hashMask: hashMask,
 		journal:  o.Journal,
 		evicts:   o.Evict,
-		keep:     o.History,
-		age:      o.HistoryAge.Microseconds(),
+		keeps:    o.History > 0,
 		instance: rand.Uint64() | 1,
 		logger:   o.Logger,
 		sessions: make(map[*Session]struct{}),
@@ -163,6 +165,8 @@ func open(o Options, hashMask uint64, read func() (wall, mono int64), memory are
 	if s.logger == nil {
 		s.logger = slog.New(slog.DiscardHandler)
 	}
+	s.depth.Store(int64(o.History))
+	s.age.Store(o.HistoryAge.Microseconds())
 	s.vain.Store(math.MaxInt64)
 	s.wall = read
 	if o.Proposes {
@@ -191,7 +195,7 @@ func open(o Options, hashMask uint64, read func() (wall, mono int64), memory are
 	if err != nil {
 		return nil, err
 	}
-	s.table, err = table.New(table.Options{Arena: a, Seed: maphash.MakeSeed(), HashMask: hashMask, Keeps: s.keep > 0, Marks: s.evicts, Expect: int(expect), Budget: &s.budget, LargeSize: entryMemory})
+	s.table, err = table.New(table.Options{Arena: a, Seed: maphash.MakeSeed(), HashMask: hashMask, Keeps: s.keeps, Marks: s.evicts, Expect: int(expect), Budget: &s.budget, LargeSize: entryMemory})
 	if err != nil {
 		a.Close()
 		return nil, err
@@ -230,6 +234,3 @@ func (s *Store) Close() error {
 
 // Instance names this run of the store: a random number, never 0.
 func (s *Store) Instance() uint64 { return s.instance }
-
-// HistoryDepth is how many earlier versions of a key are kept: Options.History.
-func (s *Store) HistoryDepth() int { return s.keep }

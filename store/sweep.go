@@ -44,7 +44,7 @@ func (s *Store) sweep() {
 	if s.sweeps++; s.sweeps%compactEvery == 0 {
 		s.tidy(false)
 	}
-	if s.replica != nil && !s.leads && (s.age == 0 || s.sweeps%followerSweeps != 0) {
+	if s.replica != nil && !s.leads && (s.age.Load() == 0 || s.sweeps%followerSweeps != 0) {
 		return // that a key has expired says who leads
 	}
 	for i := range s.shards {
@@ -92,7 +92,7 @@ func (sh *shard) crowded(s *Store) bool {
 		return false
 	}
 	need := sh.expiring
-	if s.age > 0 {
+	if s.age.Load() > 0 {
 		need += sh.history()
 	}
 	return int64(sh.due.n) > 2*need+spareNotes || sh.due.base > math.MaxUint32/2
@@ -146,9 +146,9 @@ func (s *Store) expire(h uint64, now moment) error {
 	sh.Lock()
 	sh.Hash(h, func(e Found) {
 		if !e.Deleted() && expiredAt(e, now) && (s.replica == nil || s.leads) {
-			gone = append(gone, change{hash: h, entry: sc.tombstone(e.Key()), only: e.Version(), keep: s.keep})
+			gone = append(gone, change{hash: h, entry: sc.tombstone(e.Key()), only: e.Version(), keep: s.HistoryDepth()})
 		}
-		if s.age > 0 {
+		if s.age.Load() > 0 {
 			keys = append(keys, slices.Clone(e.Key()))
 		}
 	})
@@ -179,7 +179,7 @@ func (s *Store) notes(sh *shard, cur Found, e *Entry, keep int) bool {
 			return true
 		}
 	}
-	if s.age == 0 || keep == 0 || !cur.Exists() {
+	if s.age.Load() == 0 || keep == 0 || !cur.Exists() {
 		return false
 	}
 	_, _, old := sh.Oldest(cur)
@@ -193,7 +193,7 @@ func (s *Store) note(sh *shard, h uint64) {
 		if e.Expiry() != 0 {
 			at = min(at, st.due(e))
 		}
-		if s.age > 0 {
+		if s.age.Load() > 0 {
 			if _, replacedBy, ok := sh.Oldest(e); ok {
 				at = min(at, s.agesAt(st, replacedBy))
 			}

@@ -3,6 +3,8 @@ package record
 
 import (
 	"encoding/binary"
+	"math"
+	"time"
 
 	"kv/store"
 	"kv/store/wal/frame"
@@ -30,7 +32,8 @@ import (
 //
 // Flags: 1 = the key was deleted, 2 = there is an expiry, in Unix milliseconds, 4 = no version, but the erasure of those before
 // this one: with 1 of all, else of all but the one that was current. Only in the log of a store that is one of several, and with 2 and an empty
-// key: 8 = what is in the place of the expiry is the time, 16 = it is the version up to which history is given up. The numbers are frozen: they are in files.
+// key: 8 = what is in the place of the expiry is the time, 16 = it is the version up to which history is given up, 32 = how many
+// earlier versions of a key are kept, 64 = for how many microseconds and one more, 1: for any time. The numbers are frozen: they are in files.
 const (
 	// EntryOverhead is the least length of an entry.
 	EntryOverhead = 9
@@ -40,6 +43,9 @@ const (
 	flagPurge   = 4
 	flagTime    = 8
 	flagForget  = 16
+	flagDepth   = 32
+	flagAge     = 64
+	flagControl = flagTime | flagForget | flagDepth | flagAge
 )
 
 // Encode adds a record, whose entries need not have their version, as a frame. Version 0: a mark.
@@ -73,6 +79,10 @@ func appendEntryKey(b []byte, x *store.Entry) []byte {
 		flags, length = flagTime, 0
 	} else if _, is := x.Forget(); is {
 		flags, length = flagForget, 0
+	} else if _, is := x.Depth(); is {
+		flags, length = flagDepth, 0
+	} else if _, is := x.Age(); is {
+		flags, length = flagAge, 0
 	}
 	expiry := x.Expiry()
 	if expiry != 0 {
@@ -155,6 +165,8 @@ type Entry struct {
 	Purge      bool // Deleted then says whether it is of all
 	Time       bool // Expiry is the time: see store.NewTime
 	Forget     bool // Expiry is a version: see store.NewForget
+	Depth      bool // Expiry is a number: see store.NewDepth
+	Age        bool // Expiry is microseconds and one: see store.NewAge
 }
 
 // ParseEntry reads the entry at the start of b and returns what is behind it.
@@ -165,11 +177,12 @@ func ParseEntry(b []byte) (e Entry, rest []byte, ok bool) {
 	flags := b[0]
 	klen, vlen := uint64(binary.BigEndian.Uint32(b[1:])), uint64(binary.BigEndian.Uint32(b[5:]))
 	b = b[EntryOverhead:]
-	if flags&^(flagDeleted|flagExpires|flagPurge|flagTime|flagForget) != 0 || klen > store.MaxLen || vlen > store.MaxLen {
+	if flags&^(flagDeleted|flagExpires|flagPurge|flagControl) != 0 || klen > store.MaxLen || vlen > store.MaxLen {
 		return e, nil, false
 	}
 	e.Time, e.Forget = flags == flagTime|flagExpires, flags == flagForget|flagExpires
-	if flags&(flagTime|flagForget) != 0 && (!e.Time && !e.Forget || klen != 0 || vlen != 0) {
+	e.Depth, e.Age = flags == flagDepth|flagExpires, flags == flagAge|flagExpires
+	if flags&flagControl != 0 && (!e.Time && !e.Forget && !e.Depth && !e.Age || klen != 0 || vlen != 0) {
 		return e, nil, false
 	}
 	e.Deleted, e.Purge = flags&flagDeleted != 0, flags&flagPurge != 0
@@ -197,6 +210,10 @@ func (e Entry) Make(version uint64) *store.Entry {
 		return store.NewTime(version, e.Expiry)
 	case e.Forget:
 		return store.NewForget(version, e.Expiry)
+	case e.Depth:
+		return store.NewDepth(version, int(min(e.Expiry, math.MaxInt32)))
+	case e.Age:
+		return store.NewAge(version, time.Duration(min(e.Expiry-1, math.MaxInt64/1000))*time.Microsecond)
 	case e.Purge:
 		return store.NewPurge(version, e.Key, e.Deleted)
 	}

@@ -2,6 +2,7 @@ package record_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -23,6 +24,9 @@ func TestEntries(t *testing.T) {
 		store.NewPurge(7, key, true),
 		store.NewTime(7, 12345),
 		store.NewForget(7, 6),
+		store.NewDepth(7, 6),
+		store.NewAge(7, 6*time.Second),
+		store.NewAge(7, 0),
 	}
 	for i, e := range all {
 		b := record.AppendEntries(nil, []*store.Entry{e})
@@ -39,7 +43,7 @@ func TestEntries(t *testing.T) {
 		flags := b[0]
 		for f := range 256 { // other flags make no other kind of these bytes that can't be
 			if b[0] = byte(f); f != int(flags) {
-				if got, _, ok := record.ParseEntry(b); ok && (got.Time || got.Forget) {
+				if got, _, ok := record.ParseEntry(b); ok && (got.Time || got.Forget || got.Depth || got.Age) {
 					require.Empty(t, got.Key)
 					require.Empty(t, got.Value)
 				}
