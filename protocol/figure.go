@@ -68,6 +68,7 @@ var figures = []Figure{
 	{"snapshot_failures", true, "Snapshots that failed"},
 	{"cluster_format", false, "The format that the cluster writes, the newest that all members read; 0: the node belongs to none yet"},
 	{"cluster_format_readable", false, "The newest format that the node reads; above cluster_format until all members do"},
+	{"cluster_settings_differ", false, "1 while members of the cluster were started with different --history or --history-age, or one with less than nine tenths of another's memory for data, else 0"},
 	{"log_lines_dropped", true, "Lines of the server's own log that could not be written"},
 }
 

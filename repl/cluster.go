@@ -90,13 +90,13 @@ func (c *call) clusterStatus(kv *client.Client) error {
 	if err != nil {
 		return err
 	}
-	format, readable := c.clusterFormat(kv, p)
+	more := c.clusterFigures(kv, p)
 	if c.opts.json {
-		if err := c.clusterJSON(p, format, readable); err != nil {
+		if err := c.clusterJSON(p, more); err != nil {
 			return err
 		}
 	} else {
-		c.clusterTable(p, format, readable)
+		c.clusterTable(p, more)
 	}
 	if what := unwell(p); what != "" {
 		return unwellError{what}
@@ -104,21 +104,28 @@ func (c *call) clusterStatus(kv *client.Client) error {
 	return nil
 }
 
-// clusterFormat asks a server of a cluster which format that writes, and which is the newest that the server reads; 0: it can't say.
-func (c *call) clusterFormat(kv *client.Client, p protocol.ClusterResponse) (format, readable uint64) {
+// clusterFigures is what a server of a cluster says of it besides; what it can't say is 0.
+type clusterFigures struct {
+	format, readable uint64 // the format that is written, and the newest that the server reads
+	differ           bool   // servers were started with different settings
+}
+
+func (c *call) clusterFigures(kv *client.Client, p protocol.ClusterResponse) (f clusterFigures) {
 	if p.Cluster == 0 {
-		return 0, 0
+		return f
 	}
 	stats, _ := kv.Stats(c.ctx) // how the cluster is counts for more
 	for _, s := range stats {
 		switch s.Name {
 		case "cluster_format":
-			format = s.Value
+			f.format = s.Value
 		case "cluster_format_readable":
-			readable = s.Value
+			f.readable = s.Value
+		case "cluster_settings_differ":
+			f.differ = s.Value != 0
 		}
 	}
-	return format, readable
+	return f
 }
 
 // clusterWait asks again and again until all is well.
@@ -158,7 +165,7 @@ func role(r protocol.Role) string {
 	return "voter"
 }
 
-func (c *call) clusterTable(p protocol.ClusterResponse, format, readable uint64) {
+func (c *call) clusterTable(p protocol.ClusterResponse, more clusterFigures) {
 	switch {
 	case p.Cluster == 0 && p.Node == 0:
 		c.out.WriteString("alone: the server is in no cluster\n")
@@ -172,8 +179,11 @@ func (c *call) clusterTable(p protocol.ClusterResponse, format, readable uint64)
 		leader = decimal(p.Leader)
 	}
 	fmt.Fprintf(c.out, "leader %s\nterm %d\n", leader, p.Term)
-	if readable > format {
-		fmt.Fprintf(c.out, "format %d, and %d once all servers read it\n", format, readable)
+	if more.readable > more.format {
+		fmt.Fprintf(c.out, "format %d, and %d once all servers read it\n", more.format, more.readable)
+	}
+	if more.differ {
+		c.out.WriteString("the servers were started with different --history, --history-age or --max-memory\n")
 	}
 	t := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
 	for _, m := range p.Members {
@@ -186,7 +196,7 @@ func (c *call) clusterTable(p protocol.ClusterResponse, format, readable uint64)
 	t.Flush()
 }
 
-func (c *call) clusterJSON(p protocol.ClusterResponse, format, readable uint64) error {
+func (c *call) clusterJSON(p protocol.ClusterResponse, more clusterFigures) error {
 	type member struct {
 		ID        uint64 `json:"id"`
 		Role      string `json:"role"`
@@ -205,7 +215,8 @@ func (c *call) clusterJSON(p protocol.ClusterResponse, format, readable uint64) 
 		Members   []member `json:"members"`
 		Format    uint64   `json:"format,omitempty"`
 		Readable  uint64   `json:"format_readable,omitempty"`
-	}{p.Cluster, p.Node, p.Leader, p.Term, p.Committed, p.Published, []member{}, format, readable}
+		Differ    bool     `json:"settings_differ,omitempty"`
+	}{p.Cluster, p.Node, p.Leader, p.Term, p.Committed, p.Published, []member{}, more.format, more.readable, more.differ}
 	for _, m := range p.Members {
 		all.Members = append(all.Members, member{m.ID, role(m.Role), m.Client, m.Peer, m.Reachable, m.Matched})
 	}

@@ -78,6 +78,7 @@ var healthy = map[string]string{
 	`kv_cluster_member_behind_bytes{node="2"}`:    "100000x60",
 	`kv_cluster_member_format_readable{node="1"}`: "2x60",
 	`kv_cluster_member_format_readable{node="2"}`: "2x60",
+	`kv_cluster_settings_differ{}`:                "0x60",
 }
 
 const rises = "0x50 1x10"
@@ -125,6 +126,7 @@ var sick = map[string][]map[string]string{
 	},
 	"KvClusterReadsFail":      {{`kv_cluster_read_rounds_failed_total{}`: "7x57 9x3"}},
 	"KvClusterFormatHeldBack": {{`kv_cluster_member_format_readable{node="2"}`: "1x60"}, {`kv_cluster_member_format_readable{node="1"}`: "1x60"}},
+	"KvClusterSettingsDiffer": {{`kv_cluster_settings_differ{}`: "1x60"}},
 	"KvClusterUnknownWrites":  {{`kv_cluster_writes_unknown_total{}`: "7x57 9x3"}},
 }
 
@@ -158,6 +160,7 @@ var unwell = map[string]map[string]string{
 	"KvClusterMemberUnreachable": {`kv_cluster_member_reachable{node="2"}`: "0x60", `kv_cluster_leads{}`: "0x60"},                     // as one that does not lead sees it
 	"KvClusterLearnerStuck":      {`kv_cluster_learners{}`: "1x60", `kv_cluster_leads{}`: "0x60"},
 	"KvClusterNoLeader":          {`kv_cluster_leads{}`: "0x60"},
+	"KvClusterSettingsDiffer":    {`kv_cluster_settings_differ{}`: "1x60", `kv_cluster_leads{}`: "0x60"},
 	"KvClusterFormatHeldBack":    {`kv_cluster_member_format_readable{node="2"}`: "1x60", `kv_cluster_leads{}`: "0x60"},
 }
 

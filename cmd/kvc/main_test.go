@@ -221,7 +221,7 @@ func follow(c net.Conn, leader string) {
 		case protocol.OpHello:
 			c.Write(protocol.HelloResponse{Version: protocol.Version}.AppendTo(nil, h.ID))
 		case protocol.OpStats:
-			c.Write(protocol.AppendStats(nil, h.ID, []protocol.Stat{{Name: "cluster_format", Value: 1}, {Name: "cluster_format_readable", Value: 2}}))
+			c.Write(protocol.AppendStats(nil, h.ID, []protocol.Stat{{Name: "cluster_format", Value: 1}, {Name: "cluster_format_readable", Value: 2}, {Name: "cluster_settings_differ", Value: 1}}))
 		case protocol.OpReads:
 			c.Write(protocol.AppendResponse(nil, h.Opcode, protocol.StatusOK, h.ID, nil))
 		case protocol.OpCluster:

@@ -87,6 +87,7 @@ func takeData(o options, beside func(bytes int64), log *slog.Logger) (*data, err
 		}
 		checkFolder(d.dir, log)
 		d.options.Journal, d.options.Proposes, d.backed = d.replica.Journal, true, d.replica.Journal
+		d.options.History, d.options.HistoryAge = d.replica.History()
 		d.begin = d.replica.Start
 		return d, nil
 	}
@@ -218,6 +219,10 @@ func (d *data) figures() []protocol.Stat {
 	if d.replica != nil {
 		c := d.replica.Counts()
 		format, reads := d.replica.Format()
+		differ := uint64(0)
+		if v, ok := d.replica.View(); ok && v.Differ() {
+			differ = 1
+		}
 		return []protocol.Stat{
 			{Name: "sync_policy", Value: policies[wal.Always]},
 			{Name: "read_only"},
@@ -229,6 +234,7 @@ func (d *data) figures() []protocol.Stat {
 			{Name: "snapshot_failures", Value: c.KeepsFailed},
 			{Name: "cluster_format", Value: uint64(format)},
 			{Name: "cluster_format_readable", Value: uint64(reads.Newest)},
+			{Name: "cluster_settings_differ", Value: differ},
 		}
 	}
 	if d.log == nil {

@@ -33,12 +33,16 @@ func takeReplica(o options, synced func(took time.Duration), log *slog.Logger) (
 	client, peer := o.peers.addresses(&o)
 	all := cluster.ReplicaOptions{
 		FS: o.fs, Dir: string(o.data), Listen: l, Client: client, Peer: peer, Peers: o.peers.list(), Logger: log, Synced: synced,
-		KeepLog: int64(o.peers.keepLog),
+		KeepLog:  int64(o.peers.keepLog),
+		Settings: cluster.Settings{Said: true, Memory: o.shares().data, History: o.history, HistoryAge: time.Duration(o.historyAge)},
 	}
 	if secure != nil {
 		all.TLS = secure.config
 	}
 	r, err := cluster.OpenReplica(all)
+	if errors.As(err, new(*cluster.HistoryError)) {
+		err = failed(exitUsage, err)
+	}
 	if err != nil {
 		return nil, err
 	}

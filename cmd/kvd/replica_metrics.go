@@ -52,6 +52,8 @@ var (
 
 	memberReachable = clusterDesc("member_reachable", "1 while the node hears from the member, else 0", "node", "peer")
 	memberReadable  = clusterDesc("member_format_readable", "The newest format that the member has said that it reads", "node", "peer")
+	memberMemory    = clusterDesc("member_memory_limit_bytes", "Bytes that data may take at the member, as it has said; the least is what the cluster takes; 0: any", "node", "peer")
+	memberHistory   = clusterDesc("member_history_depth", "Earlier versions to keep of a key that the member was started with", "node", "peer")
 	memberRoundTrip = clusterDesc("member_round_trip_seconds", "How long the last message to the member and its answer took; missing: there was none", "node", "peer")
 	memberBehind    = clusterDesc("member_behind", "Entries of the log that the member lacks; only the node that leads says so", "node", "peer")
 	memberBytes     = clusterDesc("member_behind_bytes", "Bytes of the log that the member lacks, as far as there is one; only the node that leads says so", "node", "peer")
@@ -83,6 +85,10 @@ func (m replicaMetrics) Collect(to chan<- prometheus.Metric) {
 		id := strconv.FormatUint(x.ID, 10)
 		gauge(memberReachable, zeroOrOne(x.Reachable), id, x.Peer)
 		gauge(memberReadable, float64(x.Formats.Newest), id, x.Peer)
+		if s := x.Settings; s.Said {
+			gauge(memberMemory, float64(s.Memory), id, x.Peer)
+			gauge(memberHistory, float64(s.History), id, x.Peer)
+		}
 		if x.RoundTrip > 0 {
 			gauge(memberRoundTrip, x.RoundTrip.Seconds(), id, x.Peer)
 		}

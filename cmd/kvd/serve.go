@@ -137,7 +137,7 @@ func serve(ctx context.Context, o options, messages *lineQueue, log *slog.Logger
 	}
 	log.Info("listening on "+shownAddress(listeners[0]),
 		"version", version.String(), "data", data.name(), "sync", data.policy(), "max_memory", o.maxMemory.String(),
-		"max_frame", size(s.Limit()).String(), "max_connections", connections.clients, "history", o.history, "history_age", o.historyAge.String(),
+		"max_frame", size(s.Limit()).String(), "max_connections", connections.clients, "history", data.store.HistoryDepth(), "history_age", duration(data.store.HistoryAge()).String(),
 		"tls", sec.tls != nil, "users", sec.accounts != nil)
 	for _, l := range listeners[1:] {
 		log.Info("listening on " + shownAddress(l))

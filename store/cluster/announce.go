@@ -10,6 +10,9 @@ import (
 // movePause is how long a node waits that is elsewhere than the others know before it tells them again.
 const movePause = 200 * time.Millisecond
 
+// aboutPause is how long a node waits that is where the others know before it looks again.
+const aboutPause = time.Second
+
 // beFound sees to it that the members know where this node is, and what it reads: it may have moved while it did not run, or its folder to another machine,
 // or its kvd is another one.
 func (r *Replica) beFound(ctx context.Context, n *Node) {
@@ -21,13 +24,23 @@ func (r *Replica) beFound(ctx context.Context, n *Node) {
 		if !r.call(n, func(c *Core) {
 			all = c.Members()
 			m, ok := all[own.ID]
-			here = ok && m.is(own) || !ok && len(all) > 0 // who is no member any more is nowhere
+			here = ok && m.is(own.as(c.Format())) || !ok && len(all) > 0 // who is no member any more is nowhere
 			leader, leads = all[c.Leader()].Peer, c.Leads()
 			if leads && !here {
-				here, _ = admit(c, own)
+				here, _ = admit(c, own, 0, true) // it is a member
 			}
-		}) || here && newest {
+		}) {
 			return
+		}
+		if here && newest {
+			select { // a newer format has room for more
+			case <-ctx.Done():
+				return
+			case <-n.Done():
+				return
+			case <-time.After(aboutPause):
+			}
+			continue
 		}
 		if newest = here && r.Begin(store.ReadMode{}) == nil; newest {
 			continue // it knew as of what it had applied, and may have said something else since that

@@ -66,8 +66,9 @@ func (r *Replica) Add(ctx context.Context, address string) error {
 	case a.Self.Cluster != 0:
 		return fmt.Errorf("the node at %s belongs to another cluster, %d", address, a.Self.Cluster)
 	}
+	used, settled := r.room()
 	return r.change(func(c *Core) error {
-		_, err := admit(c, a.Member)
+		_, err := admit(c, a.Member, used, settled)
 		return err
 	})
 }

@@ -11,7 +11,10 @@ import "fmt"
 // formatOldest and formatNewest are what this kvd reads. A change of what is written gets the next number, and is written only where Core.Format says so.
 const (
 	formatOldest = 1
-	formatNewest = 1
+	formatNewest = formatSettings
+
+	// formatSettings is the first that has Settings, of members, and what is kept of the history, in a state.
+	formatSettings = 2
 )
 
 // Formats is a range of formats that a node reads, both ends among them. The zero one is that of who has not said: 1 alone.
@@ -88,10 +91,17 @@ func (r *Replica) Format() (format uint16, reads Formats) {
 	return format, r.desk.Member.Formats
 }
 
-// agreed reports whether founders have a format that all of them read.
+// agreed reports whether founders have a format that all of them read, and are to keep the same history.
 func agreed(founders Members, tell func(string, ...any)) bool {
 	newest := founders.newest()
 	for _, m := range founders {
+		for _, other := range founders {
+			if newest >= formatSettings && !m.Settings.likeHistory(other.Settings) {
+				tell("no cluster is founded: the peers are to keep different histories; start all with the same",
+					"peer", m.Peer, "its", m.Settings.history(), "other", other.Peer, "keeps", other.Settings.history())
+				return false
+			}
+		}
 		if err := m.Formats.check(newest); err != nil {
 			tell("no cluster is founded: the peers read no format that all of them do", "peer", m.Peer, "error", err)
 			return false

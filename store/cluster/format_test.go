@@ -42,6 +42,8 @@ type kvd struct {
 	fs      *vfstest.Mem
 	address string
 	reads   Formats
+	said    Settings
+	log     slog.Handler // nil: none
 
 	replica *Replica
 	store   *store.Store
@@ -50,16 +52,24 @@ type kvd struct {
 func (k *kvd) open(l net.Listener, peers []string) error {
 	r, err := OpenReplica(ReplicaOptions{
 		FS: k.fs, Dir: "/log", Listen: l, Client: "client of " + k.address, Peer: k.address, Peers: peers,
-		Formats: k.reads, Logger: slog.New(slog.DiscardHandler),
+		Formats: k.reads, Settings: k.said, Logger: slog.New(k.handler()),
 	})
 	if err != nil {
 		return err
 	}
 	k.replica = r
-	k.store, err = store.Open(store.Options{Journal: r.Journal, Proposes: true})
+	depth, age := r.History()
+	k.store, err = store.Open(store.Options{Journal: r.Journal, Proposes: true, History: depth, HistoryAge: age, MaxMemory: k.said.Memory})
 	require.NoError(k.t, err)
 	r.Start(k.store)
 	return nil
+}
+
+func (k *kvd) handler() slog.Handler {
+	if k.log == nil {
+		return slog.DiscardHandler
+	}
+	return k.log
 }
 
 func (k *kvd) stop() {
@@ -80,18 +90,26 @@ func (k *kvd) restart(peers []string, reads Formats) error {
 }
 
 func newKvds(t *testing.T, reads ...Formats) (all []*kvd, peers []string) {
-	var listeners []net.Listener
 	for _, f := range reads {
+		all = append(all, &kvd{reads: f})
+	}
+	return all, openAll(t, all)
+}
+
+// openAll opens founders.
+func openAll(t *testing.T, all []*kvd) (peers []string) {
+	var listeners []net.Listener
+	for _, k := range all {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		require.NoError(t, err)
-		k := &kvd{t: t, fs: newFS(t), address: l.Addr().String(), reads: f}
+		k.t, k.fs, k.address = t, newFS(t), l.Addr().String()
 		t.Cleanup(k.stop)
-		all, peers, listeners = append(all, k), append(peers, k.address), append(listeners, l)
+		peers, listeners = append(peers, k.address), append(listeners, l)
 	}
 	for i, k := range all {
 		require.NoError(t, k.open(listeners[i], peers))
 	}
-	return all, peers
+	return peers
 }
 
 // agrees waits until all know that the cluster's format is this one, and that all members read so much.
@@ -186,7 +204,7 @@ func TestFoundersNeedAFormat(t *testing.T) {
 // A stream is refused, in words, by who knows that the other side does not read what the cluster writes.
 func TestAStreamIsRefusedForItsFormats(t *testing.T) {
 	a := newEnd(t, 1, func(o *PeersOptions) { o.Formats = Formats{1, 2} })
-	b := newEnd(t, 2, nil)
+	b := newEnd(t, 2, func(o *PeersOptions) { o.Formats = Formats{1, 1} })
 	a.SetFormat(2)
 	a.SetMembers(map[uint64]string{2: b.address})
 	b.SetMembers(map[uint64]string{1: a.address})

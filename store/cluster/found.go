@@ -37,8 +37,9 @@ type Desk struct {
 	Member Member
 
 	mu   sync.Mutex
-	self Self  // in this node's log
-	node *Node // nil: not running yet
+	self Self                              // in this node's log
+	node *Node                             // nil: not running yet
+	room func() (used int64, settled bool) // see Journal.room; with node
 }
 
 // question is what a node asks another.
@@ -64,11 +65,11 @@ func NewDesk(self Self, member Member, peers []string) *Desk {
 	return &Desk{Peers: slices.Compact(peers), Member: member, self: self}
 }
 
-// Serve has the desk know the node that runs.
-func (d *Desk) Serve(n *Node) {
+// Serve has the desk know the node that runs, and what a new member must have room for.
+func (d *Desk) Serve(n *Node, room func() (used int64, settled bool)) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.node = n
+	d.node, d.room = n, room
 }
 
 // Control is PeersOptions.Control.
@@ -78,17 +79,22 @@ func (d *Desk) Control(ctx context.Context, _ uint64, _ string, asked []byte) ([
 		return nil, fmt.Errorf("the question can't be read: %w", err)
 	}
 	d.mu.Lock()
-	a, node := answer{Self: d.self, Member: d.Member, Peers: d.Peers}, d.node
+	a, node, room := answer{Self: d.self, Member: d.Member, Peers: d.Peers}, d.node, d.room
 	d.mu.Unlock()
 	if node != nil {
 		var err error
+		var used int64
+		settled := true
+		if q.Join != nil {
+			used, settled = room()
+		}
 		done := make(chan struct{})
 		node.Call(func(c *Core) {
 			defer close(done)
 			a.Members = c.Members()
 			a.Leader = a.Members[c.Leader()].Peer
 			if q.Join != nil {
-				a.Joined, err = admit(c, *q.Join)
+				a.Joined, err = admit(c, *q.Join, used, settled)
 			}
 		})
 		select {
@@ -106,10 +112,11 @@ func (d *Desk) Control(ctx context.Context, _ uint64, _ string, asked []byte) ([
 	return json.Marshal(a)
 }
 
-// admit has a node join, or be what it says, and reports whether it is a member and that.
-func admit(c *Core, m Member) (bool, error) {
+// admit has a node join, or be what it says, and reports whether it is a member and that. One that is new must have room for what the store
+// takes, and waits until the log says how much history is kept.
+func admit(c *Core, m Member, used int64, settled bool) (bool, error) {
 	if old, ok := c.Members()[m.ID]; ok {
-		if old.is(m) {
+		if old.is(m.as(c.format)) {
 			return true, nil
 		}
 		return false, c.Move(m)
@@ -118,6 +125,12 @@ func admit(c *Core, m Member) (bool, error) {
 		if old.Peer == m.Peer && m.Replaces == 0 { // that machine has lost its disk
 			m.Replaces = old.ID
 		}
+	}
+	if room := m.Settings.Memory; m.Settings.Said && room > 0 && room < used {
+		return false, fmt.Errorf("data take %d MiB in the cluster, and this node has room for %d MiB of data: start it with a higher --max-memory", used>>20, room>>20)
+	}
+	if m.Settings.Said && !settled && c.format >= formatSettings {
+		return false, ErrChanging
 	}
 	return false, c.AddLearner(m)
 }
@@ -190,6 +203,7 @@ func try(ctx context.Context, p *Peers, d *Desk, log *FileLog, tell func(string,
 	case !all || len(founders) != len(d.Peers) || !agreed(founders, tell) || d.Peers[0] != d.Member.Peer:
 		return nil, nil
 	}
+	founders = founders.as(founders.newest())
 	self := Self{Cluster: folder.NewMemberID(), Node: d.Member.ID, Founders: founders}
 	tell("a cluster is founded", "cluster", idText(self.Cluster), "founders", d.Peers)
 	return founders, d.belong(log, p, self)

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"path/filepath"
+	"time"
 
 	pb "go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
@@ -22,13 +24,14 @@ const MagicImage = frame.MagicReplicaState
 
 // A replica's state is kept and streamed as a store's snapshot, whose store id is the number of the cluster, with one body more, the last before the trailer:
 //
-//	place    1        4, index, term, whole, time, the cluster's format (u64 each), length of the voters (u32), the voters as Raft writes them, the members
+//	place    1        4, index, term, whole, time, the cluster's format, from format 2 on depth and age (u64 each), length of the voters (u32), the voters as Raft writes them, the members
 //
+// Depth is how many earlier versions of a key are kept as of the index, 0 if the log has not said it, and age for how many microseconds.
 // Index and term are of the entry up to which all is there, whole of that up to which parts may be newer; time is what Store.Time says. The
 // file's sequence is the index. It has tails only where it was made of a backup, or of another such file and a log: see recover.go.
 const (
 	kindPlace = 4
-	placeHead = 45
+	placeHead = 45 // before format 2 up to the voters
 )
 
 // image is what the body says.
@@ -38,6 +41,8 @@ type image struct {
 	whole, time uint64
 	version     uint64 // the newest that the state can have
 	size        int64  // of the file, where it was read
+	depth       int    // how much history is kept as of base, 0: the log has not said it
+	age         time.Duration
 }
 
 func (m image) append(b []byte) ([]byte, error) {
@@ -48,6 +53,10 @@ func (m image) append(b []byte) ([]byte, error) {
 	b = append(b, kindPlace)
 	for _, x := range []uint64{m.base.Index, m.base.Term, m.whole, m.time, uint64(m.base.Format)} {
 		b = binary.BigEndian.AppendUint64(b, x)
+	}
+	if m.base.Format >= formatSettings {
+		b = binary.BigEndian.AppendUint64(b, uint64(m.depth))
+		b = binary.BigEndian.AppendUint64(b, uint64(m.age.Microseconds()))
 	}
 	b = binary.BigEndian.AppendUint32(b, uint32(len(conf)))
 	return append(append(b, conf...), m.base.Members.Encode()...), nil
@@ -71,8 +80,16 @@ func parseImage(b []byte) (m image, err error) {
 	u64 := func(at int) uint64 { return binary.BigEndian.Uint64(b[at:]) }
 	m.base.Index, m.base.Term, m.whole, m.time = u64(1), u64(9), u64(17), u64(25)
 	m.base.Format = uint16(u64(33))
-	n := int(binary.BigEndian.Uint32(b[placeHead-4:]))
-	if b = b[placeHead:]; n > len(b) {
+	b = b[placeHead-4:]
+	if m.base.Format >= formatSettings {
+		if len(b) < 20 {
+			return m, errBadImage
+		}
+		m.depth, m.age = int(min(binary.BigEndian.Uint64(b), math.MaxInt32)), micros(binary.BigEndian.Uint64(b[8:]))
+		b = b[16:]
+	}
+	n := int(binary.BigEndian.Uint32(b))
+	if b = b[4:]; n > len(b) {
 		return m, errBadImage
 	}
 	m.base.Conf = &pb.ConfState{}
@@ -83,19 +100,20 @@ func parseImage(b []byte) (m image, err error) {
 	return m, err
 }
 
-// writeImage writes the live state of a store, which has all up to base, to w. after is called when all of it was written, and says how new
+// writeImage writes the live state of a store, which is as m says, to w. after is called when all of it was written, and says how new
 // parts of it may be, or that they are of no use.
-func writeImage(w io.Writer, id uint64, base Base, st *store.Store, after func() (whole, version uint64, err error)) error {
-	s := record.NewSnapshotWriter(w, frame.Header{Magic: MagicImage, ID: id, Seq: base.Index})
+func writeImage(w io.Writer, id uint64, m image, st *store.Store, after func() (whole, version uint64, err error)) error {
+	s := record.NewSnapshotWriter(w, frame.Header{Magic: MagicImage, ID: id, Seq: m.base.Index})
 	if err := st.Walk(s.Add); err != nil {
 		return err
 	}
-	now := st.Time() // before it is known how new parts may be, of which this is one
-	whole, version, err := after()
-	if err != nil {
+	m.time = st.Time() // before it is known how new parts may be, of which this is one
+	var version uint64
+	var err error
+	if m.whole, version, err = after(); err != nil {
 		return err
 	}
-	return finishImage(s, image{base: base, whole: whole, time: now}, version)
+	return finishImage(s, m, version)
 }
 
 // readImage reads a file with a state, verifies it, gives the body of each block and each tail, with how many entries it has, to each, and returns what it

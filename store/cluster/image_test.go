@@ -7,6 +7,7 @@ import (
 	"io"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	pb "go.etcd.io/raft/v3/raftpb"
@@ -28,12 +29,15 @@ func keptState(t *testing.T, base Base) []byte {
 		require.NoError(t, err)
 	}
 	var b bytes.Buffer
-	require.NoError(t, writeImage(&b, 77, base, st, func() (uint64, uint64, error) { return base.Index + 3, 1 << 60, nil }))
+	require.NoError(t, writeImage(&b, 77, image{base: base, depth: 2, age: time.Minute}, st, func() (uint64, uint64, error) { return base.Index + 3, 1 << 60, nil }))
 	return b.Bytes()
 }
 
 func TestAStateIsReadWholeOrNotAtAll(t *testing.T) {
-	base := Base{Index: 8, Term: 3, Conf: &pb.ConfState{Voters: []uint64{1, 2}}, Members: Members{1: at(1), 2: at(2)}}
+	base := Base{Index: 8, Term: 3, Conf: &pb.ConfState{Voters: []uint64{1, 2}}, Members: Members{1: at(1), 2: at(2)}, Format: formatSettings}
+	said := at(2)
+	said.Settings = Settings{true, 1 << 40, 7, time.Second}
+	base.Members[2] = said
 	whole := keptState(t, base)
 	read := func(b []byte, each func([]byte, uint64) error) (image, error) {
 		fs := newFS(t)
@@ -49,6 +53,8 @@ func TestAStateIsReadWholeOrNotAtAll(t *testing.T) {
 	require.Equal(t, base.Members, m.base.Members)
 	require.Equal(t, base.Conf.GetVoters(), m.base.Conf.GetVoters())
 	require.Equal(t, []uint64{8, 3, 11, 1 << 60}, []uint64{m.base.Index, m.base.Term, m.whole, m.version})
+	require.Equal(t, 2, m.depth)
+	require.Equal(t, time.Minute, m.age)
 	for i := range whole {
 		_, err := read(whole[:i], justRead)
 		require.Error(t, err, "cut at %d", i)

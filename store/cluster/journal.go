@@ -47,6 +47,7 @@ type Journal struct {
 	published atomic.Uint64 // the highest version that was applied; stored when its write is in the store
 	applying  atomic.Uint64 // the entry that is being applied, or was last: the store may have parts of it
 	installed atomic.Uint64 // the entry of the last state that was put in the place of the store's; stored before that begins
+	history   []historyFrom // as of the state that was loaded, and since; guarded by entry
 	applied   int64         // bytes since the state was kept; the state machine's goroutine's
 	keeping   sync.Mutex    // held while a state is kept
 	backups
@@ -76,7 +77,7 @@ var (
 
 // OpenJournal opens what a folder has; with nothing in it, it is a new node.
 func OpenJournal(o JournalOptions) (*Journal, error) {
-	j := &Journal{o: o, at: image{base: Base{}}}
+	j := &Journal{o: o, at: image{base: Base{}}, history: make([]historyFrom, 1)}
 	j.kept.since = time.Now()
 	j.changed = sync.NewCond(&j.mu)
 	j.follow()
@@ -102,9 +103,17 @@ func OpenJournal(o JournalOptions) (*Journal, error) {
 		}
 		lo.Base, lo.Owner = j.at.base, j.at.owner()
 		j.kept.bytes.Store(j.at.size)
+		j.history[0] = historyFrom{j.at.base.Index, j.at.depth, j.at.age}
 	}
-	j.log, err = OpenLog(lo)
-	return j, err
+	if j.log, err = OpenLog(lo); err != nil {
+		return nil, err
+	}
+	if self := j.log.Self(); j.at.base.Index == 0 {
+		if own := self.Founders[self.Node].Settings; own.Said { // all founders have said the same
+			j.history[0] = historyFrom{j.log.Base().Index, own.History, own.HistoryAge}
+		}
+	}
+	return j, nil
 }
 
 // Log returns the log: whose it is, and where it begins.

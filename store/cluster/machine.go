@@ -23,6 +23,9 @@ func (j *Journal) Apply(e *Committed) error {
 		if err := j.store.Apply(version, entries); err != nil {
 			return err
 		}
+		if len(entries) > 0 {
+			j.noteHistory(e.Index, entries[0])
+		}
 		if version > j.published.Load() {
 			j.published.Store(version)
 		}
@@ -153,7 +156,8 @@ var errInstalled = fmt.Errorf("%w: another node's state has taken the place of w
 
 // Walk is part of StateMachine.
 func (j *Journal) Walk(base Base, w io.Writer) error {
-	return writeImage(w, j.log.Self().Cluster, base, j.store, func() (whole, version uint64, err error) {
+	kept := j.historyAt(base.Index)
+	return writeImage(w, j.log.Self().Cluster, image{base: base, depth: kept.depth, age: kept.age}, j.store, func() (whole, version uint64, err error) {
 		if j.installed.Load() > base.Index {
 			err = errInstalled
 		}
@@ -221,6 +225,13 @@ func (j *Journal) Install(base Base) (whole uint64, err error) {
 		return err
 	}); err != nil {
 		return 0, err
+	}
+	if j.history = []historyFrom{{m.base.Index, m.depth, m.age}}; m.depth > 0 {
+		for _, e := range []*store.Entry{store.NewDepth(1, m.depth), store.NewAge(1, m.age)} {
+			if err := j.store.Apply(1, []*store.Entry{e}); err != nil {
+				return 0, err
+			}
+		}
 	}
 	j.applying.Store(base.Index)
 	j.placed, j.whole = entryID{base.Index, base.Term}, m.whole

@@ -29,6 +29,7 @@ type Member struct {
 	// Replaces is the member whose place this one takes once it has all data; 0: nobody's.
 	Replaces uint64
 	Formats  Formats // that it reads
+	Settings Settings
 }
 
 // is reports whether a member says of itself what is known of it.
@@ -37,14 +38,44 @@ func (m Member) is(own Member) bool {
 	return m == own
 }
 
-// memberHead is how long what is before a member's addresses is.
-const memberHead = 20
+// as returns the member as a format has it.
+func (m Member) as(format uint16) Member {
+	if format < formatSettings {
+		m.Settings = Settings{}
+	}
+	return m
+}
 
+// as returns the members as a format has them.
+func (all Members) as(format uint16) Members {
+	other := Members{}
+	for id, m := range all {
+		other[id] = m.as(format)
+	}
+	return other
+}
+
+const (
+	// memberHead is how long what is before a member's addresses is, without settings.
+	memberHead = 20
+	// hasSettings is in the place of the oldest format that it reads, beside that, where settings follow.
+	hasSettings = 1 << 15
+)
+
+// append appends id and replaces (u64), the oldest and the newest format that it reads (u16), with hasSettings memory (u64), history (u32) and age (u64), and its addresses for
+// clients and for members, each behind its length (u16).
 func (m Member) append(b []byte) []byte {
 	b = binary.BigEndian.AppendUint64(b, m.ID)
 	b = binary.BigEndian.AppendUint64(b, m.Replaces)
-	b = binary.BigEndian.AppendUint16(b, m.Formats.Oldest)
+	oldest := m.Formats.Oldest
+	if m.Settings.Said {
+		oldest |= hasSettings
+	}
+	b = binary.BigEndian.AppendUint16(b, oldest)
 	b = binary.BigEndian.AppendUint16(b, m.Formats.Newest)
+	if m.Settings.Said {
+		b = m.Settings.append(b)
+	}
 	for _, s := range []string{m.Client, m.Peer} {
 		b = append(binary.BigEndian.AppendUint16(b, uint16(len(s))), s...)
 	}
@@ -75,6 +106,13 @@ func DecodeMembers(b []byte) (Members, error) {
 			Formats: Formats{binary.BigEndian.Uint16(b[16:]), binary.BigEndian.Uint16(b[18:])},
 		}
 		b = b[memberHead:]
+		if m.Formats.Oldest&hasSettings != 0 {
+			if len(b) < settingsSize {
+				return nil, errBadMembers
+			}
+			m.Formats.Oldest &^= hasSettings
+			m.Settings, b = parseSettings(b), b[settingsSize:]
+		}
 		for _, s := range []*string{&m.Client, &m.Peer} {
 			if len(b) < 2 || len(b)-2 < int(binary.BigEndian.Uint16(b)) {
 				return nil, errBadMembers
@@ -109,6 +147,9 @@ func (c *Core) AddLearner(m Member) error {
 	if old, ok := c.members[m.ID]; ok {
 		return fmt.Errorf("node %d is a member already, at %s", m.ID, old.Peer)
 	}
+	if err := c.members.keeps(m.Settings); err != nil {
+		return err
+	}
 	if _, ok := c.members[m.Replaces]; m.Replaces != 0 && !ok {
 		return fmt.Errorf("node %d, which it is to replace, is no member", m.Replaces)
 	}
@@ -117,10 +158,10 @@ func (c *Core) AddLearner(m Member) error {
 			return fmt.Errorf("node %d is at %s already: remove or replace it", old.ID, m.Peer)
 		}
 	}
-	return c.change(m.append(nil), pb.ConfChangeAddLearnerNode, m.ID)
+	return c.change(m.as(c.format).append(nil), pb.ConfChangeAddLearnerNode, m.ID)
 }
 
-// Move proposes that a member is reached at other addresses than so far, or reads other formats.
+// Move proposes that a member is reached at other addresses than so far, or reads other formats, or was started with other settings.
 func (c *Core) Move(m Member) error {
 	if err := c.canChange(); err != nil {
 		return err
@@ -142,7 +183,7 @@ func (c *Core) Move(m Member) error {
 	if slices.Contains(c.conf.GetVoters(), m.ID) {
 		as = pb.ConfChangeAddNode
 	}
-	return c.change(m.append(nil), as, m.ID)
+	return c.change(m.as(c.format).append(nil), as, m.ID)
 }
 
 // Remove proposes that a node be no member any more.

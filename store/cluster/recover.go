@@ -88,11 +88,17 @@ func (s *Standing) write(w io.Writer, self Self, index uint64) error {
 			return err
 		}
 	}
-	m := image{whole: index, time: s.image.time}
+	m := image{whole: index, time: s.image.time, depth: s.image.depth, age: s.image.age}
 	err := s.each(func(version uint64, entries []*store.Entry) error {
 		for _, e := range entries {
 			if now, is := e.Time(); is {
 				m.time = max(m.time, now)
+			}
+			if depth, is := e.Depth(); is {
+				m.depth = depth
+			}
+			if age, is := e.Age(); is {
+				m.age = age
 			}
 			if err := out.AddTail(version, e); err != nil {
 				return err
@@ -102,6 +108,11 @@ func (s *Standing) write(w io.Writer, self Self, index uint64) error {
 	})
 	if err != nil {
 		return err
+	}
+	if m.depth > 0 { // what follows the state may have left more of a key than that
+		if err := out.AddTail(s.Version, store.NewDepth(s.Version, m.depth)); err != nil {
+			return err
+		}
 	}
 	own := Member{ID: self.Node}
 	for _, old := range s.Members {

@@ -34,6 +34,8 @@ type ReplicaOptions struct {
 	// KeepLog is JournalOptions.KeepLog.
 	KeepLog int64
 	Formats Formats // for tests; zero: what this package reads
+	// Settings are what the node says of itself; Said is set where there are any.
+	Settings Settings
 }
 
 // Replica is all that makes a store one of several: journal, log, node, and the way to the others. It is opened first, then the store with
@@ -78,8 +80,18 @@ func openReplica(o ReplicaOptions) (*Replica, error) {
 		return nil, errors.Join(err, lock.Close())
 	}
 	self := j.Log().Self()
+	err = self.Founders.keeps(o.Settings)
+	if err == nil {
+		err = j.at.base.Members.keeps(o.Settings)
+	}
+	if depth := j.history[0].depth; err == nil && depth > 0 && o.Settings.Said && o.Settings.History == 0 {
+		err = &HistoryError{Cluster: depth}
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("data folder %s: %w", o.Dir, err), j.Close(), lock.Close())
+	}
 	return &Replica{
-		Journal: j, o: o, lock: lock, desk: NewDesk(self, Member{ID: self.Node, Client: o.Client, Peer: o.Peer, Formats: o.Formats.or(built)}, o.Peers),
+		Journal: j, o: o, lock: lock, desk: NewDesk(self, Member{ID: self.Node, Client: o.Client, Peer: o.Peer, Formats: o.Formats.or(built), Settings: o.Settings}, o.Peers),
 		running: make(chan struct{}), done: make(chan struct{}),
 	}, nil
 }
@@ -136,7 +148,7 @@ func (r *Replica) run(ctx context.Context, st *store.Store, self Self) error {
 		r.o.Logger.Info("this node begins as a member", "node", idText(self.Node), "address", r.o.Peer, "cluster", idText(self.Cluster))
 		n, err := r.Journal.Start(st, CoreOptions{ID: self.Node, Nonce: folder.NewID(), Formats: r.o.Formats, Logger: r.o.Logger}, r.peers)
 		if err == nil {
-			r.desk.Serve(n)
+			r.desk.Serve(n, r.room)
 		}
 		return err
 	}()
@@ -146,6 +158,7 @@ func (r *Replica) run(ctx context.Context, st *store.Store, self Self) error {
 	n := r.node.Load()
 	go r.beFound(ctx, n)
 	go r.beware(ctx, n)
+	go r.settle(ctx, n, st)
 	select {
 	case <-n.Done():
 	case <-ctx.Done():

@@ -34,6 +34,17 @@ func (v View) Removed() bool {
 	return len(v.Members) > 0 && !slices.ContainsFunc(v.Members, func(m MemberView) bool { return m.ID == v.Node })
 }
 
+// Differ reports whether members were started with different settings, in a way that somebody should know of: another history, or less than nine tenths of
+// the memory that another has.
+func (v View) Differ() bool {
+	all := Members{}
+	for _, m := range v.Members {
+		all[m.ID] = m.Member
+	}
+	_, _, _, differ := all.settings()
+	return differ
+}
+
 // View returns how the cluster is; false: this node does not run.
 func (r *Replica) View() (v View, ok bool) {
 	self := r.Log().Self()
