@@ -76,6 +76,7 @@ type Core struct {
 	members                  Members       // likewise; replaced, never changed
 	format                   uint16        // of the cluster, likewise; 0: no member is known
 	formats                  Formats       // that this node reads
+	foreseen                 Members       // once all that was handed out is applied
 	changes                  uint64        // how often they have been replaced, and once for those that it began with
 	changing                 uint64        // the newest change of the members in the log
 	promotion                promotion

@@ -1,6 +1,12 @@
 package cluster
 
-import "fmt"
+import (
+	"fmt"
+	"maps"
+
+	pb "go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
+)
 
 // The files, streams and entries of a cluster are written in a format with a number, which is the same for all of it (C13). Each node reads a range of
 // them. It says which in the first bytes of each stream, and in what the members know of it, which is in the log: when it joins, and when it comes back with
@@ -78,6 +84,41 @@ func (c *Core) agree() error {
 		return nil
 	}
 	return c.formats.check(c.format)
+}
+
+// foresee returns a *FormatError if entries that are about to be handed out have the cluster go over to a format that this node does not read: what is behind
+// that change may be in the new one, and would be taken for damaged.
+func (c *Core) foresee(entries []*pb.Entry) error {
+	if len(c.applying) == 0 {
+		c.foreseen = c.members
+	}
+	for _, e := range entries {
+		change := new(pb.ConfChangeV2)
+		if e.GetType() != pb.EntryConfChangeV2 || proto.Unmarshal(e.GetData(), change) != nil {
+			continue // what makes no sense is refused when it is applied
+		}
+		added, err := DecodeMembers(change.GetContext())
+		if err != nil {
+			continue
+		}
+		members := maps.Clone(c.foreseen)
+		if members == nil {
+			members = Members{}
+		}
+		maps.Copy(members, added)
+		for _, x := range change.GetChanges() {
+			if x.GetType() == pb.ConfChangeRemoveNode {
+				delete(members, x.GetNodeId())
+			}
+		}
+		c.foreseen = members
+		if _, member := members[c.id]; member {
+			if err := c.formats.check(max(c.format, members.newest())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // Format is the cluster's, as of what is published: what is written is in this one, or in one that is older; 0: no member is known yet.

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	pb "go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
 
 	"kv/store"
 	"kv/store/vfs/vfstest"
@@ -182,6 +184,36 @@ func TestTheFormatRisesWhenAllMembersReadIt(t *testing.T) {
 	require.ErrorContains(t, all[0].restart(peers, old), "data folder /log: the cluster's format is 2", "it finds that in its state")
 	require.NoError(t, all[0].restart(peers, both))
 	agrees(t, all, 2)
+}
+
+// A format that entries bring is noticed before they are handed out, whatever is under way.
+func TestAFormatIsForeseen(t *testing.T) {
+	old, both := Formats{1, 1}, Formats{1, 2}
+	entry := func(id uint64, reads Formats, what pb.ConfChangeType) *pb.Entry {
+		change := &pb.ConfChangeV2{Changes: []*pb.ConfChangeSingle{{Type: what.Enum(), NodeId: new(id)}}}
+		if what != pb.ConfChangeRemoveNode {
+			change.Context = Member{ID: id, Formats: reads}.append(nil)
+		}
+		data, err := proto.Marshal(change)
+		require.NoError(t, err)
+		return &pb.Entry{Type: pb.EntryConfChangeV2.Enum(), Data: data}
+	}
+	moves := func(id uint64) *pb.Entry { return entry(id, both, pb.ConfChangeAddNode) }
+	begin := func(own Formats) *Core {
+		return &Core{id: 1, formats: own, format: 1, members: Members{1: {ID: 1, Formats: both}, 2: {ID: 2, Formats: old}, 3: {ID: 3, Formats: old}}}
+	}
+	c := begin(old) // its own member is what it was told before it went back
+	require.NoError(t, c.foresee([]*pb.Entry{moves(2)}))
+	require.ErrorAs(t, c.foresee([]*pb.Entry{moves(2), moves(3)}), new(*FormatError))
+	c = begin(old)
+	require.NoError(t, c.foresee([]*pb.Entry{moves(2)}))
+	c.applying = make([]time.Duration, 1)
+	require.ErrorAs(t, c.foresee([]*pb.Entry{moves(3)}), new(*FormatError), "the change before it is being applied")
+	c = begin(old)
+	require.ErrorAs(t, c.foresee([]*pb.Entry{moves(2), entry(3, Formats{}, pb.ConfChangeRemoveNode)}), new(*FormatError))
+	c = begin(old)
+	require.NoError(t, c.foresee([]*pb.Entry{entry(1, Formats{}, pb.ConfChangeRemoveNode), moves(2), moves(3)}), "it is no member any more")
+	require.NoError(t, begin(both).foresee([]*pb.Entry{moves(2), moves(3)}))
 }
 
 // Peers that read nothing that all of them do found no cluster.

@@ -155,6 +155,9 @@ func (c *Core) ready(rd raft.Ready, w *Work) {
 
 // apply prepares committed entries for the state machine.
 func (c *Core) apply(m *pb.Message) *Apply {
+	if err := c.foresee(m.GetEntries()); err != nil {
+		panic(err)
+	}
 	a := &Apply{raw: m.GetEntries(), response: m.GetResponses()[0], Entries: make([]Committed, 0, len(m.GetEntries()))}
 	for _, e := range a.raw {
 		x := Committed{Index: e.GetIndex(), Term: e.GetTerm()}
