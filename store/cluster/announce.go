@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"kv/store"
@@ -17,6 +18,7 @@ const aboutPause = time.Second
 // or its kvd is another one.
 func (r *Replica) beFound(ctx context.Context, n *Node) {
 	own := r.desk.Member
+	said := ""
 	for newest := false; ; {
 		var leader string
 		var all Members
@@ -46,7 +48,11 @@ func (r *Replica) beFound(ctx context.Context, n *Node) {
 			continue // it knew as of what it had applied, and may have said something else since that
 		}
 		if !here && !leads { // who was removed is not to join anew
-			r.tellLeader(ctx, own, leader, all)
+			refused := (*PeerError)(nil)
+			if err := r.tellLeader(ctx, own, leader, all); errors.As(err, &refused) && refused.Detail != said {
+				said = refused.Detail
+				r.o.Logger.Error("this node is not let in at its address", "address", own.Peer, "error", said)
+			}
 		}
 		select {
 		case <-ctx.Done():
@@ -59,7 +65,7 @@ func (r *Replica) beFound(ctx context.Context, n *Node) {
 }
 
 // tellLeader tells the leader where this node is. If it is not known who that is, since it calls this node where it was, another member knows.
-func (r *Replica) tellLeader(ctx context.Context, own Member, leader string, all Members) {
+func (r *Replica) tellLeader(ctx context.Context, own Member, leader string, all Members) (err error) {
 	for id, m := range all {
 		if leader != "" || id == own.ID {
 			continue
@@ -69,8 +75,9 @@ func (r *Replica) tellLeader(ctx context.Context, own Member, leader string, all
 		}
 	}
 	if leader != "" {
-		_, _ = ask(ctx, r.peers, r.desk, leader, &own) // what comes of it is looked at again
+		_, err = ask(ctx, r.peers, r.desk, leader, &own) // what comes of it is looked at again
 	}
+	return err
 }
 
 // apartPause is how long a node that is alone in its cluster waits before it looks again whether its peers belong to another.

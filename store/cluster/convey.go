@@ -188,7 +188,7 @@ func (p *Peers) serveControl(conn net.Conn, h hello) error {
 	conn.SetDeadline(time.Time{})
 	ctx, cancel := context.WithTimeout(p.ctx, snapshotWait)
 	defer cancel()
-	answer, err := p.o.Control(ctx, h.from, h.text, question)
+	answer, err := p.o.Control(ctx, h.cluster, question)
 	return writeAnswer(conn, answer, err)
 }
 

@@ -45,7 +45,7 @@ type Desk struct {
 // question is what a node asks another.
 type question struct {
 	Peers []string // the founders' addresses that the asking node was given
-	Join  *Member  // who wants to join; nil: nobody
+	Join  *Member  // who wants to join, or is a member at this address; nil: nobody
 }
 
 // answer is what the other says.
@@ -73,7 +73,7 @@ func (d *Desk) Serve(n *Node, room func() (used int64, settled bool)) {
 }
 
 // Control is PeersOptions.Control.
-func (d *Desk) Control(ctx context.Context, _ uint64, _ string, asked []byte) ([]byte, error) {
+func (d *Desk) Control(ctx context.Context, cluster uint64, asked []byte) ([]byte, error) {
 	var q question
 	if err := json.Unmarshal(asked, &q); err != nil {
 		return nil, fmt.Errorf("the question can't be read: %w", err)
@@ -94,7 +94,9 @@ func (d *Desk) Control(ctx context.Context, _ uint64, _ string, asked []byte) ([
 			a.Members = c.Members()
 			a.Leader = a.Members[c.Leader()].Peer
 			if q.Join != nil {
-				a.Joined, err = admit(c, *q.Join, used, settled)
+				if err = d.mayJoin(c, cluster, *q.Join); err == nil {
+					a.Joined, err = admit(c, *q.Join, used, settled)
+				}
 			}
 		})
 		select {
@@ -110,6 +112,27 @@ func (d *Desk) Control(ctx context.Context, _ uint64, _ string, asked []byte) ([
 		}
 	}
 	return json.Marshal(a)
+}
+
+// mayJoin says why a node that has said of which cluster it is, 0: of none yet, can't join, or move. Who is of one with its folder has been a member: it joins
+// anew with an empty one, as another.
+func (d *Desk) mayJoin(c *Core, cluster uint64, m Member) error {
+	_, member := c.Members()[m.ID]
+	switch {
+	case cluster == 0 || member && cluster == d.cluster():
+		return nil
+	case cluster != d.cluster():
+		return fmt.Errorf("node %d is of another cluster, %d, and this one is %d", m.ID, cluster, d.cluster())
+	case !c.Leads():
+		return &NotLeaderError{c.Leader()} // this node may not know of it yet
+	}
+	return fmt.Errorf("node %d was removed from this cluster: stop it, remove its folder and start it again: it joins then, as another", m.ID)
+}
+
+func (d *Desk) cluster() uint64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.self.Cluster
 }
 
 // admit has a node join, or be what it says, and reports whether it is a member and that. One that is new must have room for what the store

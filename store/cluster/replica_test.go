@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"encoding/json"
 	"log/slog"
 	"net"
 	"testing"
@@ -21,11 +22,13 @@ type program struct {
 
 	replica *Replica
 	store   *store.Store
+	logged  *lines
 }
 
 func (p *program) start(l net.Listener, client string) {
+	p.logged = &lines{said: make(chan struct{}, 1)}
 	r, err := OpenReplica(ReplicaOptions{
-		FS: p.fs, Dir: "/log", Listen: l, Client: client, Peer: p.peer, Peers: p.peers, Logger: slog.New(slog.DiscardHandler),
+		FS: p.fs, Dir: "/log", Listen: l, Client: client, Peer: p.peer, Peers: p.peers, Logger: slog.New(slog.NewTextHandler(p.logged, nil)),
 	})
 	require.NoError(p.t, err)
 	p.replica = r
@@ -39,9 +42,8 @@ func (p *program) stop() {
 	require.NoError(p.t, p.store.Close())
 }
 
-// A node that was elsewhere for a while and comes back tells the others, though its log, as far as it has been applied at a start, shows it where it is.
-func TestAMemberThatComesBackToWhereItWasTellsTheOthers(t *testing.T) {
-	var all []*program
+// programs starts three replicas that are one cluster.
+func programs(t *testing.T) (all []*program) {
 	var listeners []net.Listener
 	var peers []string
 	for range 3 {
@@ -55,6 +57,12 @@ func TestAMemberThatComesBackToWhereItWasTellsTheOthers(t *testing.T) {
 		p.start(listeners[i], "client of "+p.peer)
 		t.Cleanup(p.stop)
 	}
+	return all
+}
+
+// A node that was elsewhere for a while and comes back tells the others, though its log, as far as it has been applied at a start, shows it where it is.
+func TestAMemberThatComesBackToWhereItWasTellsTheOthers(t *testing.T) {
+	all := programs(t)
 	known := func(client string) {
 		require.Eventually(t, func() bool {
 			for _, p := range all {
@@ -79,4 +87,73 @@ func TestAMemberThatComesBackToWhereItWasTellsTheOthers(t *testing.T) {
 		all[0].start(l, client)
 		known(client)
 	}
+}
+
+// A node that was removed while it did not run, and does not know, is not a member again because it tells where it is now, or what it reads. Nor is one of another
+// cluster whose members' addresses are this one's now.
+func TestWhoWasRemovedIsNotLetInAtAnotherAddress(t *testing.T) {
+	all := programs(t)
+	var leader *program
+	require.Eventually(t, func() bool {
+		for _, p := range all {
+			if v, ok := p.replica.View(); ok && v.Leader == v.Node && v.Leader != 0 && len(v.Members) == 3 {
+				leader = p
+			}
+		}
+		return leader != nil
+	}, 120*time.Second, 10*time.Millisecond)
+	old := all[0]
+	if old == leader {
+		old = all[1]
+	}
+	self := old.replica.Log().Self()
+	old.stop()
+	members := func(n int) {
+		require.Eventually(t, func() bool {
+			for _, p := range all {
+				if v, ok := p.replica.View(); p != old && (!ok || len(v.Members) != n) {
+					return false
+				}
+			}
+			return true
+		}, 120*time.Second, 10*time.Millisecond)
+	}
+	require.Eventually(t, func() bool { // who leads, of those that are left
+		for _, p := range all {
+			if p != old && p.replica.Remove(self.Node) == nil {
+				leader = p
+				return true
+			}
+		}
+		return false
+	}, 120*time.Second, 10*time.Millisecond)
+	members(2)
+
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	old.peer = l.Addr().String()
+	old.start(l, "elsewhere")
+	old.logged.wait(t, "was removed from this cluster: stop it, remove its folder and start it again")
+	members(2)
+
+	for _, p := range all {
+		if p == old {
+			continue
+		}
+		for _, m := range []Member{{ID: self.Node, Peer: "127.0.0.1:1"}, {ID: 77, Peer: "127.0.0.1:1"}, {ID: leader.replica.Log().Self().Node, Peer: "127.0.0.1:1"}} {
+			asked, err := json.Marshal(question{Join: &m})
+			require.NoError(t, err)
+			_, err = p.replica.desk.Control(t.Context(), self.Cluster+1, asked)
+			require.ErrorContains(t, err, "is of another cluster")
+		}
+	}
+	members(2)
+
+	// With an empty folder it is another one, and joins.
+	old.stop()
+	old.fs = newFS(t)
+	l, err = net.Listen("tcp", old.peer)
+	require.NoError(t, err)
+	old.start(l, "elsewhere")
+	members(3)
 }
