@@ -82,6 +82,21 @@ func TestRecover(t *testing.T) {
 	require.Zero(t, code, out)
 	require.Contains(t, out, fmt.Sprint("of cluster ", standings[0].Cluster))
 
+	damaged := t.TempDir()
+	require.NoError(t, os.CopyFS(damaged, os.DirFS(most.dir)))
+	logs, err := filepath.Glob(filepath.Join(damaged, "log-*"))
+	require.NoError(t, err)
+	data, err := os.ReadFile(logs[0])
+	require.NoError(t, err)
+	data[30] ^= 1
+	require.NoError(t, os.WriteFile(logs[0], data, 0o600))
+	for _, args := range [][]string{{"cluster", "recover", "--yes", damaged}, {"cluster", "recover", damaged}, {"cluster", "show", damaged}} {
+		out, code = run(t, args...)
+		require.Equal(t, exitDamaged, code, out)
+		require.Contains(t, out, logs[0]+" is damaged at offset")
+	}
+	require.NoFileExists(t, filepath.Join(damaged, "RECOVERED"))
+
 	out, code = run(t, "cluster", "recover", most.dir)
 	require.Equal(t, exitUsage, code, out)
 	require.Contains(t, out, "What the other 2 voters have and this folder has not is lost.")

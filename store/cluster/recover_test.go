@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -281,4 +283,57 @@ func checkKept(t *testing.T, s *storeNode) {
 	c := s.journal.Counts()
 	require.Equal(t, size, c.KeptBytes)
 	require.GreaterOrEqual(t, c.KeptAge, time.Duration(0))
+}
+
+// A folder that is damaged, at whichever place, is not recovered: the error names the file, and nothing is changed. What is not looked at, such
+// as a file of the log that the state makes superfluous, may be as it likes: all is there.
+func TestRecoverRefusesADamagedFolder(t *testing.T) {
+	all, want := survivors(t)
+	whole := all[0].fs.Snapshot()
+	standing, err := Look(all[0].fs, "/log")
+	require.NoError(t, err)
+	files := slices.Sorted(maps.Keys(whole))
+	d, err := folder.Read(all[0].fs, "/log")
+	require.NoError(t, err)
+	newest := d.Logs[len(d.Logs)-1]
+	refused := map[string]int{}
+	try := func(name string, at int, change func(fs *vfstest.Mem)) {
+		fs := all[0].fs.Crash(100, nil)
+		change(fs)
+		before := fs.Snapshot()
+		_, is, err := Recover(fs, "/log", time.Unix(0, 0))
+		if err == nil { // all is there
+			require.Equal(t, standing.Version, is.Version, "at %d", at)
+			s := startAlone(t, fs)
+			require.Equal(t, want, s.all())
+			s.stop()
+			return
+		}
+		refused[name]++
+		require.ErrorAs(t, err, new(*LostError), "%s at %d", name, at)
+		if at >= 0 {
+			require.ErrorContains(t, err, name+" is damaged")
+		}
+		after := fs.Snapshot()
+		delete(before, "/log/LOCK")
+		delete(after, "/log/LOCK")
+		require.Equal(t, before, after, "%s at %d", name, at)
+	}
+	for _, name := range files {
+		if name == "/log/LOCK" {
+			continue
+		}
+		size := len(whole[name])
+		for at := 0; at < size; at += max(1, size/40) {
+			try(name, at, func(fs *vfstest.Mem) {
+				data := slices.Clone(whole[name])
+				data[at] ^= 0x10
+				fs.WriteFile(name, data)
+			})
+		}
+		require.NotZero(t, refused[name], name)
+		if name != "/log/"+folder.LogName(newest) { // nothing says that there was another one behind the last
+			try(name, -1, func(fs *vfstest.Mem) { require.NoError(t, fs.Remove(name)) })
+		}
+	}
 }
