@@ -35,6 +35,7 @@ func TestSlowFrame(t *testing.T) {
 		idle.Send(ping(1, "x")[5:])
 		idle.Expect(protocol.OpPing, protocol.StatusOK, 1)
 
+		slow := make(map[*nettest.Conn]string) // all at once, since each takes its time
 		for name, part := range map[string][]byte{
 			"length": large[:3], "all but a byte of the header": large[:11], "header": large[:12], "body": large[:13],
 			"large": large[:40_000], "refused": over[:20],
@@ -45,21 +46,28 @@ func TestSlowFrame(t *testing.T) {
 					c.Do(before)
 				}
 				c.Send(part)
-				c.ExpectClosed()
-				s.AwaitLog("too long to arrive", c.Logged())
-				t.Log(name)
+				slow[c] = name
 			}
+		}
+		trickle, trickled := s.Dial(t), make(chan struct{})
+		go func() {
+			defer close(trickled)
+			tick := time.NewTicker(time.Millisecond)
+			defer tick.Stop()
+			for i := 0; ; i++ {
+				if _, err := trickle.Write(large[i : i+1]); err != nil {
+					return
+				}
+				<-tick.C
+			}
+		}()
+		for c, name := range slow {
+			t.Log(name)
+			c.ExpectClosed()
+			s.AwaitLog("too long to arrive", c.Logged())
 		}
 
-		trickle := s.Dial(t)
-		tick := time.NewTicker(time.Millisecond)
-		defer tick.Stop()
-		for i := 0; ; i++ {
-			if _, err := trickle.Write(large[i : i+1]); err != nil {
-				break
-			}
-			<-tick.C
-		}
+		<-trickled
 		s.AwaitLog("too long to arrive", trickle.Logged())
 		idle.Do(ping(2, "still here"))
 	})
