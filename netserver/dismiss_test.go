@@ -30,10 +30,10 @@ func TestTurnAway(t *testing.T) {
 			n := 0
 			ended := make(chan struct{})
 			go func() {
-				netserver.TurnAway(ctx, l.(netserver.Listener), secure, func() string { n++; return fmt.Sprint("loading ", n) })
+				netserver.TurnAway(ctx, l.(netserver.Listener), secure, []netserver.Door{echoes{}}, func() string { n++; return fmt.Sprint("loading ", n) })
 				close(ended)
 			}()
-			for i := 1; i <= 3; i++ {
+			for i, first := range []string{string(ping(7, "x")), "~1:x", "?", ""} {
 				var c net.Conn
 				if secure == nil {
 					c, err = net.Dial("tcp", l.Addr().String())
@@ -42,12 +42,15 @@ func TestTurnAway(t *testing.T) {
 				}
 				require.NoError(t, err)
 				require.NoError(t, c.SetDeadline(time.Now().Add(nettest.Timeout)))
-				_, err = c.Write(ping(7, "x"))
+				_, err = io.WriteString(c, first)
 				require.NoError(t, err)
 				got, err := io.ReadAll(c)
 				require.NoError(t, err)
-				e := &protocol.Error{Status: protocol.StatusUnavailable, Message: fmt.Sprint("loading ", i)}
-				require.True(t, bytes.Equal(protocol.AppendError(nil, 0, 0, e), got), "%q", got)
+				want := protocol.AppendError(nil, 0, 0, &protocol.Error{Status: protocol.StatusUnavailable, Message: fmt.Sprint("loading ", i+1)})
+				if first != "" && first[0] == '~' {
+					want = fmt.Appendf(nil, "!true loading %d", i+1)
+				}
+				require.True(t, bytes.Equal(want, got), "%q", got)
 				require.NoError(t, c.Close())
 			}
 			stop()

@@ -12,7 +12,13 @@ type Door interface {
 	// Open returns what answers a connection that begins with these bytes, one at least; nil: it does not speak this protocol. It is
 	// asked once, when the first bytes have come, and never about what can be a kv frame, whose first byte is below 0x10.
 	Open(c *Client, first []byte) Talk
+	// Dismiss returns what a connection that begins with these bytes is told before it is closed, since it can't be served; nil: it does not
+	// speak this protocol.
+	Dismiss(first []byte, why Dismissal) []byte
 }
+
+// maxFirstByte is above the first byte of every kv frame: its length is below 2^28.
+const maxFirstByte = 0x10
 
 // Talk answers what comes on one connection. It is the connection's goroutine's alone.
 type Talk interface {
@@ -70,7 +76,7 @@ func (e *foreignError) Unwrap() error { return e.err }
 
 // talkWith returns what answers a connection that begins with p.
 func (c *conn) talkWith(p []byte) Talk {
-	if p[0] >= 0x10 { // no length of a frame
+	if p[0] >= maxFirstByte {
 		for _, d := range c.server.config.Doors {
 			if t := d.Open(&c.Client, p); t != nil {
 				c.door.Store(&d)

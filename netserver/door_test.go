@@ -29,6 +29,13 @@ func (echoes) Open(c *netserver.Client, first []byte) netserver.Talk {
 	return &echo{client: c}
 }
 
+func (echoes) Dismiss(first []byte, why netserver.Dismissal) []byte {
+	if first[0] != '~' {
+		return nil
+	}
+	return fmt.Appendf(nil, "!%v %s", why.Loading, why.Message)
+}
+
 type echo struct {
 	client  *netserver.Client
 	refused error // the answer to what has been read away by now; nil: there is none

@@ -185,7 +185,7 @@ func (s *Server) refuse(nc net.Conn) {
 	go func() {
 		defer s.active.Done()
 		s.complain(&s.complaints.refused, remoteOf(nc), "refusing a connection: there are too many", "max_connections", s.config.MaxConnections)
-		dismiss(nc, s.config.TLS, "too many connections")
+		dismiss(nc, s.config.TLS, s.config.Doors, tooMany)
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.refusing--

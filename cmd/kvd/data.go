@@ -121,16 +121,16 @@ func takeData(o options, beside func(bytes int64), log *slog.Logger) (*data, err
 	return d, nil
 }
 
-// load opens the store and fills it. Meanwhile who connects to l is told how far it is. If ctx ends first, it returns false, and
+// load opens the store and fills it. Meanwhile who connects to one of listeners is told how far it is. If ctx ends first, it returns false, and
 // the process is to end.
-func (d *data) load(ctx context.Context, listeners []netserver.Listener, secure *tls.Config) (loaded bool, err error) {
+func (d *data) load(ctx context.Context, listeners []netserver.Listener, secure *tls.Config, doors []netserver.Door) (loaded bool, err error) {
 	if d.dir == "" {
 		return true, d.open()
 	}
 	answering, stop := context.WithCancel(ctx)
 	var answered sync.WaitGroup
 	for _, l := range listeners {
-		answered.Go(func() { netserver.TurnAway(answering, l, secure, d.loading) })
+		answered.Go(func() { netserver.TurnAway(answering, l, secure, doors, d.loading) })
 	}
 	opened := make(chan error, 1)
 	go func() { opened <- d.open() }()

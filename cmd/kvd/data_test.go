@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -98,7 +99,7 @@ func TestWhileDataAreLoaded(t *testing.T) {
 	served := make(chan error, 1)
 	go func() {
 		o := options{listen: addresses{list: []string{addr}}, http: place(web), data: place(filledFolder(t, 500)), sync: "always", fs: g,
-			maxMemory: 64 << 20, maxFrame: 1 << 20, maxConnections: 10, frameTimeout: 1e9, writeTimeout: 1e9, drain: 20e9}
+			maxMemory: 64 << 20, maxFrame: 1 << 20, maxConnections: 10, frameTimeout: 1e9, writeTimeout: 1e9, drain: 20e9, resp: true}
 		served <- serve(ctx, o, newLineQueue(log), slog.New(slog.NewJSONHandler(log, nil)))
 	}()
 	<-g.waiting
@@ -116,6 +117,14 @@ func TestWhileDataAreLoaded(t *testing.T) {
 		require.ErrorIs(t, err, protocol.ErrUnavailable)
 		require.ErrorContains(t, err, "loading ")
 	}
+	redis, err := net.Dial("tcp", addr)
+	require.NoError(t, err)
+	_, err = io.WriteString(redis, "*1\r\n$4\r\nPING\r\n")
+	require.NoError(t, err)
+	told, err := io.ReadAll(redis)
+	require.NoError(t, err)
+	require.Regexp(t, `^-LOADING loading \d+ of 5\d{5} bytes\r\n$`, string(told))
+	require.NoError(t, redis.Close())
 	require.NoError(t, syscall.Kill(os.Getpid(), syscall.SIGHUP)) // it would end a process that does not expect it
 	log.after(t, "SIGHUP: users and certificates were read again")
 

@@ -88,8 +88,11 @@ func serve(ctx context.Context, o options, messages *lineQueue, log *slog.Logger
 		}
 		defer servePages(web, shown, api, connections.pages, log)()
 	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	doors := o.doors(stop)
 	stopTelling := manager.loads(data.progress)
-	loaded, err := data.load(ctx, listeners, sec.tls)
+	loaded, err := data.load(ctx, listeners, sec.tls, doors)
 	stopTelling()
 	if err != nil {
 		return dataFailed(err)
@@ -99,8 +102,6 @@ func serve(ctx context.Context, o options, messages *lineQueue, log *slog.Logger
 		log.Info("stopped while the data were loaded: nothing was changed")
 		return nil
 	}
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
 	share := o.shares()
 	defer tuneCollector(log, keepWithin(data.store, share.data, granted, heap.bytes.Load, log))()
 	s, err := netserver.New(netserver.Config{
@@ -119,7 +120,7 @@ func serve(ctx context.Context, o options, messages *lineQueue, log *slog.Logger
 		Snapshots:      data.snapshots(),
 		Backups:        data.backups(),
 		Cluster:        data.cluster(),
-		Doors:          o.doors(stop),
+		Doors:          doors,
 		Figures: func() []protocol.Stat {
 			return append(data.figures(), protocol.Stat{Name: "log_lines_dropped", Value: messages.dropped.Load()})
 		},

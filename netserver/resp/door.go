@@ -29,9 +29,23 @@ func New(o Options) *Door { return &Door{options: o} }
 // Name is what logs call the protocol.
 func (d *Door) Name() string { return "resp" }
 
-// Open takes a connection that begins as a client of Redis does: with an array, or a line of text.
+// speaks reports whether a connection that begins with these bytes does so as a client of Redis: with an array, or a line of text.
+func speaks(first []byte) bool { return first[0] >= ' ' && first[0] <= '~' }
+
+// Dismiss is part of netserver.Door: in the words of Redis, by which clients know what to do.
+func (d *Door) Dismiss(first []byte, why netserver.Dismissal) []byte {
+	switch {
+	case !speaks(first):
+		return nil
+	case why.Loading:
+		return []byte("-LOADING " + why.Message + "\r\n")
+	}
+	return []byte("-ERR max number of clients reached\r\n")
+}
+
+// Open takes a connection that begins as a client of Redis does.
 func (d *Door) Open(c *netserver.Client, first []byte) netserver.Talk {
-	if b := first[0]; b < ' ' || b > '~' {
+	if !speaks(first) {
 		return nil
 	}
 	t := &talk{door: d, client: c, session: c.Session()}

@@ -2,6 +2,7 @@ package resp_test
 
 import (
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 
@@ -578,4 +579,16 @@ func TestReadOnlyIsSaid(t *testing.T) {
 	}
 	assert.Equal(t, "(0)", c.do("EXISTS a b"))
 	assert.Equal(t, "(0)", c.do("DEL a"))
+}
+
+// TestOneClientTooMany: who is not served is told so in words that clients of Redis know.
+func TestOneClientTooMany(t *testing.T) {
+	s := nettest.Start(t, withDoor(netserver.Config{MaxConnections: 1}))
+	c := dial(t, s)
+	c.expect(`PING => PONG`)
+	other := dial(t, s)
+	other.expect(`PING => ERR max number of clients reached`)
+	_, err := other.read()
+	require.ErrorIs(t, err, io.EOF)
+	c.expect(`PING => PONG`)
 }
