@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -68,17 +69,19 @@ const (
 	pagesHeaders = 16 << 10
 )
 
-// newPages serves handler on at most so many connections at a time. One that is not used makes room for a new one.
+// newPages serves handler on at most so many connections at a time. One that is not used makes room for a new one; where all are, the last eighth of
+// them is told 503.
 func newPages(handler http.Handler, connections int) *http.Server {
-	d := &doorman{limit: connections, idle: make(map[net.Conn]time.Time), busy: make(map[net.Conn]struct{})}
+	d := &doorman{limit: connections, idle: make(map[net.Conn]time.Time), busy: make(map[net.Conn]struct{}), over: make(map[net.Conn]struct{})}
 	return &http.Server{
-		Handler:           handler,
+		Handler:           d.handler(handler),
 		ReadHeaderTimeout: pagesRead,
 		ReadTimeout:       pagesRead,
 		WriteTimeout:      pagesWrite,
 		IdleTimeout:       pagesIdle,
 		MaxHeaderBytes:    pagesHeaders,
 		ConnState:         d.changed,
+		ConnContext:       func(ctx context.Context, nc net.Conn) context.Context { return context.WithValue(ctx, connKey{}, nc) },
 	}
 }
 
@@ -89,26 +92,71 @@ type doorman struct {
 	mu   sync.Mutex             // guards what follows
 	idle map[net.Conn]time.Time // those that no request is answered on, and since when
 	busy map[net.Conn]struct{}
+	over map[net.Conn]struct{} // those that are told that there are too many
+}
+
+// connKey is the key of a request's connection in its context.
+type connKey struct{}
+
+// told is how many may be told at a time that there are too many, of the limit.
+func (d *doorman) told() int { return max(1, d.limit/8) }
+
+// handler is h for those who are served.
+func (d *doorman) handler(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		nc, _ := r.Context().Value(connKey{}).(net.Conn)
+		d.mu.Lock()
+		_, over := d.over[nc]
+		d.mu.Unlock()
+		if over {
+			w.Header().Set("Connection", "close")
+			w.Header().Set("Retry-After", "1")
+			http.Error(w, "too many connections", http.StatusServiceUnavailable)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 // changed is the server's ConnState.
 func (d *doorman) changed(nc net.Conn, state http.ConnState) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if _, over := d.over[nc]; over {
+		if state == http.StateClosed || state == http.StateHijacked {
+			delete(d.over, nc)
+		}
+		return
+	}
 	delete(d.idle, nc)
 	delete(d.busy, nc)
 	switch state {
 	case http.StateActive:
 		d.busy[nc] = struct{}{}
-	case http.StateNew, http.StateIdle:
+	case http.StateIdle:
 		d.idle[nc] = time.Now()
-	}
-	if state == http.StateNew && len(d.idle)+len(d.busy) > d.limit {
-		d.closeOldest()
+	case http.StateNew:
+		d.admit(nc)
 	}
 }
 
-// closeOldest closes the connection that has been idle for longest; it may be the newest of all.
+// admit finds a place for a new connection, or closes it.
+func (d *doorman) admit(nc net.Conn) {
+	switch {
+	case len(d.idle)+len(d.busy) < d.limit-d.told():
+	case len(d.idle) > 0:
+		d.closeOldest()
+	case len(d.over) < d.told():
+		d.over[nc] = struct{}{}
+		return
+	default:
+		nc.Close()
+		return
+	}
+	d.idle[nc] = time.Now()
+}
+
+// closeOldest closes the connection that has been idle for longest.
 func (d *doorman) closeOldest() {
 	var oldest net.Conn
 	for nc, since := range d.idle {
