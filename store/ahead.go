@@ -2,6 +2,7 @@ package store
 
 import (
 	"maps"
+	"unsafe"
 
 	"kv/store/table"
 )
@@ -32,7 +33,7 @@ type proposal struct {
 }
 
 // proposalMemory is what a proposal takes.
-func proposalMemory(e *Entry) int64 { return allocated(e.size()) + allocated(e.keyLen()) + 64 }
+func proposalMemory(e *Entry) int64 { return allocated(e.size()) + 64 }
 
 // will is what a key will be, as far as conditions look at it.
 type will struct {
@@ -66,13 +67,17 @@ func (sh *shard) proposed(s *Store, e *Entry, version uint64, bytes int64) {
 	if sh.ahead == nil {
 		sh.ahead = make(map[string]proposal)
 	}
-	key := string(e.Key())
+	key := unsafe.String(unsafe.SliceData(e.Key()), e.keyLen()) // as immutable as the entry
 	old, ok := sh.ahead[key]
 	if ok {
 		s.budget.Give(old.bytes)
 	}
 	sh.ahead[key] = proposal{e, bytes, old.count + 1}
+	sh.mostAhead = max(sh.mostAhead, len(sh.ahead))
 }
+
+// fewAhead is how many keys the overlay of a shard keeps room for when it is empty.
+const fewAhead = 64
 
 // arrived takes what is applied, or older, out of the overlay. sh is locked.
 func (sh *shard) arrived(s *Store, key []byte, version uint64) {
@@ -85,8 +90,8 @@ func (sh *shard) arrived(s *Store, key []byte, version uint64) {
 	default:
 		s.budget.Give(p.bytes)
 		delete(sh.ahead, string(key))
-		if len(sh.ahead) == 0 {
-			sh.ahead = nil // a map does not shrink
+		if len(sh.ahead) == 0 && sh.mostAhead > fewAhead {
+			sh.ahead, sh.mostAhead = nil, 0 // a map does not shrink
 		}
 	}
 }
@@ -101,7 +106,7 @@ func (s *Store) Abandon() {
 		for p := range maps.Values(sh.ahead) {
 			s.budget.Give(p.bytes)
 		}
-		sh.ahead = nil
+		sh.ahead, sh.mostAhead = nil, 0
 	}
 	s.aheadClock.Store(s.appliedClock.Load())
 	s.erasing.Store(0)
@@ -117,7 +122,10 @@ func (s *Store) proposeOne(ch *change) (version uint64, err error) {
 		sh.one[0] = nil
 		sh.Unlock()
 	}()
-	w := sh.will(ch.hash, key)
+	var w will
+	if ch.only != 0 || ch.conditional || ch.entry.Deleted() { // else nothing depends on it, and it is a miss of the processor's caches or two
+		w = sh.will(ch.hash, key)
+	}
 	live := w.exists && (ch.only != 0 || !w.expired(s))
 	if ch.only != 0 && (!w.exists || w.version != ch.only) || ch.entry.Deleted() && !live && !ch.always {
 		return w.seen, errNothing

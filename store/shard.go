@@ -15,6 +15,7 @@ type shard struct {
 	newest       uint64              // the last version that was given to a write of its keys since the store was opened
 	erasures     map[string]erasure  // while a state is loaded; else nil
 	ahead        map[string]proposal // what keys will be, in a store that proposes; nil: nothing is under way
+	mostAhead    int                 // how many keys that has had since it was made
 	one          [1]*Entry           // what a write of one key gives the journal; nil outside of one
 }
 
