@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"kv/store/table"
@@ -15,6 +16,32 @@ var errNoMemory = errors.New("no memory is left at all")
 type applier struct {
 	mu     sync.Mutex // held by Apply, which is for one goroutine at a time
 	commit commit
+	reader *table.Reader // ApplySoon's; nil: it was not called yet
+	keys   [][]byte      // likewise
+}
+
+// WarmAtOnce is for how many entries ApplySoon is best called.
+const WarmAtOnce = table.WarmAtOnce
+
+// ApplySoon pulls what Apply of these entries will touch into the processor's caches, so that their misses overlap.
+func (s *Store) ApplySoon(entries []*Entry) {
+	a := &s.applier
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.reader == nil {
+		a.reader = s.table.Reader("the applier")
+	}
+	a.keys = a.keys[:0]
+	for _, e := range entries {
+		a.keys = append(a.keys, e.Key())
+	}
+	a.reader.Pin()
+	defer a.reader.Unpin()
+	var found [WarmAtOnce]Found
+	for keys := range slices.Chunk(a.keys, WarmAtOnce) {
+		a.reader.Warm(found[:len(keys)], keys)
+	}
+	clear(a.keys)
 }
 
 // Apply gives effect to a write of another store, as its journal has it: all of it at one instant, for readers too. Records come in the order of

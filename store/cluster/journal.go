@@ -49,6 +49,7 @@ type Journal struct {
 	installed atomic.Uint64 // the entry of the last state that was put in the place of the store's; stored before that begins
 	history   []historyFrom // as of the state that was loaded, and since; guarded by entry
 	applied   int64         // bytes since the state was kept; the state machine's goroutine's
+	records   records       // of the entry that is being applied; likewise
 	keeping   sync.Mutex    // held while a state is kept
 	backups
 

@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"encoding/binary"
 	"fmt"
 	"io"
 	"time"
@@ -9,7 +8,6 @@ import (
 	"kv/store"
 	"kv/store/vfs"
 	"kv/store/wal/folder"
-	"kv/store/wal/record"
 )
 
 // Apply is part of StateMachine.
@@ -18,20 +16,7 @@ func (j *Journal) Apply(e *Committed) error {
 	defer j.entry.Unlock()
 	j.before(e.Term)
 	j.applying.Store(e.Index)
-	err := eachRecord(e.Payload, func(version uint64, entries []*store.Entry) error {
-		j.feed.Add(version, entries)
-		if err := j.store.Apply(version, entries); err != nil {
-			return err
-		}
-		if len(entries) > 0 {
-			j.noteHistory(e.Index, entries[0])
-		}
-		if version > j.published.Load() {
-			j.published.Store(version)
-		}
-		return nil
-	})
-	if err != nil {
+	if err := j.applyAll(e.Index, e.Payload); err != nil {
 		return err
 	}
 	j.placed = entryID{e.Index, e.Term}
@@ -52,37 +37,29 @@ func (j *Journal) Apply(e *Committed) error {
 	return nil
 }
 
-// appendRecord appends a record to a payload.
-func appendRecord(payload []byte, version uint64, entries []*store.Entry) []byte {
-	payload = binary.BigEndian.AppendUint32(payload, 0)
-	at := len(payload)
-	payload = binary.BigEndian.AppendUint64(payload, version)
-	payload = record.AppendEntries(payload, entries)
-	binary.BigEndian.PutUint32(payload[at-4:], uint32(len(payload)-at))
-	return payload
-}
-
-// eachRecord gives the records of an entry's payload to f, in order.
-func eachRecord(payload []byte, f func(version uint64, entries []*store.Entry) error) error {
-	for b := payload; len(b) > 0; {
-		if len(b) < 12 || uint64(len(b)-4) < uint64(binary.BigEndian.Uint32(b)) || binary.BigEndian.Uint32(b) < 8 {
-			return errNoBatch
+// applyAll applies the records of an entry's payload.
+func (j *Journal) applyAll(index uint64, payload []byte) error {
+	r := &j.records
+	defer r.clear()
+	if err := r.parse(payload); err != nil {
+		return err
+	}
+	warm, at := 0, 0
+	for i, version := range r.versions {
+		entries := r.entries[at:r.ends[i]]
+		if at = r.ends[i]; at > warm {
+			warm = min(at+store.WarmAtOnce, len(r.entries))
+			j.store.ApplySoon(r.entries[at-len(entries) : warm])
 		}
-		n := binary.BigEndian.Uint32(b)
-		body := b[4 : 4+n]
-		b = b[4+n:]
-		version := binary.BigEndian.Uint64(body)
-		var entries []*store.Entry
-		for rest := body[8:]; len(rest) > 0; {
-			var x record.Entry
-			var ok bool
-			if x, rest, ok = record.ParseEntry(rest); !ok {
-				return errNoBatch
-			}
-			entries = append(entries, x.Make(version))
-		}
-		if err := f(version, entries); err != nil {
+		j.feed.Add(version, entries)
+		if err := j.store.Apply(version, entries); err != nil {
 			return err
+		}
+		if len(entries) > 0 {
+			j.noteHistory(index, entries[0])
+		}
+		if version > j.published.Load() {
+			j.published.Store(version)
 		}
 	}
 	return nil
