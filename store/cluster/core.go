@@ -100,7 +100,7 @@ func NewCore(o CoreOptions) (*Core, error) {
 	c := &Core{
 		id: o.ID, nonce: o.Nonce, group: o.Group, log: o.Log, clock: o.Clock, logger: o.Logger, readTimeout: o.ReadTimeout,
 		published: o.Base.Index, publishedTerm: o.Base.Term, whole: o.Whole, members: o.Base.Members, format: o.Base.Format, formats: o.Formats.or(built), changes: 1, heard: map[uint64]time.Duration{},
-		Proposals: &Proposals{wake: o.Wake},
+		Proposals: &Proposals{wake: o.Wake, room: leastRoom},
 		Reads:     &Reads{wake: o.Wake, clock: o.Clock},
 	}
 	if !c.Whole() {

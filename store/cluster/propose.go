@@ -14,6 +14,8 @@ const (
 	// windowAge is how old the newest batch in flight is before another one follows it. Where a majority answers faster than
 	// that, one at a time is best: the next one grows meanwhile. Where it does not, there is one in so much time, and not one for each write.
 	windowAge = 5 * time.Millisecond
+	// leastRoom is how many bytes a batch has room for at first, besides as many as the one before had.
+	leastRoom = 1 << 10
 	// maxWindow is how many bytes are in flight at a time.
 	maxWindow = 16 << 20
 )
@@ -88,6 +90,7 @@ type Proposals struct {
 	queue    []*Batch // not yet proposed; the last one is open
 	inFlight []*Batch // proposed, in order, and not yet handed out to be applied
 	bytes    int      // of those in flight
+	room     int      // that a new batch has
 	number   uint64   // of the last one that was proposed in this epoch
 	held     bool     // Append waits for leadership to be handed over
 }
@@ -148,7 +151,7 @@ func (p *Proposals) openBatch(epoch uint64) *Batch {
 
 // newBatch opens another batch. Called with mu held.
 func (p *Proposals) newBatch(epoch uint64) *Batch {
-	b := &Batch{epoch: epoch, data: make([]byte, batchHeader, 1<<10), done: make(chan struct{})}
+	b := &Batch{epoch: epoch, data: make([]byte, batchHeader, p.room), done: make(chan struct{})}
 	p.queue, p.live = append(p.queue, b), append(p.live, b)
 	return b
 }
@@ -197,6 +200,7 @@ func (p *Proposals) take(now time.Duration) *Batch {
 	p.queue = p.queue[1:]
 	p.number++
 	b.number, b.since = p.number, now
+	p.room = leastRoom + min(len(b.data)+len(b.data)/4, maxBatch)
 	p.inFlight = append(p.inFlight, b)
 	p.bytes += len(b.data)
 	return b
