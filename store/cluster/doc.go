@@ -41,8 +41,8 @@
 // Where to begin: core.go and work.go (what happens, and what is to be done), then lead.go (what leading means: C2 to C5), vote.go (what is told with votes), fate.go (what becomes of writes that were under way when that ends: C5), propose.go
 // (batches, and how many are on their way), reads.go (rounds: C6), watch.go (a disk that hangs), entry.go (the bytes of an entry), member.go
 // (who belongs to it). Then node.go (the goroutines), status.go, queue.go and snapshot.go; log.go, openlog.go, entries.go (what the library
-// sees), save.go, segment.go and record.go (the log); transport.go, greet.go, peer.go, stream.go and convey.go (the way to others); found.go
-// (how a cluster begins); journal.go, machine.go, handover.go, image.go and replica.go (a store that is one of several);
+// sees), save.go, segment.go and record.go (the log); transport.go, greet.go, peer.go, outlet.go, stream.go and convey.go (the way to others); found.go
+// (how a cluster begins); journal.go, machine.go, payload.go (records in an entry), handover.go, image.go and replica.go (a store that is one of several);
 // standing.go, recover.go, restore.go and backup.go (what an operator does to a node's folder, and the state at one instant).
 // docs/replication.md has the argument.
 package cluster

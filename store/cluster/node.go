@@ -47,8 +47,10 @@ type StateMachine interface {
 
 // Transport is the way to the other members.
 type Transport interface {
-	// Send sends messages. It does not wait, and may lose them.
+	// Send takes messages, which leave with the next Flush at the latest. It does not wait, and may lose them.
 	Send(messages []*pb.Message)
+	// Flush has what Send took leave. It does not wait, and any goroutine may call it.
+	Flush()
 	// SetMembers says where the members are. It does not wait.
 	SetMembers(addresses map[uint64]string)
 	// SetFormat says which format the cluster writes. It does not wait.
@@ -66,6 +68,7 @@ type Node struct {
 	mu     sync.Mutex // held by who touches the core, but for its Proposals and Reads
 	core   *Core
 	failed error // why the core is touched no more; guarded by mu
+	queued bool  // the transport was given messages since it was told to send them; guarded by mu
 
 	log       Log
 	machine   StateMachine
@@ -205,8 +208,12 @@ func (n *Node) loop() {
 				due = time.After(max(0, at-n.core.clock()))
 			}
 		}
-		failed := n.failed
+		failed, sent := n.failed, n.queued
+		n.queued = false
 		n.mu.Unlock()
+		if sent {
+			n.transport.Flush()
+		}
 		if failed != nil {
 			n.err = failed
 			return
@@ -223,7 +230,12 @@ func (n *Node) stepNow() {
 	}
 	n.step(false)
 	failed := n.failed != nil
+	sent := n.queued
+	n.queued = false
 	n.mu.Unlock()
+	if sent {
+		n.transport.Flush()
+	}
 	if failed {
 		n.poke()
 	}
@@ -283,6 +295,7 @@ func (n *Node) work() {
 	n.appQ.add(applies...)
 	if len(send) > 0 {
 		n.transport.Send(send)
+		n.queued = true
 	}
 	if n.log.Wants() {
 		select {

@@ -143,6 +143,8 @@ func (l *lan) Send(messages []*pb.Message) {
 	}
 }
 
+func (l *lan) Flush() {}
+
 func (l *lan) SetMembers(map[uint64]string) {}
 func (l *lan) SetFormat(uint16)             {}
 

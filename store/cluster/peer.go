@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"bufio"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -15,7 +14,6 @@ import (
 	"time"
 
 	pb "go.etcd.io/raft/v3/raftpb"
-	"google.golang.org/protobuf/proto"
 )
 
 // peer is the stream to a member.
@@ -32,11 +30,12 @@ type peer struct {
 	mu    sync.Mutex
 	queue []*pb.Message
 	bytes int
+	out   *outlet // while the member is reached; else nil
 	wake  chan struct{}
 	there chan struct{} // has something in it when the member has dialed this node: it can be dialed, then
 }
 
-// add queues a message, unless too much is queued. It does not wake who sends.
+// add queues a message, unless too much is queued. It sends nothing: see flush.
 func (m *peer) add(msg *pb.Message) bool {
 	size := 0
 	for _, e := range msg.GetEntries() {
@@ -60,6 +59,31 @@ func (m *peer) take() []*pb.Message {
 	queue := m.queue
 	m.queue, m.bytes = nil, 0
 	return queue
+}
+
+// mostAtOnce is how many bytes who has queued something sends himself, at most: more is for the goroutine of the stream.
+const mostAtOnce = 64 << 10
+
+// flush sends what is queued, as far as that waits for nothing: who brings it saves it a change of goroutines. The goroutine of the stream sends
+// the rest.
+func (m *peer) flush() {
+	m.mu.Lock()
+	out, some, small := m.out, len(m.queue) > 0, m.bytes <= mostAtOnce
+	m.mu.Unlock()
+	if out == nil || !some {
+		return
+	}
+	if small && out.raw != nil && out.mu.TryLock() {
+		done := len(out.buf) == 0 && out.try(m.take())
+		out.mu.Unlock()
+		if done {
+			return
+		}
+	}
+	select {
+	case m.wake <- struct{}{}:
+	default:
+	}
 }
 
 // comesWithin is how long a member may belong to no cluster before that is worth a line: one that is founded, or joins, does so for a moment.
@@ -121,7 +145,7 @@ func (m *peer) send(ctx context.Context, c net.Conn) error {
 			}
 		}
 	}()
-	err := m.write(ctx, conn, start, gone)
+	err := m.write(ctx, c, start, gone)
 	conn.Close()
 	<-gone
 	switch {
@@ -135,26 +159,35 @@ func (m *peer) send(ctx context.Context, c net.Conn) error {
 
 // write sends what is queued, and pings, until there is an error, nothing is heard any more, or ctx ends.
 func (m *peer) write(ctx context.Context, conn net.Conn, start time.Time, gone <-chan struct{}) error {
-	w := bufio.NewWriterSize(conn, aliveChunk)
+	out := newOutlet(conn, m.p.o.DeadAfter)
+	m.setOut(out)
+	defer m.setOut(nil)
 	ping := time.NewTicker(m.p.o.DeadAfter / 3)
 	defer ping.Stop()
-	var buf []byte
-	for {
-		var err error
+	send := func(pings bool) error {
+		out.mu.Lock()
+		defer out.mu.Unlock()
 		for _, msg := range m.take() {
-			if buf, err = (proto.MarshalOptions{}).MarshalAppend(buf[:0], msg); err != nil {
-				return fmt.Errorf("encode a message: %w", err)
-			}
-			if err = writeFrame(w, buf); err != nil {
+			if err := out.encode(msg); err != nil {
 				return err
 			}
-			if cap(buf) > 4*maxBatch {
-				buf = nil
+			if len(out.buf) < aliveChunk {
+				continue
+			}
+			if err := out.write(); err != nil {
+				return err
 			}
 		}
-		if err := w.Flush(); err != nil {
+		if pings {
+			out.buf = appendPing(out.buf, uint32(time.Since(start)/time.Microsecond)&(noPing>>1))
+		}
+		return out.write()
+	}
+	for pings := false; ; {
+		if err := send(pings); err != nil {
 			return err
 		}
+		pings = false
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -162,9 +195,13 @@ func (m *peer) write(ctx context.Context, conn net.Conn, start time.Time, gone <
 			return nil // send knows why
 		case <-m.wake:
 		case <-ping.C:
-			if err := writePing(w, uint32(time.Since(start)/time.Microsecond)&(noPing>>1)); err != nil {
-				return err
-			}
+			pings = true
 		}
 	}
+}
+
+func (m *peer) setOut(out *outlet) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.out = out
 }

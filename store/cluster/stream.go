@@ -93,8 +93,18 @@ func readHello(r io.Reader) (h hello, err error) {
 	return h, err
 }
 
+// frameHead is how long what is before a frame's body is.
+const frameHead = 8
+
+// putFrameHead writes what is before the body of a frame that is whole but for that.
+func putFrameHead(b []byte) {
+	body := b[frameHead:]
+	binary.BigEndian.PutUint32(b, uint32(len(body)))
+	binary.BigEndian.PutUint32(b[4:], crc32.Checksum(body, crcTable))
+}
+
 func writeFrame(w *bufio.Writer, body []byte) error {
-	var b [8]byte
+	var b [frameHead]byte
 	binary.BigEndian.PutUint32(b[:], uint32(len(body)))
 	binary.BigEndian.PutUint32(b[4:], crc32.Checksum(body, crcTable))
 	if _, err := w.Write(b[:]); err != nil {
@@ -104,12 +114,9 @@ func writeFrame(w *bufio.Writer, body []byte) error {
 	return err
 }
 
-// writePing asks for an answer with this number.
-func writePing(w *bufio.Writer, number uint32) error {
-	var b [8]byte
-	binary.BigEndian.PutUint32(b[4:], number)
-	_, err := w.Write(b[:])
-	return err
+// appendPing asks for an answer with this number.
+func appendPing(b []byte, number uint32) []byte {
+	return binary.BigEndian.AppendUint32(append(b, 0, 0, 0, 0), number)
 }
 
 // readFrame returns the body of the next frame; nil and its number: it is a ping.
@@ -143,10 +150,9 @@ func readFrame(r *bufio.Reader) (body []byte, ping uint32, err error) {
 
 // hasFrame reports whether the next frame can be read without waiting for the other side.
 func hasFrame(r *bufio.Reader) bool {
-	const head = 8
-	if r.Buffered() < head {
+	if r.Buffered() < frameHead {
 		return false
 	}
-	b, err := r.Peek(head)
-	return err == nil && uint64(r.Buffered()-head) >= uint64(binary.BigEndian.Uint32(b))
+	b, err := r.Peek(frameHead)
+	return err == nil && uint64(r.Buffered()-frameHead) >= uint64(binary.BigEndian.Uint32(b))
 }

@@ -10,7 +10,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -183,23 +182,30 @@ func (p *Peers) Reachable(id uint64) (bool, time.Duration) {
 
 // Send is part of Transport.
 func (p *Peers) Send(messages []*pb.Message) {
-	var wake []*peer // once all is queued: what goes to one of them together is one write
+	var lost []uint64
+	p.mu.Lock()
 	for _, m := range messages {
-		p.mu.Lock()
-		to := p.members[m.GetTo()]
-		p.mu.Unlock()
-		switch {
-		case to == nil || !to.add(m):
-			p.o.Unreachable(m.GetTo())
-		case !slices.Contains(wake, to):
-			wake = append(wake, to)
+		if to := p.members[m.GetTo()]; to == nil || !to.add(m) {
+			lost = append(lost, m.GetTo())
 		}
 	}
-	for _, to := range wake {
-		select {
-		case to.wake <- struct{}{}:
-		default:
-		}
+	p.mu.Unlock()
+	for _, id := range lost {
+		p.o.Unreachable(id)
+	}
+}
+
+// Flush is part of Transport. What goes to a member together is one write.
+func (p *Peers) Flush() {
+	var few [8]*peer
+	p.mu.Lock()
+	all := few[:0]
+	for _, m := range p.members {
+		all = append(all, m)
+	}
+	p.mu.Unlock()
+	for _, m := range all {
+		m.flush()
 	}
 }
 

@@ -11,10 +11,12 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"math/big"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -150,6 +152,7 @@ func message(from, to uint64, data string) *pb.Message {
 func send(t *testing.T, a, b *end, m *pb.Message) *pb.Message {
 	for range 2000 {
 		a.Send([]*pb.Message{m})
+		a.Flush()
 		select {
 		case got := <-b.got:
 			return got
@@ -180,7 +183,79 @@ func TestPeersTalkPlainAndOverTLS(t *testing.T) {
 
 			a.SetMembers(map[uint64]string{1: a.address})
 			a.Send([]*pb.Message{m})
+			a.Flush()
 			require.EqualValues(t, 2, <-a.lost, "it is no member any more")
+		})
+	}
+}
+
+// TestWhatIsSentComesInOrder: whoever sends writes himself what the socket takes at once, and leaves the rest to the stream's goroutine. Nothing is lost, doubled or
+// overtaken by that, whoever writes what.
+func TestWhatIsSentComesInOrder(t *testing.T) {
+	ca := newAuthority(t)
+	for name, secure := range map[string]func(*PeersOptions){
+		"plain": func(*PeersOptions) {},
+		"TLS":   func(o *PeersOptions) { o.TLS = always(ca.config("127.0.0.1")) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			read := make(chan struct{})
+			got := make(chan *pb.Message, 1000)
+			a := newEnd(t, 1, secure)
+			b := newEnd(t, 2, func(o *PeersOptions) {
+				secure(o)
+				o.Receive = func(all ...*pb.Message) {
+					<-read
+					for _, m := range all {
+						got <- m
+					}
+				}
+			})
+			t.Cleanup(sync.OnceFunc(func() {
+				select {
+				case <-read:
+				default:
+					close(read)
+				}
+			}))
+			a.SetMembers(map[uint64]string{2: b.address})
+			a.logged.wait(t, "a member is reached")
+			for ok := false; !ok; ok, _ = a.Reachable(2) {
+				runtime.Gosched()
+			}
+			const n = 300
+			size := func(i int) int { // together more than sockets hold, and less than is queued
+				if i%10 == 3 {
+					return 150_000
+				}
+				return i
+			}
+			var sending sync.WaitGroup
+			var order sync.Mutex
+			next := 0
+			for range 3 { // as several goroutines step a node
+				sending.Go(func() {
+					for {
+						order.Lock()
+						i := next
+						if next++; i < n {
+							a.Send([]*pb.Message{message(1, 2, fmt.Sprintf("%d %s", i, strings.Repeat("x", size(i))))})
+						}
+						order.Unlock()
+						if i >= n {
+							return
+						}
+						a.Flush()
+					}
+				})
+			}
+			sending.Wait()
+			close(read)
+			for i := range n {
+				m := <-got
+				require.True(t, strings.HasPrefix(string(m.GetEntries()[0].GetData()), fmt.Sprintf("%d ", i)), "message %d", i)
+				require.Len(t, m.GetEntries()[0].GetData(), len(fmt.Sprintf("%d ", i))+size(i))
+			}
+			require.Empty(t, a.lost)
 		})
 	}
 }
@@ -213,6 +288,7 @@ func TestAPeerThatIsNotMeantIsRefused(t *testing.T) {
 			a.logged.wait(t, c.atA)
 			b.logged.wait(t, c.atB)
 			a.Send([]*pb.Message{message(1, 2, "x")})
+			a.Flush()
 			require.EqualValues(t, 2, <-a.lost)
 			require.Empty(t, b.got)
 		})
@@ -416,6 +492,7 @@ func TestALinkThatIsSilentIsGivenUp(t *testing.T) {
 	}
 	mu.Unlock()
 	a.Send([]*pb.Message{message(1, 2, "lost")})
+	a.Flush()
 	for id := range a.lost { // it is told after deadAfter
 		require.EqualValues(t, 2, id)
 		break
@@ -438,6 +515,7 @@ func TestALargeMessageOverASlowLinkArrives(t *testing.T) {
 	send(t, a, b, message(1, 2, "x"))
 	m := message(1, 2, strings.Repeat("x", 4<<20))
 	a.Send([]*pb.Message{m})
+	a.Flush()
 	for got := range b.got {
 		if len(got.GetEntries()[0].GetData()) > 1 {
 			require.True(t, proto.Equal(m, got))
