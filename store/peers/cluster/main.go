@@ -19,12 +19,13 @@ import (
 
 // options are the program's.
 type options struct {
-	kvd, old string
-	etcds    []string
-	redis    string
-	dir      string
-	rounds   int
-	each     time.Duration
+	kvd    string
+	olds   []string
+	etcds  []string
+	redis  string
+	dir    string
+	rounds int
+	each   time.Duration
 
 	running []*Servers // of peers
 }
@@ -56,9 +57,9 @@ func main() {
 	log.SetFlags(0)
 	log.SetPrefix("cluster: ")
 	var o options
-	var etcds string
+	var etcds, olds string
 	flag.StringVar(&o.kvd, "kvd", "kvd", "the kvd to measure")
-	flag.StringVar(&o.old, "old", "", "an older kvd, to be measured beside it")
+	flag.StringVar(&olds, "old", "", "older kvds, separated by commas, to be measured beside it")
 	flag.StringVar(&etcds, "etcd", "", "programs of etcd; empty: none")
 	flag.StringVar(&o.redis, "redis", "redis-server", "the program of Redis; empty: none")
 	flag.StringVar(&o.dir, "dir", os.TempDir(), "where the servers keep their data")
@@ -66,6 +67,9 @@ func main() {
 	flag.DurationVar(&o.each, "each", 5*time.Second, "how long a server is under load in each round")
 	list := flag.Bool("list", false, "name what can be measured")
 	flag.Parse()
+	if olds != "" {
+		o.olds = strings.Split(olds, ",")
+	}
 	if etcds != "" {
 		o.etcds = strings.Split(etcds, ",")
 	}
@@ -151,10 +155,13 @@ func (o *options) startPeers() error {
 	if err := started(&o.running, s, err); err != nil {
 		return err
 	}
-	if o.old != "" {
-		s, err := kvds(o.old, filepath.Join(o.dir, "before"), 3, true)
+	for i, program := range o.olds {
+		s, err := kvds(program, filepath.Join(o.dir, fmt.Sprint("before", i)), 3, true)
 		if err == nil {
 			s.Kind = "kvd before"
+			if len(o.olds) > 1 {
+				s.Kind = "kvd of " + filepath.Base(filepath.Dir(program))
+			}
 		}
 		if err := started(&o.running, s, err); err != nil {
 			return err
@@ -286,14 +293,14 @@ func values(o *options) error {
 
 // alone is one kvd without peers, of now and of before.
 func alone(o *options) error {
-	if o.old == "" {
+	if len(o.olds) == 0 {
 		fmt.Println("-old names no kvd")
 		return nil
 	}
 	var all []*Servers
 	defer func() { stop(all) }()
 	for _, durable := range []bool{false, true} {
-		for i, program := range []string{o.old, o.kvd} {
+		for i, program := range []string{o.olds[0], o.kvd} {
 			dir := filepath.Join(o.dir, fmt.Sprint("alone", durable, i))
 			var more []string
 			if durable {
@@ -335,10 +342,10 @@ func alone(o *options) error {
 	return nil
 }
 
-// row is what one round has shown of one subject.
+// row is what one round has shown of one subject. CPU is that of an operation.
 type row struct {
 	Measured
-	cpu time.Duration // the servers', of an operation
+	leader, others, load time.Duration // that of the server asked first, of all others together, of the load generator
 }
 
 // inTurns has each subject under its load in each round, and prints what came of it, with the first subject's share of each.
@@ -366,15 +373,17 @@ func inTurns(o *options, subjects []subject) error {
 			i := (j + round) % len(subjects) // each round begins with another
 			s := subjects[i]
 			s.load.Time = o.each
-			before := s.servers.CPU()
+			leader, all, own := s.servers.CPU(s.load.Servers[0]), s.servers.CPU(""), ownCPU()
 			m, err := s.load.Run()
 			if err != nil {
 				return fmt.Errorf("%s: %w", s.name, err)
 			}
-			rows[i] = append(rows[i], row{m, (s.servers.CPU() - before) / time.Duration(m.Count)})
+			leader, all, own = s.servers.CPU(s.load.Servers[0])-leader, s.servers.CPU("")-all, ownCPU()-own
+			n := time.Duration(m.Count)
+			rows[i] = append(rows[i], row{m, leader / n, (all - leader) / n, own / n})
 		}
 	}
-	fmt.Printf("| | operations a second | %s ÷ it | p50 | p99 | servers' CPU of an operation |\n|---|---|---|---|---|---|\n", subjects[0].name)
+	fmt.Printf("| | operations a second | %s ÷ it | p50 | p99 | servers' CPU of an operation | the leader's | the load's |\n|---|---|---|---|---|---|---|---|\n", subjects[0].name)
 	for i, s := range subjects {
 		ratio := "–"
 		if i > 0 {
@@ -383,9 +392,10 @@ func inTurns(o *options, subjects []subject) error {
 		of := func(f func(row) float64) float64 {
 			return median(len(rows[i]), func(r int) float64 { return f(rows[i][r]) })
 		}
-		fmt.Printf("| %s | %.1f k | %s | %.2f ms | %.2f ms | %.1f µs |\n", s.name, of(func(r row) float64 { return r.PerSecond / 1000 }), ratio,
+		fmt.Printf("| %s | %.1f k | %s | %.2f ms | %.2f ms | %.1f µs | %.1f µs | %.1f µs |\n", s.name, of(func(r row) float64 { return r.PerSecond / 1000 }), ratio,
 			of(func(r row) float64 { return r.P50.Seconds() * 1000 }), of(func(r row) float64 { return r.P99.Seconds() * 1000 }),
-			of(func(r row) float64 { return float64(r.cpu) / 1000 }))
+			of(func(r row) float64 { return float64(r.leader+r.others) / 1000 }), of(func(r row) float64 { return float64(r.leader) / 1000 }),
+			of(func(r row) float64 { return float64(r.load) / 1000 }))
 	}
 	return nil
 }

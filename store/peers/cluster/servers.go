@@ -14,6 +14,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"kv/protocol"
 	"kv/protocol/client"
 )
@@ -245,12 +247,23 @@ func (s *Servers) Stop() {
 	}
 }
 
-// CPU is how long all of them have run on a processor.
-func (s *Servers) CPU() (all time.Duration) {
+// CPU is how long the one at an address has run on a processor, or all of them if that is empty.
+func (s *Servers) CPU(address string) (all time.Duration) {
 	for _, x := range s.All {
-		all += x.CPU()
+		if address == "" || x.Address == address {
+			all += x.CPU()
+		}
 	}
 	return all
+}
+
+// ownCPU is how long this process has.
+func ownCPU() time.Duration {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // CPU is how long it has.
