@@ -93,6 +93,7 @@ type Core struct {
 	rounds   rounds
 	askedOf  [2]uint64
 	watch    watch
+	stand    int // ticks until this node stands for election, since the leader has ended; 0: it has not
 }
 
 // NewCore returns the replica whose log and state these are.
@@ -164,6 +165,7 @@ func (c *Core) Tick() {
 	c.tickWatch()
 	c.tickMembers()
 	c.tickLead()
+	c.tickDown()
 }
 
 // Step takes a message from another member. One that makes no sense is dropped. A MsgSnap is given only once the snapshot

@@ -675,6 +675,76 @@ func TestAMinorityElectsNobodyAndALeaderWithoutMajorityStepsDown(t *testing.T) {
 	}
 }
 
+// TestALeaderThatHasEnded: who knows that the leader has ended elects another before its time is up, and all who know it agree on one at the first attempt.
+func TestALeaderThatHasEnded(t *testing.T) {
+	for ended := uint64(1); ended <= 3; ended++ {
+		g := newGroup(t, 3)
+		term := g.elect(int(ended)).Term()
+		g.pass(TickEvery)
+		g.drop = cut(ended)
+		for _, r := range g.nodes {
+			if r.id != ended {
+				r.Down(ended)
+			}
+		}
+		g.run()
+		for _, r := range g.nodes {
+			if r.id != ended {
+				require.Zero(t, r.Leader(), "nobody is sent on to the one that has ended")
+			}
+		}
+		g.pass((standAfter + 1) * TickEvery)
+		next := uint64(1)
+		if ended == 1 {
+			next = 2
+		}
+		r := g.nodes[next-1]
+		require.True(t, r.Leads(), "%d has ended", ended)
+		require.Equal(t, term+1, r.Term())
+		b := r.write("x")
+		g.run()
+		require.NoError(t, b.Err())
+		require.True(t, closed(b.Done()))
+	}
+}
+
+// TestTheNextOneStandsWhereTheFirstCannotWin: it lacks what was committed, or has ended too.
+func TestTheNextOneStandsWhereTheFirstCannotWin(t *testing.T) {
+	g := newGroup(t, 3)
+	leader := g.elect(3)
+	g.drop = cut(1)
+	b := leader.write("what the first one lacks")
+	g.run()
+	require.True(t, closed(b.Done()))
+	g.drop = cut(3)
+	g.nodes[0].Down(3)
+	g.nodes[1].Down(3)
+	g.pass((standAfter + standApart + 1) * TickEvery)
+	require.True(t, g.nodes[1].Leads())
+}
+
+// TestALeaderThatIsTakenForDead goes on: the others hear of it before their turn comes, and who stands nevertheless is elected by nobody who hears of it.
+func TestALeaderThatIsTakenForDead(t *testing.T) {
+	g := newGroup(t, 3)
+	leader := g.elect(3)
+	term := leader.Term()
+	g.nodes[0].Down(3)
+	g.nodes[1].Down(3)
+	leader.Down(3)
+	leader.Down(1)
+	g.pass(time.Second)
+	require.True(t, leader.Leads())
+	require.Equal(t, term, leader.Term())
+
+	g.drop = cut(1)
+	g.nodes[0].Down(3)
+	g.pass(2 * time.Second)
+	g.drop = nil
+	g.pass(time.Second)
+	require.True(t, leader.Leads(), "one that is cut off takes it for dead")
+	require.Equal(t, term, leader.Term())
+}
+
 func TestADiskThatHangs(t *testing.T) {
 	g := newGroup(t, 3)
 	leader := g.elect(1)

@@ -38,7 +38,7 @@
 //     them.
 //   - C13 A format is written only if all members said that they read it.
 //
-// Where to begin: core.go and work.go (what happens, and what is to be done), then lead.go (what leading means: C2 to C5), vote.go (what is told with votes), fate.go (what becomes of writes that were under way when that ends: C5), propose.go
+// Where to begin: core.go and work.go (what happens, and what is to be done), then lead.go (what leading means: C2 to C5), vote.go (what is told with votes), fate.go (what becomes of writes that were under way when that ends: C5), down.go (a leader whose process has ended), propose.go
 // (batches, and how many are on their way), reads.go (rounds: C6), watch.go (a disk that hangs), entry.go (the bytes of an entry), member.go
 // (who belongs to it). Then node.go (the goroutines), status.go, queue.go and snapshot.go; log.go, openlog.go, entries.go (what the library
 // sees), save.go, segment.go and record.go (the log); transport.go, greet.go, peer.go, outlet.go, stream.go and convey.go (the way to others); found.go

@@ -45,11 +45,12 @@ func (o *outlet) encode(m *pb.Message) error {
 	return nil
 }
 
-// try writes of messages what the connection takes at once, and reports whether that was all. Called with mu held.
-func (o *outlet) try(messages []*pb.Message) bool {
+// try writes of messages what the connection takes at once, and reports whether that was all, and whether the connection is closed, so that they are
+// lost. Called with mu held.
+func (o *outlet) try(messages []*pb.Message) (all, closed bool) {
 	for _, m := range messages {
 		if o.encode(m) != nil {
-			return false // write says so
+			return false, false // write says so
 		}
 	}
 	n := 0
@@ -63,7 +64,7 @@ func (o *outlet) try(messages []*pb.Message) bool {
 	})
 	n = max(n, 0)
 	o.wrote(n)
-	return err == nil && len(o.buf) == 0
+	return err == nil && len(o.buf) == 0, err != nil
 }
 
 // write writes all that there is to be, and waits for that. Called with mu held.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	pb "go.etcd.io/raft/v3/raftpb"
@@ -74,8 +75,14 @@ func (m *peer) flush() {
 		return
 	}
 	if small && out.raw != nil && out.mu.TryLock() {
-		done := len(out.buf) == 0 && out.try(m.take())
+		done, closed := false, false
+		if len(out.buf) == 0 {
+			done, closed = out.try(m.take())
+		}
 		out.mu.Unlock()
+		if closed { // there may be another connection already
+			m.p.o.Unreachable(m.id)
+		}
 		if done {
 			return
 		}
@@ -91,15 +98,20 @@ const comesWithin = 30 * time.Second
 
 // run keeps a stream to the member.
 func (m *peer) run(ctx context.Context) {
-	pause, told, since := dialPause, false, time.Now()
+	pause, told, soon, since := dialPause, false, false, time.Now()
 	for ctx.Err() == nil {
 		conn, err := m.p.dial(ctx, m.id, m.address, classRaft)
-		if err == nil {
+		if errors.Is(err, syscall.ECONNREFUSED) && m.p.o.Down != nil {
+			m.p.o.Down(m.id)
+		}
+		if soon = false; err == nil {
 			m.p.o.Logger.Info("a member is reached", "node", idText(m.id), "address", m.address)
 			pause, told = dialPause, false
 			m.reachable.Store(true)
+			since = time.Now()
 			err = m.send(ctx, conn)
 			m.reachable.Store(false)
+			soon = time.Since(since) > maxDialPause // whether it has ended is to be known
 			since = time.Now()
 			m.take()
 			m.p.o.Unreachable(m.id)
@@ -110,6 +122,9 @@ func (m *peer) run(ctx context.Context) {
 		if !told && (!errors.Is(err, errNoCluster) || time.Since(since) > comesWithin) { // once, not each second
 			m.p.o.Logger.Warn("a member is not reached", "node", idText(m.id), "address", m.address, "error", err)
 			told = true
+		}
+		if soon {
+			continue
 		}
 		select {
 		case <-ctx.Done():

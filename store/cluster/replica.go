@@ -121,6 +121,11 @@ func (r *Replica) Start(st *store.Store) {
 				n.Call(func(c *Core) { c.Unreachable(id) })
 			}
 		},
+		Down: func(id uint64) {
+			if n := r.node.Load(); n != nil {
+				n.Call(func(c *Core) { c.Down(id) })
+			}
+		},
 		Snapshot: func(m *pb.Message, from io.Reader) error {
 			if n := node(); n != nil {
 				return n.TakeIn(m, from)

@@ -50,6 +50,8 @@ type PeersOptions struct {
 	Receive func(...*pb.Message)
 	// Unreachable is told that messages to a member were lost. It does not wait.
 	Unreachable func(id uint64)
+	// Down is told that a member's process does not run: nothing listens where it is to be. It does not wait. Nil: nobody is.
+	Down func(id uint64)
 	// Snapshot takes in a snapshot that a member streams, durably, and has m stepped then. r ends with io.EOF only where the stream
 	// does.
 	Snapshot func(m *pb.Message, r io.Reader) error

@@ -295,6 +295,17 @@ func TestAPeerThatIsNotMeantIsRefused(t *testing.T) {
 	}
 }
 
+// TestAMemberThatHasEndedIsDown: and one that is reached is not.
+func TestAMemberThatHasEndedIsDown(t *testing.T) {
+	down := make(chan uint64, 100)
+	a, b := newEnd(t, 1, func(o *PeersOptions) { o.Down = func(id uint64) { down <- id } }), newEnd(t, 2, nil)
+	a.SetMembers(map[uint64]string{2: b.address})
+	send(t, a, b, message(1, 2, "x"))
+	require.Empty(t, down)
+	b.Close()
+	require.EqualValues(t, 2, <-down)
+}
+
 // A member that comes back says so by dialing: it is dialed then, and not after the pause.
 func TestAMemberThatDialsIsDialed(t *testing.T) {
 	held := make(chan struct{})
