@@ -17,7 +17,7 @@ import (
 )
 
 // writers write without end, each with a pool that knows all nodes, as a program would that is served by the cluster. What counts is how long
-// each of them waits at most from one write that was taken to the next.
+// each of them waits at most from one write that was taken to the next; there is a pause of pace between them.
 type writers struct {
 	wg   sync.WaitGroup
 	stop chan struct{}
@@ -28,7 +28,7 @@ type writers struct {
 	failed  int
 }
 
-func startWriters(s *Servers, n int, patience time.Duration) *writers {
+func startWriters(s *Servers, n int, patience, pace time.Duration) *writers {
 	var addresses []string
 	for _, x := range s.All {
 		addresses = append(addresses, x.Address)
@@ -59,6 +59,8 @@ func startWriters(s *Servers, n int, patience time.Duration) *writers {
 				w.mu.Unlock()
 				if err != nil {
 					time.Sleep(5 * time.Millisecond)
+				} else {
+					time.Sleep(pace)
 				}
 			}
 		})
@@ -113,7 +115,7 @@ func three(o *options, what string) (*Servers, error) {
 
 const gapWriters = 8
 
-// failover kills the leader, starts it again, and waits until it has caught up, ten times.
+// failover kills the leader, starts it again, and waits until it has caught up, twenty times.
 func failover(o *options) error {
 	s, err := three(o, "failover")
 	if s != nil {
@@ -122,10 +124,10 @@ func failover(o *options) error {
 	if err != nil {
 		return err
 	}
-	w := startWriters(s, gapWriters, 5*time.Second)
+	w := startWriters(s, gapWriters, 5*time.Second, 2*time.Millisecond) // they are to wait for the cluster, and not for a processor
 	defer w.end()
 	var gaps []time.Duration
-	for range 10 {
+	for range 20 {
 		time.Sleep(500 * time.Millisecond)
 		leader, err := s.Leader()
 		if err != nil {
@@ -177,7 +179,7 @@ func transfer(o *options) error {
 	if err != nil {
 		return err
 	}
-	w := startWriters(s, gapWriters, 5*time.Second)
+	w := startWriters(s, gapWriters, 5*time.Second, 0)
 	var gaps []time.Duration
 	failed := 0
 	for i := range 30 {
@@ -219,7 +221,7 @@ func catchUp(o *options) error {
 	}
 	const missed = 1_000_000
 	fmt.Printf("| | took |\n|---|---|\n")
-	for range o.rounds {
+	for range min(o.rounds, 3) {
 		leader, err := s.Leader()
 		if err != nil {
 			return err
@@ -291,7 +293,7 @@ func frozen(o *options) error {
 			return err
 		}
 	}
-	w := startWriters(s, gapWriters, 500*time.Millisecond)
+	w := startWriters(s, gapWriters, 500*time.Millisecond, 0)
 	time.Sleep(time.Second)
 	w.begin()
 	if err := run("fsfreeze", "-f", mount); err != nil {

@@ -63,8 +63,8 @@ func main() {
 	flag.StringVar(&etcds, "etcd", "", "programs of etcd; empty: none")
 	flag.StringVar(&o.redis, "redis", "redis-server", "the program of Redis; empty: none")
 	flag.StringVar(&o.dir, "dir", os.TempDir(), "where the servers keep their data")
-	flag.IntVar(&o.rounds, "rounds", 3, "rounds, of which medians are printed")
-	flag.DurationVar(&o.each, "each", 5*time.Second, "how long a server is under load in each round")
+	flag.IntVar(&o.rounds, "rounds", 5, "rounds, of which medians are printed")
+	flag.DurationVar(&o.each, "each", 2*time.Second, "how long a server is under load in each round")
 	list := flag.Bool("list", false, "name what can be measured")
 	flag.Parse()
 	if olds != "" {
@@ -387,10 +387,11 @@ func inTurns(o *options, subjects []subject) error {
 	for i, s := range subjects {
 		ratio := "–"
 		if i > 0 {
-			ratio = fmt.Sprintf("%.2f", median(len(rows[i]), func(r int) float64 { return rows[0][r].PerSecond / rows[i][r].PerSecond }))
+			all := sorted(len(rows[i]), func(r int) float64 { return rows[0][r].PerSecond / rows[i][r].PerSecond })
+			ratio = fmt.Sprintf("%.2f (%.2f to %.2f)", middle(all), all[0], all[len(all)-1])
 		}
 		of := func(f func(row) float64) float64 {
-			return median(len(rows[i]), func(r int) float64 { return f(rows[i][r]) })
+			return middle(sorted(len(rows[i]), func(r int) float64 { return f(rows[i][r]) }))
 		}
 		fmt.Printf("| %s | %.1f k | %s | %.2f ms | %.2f ms | %.1f µs | %.1f µs | %.1f µs |\n", s.name, of(func(r row) float64 { return r.PerSecond / 1000 }), ratio,
 			of(func(r row) float64 { return r.P50.Seconds() * 1000 }), of(func(r row) float64 { return r.P99.Seconds() * 1000 }),
@@ -400,12 +401,14 @@ func inTurns(o *options, subjects []subject) error {
 	return nil
 }
 
-// median is that of n figures.
-func median(n int, of func(int) float64) float64 {
-	var all []float64
+// sorted returns n figures in order.
+func sorted(n int, of func(int) float64) (all []float64) {
 	for i := range n {
 		all = append(all, of(i))
 	}
 	slices.Sort(all)
-	return (all[(n-1)/2] + all[n/2]) / 2
+	return all
 }
+
+// middle is the median of figures in order.
+func middle(all []float64) float64 { return (all[(len(all)-1)/2] + all[len(all)/2]) / 2 }
