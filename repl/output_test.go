@@ -6,12 +6,13 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"kv/protocol"
+	"kv/protocol/fakeserver"
 )
 
 // What a server says can't look as if it were ours: it stays on its line, and nothing in it moves the cursor.
 func TestAServersWordsStayOnTheirLine(t *testing.T) {
 	const evil = "no\nkvc: all is well\r\x1b[2J\x9b\u2028\u202e\x00é"
-	addr := fakeServer(t, answering(func(h protocol.Header, _ []byte) []byte {
+	addr := fakeserver.Start(t, answering(func(h protocol.Header, _ []byte) []byte {
 		if h.Opcode == protocol.OpStats {
 			return protocol.AppendStats(nil, h.ID, []protocol.Stat{{Name: evil, Value: 1}})
 		}

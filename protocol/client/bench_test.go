@@ -6,13 +6,14 @@ import (
 	"testing"
 
 	"kv/protocol"
+	"kv/protocol/fakeserver"
 )
 
 // BenchmarkGet is round trips through one connection to a server in the same process, by so many goroutines.
 func BenchmarkGet(b *testing.B) {
 	for _, goroutines := range []int{1, 16, 256} {
 		b.Run(fmt.Sprint(goroutines), func(b *testing.B) {
-			c := dial(b, fakeServer(b, answering(echo)), Options{})
+			c := dial(b, fakeserver.Start(b, answering(echo)), Options{})
 			key := []byte("key:000000000001")
 			b.ReportAllocs()
 			b.SetParallelism(goroutines)
@@ -32,7 +33,7 @@ func BenchmarkGet(b *testing.B) {
 func BenchmarkStart(b *testing.B) {
 	for _, depth := range []int{16, 256} {
 		b.Run(fmt.Sprint(depth), func(b *testing.B) {
-			c := dial(b, fakeServer(b, answering(echo)), Options{})
+			c := dial(b, fakeserver.Start(b, answering(echo)), Options{})
 			q := protocol.Set{Key: []byte("key:000000000001"), Value: make([]byte, 32)}
 			b.ReportAllocs()
 			window := make([]*Call, depth)

@@ -15,6 +15,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"kv/protocol/fakeserver"
 )
 
 // saying is the script of a server that begins to speak.
@@ -61,26 +63,26 @@ func TestWhatElseIsThere(t *testing.T) {
 		"HTTP":              {web.Listener.Addr().String(), false, "the server speaks HTTP, not kv"},
 		"HTTP, asked TLS":   {web.Listener.Addr().String(), true, "the server speaks HTTP, not kv"},
 		"HTTPS":             {webTLS.Listener.Addr().String(), false, "the server speaks TLS, and none was asked for"},
-		"kv over TLS":       {fakeServer(t, func(conn net.Conn) { answering(echo)(tls.Server(conn, cert)) }), false, "the server speaks TLS, and none was asked for"},
-		"kv without TLS":    {fakeServer(t, closing(answering(echo))), true, "the server speaks kv without TLS"},
-		"HTTP at once":      {fakeServer(t, saying("HTTP/1.1 400 Bad Request\r\n\r\n")), false, "the server speaks HTTP, not kv"},
-		"Redis":             {fakeServer(t, redis), false, "the server speaks Redis (RESP), not kv"},
-		"Redis, asked TLS":  {fakeServer(t, redis), true, "the server speaks Redis (RESP), not kv"},
-		"Redis, an error":   {fakeServer(t, saying("-ERR unknown command\r\n")), false, "the server speaks Redis (RESP), not kv"},
-		"memcached":         {fakeServer(t, answeringLines(func(string) string { return "ERROR\r\n" })), false, "the server speaks memcached, not kv"},
-		"SSH":               {fakeServer(t, saying("SSH-2.0-OpenSSH_9.2p1\r\n")), false, "the server speaks SSH, not kv"},
-		"SSH, asked TLS":    {fakeServer(t, saying("SSH-2.0-OpenSSH_9.2p1\r\n")), true, "the server speaks SSH, not kv"},
-		"SMTP":              {fakeServer(t, saying("220 a\r\n")), false, "the server speaks SMTP or FTP, not kv"},
-		"MySQL":             {fakeServer(t, saying("J\x00\x00\x00\n8.0.36\x00")), false, "the server speaks MySQL, not kv"},
-		"NATS":              {fakeServer(t, saying("INFO {\"server_id\":1}\r\n")), false, "the server speaks NATS, not kv"},
-		"PostgreSQL":        {fakeServer(t, saying("E\x00\x00\x00\x8bSFATAL\x00")), false, "the server speaks PostgreSQL, not kv"},
-		"HTTP/2":            {fakeServer(t, saying("\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x05\x00\x00\x40\x00")), false, "the server speaks HTTP/2, not kv"},
-		"a TLS alert":       {fakeServer(t, saying("\x15\x03\x01\x00\x02\x02\x46")), false, "the server speaks TLS, and none was asked for"},
-		"something":         {fakeServer(t, saying("welcome, stranger\x1b[2J")), false, `the server speaks another protocol than kv: it begins with "welcome, str`},
-		"closed":            {fakeServer(t, func(net.Conn) {}), false, "closed the connection without an answer"},
-		"closed, asked TLS": {fakeServer(t, func(net.Conn) {}), true, "closed the connection without an answer"},
-		"silence":           {fakeServer(t, saying("")), false, "no answer to the greeting within 100ms"},
-		"silence, with TLS": {fakeServer(t, saying("")), true, "no answer to the greeting within 100ms"},
+		"kv over TLS":       {fakeserver.Start(t, func(conn net.Conn) { answering(echo)(tls.Server(conn, cert)) }), false, "the server speaks TLS, and none was asked for"},
+		"kv without TLS":    {fakeserver.Start(t, closing(answering(echo))), true, "the server speaks kv without TLS"},
+		"HTTP at once":      {fakeserver.Start(t, saying("HTTP/1.1 400 Bad Request\r\n\r\n")), false, "the server speaks HTTP, not kv"},
+		"Redis":             {fakeserver.Start(t, redis), false, "the server speaks Redis (RESP), not kv"},
+		"Redis, asked TLS":  {fakeserver.Start(t, redis), true, "the server speaks Redis (RESP), not kv"},
+		"Redis, an error":   {fakeserver.Start(t, saying("-ERR unknown command\r\n")), false, "the server speaks Redis (RESP), not kv"},
+		"memcached":         {fakeserver.Start(t, answeringLines(func(string) string { return "ERROR\r\n" })), false, "the server speaks memcached, not kv"},
+		"SSH":               {fakeserver.Start(t, saying("SSH-2.0-OpenSSH_9.2p1\r\n")), false, "the server speaks SSH, not kv"},
+		"SSH, asked TLS":    {fakeserver.Start(t, saying("SSH-2.0-OpenSSH_9.2p1\r\n")), true, "the server speaks SSH, not kv"},
+		"SMTP":              {fakeserver.Start(t, saying("220 a\r\n")), false, "the server speaks SMTP or FTP, not kv"},
+		"MySQL":             {fakeserver.Start(t, saying("J\x00\x00\x00\n8.0.36\x00")), false, "the server speaks MySQL, not kv"},
+		"NATS":              {fakeserver.Start(t, saying("INFO {\"server_id\":1}\r\n")), false, "the server speaks NATS, not kv"},
+		"PostgreSQL":        {fakeserver.Start(t, saying("E\x00\x00\x00\x8bSFATAL\x00")), false, "the server speaks PostgreSQL, not kv"},
+		"HTTP/2":            {fakeserver.Start(t, saying("\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x05\x00\x00\x40\x00")), false, "the server speaks HTTP/2, not kv"},
+		"a TLS alert":       {fakeserver.Start(t, saying("\x15\x03\x01\x00\x02\x02\x46")), false, "the server speaks TLS, and none was asked for"},
+		"something":         {fakeserver.Start(t, saying("welcome, stranger\x1b[2J")), false, `the server speaks another protocol than kv: it begins with "welcome, str`},
+		"closed":            {fakeserver.Start(t, func(net.Conn) {}), false, "closed the connection without an answer"},
+		"closed, asked TLS": {fakeserver.Start(t, func(net.Conn) {}), true, "closed the connection without an answer"},
+		"silence":           {fakeserver.Start(t, saying("")), false, "no answer to the greeting within 100ms"},
+		"silence, with TLS": {fakeserver.Start(t, saying("")), true, "no answer to the greeting within 100ms"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -121,14 +123,14 @@ func (b *buffered) Read(p []byte) (int, error) { return b.in.Read(p) }
 
 // The handshake's own time is no more than what the caller gives to all of it, and giving up is not explained.
 func TestHandshakeTime(t *testing.T) {
-	silent := fakeServer(t, saying(""))
+	silent := fakeserver.Start(t, saying(""))
 	_, err := Dial(soon(t), silent, Options{Timeout: 1500 * time.Millisecond})
 	require.Error(t, err)
 	assert.Regexp(t, `no answer to the greeting within (1s|\d+ms):`, err.Error(), "two thirds, of what connecting has left")
 	assert.ErrorIs(t, err, context.DeadlineExceeded)
 	ctx, cancel := context.WithCancel(t.Context())
 	asked := make(chan struct{})
-	addr := fakeServer(t, func(conn net.Conn) {
+	addr := fakeserver.Start(t, func(conn net.Conn) {
 		readRequest(conn)
 		close(asked)
 		io.Copy(io.Discard, conn)

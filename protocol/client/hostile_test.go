@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"kv/protocol"
+	"kv/protocol/fakeserver"
 )
 
 // greeted is the script of a server that answers HELLO, reads one more request and then does as then says.
@@ -95,7 +96,7 @@ func TestHostileServer(t *testing.T) {
 	}
 	for name, answer := range cases {
 		t.Run(name, func(t *testing.T) {
-			addr := fakeServer(t, greeted(func(conn net.Conn, q request) { conn.Write(answer(q)) }))
+			addr := fakeserver.Start(t, greeted(func(conn net.Conn, q request) { conn.Write(answer(q)) }))
 			for kind, r := range requests {
 				c := dial(t, addr, Options{})
 				err := r.do(soon(t), c)
@@ -117,7 +118,7 @@ func TestAnswerCutAtEveryByte(t *testing.T) {
 	body := append(protocol.AppendMeta(nil, protocol.Meta{Version: 1, Expiry: 2}), "value"...)
 	whole := protocol.HeaderSize + len(body)
 	for size := range whole + 1 {
-		addr := fakeServer(t, greeted(func(conn net.Conn, q request) {
+		addr := fakeserver.Start(t, greeted(func(conn net.Conn, q request) {
 			conn.Write(protocol.AppendResponse(nil, q.Opcode, protocol.StatusOK, q.ID, body)[:size])
 		}))
 		c := dial(t, addr, Options{})
@@ -132,7 +133,7 @@ func TestAnswerCutAtEveryByte(t *testing.T) {
 }
 
 func TestAnswerByteByByte(t *testing.T) {
-	addr := fakeServer(t, func(conn net.Conn) {
+	addr := fakeserver.Start(t, func(conn net.Conn) {
 		slow := &oneByOne{conn}
 		answering(echo)(slow)
 	})
@@ -159,7 +160,7 @@ func (c *oneByOne) Write(p []byte) (int, error) {
 func TestMemoryGrowsWithWhatArrived(t *testing.T) {
 	claimed := make(chan struct{})
 	release := make(chan struct{})
-	addr := fakeServer(t, greeted(func(conn net.Conn, q request) {
+	addr := fakeserver.Start(t, greeted(func(conn net.Conn, q request) {
 		b := protocol.AppendHeader(nil, q.Opcode, 0, q.ID, 1<<28-9)
 		conn.Write(append(b, make([]byte, 1000)...))
 		close(claimed)
@@ -179,7 +180,7 @@ func TestMemoryGrowsWithWhatArrived(t *testing.T) {
 
 func TestLargeAnswer(t *testing.T) {
 	value := bytes.Repeat([]byte("0123456789abcdef"), 1<<16) // 1 MiB: several times what is allocated at first
-	addr := fakeServer(t, answering(func(q request) []byte {
+	addr := fakeserver.Start(t, answering(func(q request) []byte {
 		return protocol.AppendResponse(nil, q.Opcode, protocol.StatusOK, q.ID, append(protocol.AppendMeta(nil, protocol.Meta{}), value...))
 	}))
 	c := dial(t, addr, Options{})
@@ -189,7 +190,7 @@ func TestLargeAnswer(t *testing.T) {
 }
 
 func TestResetBeforeAnswer(t *testing.T) {
-	addr := fakeServer(t, greeted(func(conn net.Conn, _ request) { conn.(*net.TCPConn).SetLinger(0) }))
+	addr := fakeserver.Start(t, greeted(func(conn net.Conn, _ request) { conn.(*net.TCPConn).SetLinger(0) }))
 	c := dial(t, addr, Options{})
 	_, err := c.Set(soon(t), protocol.Set{})
 	assert.ErrorIs(t, err, ErrUnknown)
@@ -198,7 +199,7 @@ func TestResetBeforeAnswer(t *testing.T) {
 
 // All that wait learn of it when the connection ends, each by what it asked.
 func TestEveryCallFails(t *testing.T) {
-	addr := fakeServer(t, func(conn net.Conn) {
+	addr := fakeserver.Start(t, func(conn net.Conn) {
 		in := bufio.NewReader(conn)
 		hello, _ := readRequest(in)
 		conn.Write(helloAnswer.AppendTo(nil, hello.ID))
@@ -243,7 +244,7 @@ func TestGoodbyeWhileWaiting(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var greetings atomic.Int32
-			addr := fakeServer(t, func(conn net.Conn) {
+			addr := fakeserver.Start(t, func(conn net.Conn) {
 				for sets := 0; sets < 2; {
 					q, ok := readRequest(conn)
 					switch {
@@ -290,7 +291,7 @@ func TestGoodbyeWhileWaiting(t *testing.T) {
 // An answer to nothing: the connection is of no more use.
 func TestAnswerWithoutRequest(t *testing.T) {
 	sent := make(chan struct{})
-	addr := fakeServer(t, func(conn net.Conn) {
+	addr := fakeserver.Start(t, func(conn net.Conn) {
 		hello, _ := readRequest(conn)
 		b := helloAnswer.AppendTo(nil, hello.ID)
 		conn.Write(protocol.AppendResponse(b, protocol.OpPing, protocol.StatusOK, 9, nil))
@@ -327,14 +328,14 @@ func TestDialRefused(t *testing.T) {
 		"answer without instance": {func(conn net.Conn) { q, _ := readRequest(conn); conn.Write(okBody(q, 0, 1)) }, protocol.ErrMalformed},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c, err := Dial(soon(t), fakeServer(t, tt.script), Options{User: "anna", Secret: "s3cret"})
+			c, err := Dial(soon(t), fakeserver.Start(t, tt.script), Options{User: "anna", Secret: "s3cret"})
 			require.ErrorIs(t, err, tt.want)
 			assert.Nil(t, c)
 			assert.NotContains(t, err.Error(), "s3cret")
 		})
 	}
 	t.Run("version", func(t *testing.T) {
-		_, err := Dial(soon(t), fakeServer(t, func(conn net.Conn) {
+		_, err := Dial(soon(t), fakeserver.Start(t, func(conn net.Conn) {
 			q, _ := readRequest(conn)
 			conn.Write(protocol.HelloResponse{Version: 2}.AppendTo(nil, q.ID))
 		}), Options{})
@@ -348,7 +349,7 @@ func TestDialRefused(t *testing.T) {
 		assert.ErrorContains(t, err, l.Addr().String())
 	})
 	t.Run("silence", func(t *testing.T) {
-		_, err := Dial(soon(t), fakeServer(t, func(conn net.Conn) { io.Copy(io.Discard, conn) }), Options{Timeout: 20 * time.Millisecond})
+		_, err := Dial(soon(t), fakeserver.Start(t, func(conn net.Conn) { io.Copy(io.Discard, conn) }), Options{Timeout: 20 * time.Millisecond})
 		assert.ErrorIs(t, err, context.DeadlineExceeded)
 	})
 	t.Run("credentials too long", func(t *testing.T) {
@@ -376,7 +377,7 @@ func TestAnswersThatDoNotFit(t *testing.T) {
 		}
 		return okBody(q, 'x')
 	}
-	addr := fakeServer(t, answering(answer))
+	addr := fakeserver.Start(t, answering(answer))
 	key := []byte("k")
 	for name, do := range map[string]func(*Client) error{
 		"mget": func(c *Client) error { _, err := c.MGet(soon(t), key); return err },

@@ -19,10 +19,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"kv/protocol"
+	"kv/protocol/fakeserver"
 )
 
 func TestManyGoroutines(t *testing.T) {
-	c := dial(t, fakeServer(t, answering(echo)), Options{Timeout: time.Minute})
+	c := dial(t, fakeserver.Start(t, answering(echo)), Options{Timeout: time.Minute})
 	var all sync.WaitGroup
 	for g := range 50 {
 		all.Go(func() {
@@ -40,7 +41,7 @@ func TestManyGoroutines(t *testing.T) {
 
 // What a call returned stays as it is, whatever comes later.
 func TestAnswersAreTheCallersOwn(t *testing.T) {
-	c := dial(t, fakeServer(t, answering(echo)), Options{})
+	c := dial(t, fakeserver.Start(t, answering(echo)), Options{})
 	var got []protocol.Value
 	for i := range 100 {
 		v, err := c.Get(soon(t), []byte(strconv.Itoa(i)))
@@ -53,7 +54,7 @@ func TestAnswersAreTheCallersOwn(t *testing.T) {
 }
 
 func TestStartKeepsTheOrder(t *testing.T) {
-	c := dial(t, fakeServer(t, answering(echo)), Options{})
+	c := dial(t, fakeserver.Start(t, answering(echo)), Options{})
 	var calls []*Call
 	for i := range 1000 {
 		payload := []byte(strconv.Itoa(i))
@@ -96,7 +97,7 @@ func gate() (script func(net.Conn), open func()) {
 
 func TestCancelKeepsTheConnection(t *testing.T) {
 	script, open := gate()
-	addr := fakeServer(t, script)
+	addr := fakeserver.Start(t, script)
 	t.Cleanup(open)
 	c := dial(t, addr, Options{})
 
@@ -139,7 +140,7 @@ func started(c *Client) uint64 {
 // A server that reads nothing makes Start wait, so that what is queued stays bounded; what was never sent is not unknown.
 func TestBackpressure(t *testing.T) {
 	reading := make(chan struct{})
-	addr := fakeServer(t, func(conn net.Conn) {
+	addr := fakeserver.Start(t, func(conn net.Conn) {
 		hello, _ := readRequest(conn)
 		conn.Write(helloAnswer.AppendTo(nil, hello.ID))
 		<-reading
@@ -189,7 +190,7 @@ func TestBackpressure(t *testing.T) {
 // Small requests to a server that does not answer are bounded by their number.
 func TestUnansweredAreBounded(t *testing.T) {
 	script, open := gate()
-	addr := fakeServer(t, script)
+	addr := fakeserver.Start(t, script)
 	t.Cleanup(open)
 	c := dial(t, addr, Options{})
 	const n = maxWaiting + 1000
@@ -218,7 +219,7 @@ func TestUnansweredAreBounded(t *testing.T) {
 
 // Close: a write that may have been sent is unknown, one that is still queued surely was not.
 func TestCloseSaysWhatWasSent(t *testing.T) {
-	addr := fakeServer(t, func(conn net.Conn) {
+	addr := fakeserver.Start(t, func(conn net.Conn) {
 		hello, _ := readRequest(conn)
 		conn.Write(helloAnswer.AppendTo(nil, hello.ID))
 		<-t.Context().Done() // reads nothing more
@@ -243,7 +244,7 @@ func TestCloseSaysWhatWasSent(t *testing.T) {
 }
 
 func TestStatusesBecomeErrors(t *testing.T) {
-	addr := fakeServer(t, answering(func(q request) []byte {
+	addr := fakeserver.Start(t, answering(func(q request) []byte {
 		return protocol.AppendError(nil, q.Opcode, q.ID, &protocol.Error{Status: protocol.Status(q.body[0]), Message: "because", Version: 9})
 	}))
 	c := dial(t, addr, Options{})
@@ -266,7 +267,7 @@ func TestStatusesBecomeErrors(t *testing.T) {
 
 // What no server would take is refused here, and the connection is none the worse.
 func TestNotSent(t *testing.T) {
-	addr := fakeServer(t, answering(echo))
+	addr := fakeserver.Start(t, answering(echo))
 	c := dial(t, addr, Options{})
 	c.hello.Limit = 1000
 	_, err := c.Set(soon(t), protocol.Set{Value: make([]byte, 1000)})
@@ -292,7 +293,7 @@ func TestNotSent(t *testing.T) {
 
 func TestBackup(t *testing.T) {
 	chunks := []string{"one", "two", "three", ""}
-	addr := fakeServer(t, answering(func(q request) []byte {
+	addr := fakeserver.Start(t, answering(func(q request) []byte {
 		b, err := protocol.ParseBackup(q.body)
 		if err != nil || b.Handle >= uint64(len(chunks)) {
 			return protocol.AppendError(nil, q.Opcode, q.ID, protocol.ErrBadRequest)
@@ -321,7 +322,7 @@ func TestTLS(t *testing.T) {
 	roots := x509.NewCertPool()
 	roots.AddCert(web.Certificate())
 	web.Close()
-	addr := fakeServer(t, func(conn net.Conn) {
+	addr := fakeserver.Start(t, func(conn net.Conn) {
 		answering(echo)(tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{cert}}))
 	})
 	c := dial(t, addr, Options{TLS: &tls.Config{RootCAs: roots}})

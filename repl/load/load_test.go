@@ -3,7 +3,6 @@ package load
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -19,6 +18,7 @@ import (
 	"kv/netserver"
 	"kv/protocol"
 	"kv/protocol/client"
+	"kv/protocol/fakeserver"
 	"kv/store"
 )
 
@@ -215,32 +215,16 @@ func readFrame(in io.Reader) protocol.Header {
 	return h
 }
 
-// fakeServer serves one connection at a time with script, after its HELLO if it sends one.
+// fakeServer serves connections with script, after a HELLO if one begins so.
 func fakeServer(t *testing.T, script func(in *bufio.Reader, out net.Conn)) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			c, err := l.Accept()
-			if errors.Is(err, net.ErrClosed) {
-				return
-			}
-			in := bufio.NewReader(c)
-			if head, err := in.Peek(protocol.HeaderSize); err == nil && protocol.ParseHeader(head).Opcode == protocol.OpHello {
-				h := readFrame(in)
-				c.Write(protocol.HelloResponse{Version: protocol.Version}.AppendTo(nil, h.ID))
-			}
-			script(in, c)
-			c.Close()
+	return fakeserver.Start(t, func(c net.Conn) {
+		in := bufio.NewReader(c)
+		if head, err := in.Peek(protocol.HeaderSize); err == nil && protocol.ParseHeader(head).Opcode == protocol.OpHello {
+			h := readFrame(in)
+			c.Write(protocol.HelloResponse{Version: protocol.Version}.AppendTo(nil, h.ID))
 		}
-	}()
-	t.Cleanup(func() {
-		l.Close()
-		<-done
+		script(in, c)
 	})
-	return l.Addr().String()
 }
 
 // A server that takes nothing, or answers nothing, ends an open loop when its last request is late.
