@@ -14,10 +14,10 @@ import (
 // the log; it never falls. Until then a node may go back to an older kvd, and from then on one that does not read it is refused, by the others and by
 // itself.
 
-// formatOldest and formatNewest are what this kvd reads. A change of what is written gets the next number, and is written only where Core.Format says so.
+// formatOldest and formatNewest, which is in a file of its own, are what this kvd reads. A change of what is written gets the next number, and is written only where Core.Format
+// says so.
 const (
 	formatOldest = 1
-	formatNewest = formatSettings
 
 	// formatSettings is the first that has Settings, of members, and what is kept of the history, in a state.
 	formatSettings = 2

@@ -1,6 +1,8 @@
 package cluster
 
 import (
+	"encoding/binary"
+	"io"
 	"log/slog"
 	"net"
 	"testing"
@@ -12,6 +14,8 @@ import (
 
 	"kv/store"
 	"kv/store/vfs/vfstest"
+	"kv/store/wal/folder"
+	"kv/store/wal/frame"
 )
 
 func TestWhichFormatsARangeHas(t *testing.T) {
@@ -241,4 +245,41 @@ func TestAStreamIsRefusedForItsFormats(t *testing.T) {
 	a.SetMembers(map[uint64]string{2: b.address})
 	b.SetMembers(map[uint64]string{1: a.address})
 	b.logged.wait(t, "the cluster's format is 2, and a kvd that reads 1 to 1 can't be of it")
+}
+
+// A peer from before there were formats is refused, in words that it can read.
+func TestAPeerOfAnotherVersionIsRefused(t *testing.T) {
+	a := newEnd(t, 1, nil)
+	conn, err := net.Dial("tcp", a.address)
+	require.NoError(t, err)
+	defer conn.Close()
+	const where = "127.0.0.1:7101"
+	b := append([]byte(streamMagic), 0, 1, 0, 0, 0, 0)
+	for _, x := range []uint64{a.o.Cluster, 2, 1} {
+		b = binary.BigEndian.AppendUint64(b, x)
+	}
+	b = append(append(b, classRaft, 0, byte(len(where))), where...)
+	_, err = conn.Write(b)
+	require.NoError(t, err)
+	said := make([]byte, 39)
+	_, err = io.ReadFull(conn, said)
+	require.NoError(t, err)
+	require.Zero(t, said[36], "it is refused")
+	why := make([]byte, binary.BigEndian.Uint16(said[37:]))
+	_, err = io.ReadFull(conn, why)
+	require.NoError(t, err)
+	require.Contains(t, string(why), "it speaks version 1 of the streams, and this node version 2")
+}
+
+// So is a folder from then.
+func TestAFolderFromBeforeFormatsIsRefused(t *testing.T) {
+	for name, magic := range map[string]string{folder.LogName(1): frame.MagicEarlyLog, folder.SnapshotName(9): frame.MagicEarlyState} {
+		k := &kvd{t: t, fs: newFS(t)}
+		k.fs.WriteFile("/log/"+name, frame.Header{Magic: magic, ID: 1, Seq: 1}.Append(nil))
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		require.ErrorContains(t, k.open(l, []string{l.Addr().String()}), "data folder /log is that of a node of a cluster, written by a kvd from before 0.1.0, and can't be read")
+		_, err = Look(k.fs, "/log")
+		require.ErrorContains(t, err, "from before 0.1.0")
+	}
 }

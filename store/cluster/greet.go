@@ -69,7 +69,7 @@ func (p *Peers) greet(ctx context.Context, conn net.Conn, id uint64, address str
 func (p *Peers) check(h hello, id uint64, class byte) error {
 	switch {
 	case h.version != streamVersion:
-		return fmt.Errorf("it speaks version %d of the streams, and this node version %d", h.version, streamVersion)
+		return fmt.Errorf("it speaks version %d of the streams, and this node version %d: the one of the lower has a kvd that is too old for the other, and is to be upgraded", h.version, streamVersion)
 	case h.class != class:
 		return errNoPeer
 	case class == classControl:

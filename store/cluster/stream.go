@@ -13,13 +13,14 @@ import (
 //
 // First each side says who it is, the dialing one first:
 //
-//	0        6         8       12        20     28     36      37       39       41       43
-//	+--------+---------+-------+---------+------+------+-------+--------+--------+--------+---------+
-//	| magic  | version | group | cluster | from | to   | class | oldest | newest | length | address |
-//	| kvpeer | u16 = 1 | u32   | u64     | u64  | u64  | u8    | u16    | u16    | u16    | ...     |
-//	+--------+---------+-------+---------+------+------+-------+--------+--------+--------+---------+
+//	0        6         8       12        20     28     36      37       39
+//	+--------+---------+-------+---------+------+------+-------+--------+---------+--------+--------+
+//	| magic  | version | group | cluster | from | to   | class | length | address | oldest | newest |
+//	| kvpeer | u16 = 2 | u32   | u64     | u64  | u64  | u8    | u16    | ...     | u16    | u16    |
+//	+--------+---------+-------+---------+------+------+-------+--------+---------+--------+--------+
 //
-// Oldest and newest are the formats that the sender reads: see format.go.
+// Oldest and newest are the formats that the sender reads: see format.go. What is before them is the same in all versions, so that each side can tell another version from
+// none, and say why it refuses; version 1, from before 0.1.0, had no more.
 // The address is that of the sender's peers. In the answer from and to have changed places, and a class of 0 says that the
 // stream is refused, and instead of the address there is the reason. Then frames follow:
 //
@@ -32,8 +33,8 @@ import (
 // The CRC-32C is that of the body. A frame of length 0 is a ping, and the CRC is what the other side sends back, four bytes.
 const (
 	streamMagic   = "kvpeer"
-	streamVersion = 1
-	helloSize     = 43
+	streamVersion = 2
+	helloSize     = 39 // up to the address
 
 	classRaft     = 1
 	classSnapshot = 2
@@ -58,17 +59,18 @@ type hello struct {
 }
 
 func (h hello) write(w io.Writer) error {
-	b := append(make([]byte, 0, helloSize+len(h.text)), streamMagic...)
+	b := append(make([]byte, 0, helloSize+len(h.text)+4), streamMagic...)
 	b = binary.BigEndian.AppendUint16(b, streamVersion)
 	b = binary.BigEndian.AppendUint32(b, h.group)
 	b = binary.BigEndian.AppendUint64(b, h.cluster)
 	b = binary.BigEndian.AppendUint64(b, h.from)
 	b = binary.BigEndian.AppendUint64(b, h.to)
 	b = append(b, h.class)
+	b = binary.BigEndian.AppendUint16(b, uint16(len(h.text)))
+	b = append(b, h.text...)
 	b = binary.BigEndian.AppendUint16(b, h.formats.Oldest)
 	b = binary.BigEndian.AppendUint16(b, h.formats.Newest)
-	b = binary.BigEndian.AppendUint16(b, uint16(len(h.text)))
-	_, err := w.Write(append(b, h.text...))
+	_, err := w.Write(b)
 	return err
 }
 
@@ -85,12 +87,19 @@ func readHello(r io.Reader) (h hello, err error) {
 	h = hello{
 		version: binary.BigEndian.Uint16(b[6:]), group: binary.BigEndian.Uint32(b[8:]), cluster: binary.BigEndian.Uint64(b[12:]),
 		from: binary.BigEndian.Uint64(b[20:]), to: binary.BigEndian.Uint64(b[28:]), class: b[36],
-		formats: Formats{binary.BigEndian.Uint16(b[37:]), binary.BigEndian.Uint16(b[39:])},
 	}
-	text := make([]byte, binary.BigEndian.Uint16(b[41:]))
-	_, err = io.ReadFull(r, text)
-	h.text = string(text)
-	return h, err
+	text := make([]byte, binary.BigEndian.Uint16(b[37:]))
+	if _, err := io.ReadFull(r, text); err != nil {
+		return h, err
+	}
+	if h.text = string(text); h.version != streamVersion {
+		return h, nil // there may be no more
+	}
+	if _, err := io.ReadFull(r, b[:4]); err != nil {
+		return h, err
+	}
+	h.formats = Formats{binary.BigEndian.Uint16(b[:]), binary.BigEndian.Uint16(b[2:])}
+	return h, nil
 }
 
 // frameHead is how long what is before a frame's body is.

@@ -464,7 +464,7 @@ func TestFramesThatAreNoneAreRefused(t *testing.T) {
 	h := hello{version: streamVersion, group: 1, cluster: 2, from: 3, to: 4, class: 2, text: "a:1"}
 	b.Reset()
 	require.NoError(t, h.write(&b))
-	require.Len(t, b.Bytes(), helloSize+3)
+	require.Len(t, b.Bytes(), helloSize+3+4)
 	got, err := readHello(&b)
 	require.NoError(t, err)
 	require.Equal(t, h, got)

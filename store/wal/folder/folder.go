@@ -139,7 +139,15 @@ func IsReplica(fs vfs.FS, dir string) (bool, error) {
 		return false, err
 	}
 	magic, err := d.magic(fs, dir)
-	return magic == frame.MagicReplicaLog || magic == frame.MagicReplicaState, err
+	return ofReplica(magic) || ofEarlyReplica(magic), err
+}
+
+func ofReplica(magic string) bool {
+	return magic == frame.MagicReplicaLog || magic == frame.MagicReplicaState
+}
+
+func ofEarlyReplica(magic string) bool {
+	return magic == frame.MagicEarlyLog || magic == frame.MagicEarlyState
 }
 
 // belongs says what is wrong where the folder is that of a node of a cluster and is not to be, or is not and is to be.
@@ -148,7 +156,9 @@ func (d Folder) belongs(fs vfs.FS, dir string, replica bool) error {
 	switch {
 	case err != nil:
 		return err
-	case !replica && (magic == frame.MagicReplicaLog || magic == frame.MagicReplicaState):
+	case ofEarlyReplica(magic):
+		return fmt.Errorf("data folder %s is that of a node of a cluster, written by a kvd from before 0.1.0, and can't be read: have that kvd make a backup of the cluster, and restore it with `kvd restore --new-cluster`", dir)
+	case !replica && ofReplica(magic):
 		return fmt.Errorf("data folder %s is that of a node of a cluster: it can be used with --peers, and seen with `kvd cluster show`", dir)
 	case replica && (magic == frame.MagicLog || magic == frame.MagicSnapshot):
 		return fmt.Errorf("data folder %s is that of a server that is alone, and no cluster's: make the folder of a cluster's first node of a backup of it, with `kvd restore --new-cluster`", dir)
@@ -178,7 +188,7 @@ func (d Folder) magic(fs vfs.FS, dir string) (string, error) {
 			continue
 		}
 		switch m := string(b[:]); m {
-		case frame.MagicReplicaLog, frame.MagicReplicaState, frame.MagicLog, frame.MagicSnapshot:
+		case frame.MagicReplicaLog, frame.MagicReplicaState, frame.MagicEarlyLog, frame.MagicEarlyState, frame.MagicLog, frame.MagicSnapshot:
 			return m, nil
 		}
 	}

@@ -41,8 +41,11 @@ const (
 	MagicLog      = "kv-log"
 	MagicSnapshot = "kv-snp"
 	// MagicReplicaLog and MagicReplicaState are those that the folder of a node of a cluster has.
-	MagicReplicaLog   = "kv-rft"
-	MagicReplicaState = "kv-rsn"
+	MagicReplicaLog   = "kv-rlg"
+	MagicReplicaState = "kv-rst"
+	// MagicEarlyLog and MagicEarlyState are those that it had before 0.1.0, whose members had no formats: what is in such files can't be read.
+	MagicEarlyLog   = "kv-rft"
+	MagicEarlyState = "kv-rsn"
 	// HeaderSize is the length of a file's header, Overhead that of a frame without its body.
 	HeaderSize = 36
 	Overhead   = 12

@@ -1,0 +1,5 @@
+//go:build !kvformat1
+
+package cluster
+
+const formatNewest = formatSettings
