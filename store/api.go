@@ -161,7 +161,7 @@ type Journal interface {
 	// nobody knows.
 	Expect() int64
 	// Replay gives all that the journal holds, before anything is appended, and returns the highest version in it. The
-	// entries have their versions; the slices are the journal's again when load or apply returns.
+	// entries have their versions; the slices are the journal's again when load or apply returns, and so are those entries that a [Maker] made.
 	//
 	// First load gets what is one state, such as a snapshot. When all calls of it have returned, apply gets the writes since.
 	// Both may be called from several goroutines. Those of one key come in order, and may be given again later, from any one

@@ -43,10 +43,10 @@ func (s *Store) Install(fill func(load func(entries []*Entry)) error) error {
 	for i := range s.shards {
 		s.wipe(&s.shards[i])
 	}
-	s.setLoading(true)
+	s.setLoading(true, false)
 	before := s.unloaded.Load()
 	err := fill(s.load)
-	s.setLoading(false)
+	s.setLoading(false, false)
 	if err != nil {
 		return fmt.Errorf("install a state: %w", err)
 	}
@@ -57,12 +57,12 @@ func (s *Store) Install(fill func(load func(entries []*Entry)) error) error {
 	return nil
 }
 
-// setLoading says whether a state is being loaded: of each key in any order, and whatever the limit says.
-func (s *Store) setLoading(on bool) {
+// setLoading says whether a state is being loaded: of each key in any order, and whatever the limit says. With alone nobody reads meanwhile.
+func (s *Store) setLoading(on, alone bool) {
 	s.table.LockAll(allShards)
 	s.loading = on
 	s.table.UnlockAll(allShards)
-	s.table.Loading(on)
+	s.table.Loading(on, alone)
 }
 
 // wipe removes all that sh has, a segment at a time.

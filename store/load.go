@@ -12,23 +12,42 @@ const loadChunk = 2048
 // load takes entries of the state that a journal begins with, in any order. It may be called side by side.
 func (s *Store) load(entries []*Entry) {
 	for chunk := range slices.Chunk(entries, loadChunk) {
-		s.byShard(chunk, s.restore)
+		s.byShard(chunk, (*table.Shard).WarmLines, func(sh *shard, h uint64, e *Entry) {
+			if sh.erasures != nil || !s.add(sh, h, e) {
+				s.restore(sh, h, e)
+			}
+		})
 	}
 }
 
 // apply takes what was written since, of each key in order. It may be called side by side.
 func (s *Store) apply(entries []*Entry) {
 	for chunk := range slices.Chunk(entries, loadChunk) {
-		s.byShard(chunk, func(sh *shard, h uint64, e *Entry) {
-			if !s.replay(sh, h, e, s.HistoryDepth()) {
+		s.byShard(chunk, (*table.Shard).Warm, func(sh *shard, h uint64, e *Entry) {
+			if !s.add(sh, h, e) && !s.replay(sh, h, e, s.HistoryDepth()) {
 				s.unloaded.Add(1)
 			}
 		})
 	}
 }
 
-// byShard calls put for each of at most loadChunk entries, with its shard locked.
-func (s *Store) byShard(entries []*Entry, put func(sh *shard, h uint64, e *Entry)) {
+// add is replay of what nearly all entries are: the value of a key that is plainly not there yet. false: it did nothing.
+func (s *Store) add(sh *shard, h uint64, e *Entry) bool {
+	if e.Deleted() || !sh.Add(h, spec(e), e.version) {
+		return false
+	}
+	eff := effect{keys: 1, valueBytes: int64(e.Len())}
+	if at := e.Expiry(); at != 0 {
+		eff.expiring = 1
+		s.noteAt(sh, h, s.clock.state.Load().latest(at, e.version))
+	}
+	sh.account(eff)
+	sh.newest = max(sh.newest, e.version)
+	return true
+}
+
+// byShard calls put for each of at most loadChunk entries, with its shard locked, and warm before for some of them.
+func (s *Store) byShard(entries []*Entry, warm func(sh *table.Shard, hashes []uint64), put func(sh *shard, h uint64, e *Entry)) {
 	var hashes [loadChunk]uint64
 	var end [shardCount]int
 	for i, e := range entries {
@@ -46,24 +65,28 @@ func (s *Store) byShard(entries []*Entry, put func(sh *shard, h uint64, e *Entry
 		order[*at] = uint16(i)
 		*at++
 	}
-	begin := 0
 	for i := range end {
-		if begin < end[i] {
-			sh := &s.shards[i]
-			sh.Lock()
-			for some := range slices.Chunk(order[begin:end[i]], table.WarmAtOnce) {
-				var warm [table.WarmAtOnce]uint64
-				for k, j := range some {
-					warm[k] = hashes[j]
-				}
-				sh.Warm(warm[:len(some)])
-				for _, j := range some {
-					put(sh, hashes[j], entries[j])
-				}
-			}
-			sh.Unlock()
+		i = (i + table.ShardOf(hashes[0])) % shardCount // others that load begin with other shards
+		begin := 0
+		if i > 0 {
+			begin = end[i-1]
 		}
-		begin = end[i]
+		if begin == end[i] {
+			continue
+		}
+		sh := &s.shards[i]
+		sh.Lock()
+		for some := range slices.Chunk(order[begin:end[i]], table.WarmAtOnce) {
+			var next [table.WarmAtOnce]uint64
+			for k, j := range some {
+				next[k] = hashes[j]
+			}
+			warm(sh.Shard, next[:len(some)])
+			for _, j := range some {
+				put(sh, hashes[j], entries[j])
+			}
+		}
+		sh.Unlock()
 	}
 }
 
@@ -173,7 +196,9 @@ func (s *Store) loaded() {
 		}
 	}
 	for i := range s.shards {
-		s.shards[i].erasures = nil
+		if s.shards[i].erasures = nil; !s.keeps {
+			continue // nothing is
+		}
 		s.eachKept(&s.shards[i], func(sh *shard, key []byte) { s.dropLoneDeletion(sh, s.hash(key), key) })
 	}
 }

@@ -205,12 +205,12 @@ func open(o Options, hashMask uint64, read func() (wall, mono int64), memory are
 	}
 	s.versions.Store(s.wallMicros())
 	if s.journal != nil {
-		s.setLoading(true)
+		s.setLoading(true, true)
 		if s.recovered, err = s.journal.Replay(s.load, s.apply); err != nil {
 			s.table.Close()
 			return nil, fmt.Errorf("read the journal: %w", err)
 		}
-		s.setLoading(false)
+		s.setLoading(false, false)
 		s.loaded()
 		if n := s.unloaded.Load(); n > 0 {
 			s.table.Close()

@@ -62,8 +62,8 @@ type Table struct {
 	budget      arena.Budget
 	sizeOfLarge func(key, value int) int64
 
-	// loading says that segments grow whatever the budget says. It is stored with all shards locked.
-	loading bool
+	// loading says that segments grow whatever the budget says, and alone that nobody reads meanwhile. They are stored with all shards locked.
+	loading, alone bool
 
 	shards [shardCount]Shard
 	larges larges
@@ -126,14 +126,6 @@ func (sh *Shard) start(keys int) bool {
 	}
 	sh.root().Store(d.root())
 	return true
-}
-
-// Loading says whether a table is being filled that has to take everything: its segments then grow whatever the budget says. Otherwise they
-// grow only within it, and lines overflow.
-func (t *Table) Loading(on bool) {
-	t.LockAll(^ShardSet(0))
-	defer t.UnlockAll(^ShardSet(0))
-	t.loading = on
 }
 
 // Close frees all memory. No reader may be left.

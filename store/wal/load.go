@@ -85,8 +85,9 @@ func (r *recovery) loadSnapshot(name string, seq uint64) (frame.Header, error) {
 	if err != nil {
 		return h, err
 	}
+	var d decoder
 	for _, b := range l.tail {
-		if err := l.decode(b); err != nil {
+		if err := l.decode(b, &d); err != nil {
 			return h, err
 		}
 	}
@@ -200,19 +201,26 @@ func (l *loader) fill(b block) (block, error) {
 	return b, nil
 }
 
+// decoder is what a worker makes entries with, for one block after the other.
+type decoder struct {
+	maker   store.Maker
+	entries []*store.Entry
+}
+
 func (l *loader) work() {
+	var d decoder
 	for b := range l.blocks {
 		if l.bad.Load() != nil {
 			continue
 		}
-		if err := l.decode(b); err != nil {
+		if err := l.decode(b, &d); err != nil {
 			l.bad.CompareAndSwap(nil, &err)
 		}
 	}
 }
 
 // decode gives the store the entries of a block.
-func (l *loader) decode(b block) error {
+func (l *loader) decode(b block, d *decoder) error {
 	if b.data == nil {
 		var err error
 		if b, err = l.fill(b); err != nil {
@@ -235,15 +243,17 @@ func (l *loader) decode(b block) error {
 	if body[0] == record.KindTail {
 		give = l.r.apply
 	}
-	entries := make([]*store.Entry, 0, 2048)
+	d.maker.Reset()
+	entries := d.entries[:0]
 	for body = body[1:]; len(body) > 0; {
 		version, e, rest, ok := record.ParseVersioned(body)
 		if !ok {
 			return l.r.Damage(l.name, b.off, "the block holds no valid entry where one should be")
 		}
-		entries = append(entries, e.Make(version))
+		entries = append(entries, e.MakeIn(&d.maker, version))
 		body = rest
 	}
+	d.entries = entries
 	give(entries)
 	l.r.entries.Add(int64(len(entries)))
 	l.r.progress.done.Add(b.size)

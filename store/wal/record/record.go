@@ -203,6 +203,14 @@ func ParseEntry(b []byte) (e Entry, rest []byte, ok bool) {
 	return e, b[klen+vlen:], true
 }
 
+// MakeIn is Make, in memory of m if it can be.
+func (e *Entry) MakeIn(m *store.Maker, version uint64) *store.Entry {
+	if e.Time || e.Forget || e.Purge || e.Deleted {
+		return e.Make(version)
+	}
+	return m.Entry(version, e.Key, e.Value, e.Expiry)
+}
+
 // Make makes the store's entry.
 func (e Entry) Make(version uint64) *store.Entry {
 	switch {
