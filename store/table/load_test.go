@@ -24,7 +24,7 @@ func testAdd(t *testing.T, table *Table, alone bool) {
 	rng := rand.New(rand.NewPCG(7, 7))
 	w := newWriter(table)
 	n := 20_000
-	if table.mask != ^uint64(0) {
+	if table.hasher.mask != ^uint64(0) {
 		n = 300
 	}
 	want := map[string]string{}
@@ -70,7 +70,7 @@ func testAdd(t *testing.T, table *Table, alone bool) {
 	fill()
 	table.Loading(false, false)
 	check()
-	if table.mask == ^uint64(0) {
+	if table.hasher.mask == ^uint64(0) {
 		require.Greater(t, added, n/2, "of keys of which %d were there already", others)
 	}
 	for i := range n / 2 { // places are free again, before others that are not

@@ -47,11 +47,8 @@ type Table struct {
 	shift  uint8
 	marks  bool
 	keeps  bool
-	seed   maphash.Seed
-	mask   uint64
+	hasher hasher
 	arena  *arena.Arena
-	epochs *epoch.Domain
-	_      [16]byte
 
 	// roots has for each shard the reference to its directory and, in the low 8 bits, by how much a hash is shifted to get an
 	// index: one word, so that both change together. An atomic store, under the shard's lock, publishes a directory whose
@@ -59,6 +56,7 @@ type Table struct {
 	roots [shardCount]atomic.Uint64
 
 	// Fixed, too.
+	epochs      *epoch.Domain
 	budget      arena.Budget
 	sizeOfLarge func(key, value int) int64
 
@@ -88,7 +86,7 @@ type Shard struct {
 
 // New makes an empty table.
 func New(o Options) (*Table, error) {
-	t := &Table{arena: o.Arena, epochs: epoch.New(), seed: o.Seed, mask: o.HashMask, keeps: o.Keeps, budget: o.Budget, marks: o.Marks}
+	t := &Table{arena: o.Arena, epochs: epoch.New(), hasher: newHasher(o.Seed, o.HashMask), keeps: o.Keeps, budget: o.Budget, marks: o.Marks}
 	t.base, t.shift = o.Arena.Base()
 	if t.sizeOfLarge = o.LargeSize; t.sizeOfLarge == nil {
 		t.sizeOfLarge = func(_, value int) int64 { return int64(value) }
@@ -134,7 +132,7 @@ func (t *Table) Close() { t.arena.Close() }
 // Hash returns the hash of a key, which most methods want. Its bits are all alike random.
 func (t *Table) Hash(key []byte) uint64 { return t.hash(key) }
 
-func (t *Table) hash(key []byte) uint64 { return maphash.Bytes(t.seed, key) & t.mask }
+func (t *Table) hash(key []byte) uint64 { return t.hasher.hash(key) }
 
 // ShardOf returns the index of the shard that a hash belongs to; [Table.Shard] has it.
 func ShardOf(h uint64) int { return int(h >> (64 - shardBits)) }
