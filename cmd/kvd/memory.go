@@ -142,20 +142,36 @@ const (
 	freedLeast = 16 << 20        // what is worth a collection
 	freedPause = 3 * time.Second // between two collections for it, at least
 	freedShare = 20              // and one part of so many of the time
+
+	// Where nothing is allocated for so many looks, but for a few bytes, there is no use for room.
+	restLooks = 3
+	restBytes = 512 << 10
+	restLeast = 4 << 20 // what is worth a collection then
 )
 
 // freed notices when the heap has much more memory than is used.
 type freed struct {
 	left  uint64 // what it had beyond that after the last return, or has had at least since: holes that can't be returned
 	after time.Time
+	rest  int    // for how many looks there was hardly a change
+	since uint64 // what it had beyond at the first of them
 }
 
-// due reports whether a heap of so many bytes, of which so many are used, has more than its room, and more than the last
+// due reports whether a heap of so many bytes, of which so many are used, has more than its room, or at rest more than a little, and more than the last
 // return could not help.
 func (f *freed) due(heap, used uint64, now time.Time) bool {
 	extra := heap - min(heap, used)
 	f.left = min(f.left, extra)
-	return extra >= max(roomBytes, used/100*roomPercent)+freedLeast && extra >= f.left+freedLeast && !now.Before(f.after)
+	if f.rest++; max(extra, f.since)-min(extra, f.since) > restBytes {
+		f.rest, f.since = 0, extra
+	}
+	if now.Before(f.after) {
+		return false
+	}
+	if f.rest >= restLooks {
+		return extra >= f.left+restLeast
+	}
+	return extra >= max(roomBytes, used/100*roomPercent)+freedLeast && extra >= f.left+freedLeast
 }
 
 // returned notes what the heap has after memory was returned, which took so long.
@@ -163,18 +179,22 @@ func (f *freed) returned(heap, used uint64, now time.Time, took time.Duration) {
 	f.left, f.after = heap-min(heap, used), now.Add(max(freedPause, freedShare*took))
 }
 
+// leastStack is what the stack of a goroutine has at least.
+const leastStack = 2 << 10
+
 // returnFreed returns freed memory to the system until stop is called. used says how much is used.
 func returnFreed(used func() uint64) (stop func()) {
 	done := make(chan struct{})
 	parts := []metrics.Sample{
 		{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/unused:bytes"}, {Name: "/memory/classes/heap/free:bytes"},
+		{Name: "/memory/classes/heap/stacks:bytes"}, {Name: "/sched/goroutines:goroutines"},
 	}
 	heap := func() (n uint64) {
 		metrics.Read(parts)
-		for _, p := range parts {
+		for _, p := range parts[:4] {
 			n += p.Value.Uint64()
 		}
-		return n
+		return n - min(n, parts[4].Value.Uint64()*leastStack) // a collection makes a stack smaller that has grown, but not than that
 	}
 	go func() {
 		tick := time.NewTicker(freedEvery)

@@ -170,6 +170,21 @@ func TestFreed(t *testing.T) {
 		{heap: 900 << 20, used: 80 << 20, after: 2 * freedPause, due: true, left: 20 << 20},
 		{heap: 50 << 20, used: 20 << 20, after: 4 * freedPause},
 		{heap: 60 << 20, used: 20 << 20, after: 4 * freedPause, due: true},
+		// At rest a little is enough, once.
+		{heap: 30 << 20, used: 20 << 20, after: 5 * freedPause},
+		{heap: 30 << 20, used: 20 << 20, after: 5 * freedPause},
+		{heap: 30<<20 + restBytes, used: 20 << 20, after: 5 * freedPause},
+		{heap: 30 << 20, used: 20 << 20, after: 5 * freedPause, due: true, left: 26 << 20},
+		{heap: 26 << 20, used: 20 << 20, after: 7 * freedPause},
+		{heap: 26 << 20, used: 20 << 20, after: 8 * freedPause},
+		{heap: 26 << 20, used: 20 << 20, after: 9 * freedPause},
+		{heap: 26 << 20, used: 20 << 20, after: 10 * freedPause},
+		{heap: 26 << 20, used: 20 << 20, after: 11 * freedPause},
+		{heap: 25 << 20, used: 20 << 20, after: 12 * freedPause}, // it was returned
+		{heap: 29 << 20, used: 20 << 20, after: 13 * freedPause}, // and there is more
+		{heap: 29 << 20, used: 20 << 20, after: 14 * freedPause},
+		{heap: 29 << 20, used: 20 << 20, after: 15 * freedPause},
+		{heap: 29 << 20, used: 20 << 20, after: 16 * freedPause, due: true, left: 20 << 20},
 	} {
 		at := now.Add(tt.after)
 		require.Equal(t, tt.due, f.due(tt.heap, tt.used, at), i)
