@@ -40,10 +40,25 @@ func (c console) run(args ...string) (stdout, stderr string, code int) {
 // fails runs a command that has to end with this exit code, and say this.
 func (c console) fails(code int, says string, args ...string) {
 	c.t.Helper()
-	out, err, got := c.run(args...)
-	require.Equal(c.t, code, got, "%v: %s", args, err)
-	require.Contains(c.t, err, says, "%v", args)
-	require.Equal(c.t, code == 1 && args[1] == "status", out != "", "%v", args)
+	c.begins(code, says, args...)()
+}
+
+// begins is fails beside others, since some wait for seconds before they do: what it returns is called for the end.
+func (c console) begins(code int, says string, args ...string) (ends func()) {
+	var out, err string
+	var got int
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		out, err, got = c.run(args...)
+	}()
+	return func() {
+		c.t.Helper()
+		<-ended
+		require.Equal(c.t, code, got, "%v: %s", args, err)
+		require.Contains(c.t, err, says, "%v", args)
+		require.Equal(c.t, code == 1 && args[1] == "status", out != "", "%v", args)
+	}
 }
 
 func (c console) done(args ...string) string {
@@ -109,13 +124,17 @@ func TestClusterCommands(t *testing.T) {
 	}
 	nobody := freeAddress(t)
 	alone := start(t)
+	var ends []func()
 	for _, n := range all { // at whichever node
 		at := console{t, c.path, n.listen}
+		ends = append(ends, at.begins(4, "there is no node that could join at "+alone.addr, "cluster", "add", alone.addr))
 		at.fails(4, "node 77 is no member", "cluster", "remove", "77")
 		at.fails(4, "node 77 is no member", "cluster", "transfer", "77")
 		at.fails(4, "there is no node that could join at "+nobody, "cluster", "add", nobody)
-		at.fails(4, "there is no node that could join at "+alone.addr, "cluster", "add", alone.addr)
 		at.fails(4, "have another lead first", "cluster", "remove", fmt.Sprint(ids[leads]))
+	}
+	for _, end := range ends {
+		end()
 	}
 	for _, args := range [][]string{{"add"}, {"remove"}, {"transfer"}, {"remove", "x"}, {"remove", "0"}, {"transfer", "-1"}, {"add", "7071"}, {"wait", "now"}, {"status", "all"}, {"dance"}} {
 		c.fails(2, "", append([]string{"cluster"}, args...)...)
@@ -159,11 +178,15 @@ func TestClusterCommands(t *testing.T) {
 		_, err, code := c2.run("cluster", "status")
 		return code == 1 && bytes.Contains([]byte(err), []byte("no server leads"))
 	}, 20*time.Second, 20*time.Millisecond)
-	c2.fails(4, "", "cluster", "remove", fmt.Sprint(ids[other]))
-	c2.fails(4, "", "cluster", "add", leads.peer)
-	c2.fails(1, "it did not get well", "cluster", "wait", "--timeout", "300ms")
-	c2.fails(4, "", "set", "a", "1")
-	c2.fails(4, "no leader, or no majority, could be asked in time", "get", "a")
+	for _, end := range []func(){
+		c2.begins(4, "", "cluster", "remove", fmt.Sprint(ids[other])),
+		c2.begins(4, "", "cluster", "add", leads.peer),
+		c2.begins(1, "it did not get well", "cluster", "wait", "--timeout", "300ms"),
+		c2.begins(4, "", "set", "a", "1"),
+		c2.begins(4, "no leader, or no majority, could be asked in time", "get", "a"),
+	} {
+		end()
+	}
 	other.start()
 	c2.done("cluster", "wait", "--timeout", "30s")
 	leader(t, []*member{next, other})
