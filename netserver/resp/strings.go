@@ -207,7 +207,7 @@ func delEX(c *call) {
 	c.delIf(o)
 }
 
-// digest answers a hash of the value, XXH3 of 64 bits, for IFDEQ.
+// digestOf answers a hash of the value, XXH3 of 64 bits, for IFDEQ.
 func digestOf(c *call) {
 	if v, ok := c.value(c.args[1]); ok {
 		c.bulk(digest(v))

@@ -72,7 +72,7 @@ func (x *exchange) keys(in *jsonform.Scanner) ([][]byte, error) {
 	return keys.items, err
 }
 
-// lifetimeMember reads the member ttl or expiry of an object.
+// member reads the member ttl or expiry of an object.
 func (l *lifetime) member(in *jsonform.Scanner, name string) error {
 	if in.Null() {
 		return nil
