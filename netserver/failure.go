@@ -27,6 +27,9 @@ func Failure(err error) *protocol.Error {
 	if errors.As(err, &moved) && moved.Leader != "" {
 		return &protocol.Error{Status: protocol.StatusMoved, Message: moved.Leader}
 	}
+	if err == store.ErrOutOfMemory { // else it says more
+		return &protocol.Error{Status: protocol.StatusOutOfMemory, Message: full}
+	}
 	if errors.Is(err, store.ErrNoVersion) {
 		return notKept(!errors.Is(err, store.ErrNoHistory))
 	}
@@ -37,6 +40,9 @@ func Failure(err error) *protocol.Error {
 	}
 	return &protocol.Error{Status: protocol.StatusInternal, Message: err.Error()}
 }
+
+// full is what a client is told that writes to a store which has reached its limit.
+const full = "the data take all that the server's --max-memory leaves them: delete keys, or raise it"
 
 // notKept is the answer where a version is not kept. Where none but the current ones are, it says so.
 func notKept(history bool) *protocol.Error {

@@ -1,6 +1,7 @@
 package repl
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -107,7 +108,7 @@ func (c *call) bench(o load.BenchOptions, keep bool) (err error) {
 	if o.Addr = kv.Addr(); o.Set+o.Del > 0 {
 		o.Addr = kv.Leader()
 	}
-	if err := benchFits(o, kv.Hello().Limit); err != nil {
+	if err := cmp.Or(c.ctx.Err(), benchFits(o, kv.Hello().Limit)); err != nil {
 		return err
 	}
 	if !keep {
@@ -173,8 +174,10 @@ func (c *call) clearBench(o load.BenchOptions, err error) {
 	ctx := context.WithoutCancel(c.ctx)
 	kv, err := c.session.client(ctx) // another, where the one before broke
 	if err == nil {
-		kv.FindLeader(ctx) // it may be another by now
-		err = load.Clear(ctx, kv, o)
+		if err = load.Clear(ctx, kv, o); errors.Is(err, protocol.ErrMoved) { // it is another by now
+			kv.FindLeader(ctx)
+			err = load.Clear(ctx, kv, o)
+		}
 	}
 	if err != nil {
 		c.complain(fmt.Errorf("not all keys could be deleted (kvc del --prefix %s does it): %w", o.Prefix, err))

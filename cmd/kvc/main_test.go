@@ -183,7 +183,7 @@ func (s *server) kvc(t *testing.T, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// silent is a server that answers HELLO and nothing else.
+// silent is a server that answers HELLO, says that it is alone, and answers nothing else.
 type silent struct {
 	net.Listener
 	asked chan struct{} // holds a token when something else was asked
@@ -265,8 +265,12 @@ func (s *silent) greet(c net.Conn) {
 		}
 		h := protocol.ParseHeader(head)
 		io.CopyN(io.Discard, c, int64(h.BodySize()))
-		if h.Opcode == protocol.OpHello {
+		switch h.Opcode {
+		case protocol.OpHello:
 			c.Write(protocol.HelloResponse{Version: protocol.Version}.AppendTo(nil, h.ID))
+			continue
+		case protocol.OpCluster:
+			c.Write(protocol.ClusterResponse{}.AppendTo(nil, h.ID))
 			continue
 		}
 		select {

@@ -570,11 +570,11 @@ func TestReadOnlyIsSaid(t *testing.T) {
 	s := nettest.Start(t, o)
 	c := dial(t, s)
 	c.send(request("SET", "a", strings.Repeat("v", 100_000)))
-	assert.Equal(t, "OOM command not allowed: out of memory", c.next())
+	assert.Equal(t, "OOM command not allowed: the data take all that the server's --max-memory leaves them: delete keys, or raise it", c.next())
 	c.send(request("APPEND", "a", strings.Repeat("v", 100_000)))
-	assert.Equal(t, "OOM command not allowed: out of memory", c.next())
+	assert.Equal(t, "OOM command not allowed: the data take all that the server's --max-memory leaves them: delete keys, or raise it", c.next())
 	c.send(request("MULTI"), request("SET", "b", "1"), request("SET", "a", strings.Repeat("v", 100_000)), request("EXEC"))
-	for _, want := range []string{"OK", "QUEUED", "QUEUED", "OOM command not allowed: out of memory"} {
+	for _, want := range []string{"OK", "QUEUED", "QUEUED", "OOM command not allowed: the data take all that the server's --max-memory leaves them: delete keys, or raise it"} {
 		assert.Equal(t, want, c.next())
 	}
 	assert.Equal(t, "(0)", c.do("EXISTS a b"))
