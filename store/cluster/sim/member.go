@@ -95,3 +95,9 @@ func (s *Sim) isMember(leader, n *node) bool {
 	_, ok := leader.core.Members()[n.id]
 	return ok
 }
+
+// wasRemoved reports whether a member says that a node was one, and is no more: whoever is told so may destroy it.
+func (s *Sim) wasRemoved(n *node) bool {
+	leader := s.leader()
+	return leader != nil && n.belonged && s.isMember(leader, leader) && !s.isMember(leader, n)
+}

@@ -25,10 +25,11 @@ var (
 
 // node is a process and the machine that it runs on.
 type node struct {
-	sim  *Sim
-	id   uint64
-	fs   *vfstest.Mem // the disk
-	gone bool         // it was removed, and is no more
+	sim      *Sim
+	id       uint64
+	fs       *vfstest.Mem // the disk
+	gone     bool         // it was removed, and is no more
+	belonged bool         // it has been a member
 	// reads are the formats that its program reads, said the most that it has told others.
 	reads, said cluster.Formats
 

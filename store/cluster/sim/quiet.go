@@ -20,6 +20,7 @@ func (s *Sim) quiet() error {
 		n.paused, n.frozen, n.crashIn, n.failIn = false, 0, 0, 0
 	}
 	var last *request
+	var by *cluster.Core // the process that was asked: another one of that node may have an epoch of the same number
 	for end := s.now + calmTime; s.now < end; {
 		for _, n := range s.nodes {
 			if n.core == nil && !n.gone {
@@ -38,7 +39,7 @@ func (s *Sim) quiet() error {
 				}
 				continue
 			}
-			if last.n.core != nil && last.n.core.Proposals.Epoch() == last.epoch {
+			if last.n.core == by && by.Proposals.Epoch() == last.epoch {
 				continue
 			}
 		}
@@ -50,7 +51,7 @@ func (s *Sim) quiet() error {
 				if r.w, r.batch, err = n.m.propose(n.core.Proposals, r.op, 0); err == nil {
 					s.batches[r.batch] = append(s.batches[r.batch], r.w)
 					s.requests = append(s.requests, r)
-					last = r
+					last, by = r, n.core
 				}
 				break
 			}

@@ -288,6 +288,11 @@ func (s *Sim) endStream() error {
 func (s *Sim) mend(n *node) error {
 	switch {
 	case n.gone:
+	case s.wasRemoved(n):
+		s.note("node %d, which was removed, is destroyed", n.id)
+		if n.gone = true; n.core != nil {
+			n.die()
+		}
 	case n.core == nil:
 		s.note("node %d starts", n.id)
 		n.offset += time.Duration(s.rng.IntN(1e9)) // another boot, another clock
