@@ -23,8 +23,9 @@ type replica struct {
 	appends []*Append
 	applies []*Apply
 
-	holdDisk, holdApply bool // nothing is done for now
-	fetching            int  // how often a snapshot that is asked for can't be had for now
+	saved               []*Append // what the disk has done
+	holdDisk, holdApply bool      // nothing is done for now
+	fetching            int       // how often a snapshot that is asked for can't be had for now
 	applied             []string
 	abandoned           int
 }
@@ -133,6 +134,7 @@ func (r *replica) step() (busy bool) {
 		if a.HardState != nil {
 			require.NoError(r.g.t, r.disk.SetHardState(a.HardState))
 		}
+		r.saved = append(r.saved, a)
 		r.Appended(a)
 	}
 	for len(r.applies) > 0 && !r.holdApply {
@@ -410,6 +412,34 @@ func TestASyncIsForEntriesTermsAndVotes(t *testing.T) {
 }
 
 // C6
+// A change of the members is not forgotten by who has carried it out: that it is committed is synced, too.
+func TestASyncIsForCommittedChangesOfTheMembers(t *testing.T) {
+	g := newGroup(t, 3)
+	leader := g.elect(1)
+	g.add(leader.Members())
+	synced := func(r *replica, index uint64) (knows, durably bool) {
+		for _, a := range r.saved {
+			knows = knows || a.HardState.GetCommit() >= index
+			durably = durably || knows && a.Sync
+		}
+		return knows, durably
+	}
+	leader.write("a")
+	g.run()
+	for _, r := range g.nodes[:3] {
+		knows, durably := synced(r, leader.Published())
+		require.True(t, knows)
+		require.False(t, durably, "a write that is committed is not synced for that")
+	}
+	require.NoError(t, leader.AddLearner(at(4)))
+	g.run()
+	for _, r := range g.nodes {
+		knows, durably := synced(r, leader.Published())
+		require.True(t, knows)
+		require.True(t, durably)
+	}
+}
+
 func TestReadsWaitForARoundThatBeganAfterThem(t *testing.T) {
 	g := newGroup(t, 3)
 	leader := g.elect(1)

@@ -29,6 +29,8 @@ func TestFate(t *testing.T) {
 	is(Pending, 1, 5, 6)
 	is(Pending, 1, 6, 7)
 	is(Pending, 3, 4, 5) // of a later one, which is not over
+	f.Published(2, 9)    // of an earlier term
+	is(Pending, 1, 5, 6)
 	require.False(t, f.Before(3))
 	f.Published(3, 6)
 	is(Kept, 1, 5, 6)

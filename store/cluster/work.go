@@ -141,6 +141,7 @@ func (c *Core) ready(rd raft.Ready, w *Work) {
 			w.Append = a
 		case raft.LocalApplyThread:
 			w.Apply = c.apply(m)
+			c.syncChanges(w)
 		default:
 			if m.GetType() == pb.MsgReadIndexResp {
 				c.rounds.asking = max(0, c.rounds.asking-1)
@@ -151,6 +152,26 @@ func (c *Core) ready(rd raft.Ready, w *Work) {
 		}
 	}
 	c.rounds.ticked = false
+}
+
+// syncChanges has it become durable that changes of the members are committed, which are about to be carried out: what else is committed is not synced for itself. A
+// node that forgot it might need the vote of one that was removed, and that nobody has any more.
+func (c *Core) syncChanges(w *Work) {
+	for _, e := range w.Apply.raw {
+		switch {
+		case e.GetType() == pb.EntryNormal:
+		case w.Append != nil:
+			w.Append.Sync = true
+			return
+		default:
+			w.Append = &Append{Sync: true}
+			c.appends = append(c.appends, w.Append)
+			if len(c.appends) == 1 {
+				c.watch.since = c.clock()
+			}
+			return
+		}
+	}
 }
 
 // apply prepares committed entries for the state machine.
