@@ -165,8 +165,9 @@ func readImage(f vfs.File, index uint64, each func(body []byte, entries uint64) 
 
 // loadState is readState, and gives what there is to a store, tails to apply.
 func loadState(fs vfs.FS, dir string, index uint64, load, apply func([]*store.Entry)) (image, error) {
+	var m store.Maker
 	return readState(fs, dir, index, func(body []byte, _ uint64) error {
-		if all := record.MakeEach(body); body[0] == record.KindTail {
+		if all := record.MakeEach(&m, body); body[0] == record.KindTail {
 			apply(all)
 		} else {
 			load(all)

@@ -20,8 +20,9 @@ import (
 type router struct {
 	apply   func(entries []*store.Entry)
 	seed    maphash.Seed
-	pending [][]*store.Entry
-	workers []chan []*store.Entry
+	pending []*decoder
+	workers []chan *decoder
+	spare   sync.Pool
 	wg      sync.WaitGroup
 }
 
@@ -29,37 +30,53 @@ const routerBatch = 1024
 
 func newRouter(apply func(entries []*store.Entry)) *router {
 	n := runtime.GOMAXPROCS(0)
-	r := &router{apply: apply, seed: maphash.MakeSeed(), pending: make([][]*store.Entry, n), workers: make([]chan []*store.Entry, n)}
+	r := &router{apply: apply, seed: maphash.MakeSeed(), pending: make([]*decoder, n), workers: make([]chan *decoder, n)}
+	r.spare.New = func() any { return new(decoder) }
 	for i := range r.workers {
-		c := make(chan []*store.Entry, 8)
-		r.workers[i] = c
+		c := make(chan *decoder, 8)
+		r.pending[i], r.workers[i] = r.spare.Get().(*decoder), c
 		r.wg.Go(func() {
-			for batch := range c {
-				r.apply(batch)
+			for d := range c {
+				r.apply(d.entries)
+				d.reset()
+				r.spare.Put(d)
 			}
 		})
 	}
 	return r
 }
 
-func (r *router) add(e *store.Entry) {
-	i := maphash.Bytes(r.seed, e.Key()) % uint64(len(r.workers))
-	r.pending[i] = append(r.pending[i], e)
-	if len(r.pending[i]) == routerBatch {
-		r.workers[i] <- r.pending[i]
-		r.pending[i] = make([]*store.Entry, 0, routerBatch)
+func (r *router) add(version uint64, e record.Entry) {
+	i := maphash.Bytes(r.seed, e.Key) % uint64(len(r.workers))
+	d := r.pending[i]
+	d.entries = append(d.entries, e.MakeIn(&d.maker, version))
+	if len(d.entries) == routerBatch {
+		r.workers[i] <- d
+		r.pending[i] = r.spare.Get().(*decoder)
 	}
 }
 
 // stop returns once all is applied.
 func (r *router) stop() {
 	for i, c := range r.workers {
-		if len(r.pending[i]) > 0 {
-			c <- r.pending[i]
+		if d := r.pending[i]; len(d.entries) > 0 {
+			c <- d
 		}
 		close(c)
 	}
 	r.wg.Wait()
+}
+
+// decoder is what entries are made with, for one batch, or block, after the other.
+type decoder struct {
+	maker   store.Maker
+	entries []*store.Entry
+}
+
+func (d *decoder) reset() {
+	d.maker.Reset()
+	clear(d.entries)
+	d.entries = d.entries[:0]
 }
 
 // loadSnapshot applies all of a snapshot: its blocks on all processors, then its tail in order.
@@ -201,12 +218,6 @@ func (l *loader) fill(b block) (block, error) {
 	return b, nil
 }
 
-// decoder is what a worker makes entries with, for one block after the other.
-type decoder struct {
-	maker   store.Maker
-	entries []*store.Entry
-}
-
 func (l *loader) work() {
 	var d decoder
 	for b := range l.blocks {
@@ -243,19 +254,17 @@ func (l *loader) decode(b block, d *decoder) error {
 	if body[0] == record.KindTail {
 		give = l.r.apply
 	}
-	d.maker.Reset()
-	entries := d.entries[:0]
+	defer d.reset()
 	for body = body[1:]; len(body) > 0; {
 		version, e, rest, ok := record.ParseVersioned(body)
 		if !ok {
 			return l.r.Damage(l.name, b.off, "the block holds no valid entry where one should be")
 		}
-		entries = append(entries, e.MakeIn(&d.maker, version))
+		d.entries = append(d.entries, e.MakeIn(&d.maker, version))
 		body = rest
 	}
-	d.entries = entries
-	give(entries)
-	l.r.entries.Add(int64(len(entries)))
+	give(d.entries)
+	l.r.entries.Add(int64(len(d.entries)))
 	l.r.progress.done.Add(b.size)
 	return nil
 }

@@ -130,7 +130,7 @@ func (r *recovery) run(p folder.Plan) error {
 			if !ok {
 				return errors.New("the record holds no valid entry where one should be")
 			}
-			router.add(e.Make(version))
+			router.add(version, e)
 			b = rest
 		}
 		return nil

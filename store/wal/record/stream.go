@@ -146,8 +146,10 @@ func Each(body []byte, f func(version uint64, e Entry)) (ok bool) {
 	return true
 }
 
-// MakeEach makes the store's entries of a block's, or a tail's, body, which is valid: all versions of a key that are in a snapshot are in one block.
-func MakeEach(body []byte) (all []*store.Entry) {
-	Each(body, func(version uint64, e Entry) { all = append(all, e.Make(version)) })
+// MakeEach makes the store's entries of a block's, or a tail's, body, which is valid: all versions of a key that are in a snapshot are in one block. Those of
+// the body before it, which m made too, are over.
+func MakeEach(m *store.Maker, body []byte) (all []*store.Entry) {
+	m.Reset()
+	Each(body, func(version uint64, e Entry) { all = append(all, e.MakeIn(m, version)) })
 	return all
 }
