@@ -200,9 +200,12 @@ const (
 // looking at what is not there any more.
 func (s *Store) tidy(short bool) {
 	most := int64(compactBytes)
-	if short {
+	switch {
+	case short:
 		most = math.MaxInt64
 		s.table.Settle(heldLong - s.held())
+	case s.freeing():
+		most = 0 // segments that hold little are given fewer lines all the same
 	}
 	s.table.Compact(most)
 	switch given := s.table.Scavenge(!short); {
@@ -211,6 +214,23 @@ func (s *Store) tidy(short bool) {
 	case short:
 		s.vain.Store(s.table.Figures().Used) // until something is freed, all others need not try
 	}
+}
+
+const (
+	// While memory is being freed, and more than looseEnough of what is resident is in use, it is not compacted yet: what is moved today may be gone
+	// tomorrow, and the fuller the chunks, the more there is to move for each that gets empty.
+	looseEnough = 0.7
+	// freeingShare is of what part of what is resident more has to be free than a moment ago for that.
+	freeingShare = 256
+)
+
+// freeing reports whether compaction has better wait. sweeping is held.
+func (s *Store) freeing() bool {
+	f := s.table.Figures().Arena
+	free := f.Resident - f.Live
+	more := free - s.free
+	s.free = free
+	return more > f.Resident/freeingShare && float64(f.Live) > looseEnough*float64(f.Resident)
 }
 
 // held returns for how long, at least, a reader has kept memory from being used again; see readers.

@@ -88,6 +88,7 @@ type Store struct {
 	gone     []change    // those that expire removes, while it runs; guarded by sweeping
 	leads    bool        // this replica takes writes; guarded by sweeping
 	sweeps   uint        // how many there were; guarded by sweeping
+	free     int64       // bytes of the arena that nothing was in when it was last tidied up; guarded by sweeping
 
 	sessionsMu sync.Mutex
 	sessions   map[*Session]struct{} // the open ones; guarded by sessionsMu
