@@ -128,6 +128,14 @@ func TestGrowAndShrink(t *testing.T) {
 	}
 	require.NoError(t, c.Member(t.Context(), protocol.Member{Change: protocol.MemberTransfer, ID: to}))
 	require.NoError(t, c.Member(t.Context(), remove))
+	require.Eventually(t, func() bool {
+		c, err := leads.dial(20 * time.Second)
+		require.NoError(t, err)
+		defer c.Close()
+		_, err = c.Get(t.Context(), []byte("a"))
+		return err != nil && strings.Contains(err.Error(), "this node was removed from its cluster")
+	}, time.Minute, 20*time.Millisecond)
+	require.NoError(t, leads.set("a", "2"), "it knows who leads, and sends writes on")
 	leads.signal(syscall.SIGTERM)
 	voters(3)
 	written(t, all, "b", "2")

@@ -224,7 +224,25 @@ func (n *Node) elsewhere() error {
 	ctx, cancel := context.WithTimeout(context.Background(), ledWithin)
 	defer cancel()
 	n.Led(ctx)
-	return &store.MovedError{Leader: n.Status().Address}
+	s := n.Status()
+	if s.Removed && s.Address == "" {
+		return errRemoved
+	}
+	return &store.MovedError{Leader: s.Address}
+}
+
+// errRemoved is the error of what is asked of a node that is no member any more. As others that are to go elsewhere, it matches store.ErrReadOnly and
+// store.ErrNoMajority.
+var errRemoved = removedError{}
+
+type removedError struct{}
+
+func (removedError) Error() string {
+	return "this node was removed from its cluster: nothing was applied, ask another"
+}
+
+func (removedError) Is(target error) bool {
+	return target == store.ErrReadOnly || target == store.ErrNoMajority
 }
 
 // Durable is part of store.Journal: what is published is on the disks of a majority.
@@ -272,6 +290,9 @@ func (j *Journal) Begin(mode store.ReadMode) error {
 	n := j.node.Load()
 	if n == nil {
 		return store.ErrNoMajority
+	}
+	if n.Status().Removed { // nobody answers it
+		return errRemoved
 	}
 	reads := n.Reads()
 	if mode.Bound > 0 {

@@ -228,6 +228,7 @@ func TestHowMuchOfTheLogIsKept(t *testing.T) {
 				s.node.Call(func(c *Core) { clear(c.heard) })
 			}
 			require.NoError(t, leader.set("a", fmt.Sprint("after", round), store.SetOptions{}))
+			require.Equal(t, fmt.Sprint("after", round), s.get("a"), "there is something new to keep")
 			require.NoError(t, s.journal.Keep())
 			size := int64(0)
 			d, err := folder.Read(s.fs, "/log")

@@ -3,6 +3,7 @@ package cluster
 import (
 	"fmt"
 	"net"
+	"slices"
 	"testing"
 	"time"
 
@@ -72,20 +73,23 @@ func writeAt(t *testing.T, all []*kvd, key, value string) {
 	}, 60*time.Second, 5*time.Millisecond)
 }
 
-// depth is how many earlier versions of a key a node keeps.
-func (k *kvd) depth(key string) int {
+// versions are those of a key that a node shows, the newest first.
+func (k *kvd) versions(key string) (all []uint64) {
 	c := k.store.Session()
 	defer c.Close()
-	return len(c.History(nil, []byte(key), 0)) - 1
+	for _, r := range c.History(nil, []byte(key), 0) {
+		all = append(all, r.Time)
+	}
+	return all
 }
 
-// keep waits until all nodes keep so many versions, in the store and as they show.
+// keep waits until all nodes keep so many earlier versions, and show the same ones.
 func keep(t *testing.T, all []*kvd, depth int, keys ...string) {
 	defer func() {
 		for _, k := range all {
 			if t.Failed() {
 				v, _ := k.replica.View()
-				t.Logf("%s keeps %d, and of %v %v: %+v %+v", k.address, k.store.HistoryDepth(), keys, k.depth(keys[0]), k.replica.historyNow(), v)
+				t.Logf("%s keeps %d, and of %v %v: %+v %+v", k.address, k.store.HistoryDepth(), keys, k.versions(keys[0]), k.replica.historyNow(), v)
 			}
 		}
 	}()
@@ -95,7 +99,7 @@ func keep(t *testing.T, all []*kvd, depth int, keys ...string) {
 				return false
 			}
 			for _, key := range keys {
-				if k.depth(key) != depth {
+				if v := k.versions(key); len(v) != depth+1 || !slices.Equal(v, all[0].versions(key)) {
 					return false
 				}
 			}

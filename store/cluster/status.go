@@ -12,6 +12,7 @@ type Status struct {
 	Published uint64 // the index up to which the log has been applied
 	Whole     bool   // the state is one
 	Format    uint16 // the cluster's, 0: no member is known yet
+	Removed   bool   // this node is no member any more, and leads no more
 }
 
 // Status returns what the node is about, as of its last step.
@@ -21,7 +22,7 @@ func (n *Node) Status() Status { return *n.status.Load() }
 func (n *Node) Led(ctx context.Context) {
 	for {
 		turned := *n.turned.Load()
-		if s := n.Status(); s.Leads || s.Address != "" && s.Leader != s.ID {
+		if s := n.Status(); s.Leads || s.Removed || s.Address != "" && s.Leader != s.ID {
 			return
 		}
 		select {
@@ -46,6 +47,9 @@ func (n *Node) tell() {
 	s := Status{
 		ID: n.core.id, Term: n.core.term, Leader: n.core.leader, Leads: n.core.opened,
 		Published: n.core.published, Whole: n.core.Whole(), Format: n.core.format, Address: n.core.members[n.core.leader].Client,
+	}
+	if _, member := n.core.members[n.core.id]; !member && len(n.core.members) > 0 && !s.Leads {
+		s.Removed = true
 	}
 	old := n.status.Load()
 	if old == nil || *old != s {
