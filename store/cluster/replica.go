@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"sync"
 	"time"
@@ -68,6 +69,9 @@ func OpenReplica(o ReplicaOptions) (*Replica, error) {
 }
 
 func openReplica(o ReplicaOptions) (*Replica, error) {
+	if o.Settings.Said {
+		o.Settings = parseSettings(o.Settings.append(nil)) // as the others read them
+	}
 	if err := o.FS.MkdirAll(o.Dir); err != nil {
 		return nil, fmt.Errorf("data folder %s: %w", o.Dir, err)
 	}
@@ -80,9 +84,12 @@ func openReplica(o ReplicaOptions) (*Replica, error) {
 		return nil, errors.Join(err, lock.Close())
 	}
 	self := j.Log().Self()
-	err = self.Founders.keeps(o.Settings)
-	if err == nil {
-		err = j.at.base.Members.keeps(o.Settings)
+	for _, known := range []Members{self.Founders, j.at.base.Members} {
+		others := maps.Clone(known)
+		delete(others, self.Node)
+		if err == nil {
+			err = others.keeps(o.Settings)
+		}
 	}
 	if depth := j.history[0].depth; err == nil && depth > 0 && o.Settings.Said && o.Settings.History == 0 {
 		err = &HistoryError{Cluster: depth}

@@ -80,6 +80,16 @@ func (all Members) settings() (memory int64, history Settings, same, differ bool
 	return memory, history, same, differ || limits > 0 && limits < n || memory < most-most/10
 }
 
+// said reports whether all members have said their settings.
+func (all Members) said() bool {
+	for _, m := range all {
+		if !m.Settings.Said {
+			return false
+		}
+	}
+	return len(all) > 0
+}
+
 // HistoryError says that a node does not keep history and its cluster does, or the other way round.
 type HistoryError struct {
 	Cluster, Node int // how many versions each is to keep
@@ -129,7 +139,7 @@ func (r *Replica) settle(ctx context.Context, n *Node, st *store.Store) {
 		in := r.historyNow()
 		own := r.o.Settings
 		if in.depth == 0 { // what this node keeps is what the log says, before anybody is to join
-			history, same = Settings{History: st.HistoryDepth(), HistoryAge: st.HistoryAge()}, own.Said
+			history, same = Settings{History: st.HistoryDepth(), HistoryAge: st.HistoryAge()}, all.said() && all.keeps(own) == nil
 		}
 		if leads && same && history.History > 0 && (in.depth != history.History || in.age != history.HistoryAge) {
 			if err := st.Keep(history.History, history.HistoryAge); err != nil {
