@@ -233,6 +233,7 @@ func (n *node) die() {
 	}
 	n.crashIn, n.failIn, n.broken = 0, 0, nil
 	n.sim.lost(n)
+	n.sim.ended(n)
 }
 
 // guard calls the core, and then has its work sorted. Where the core gives up for its disk, the process ends.

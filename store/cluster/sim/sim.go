@@ -37,7 +37,7 @@ type Result struct {
 	Writes, Reads, Bounded, Conflicts, Unknown int           // that were answered, or not
 	Kept, NotApplied                           int           // writes whose node led no more, and of which it knew what had become of them
 	Terms, Crashes, Failures, Snapshots, Cuts  int
-	Joined, Removed                            int
+	Joined, Removed, Hints                     int
 	Format                                     uint16 // the newest that was written
 	Sum                                        uint64 // of all that has happened
 }
@@ -55,6 +55,7 @@ type Sim struct {
 	calm    bool
 	faults  int // of a thousand things that happen
 	streams []*transfer
+	down    []uint64 // nodes whose processes have ended, which nobody has noticed yet
 
 	requests []*request
 	batches  map[*cluster.Batch][]write
@@ -199,6 +200,9 @@ func (s *Sim) step() error {
 // pass lets time pass.
 func (s *Sim) pass(d time.Duration) error {
 	s.now += d
+	if err := s.notice(); err != nil {
+		return err
+	}
 	for _, n := range s.nodes {
 		if n.up() && n.nextTick <= s.now {
 			n.nextTick += cluster.TickEvery

@@ -52,6 +52,7 @@ func TestSeeds(t *testing.T) {
 		sum.Cuts += r.Cuts
 		sum.Joined += r.Joined
 		sum.Removed += r.Removed
+		sum.Hints += r.Hints
 		sum.Format = max(sum.Format, r.Format)
 	}
 	t.Logf("%d seeds: %+v", len(seeds), sum)
@@ -65,6 +66,7 @@ func TestSeeds(t *testing.T) {
 	require.NotZero(t, sum.Snapshots)
 	require.NotZero(t, sum.Joined)
 	require.NotZero(t, sum.Removed)
+	require.NotZero(t, sum.Hints)
 	require.EqualValues(t, 2, sum.Format)
 }
 

@@ -1,0 +1,36 @@
+package sim
+
+import "kv/store/cluster"
+
+// hints reports whether nodes notice that another one's process has ended, and now and then take one for ended that lives. One cluster in five is like that, so
+// that what the other seeds have found stays what they find.
+func (s *Sim) hints() bool { return s.Seed%5 == 4 }
+
+// ended notes that a node's process has ended, for those that notice.
+func (s *Sim) ended(n *node) {
+	if s.hints() {
+		s.down = append(s.down, n.id)
+	}
+}
+
+// notice has some nodes notice which processes have ended, and one in a while one that has not.
+func (s *Sim) notice() error {
+	down := s.down
+	s.down = nil
+	if s.hints() && s.rng.IntN(400) == 0 {
+		down = append(down, s.nodes[s.rng.IntN(len(s.nodes))].id)
+	}
+	for _, id := range down {
+		for _, n := range s.nodes {
+			if n.id == id || !n.up() || s.rng.IntN(3) == 0 {
+				continue
+			}
+			s.note("node %d notices that %d does not run", n.id, id)
+			if err := n.guard(func(c *cluster.Core) { c.Down(id) }); err != nil {
+				return err
+			}
+			s.result.Hints++
+		}
+	}
+	return nil
+}
