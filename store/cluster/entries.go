@@ -171,7 +171,7 @@ func (l *FileLog) Applied(index uint64) {
 	}
 	l.applied = max(l.applied, index)
 	n := 0
-	for l.kept > l.o.KeepApplied && n < len(l.mem) && l.mem[n].GetIndex() <= l.applied {
+	for n < len(l.mem) && l.mem[n].GetIndex() <= l.applied && (l.kept > l.o.KeepApplied || l.applied-l.mem[n].GetIndex() >= keepEntries) {
 		l.kept -= int64(len(l.mem[n].GetData()))
 		n++
 	}

@@ -22,6 +22,8 @@ const (
 	segmentSize = 64 << 20
 	// keepApplied is how many bytes of entries stay in memory after they were applied, for followers that are a little behind.
 	keepApplied = 16 << 20
+	// keepEntries is how many those are at most: a small one has some 200 bytes of memory besides its own.
+	keepEntries = 64 << 10
 	// fetchSize is how many bytes of entries are read at a time for a follower that is further behind.
 	fetchSize = 16 << 20
 )

@@ -105,6 +105,25 @@ func TestLogKeepsEntriesAndState(t *testing.T) {
 	require.Equal(t, raft.ErrUnavailable, err)
 }
 
+// However small entries are, no more than so many stay in memory, and the others are read again.
+func TestLogForgetsSmallEntries(t *testing.T) {
+	o := smallLog(newFS(t), 1)
+	o.SegmentSize, o.KeepApplied, o.FetchSize = 0, 0, 0
+	l, err := NewLog(o, Self{})
+	require.NoError(t, err)
+	defer l.Close()
+	var all []*pb.Entry
+	for i := range uint64(keepEntries + 1000) {
+		all = append(all, entry(i+2, 1, "x"))
+	}
+	last := all[len(all)-1].GetIndex()
+	require.NoError(t, l.Save([]*Append{{Entries: all, Sync: true}}))
+	l.Applied(last - 10)
+	require.Len(t, l.mem, keepEntries+10, "what is not applied stays, too")
+	require.Equal(t, last-10-keepEntries+1, l.memFirst())
+	require.Len(t, show(t, l), len(all))
+}
+
 func TestLogIsReplacedAcrossFiles(t *testing.T) {
 	fs := newFS(t)
 	o := smallLog(fs, 1)
