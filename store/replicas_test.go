@@ -293,7 +293,7 @@ func TestReplicasAreLinearizable(t *testing.T) {
 		m := masks[round%len(masks)]
 		t.Run(fmt.Sprintf("%d/%s", round, m.name), func(t *testing.T) {
 			g := newGroup(t, 3, Options{History: round % 2}, m.mask)
-			require.NoError(t, g.history(t, soak(80, 250), uint64(round)))
+			require.NoError(t, g.history(t, 250, uint64(round)))
 			for _, r := range g.replicas {
 				for _, x := range g.log[r.applied:] {
 					require.NoError(t, r.store.Apply(x.version, x.copies()))

@@ -78,6 +78,7 @@ type Response struct {
 	Existed  int    // Del: how many of the keys existed
 	Results  []Result
 	Received time.Duration // by Run: since its beginning
+	rank     int           // of what was written, by version; 0: any
 }
 
 // Untold is the version of a write whose answer does not tell it.
@@ -160,101 +161,8 @@ func Run(o Options, dial func() Client) []porcupine.Operation {
 	return all
 }
 
-// Check returns nil if the history can be explained. It gives up after some times the timeout, which is an error too.
-//
-// Requests without an answer are what makes it long, since each may have been applied anywhere behind its call. So it is tried first with those alone whose
-// values were read, from when that was first, then with those that set nothing besides: with an order of these, the others can have been applied behind all.
-func Check(history []porcupine.Operation, timeout time.Duration) error {
-	var verdict porcupine.CheckResult
-	for _, try := range []struct {
-		inOrder bool
-		history []porcupine.Operation
-	}{{true, noticed(history, false)}, {true, noticed(history, true)}, {true, answered(history)}, {false, answered(history)}} {
-		if verdict = porcupine.CheckOperationsTimeout(model(try.inOrder), try.history, timeout); verdict == porcupine.Ok {
-			return nil
-		}
-	}
-	if verdict == porcupine.Illegal {
-		return fmt.Errorf("no order of the %d requests explains their answers", len(history))
-	}
-	return fmt.Errorf("%w: %d requests, %v", ErrUndecided, len(history), timeout)
-}
-
 // ErrUndecided is the error of Check where its time was over before it had found an order, or that there is none.
 var ErrUndecided = errors.New("no verdict in time")
-
-// answered leaves out the reads without an answer, which tell nothing, and has a request without one return with the first that has read what it sets.
-func answered(history []porcupine.Operation) []porcupine.Operation {
-	read := make(map[string]int64) // when a value was read first
-	for _, op := range history {
-		for _, result := range op.Output.(Response).Results {
-			if at, seen := read[result.Value]; !seen || op.Return < at {
-				read[result.Value] = op.Return
-			}
-		}
-	}
-	var some []porcupine.Operation
-	for _, op := range history {
-		if op.Output.(Response).Unknown {
-			if op.Input.(Request).reads() {
-				continue
-			}
-			for _, s := range op.Input.(Request).Steps {
-				if at, seen := read[s.Value]; s.Kind == Set && seen && !isNumber(s.Value) { // which may be a sum, too
-					op.Return = min(op.Return, at)
-				}
-			}
-		}
-		some = append(some, op)
-	}
-	return some
-}
-
-func isNumber(s string) bool {
-	_, err := strconv.ParseInt(s, 10, 64)
-	return err == nil
-}
-
-// noticed leaves out the requests without an answer that set values which nobody read, and has the others take effect when one was read first. Those that
-// add or delete are in it with others.
-func noticed(history []porcupine.Operation, others bool) (some []porcupine.Operation) {
-	const near = 10 // a number that is so near may be one that was added to
-	first := make(map[string]int64)
-	for _, op := range history {
-		for _, result := range op.Output.(Response).Results {
-			values := []string{result.Value}
-			if n, err := strconv.ParseInt(result.Value, 10, 64); err == nil {
-				for by := int64(-near); by <= near; by++ {
-					values = append(values, strconv.FormatInt(n+by, 10))
-				}
-			}
-			for _, v := range values {
-				if at, seen := first[v]; !seen || op.Call < at {
-					first[v] = op.Call
-				}
-			}
-		}
-	}
-	for _, op := range answered(history) {
-		if op.Output.(Response).Unknown {
-			from, sets := int64(never), false
-			for _, s := range op.Input.(Request).Steps {
-				if at, seen := first[s.Value]; s.Kind == Set && seen {
-					from = min(from, at)
-				}
-				sets = sets || s.Kind == Set
-			}
-			if sets && from == never || !sets && !others {
-				continue
-			}
-			if sets {
-				op.Call = max(op.Call, from)
-			}
-		}
-		some = append(some, op)
-	}
-	return some
-}
 
 // generator makes one client's requests.
 type generator struct {
@@ -314,7 +222,7 @@ func (g *generator) step(k Kind) Step {
 		g.values++
 		s.Value = fmt.Sprintf("%d.%d", g.client, g.values)
 		if g.counters && g.values%2 == 0 {
-			s.Value = fmt.Sprintf("%d%06d", g.client+1, g.values)
+			s.Value = strconv.Itoa(apart * ((g.client+1)*1_000_000 + g.values))
 		}
 	}
 	return s

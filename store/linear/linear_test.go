@@ -1,6 +1,7 @@
 package linear_test
 
 import (
+	"math/rand/v2"
 	"slices"
 	"strconv"
 	"sync"
@@ -158,6 +159,93 @@ func TestUnknown(t *testing.T) {
 		}
 	})
 	require.NoError(t, linear.Check(history, time.Minute))
+}
+
+// lossy is a store behind a network that loses one request of forty, or its answer, or brings it late, and that may tell no versions.
+type lossy struct {
+	store  linear.Client
+	rng    *rand.Rand
+	untold bool
+	later  *sync.WaitGroup
+}
+
+func (l *lossy) Do(batch []linear.Request) []linear.Response {
+	time.Sleep(time.Duration(l.rng.IntN(50)) * time.Microsecond)
+	if l.rng.IntN(40) != 0 {
+		responses := l.store.Do(batch)
+		time.Sleep(time.Duration(l.rng.IntN(50)) * time.Microsecond)
+		for i := range responses {
+			if r := &responses[i]; l.untold && !r.Conflict {
+				if r.Version != 0 {
+					r.Version = linear.Untold
+				}
+				for j := range r.Results {
+					r.Results[j].Version = 0
+				}
+			}
+		}
+		return responses
+	}
+	delay := time.Duration(l.rng.IntN(10)) * time.Millisecond
+	switch l.rng.IntN(3) {
+	case 0:
+		l.store.Do(batch)
+	case 1:
+		l.later.Go(func() {
+			time.Sleep(delay)
+			l.store.Do(batch)
+		})
+	}
+	return slices.Repeat([]linear.Response{{Unknown: true}}, len(batch))
+}
+
+// manyUnknown is a history in which one request of forty had no answer, over a right store.
+func manyUnknown(seed uint64) []porcupine.Operation {
+	var later sync.WaitGroup
+	defer later.Wait()
+	o := &oneLock{cells: make(map[int]linear.Result)}
+	clients := uint64(0)
+	return linear.Run(linear.Options{Clients: 5, Requests: 200, Batch: 1, Seed: seed, Counters: true}, func() linear.Client {
+		clients++
+		return &lossy{o, rand.New(rand.NewPCG(seed, clients)), clients%2 == 0, &later}
+	})
+}
+
+// TestManyUnknown: such a history is decided, and soon.
+func TestManyUnknown(t *testing.T) {
+	for seed := range uint64(5) {
+		require.NoError(t, linear.Check(manyUnknown(seed), time.Minute), seed)
+	}
+}
+
+// TestWrongAmongUnknown: what had no answer excuses nothing that it can't have done. A read is made to tell what was overwritten, which was answered, before it was
+// called.
+func TestWrongAmongUnknown(t *testing.T) {
+	sets := func(op porcupine.Operation, key int) bool {
+		q, r := op.Input.(linear.Request), op.Output.(linear.Response)
+		return q.Kind == linear.Set && q.Steps[0].Key == key && !r.Unknown && !r.Conflict
+	}
+	tried := 0
+	history := manyUnknown(1)
+	for i, read := range history {
+		q, r := read.Input.(linear.Request), read.Output.(linear.Response)
+		if q.Kind != linear.Get || r.Unknown || !r.Results[0].Found || i%10 != 0 {
+			continue
+		}
+		at := slices.IndexFunc(history, func(first porcupine.Operation) bool {
+			return sets(first, q.Steps[0].Key) && slices.ContainsFunc(history, func(second porcupine.Operation) bool {
+				return sets(second, q.Steps[0].Key) && first.Return < second.Call && second.Return < read.Call
+			})
+		})
+		if at < 0 {
+			continue
+		}
+		wrong := slices.Clone(history)
+		wrong[i].Output = linear.Response{Results: []linear.Result{{Found: true, Value: history[at].Input.(linear.Request).Steps[0].Value}}}
+		require.Error(t, linear.Check(wrong, 50*time.Millisecond), "%+v", read)
+		tried++
+	}
+	require.NotZero(t, tried)
 }
 
 // TestUnknownIsAlone: the requests that were sent together with one that had no answer have returned with theirs, so none of
