@@ -77,8 +77,9 @@ const (
 	checkEvery = 5 * time.Second
 	// poolTries is how often a request is sent at most: one that ends each connection may be what does it.
 	poolTries = 4
-	// movePause is waited before a request is sent on for the second time, and twice as long before the third.
-	movePause = 200 * time.Millisecond
+	// movePause is waited before a request is sent on for the second time, as where leadership is just handed over, and lastMovePause before the third.
+	movePause     = 10 * time.Millisecond
+	lastMovePause = 600 * time.Millisecond
 	// moveTime is how long a connection to the server that leads is waited for before another is asked who that is.
 	moveTime = time.Second
 	// goneTime is how long those are asked again who send a request on to a server that refuses connections: they are about to notice.
@@ -155,8 +156,11 @@ func (p *Pool) do(ctx context.Context, op protocol.Opcode, frame func(dst []byte
 			if moves++; moves > maxMoves {
 				return nil, c, tooManyMoves(addr)
 			}
-			if moves > 1 { // servers that send it round are about to learn who leads
-				p.sleep(ctx, min(time.Duration(moves-1)*movePause, time.Until(deadline)))
+			switch { // servers that send it round are about to learn who leads
+			case moves == 2:
+				p.sleep(ctx, min(movePause, time.Until(deadline)))
+			case moves > 2:
+				p.sleep(ctx, min(lastMovePause, time.Until(deadline)))
 			}
 			if gone := p.moveTo(ctx, deadline, addr); gone && time.Since(began) < goneTime {
 				moves--
