@@ -8,6 +8,7 @@ import (
 	"io"
 	"runtime"
 	"strconv"
+	"strings"
 	"time"
 
 	"kv/protocol"
@@ -84,7 +85,7 @@ func (s *session) complain(err error) {
 	if s.mode == interactive {
 		label = "error: "
 	}
-	fmt.Fprintln(s.env.Err, s.colour(red, label)+printable(message(err)))
+	fmt.Fprintln(s.env.Err, s.colour(red, label)+shortened(printable(message(err))))
 }
 
 // message words an error for a person.
@@ -132,6 +133,17 @@ func printable(msg string) string {
 		rest = rest[n:]
 	}
 	return string(b)
+}
+
+// longestMessage is how much of a message is shown: what is wrong may be all that came.
+const longestMessage = 4 << 10
+
+// shortened cuts a message that is longer.
+func shortened(msg string) string {
+	if len(msg) <= longestMessage {
+		return msg
+	}
+	return strings.ToValidUTF8(msg[:longestMessage], "") + "…"
 }
 
 // shown is a key in a message.

@@ -1,6 +1,7 @@
 package repl_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -52,4 +53,18 @@ func TestUnknownVariables(t *testing.T) {
 	}
 	_, stderr, _ := run(map[string]string{"KV_ADRR": "1"}, "__complete", "g")
 	assert.Empty(t, stderr, "completion speaks to nobody")
+}
+
+// What is wrong is shown in part where it is long, and in no way that moves the cursor.
+func TestAWrongWordIsShownInPart(t *testing.T) {
+	long := strings.Repeat("x", 1<<20)
+	for _, args := range [][]string{{long}, {"--" + long}, {"set", "a", "b", "--ttl", long}, {"incr", "a", long}, {"help", long}, {"get", "a", "--version", long}, {"context", "add", "-" + long}} {
+		_, stderr, code := run(nil, args...)
+		assert.Equal(t, 2, code)
+		assert.Less(t, len(stderr), 5000)
+		assert.Contains(t, stderr, "xxxx")
+		assert.Contains(t, stderr, "…")
+	}
+	_, stderr, _ := run(nil, "F\x9b\x1bo")
+	assert.Equal(t, `kvc: unknown command "F\x9b\x1bo" (help lists all)`+"\n", stderr)
 }

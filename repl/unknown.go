@@ -63,7 +63,7 @@ func (s *session) unknownCommand(name string, cmd *command) error {
 	case cmd != nil:
 		return usagef("%q is no command of the shell: run kvc %s", cmd.name, cmd.name)
 	}
-	name = strings.ToLower(name)
+	given, name := name, strings.ToLower(name)
 	for _, e := range elsewhere {
 		for known := range strings.FieldsSeq(e.names) {
 			switch {
@@ -81,7 +81,8 @@ func (s *session) unknownCommand(name string, cmd *command) error {
 		}
 	}
 	if nearest == "" {
-		return usagef("unknown command %s (help lists all)", words.Quote([]byte(name)))
+		quoted, _ := words.AppendShortened(nil, []byte(given), 200)
+		return usagef("unknown command %s (help lists all)", quoted)
 	}
 	return usagef("unknown command %q, the nearest is %q (help lists all)", name, nearest)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -103,22 +104,9 @@ func writeCluster(w io.Writer, p standing, s *cluster.Standing) {
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, m := range p.Members {
-		fmt.Fprintf(t, "  member %d\t%s\t%s\t%s\n", m.ID, m.Role, printable(m.Client), printable(m.Peer))
+		fmt.Fprintf(t, "  member %d\t%s\t%s\t%s\n", m.ID, m.Role, cmp.Or(printable(m.Client), "-"), cmp.Or(printable(m.Peer), "-"))
 	}
 	t.Flush()
-}
-
-// printable is an address as it may be shown.
-func printable(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return '?'
-		}
-		return r
-	}, s)
 }
 
 func clusterShowCommand() *cobra.Command {

@@ -191,3 +191,13 @@ func TestStdoutGone(t *testing.T) {
 		require.NoError(t, w.Close())
 	}
 }
+
+// TestWhatIsWrongIsPrintable: an argument can't move the cursor of whoever reads what is wrong with it.
+func TestWhatIsWrongIsPrintable(t *testing.T) {
+	for _, args := range [][]string{{"check", "f\x9bo\x1b["}, {"--f\x9bo\x1b["}, {"--auth-file", "f\x9bo\x1b["}, {"f\x9bo\x1b["}} {
+		out, code := run(t, args...)
+		require.NotZero(t, code)
+		require.Contains(t, out, `f\x9bo\x1b[`)
+	}
+	require.Equal(t, "ü\n\\xc2\\x85\\x07", printable("ü\n\u0085\a"))
+}

@@ -31,7 +31,7 @@ func main() {
 		err = failed(exitFiles, fmt.Errorf("can't write to stdout: %w", stdout.err))
 	}
 	if err != nil {
-		fmt.Fprintln(messages, "kvd:", err)
+		fmt.Fprintln(messages, "kvd:", printable(err.Error()))
 	}
 	messages.flush(lastLines)
 	os.Exit(exitCode(err))
