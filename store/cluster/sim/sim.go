@@ -304,6 +304,7 @@ func (s *Sim) mend(n *node) error {
 	case n.paused:
 		n.paused = false
 		s.note("node %d goes on", n.id)
+		return s.askAtOnce(n)
 	case s.rng.IntN(4) == 0:
 		clear(s.net.cut)
 	}
