@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"kv/netserver/linearframes"
 	"kv/protocol"
 	"kv/protocol/client"
 	"kv/store/linear"
@@ -114,71 +115,14 @@ func dialFrames(ctx context.Context, m *member, names keyNames, timeout time.Dur
 }
 
 func (f frames) do(ctx context.Context, q linear.Request) (linear.Response, error) {
-	r, err := f.ask(ctx, q)
-	var said *protocol.Error
+	r, err := linearframes.Do(ctx, f.Client, string(f.keyNames), q)
 	switch {
-	case err == nil:
-		return r, nil
 	case errors.Is(err, client.ErrUnknown):
 		return r, fmt.Errorf("%w: %w", errBroken, err)
-	case !errors.As(err, &said):
+	case err != nil && !errors.As(err, new(*protocol.Error)):
 		return r, errors.Join(errBroken, errElsewhere)
-	case said.Status == protocol.StatusMoved:
+	case errors.Is(err, protocol.ErrMoved):
 		return r, errElsewhere
-	case said.Status == protocol.StatusConflict:
-		return linear.Response{Conflict: true, Index: said.Index, Version: said.Version}, nil
-	case said.Status == protocol.StatusBadRequest && q.Kind == linear.Incr:
-		return linear.Response{Refused: true}, nil
-	}
-	return r, err
-}
-
-func (f frames) ask(ctx context.Context, q linear.Request) (r linear.Response, err error) {
-	var keys [][]byte
-	var pairs []protocol.Pair
-	txn := protocol.Txn{WithMeta: true}
-	for _, s := range q.Steps {
-		key := []byte(f.of(s.Key))
-		keys = append(keys, key)
-		pairs = append(pairs, protocol.Pair{Key: key, Value: []byte(s.Value)})
-		kind := map[linear.Kind]protocol.TxnKind{linear.Get: protocol.TxnGet, linear.Set: protocol.TxnSet, linear.Del: protocol.TxnDel}[s.Kind]
-		txn.Ops = append(txn.Ops, protocol.TxnOp{Kind: kind, Key: key, Value: []byte(s.Value)})
-	}
-	conditional, version := len(q.Conditions) > 0, uint64(0)
-	for _, k := range q.Conditions {
-		version = k.Version
-		txn.Conditions = append(txn.Conditions, protocol.Condition{Version: k.Version, Key: []byte(f.of(k.Key))})
-	}
-	r.Results = make([]linear.Result, len(q.Steps))
-	var values []protocol.Value
-	switch q.Kind {
-	case linear.Get, linear.MGet:
-		values, err = f.MGet(ctx, keys...)
-	case linear.Set:
-		r.Version, err = f.Set(ctx, protocol.Set{
-			Key: keys[0], Value: pairs[0].Value, Conditional: conditional, IfVersion: version, TTL: uint64(q.Steps[0].TTL / time.Millisecond),
-		})
-	case linear.Incr:
-		var sum int64
-		sum, r.Version, err = f.Incr(ctx, protocol.Incr{Key: keys[0], By: q.Steps[0].By, Conditional: conditional, IfVersion: version})
-		r.Results[0].Value = strconv.FormatInt(sum, 10)
-	case linear.Del:
-		r.Existed, r.Version, err = f.Del(ctx, keys...)
-	case linear.MSet:
-		r.Version, err = f.MSet(ctx, pairs...)
-	case linear.Txn:
-		var answer protocol.TxnResponse
-		answer, err = f.Txn(ctx, txn)
-		r.Version = answer.Version
-		for i, result := range answer.Results {
-			values = append(values, result.Value)
-			r.Results[i].Existed = result.Existed
-		}
-	}
-	for i, v := range values {
-		if v.Found {
-			r.Results[i].Found, r.Results[i].Value, r.Results[i].Version = true, string(v.Data), v.Version
-		}
 	}
 	return r, err
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"go/build"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -153,6 +154,7 @@ var nemeses = []nemesis{
 		for range 1 + w.intN(3) { // one after the other jumps, the leader among them
 			at, by := w.pick(), []int64{3600, -3600, 3, -3}[w.intN(4)]
 			w.clocks[at].set(by)
+			w.tells(w.all[at], by)
 			if s, err := w.status(w.all[at]); err == nil && by == 3600 && s.Leader == s.Node {
 				if c, err := w.all[at].dial(time.Second); err == nil { // versions tell that the clock is what it is told to be
 					version, err := c.Set(w.t.Context(), protocol.Set{Key: []byte("clock")})
@@ -285,6 +287,23 @@ func (w *world) prepareDisks() {
 type clock []byte
 
 func (c clock) set(seconds int64) { binary.NativeEndian.PutUint64(c, uint64(seconds)) }
+
+// tells has a node tell the time, which must be wrong by so many seconds.
+func (w *world) tells(m *member, by int64) {
+	for w.ctx.Err() == nil {
+		before := time.Now()
+		answer, err := http.Get("http://" + m.web + "/livez")
+		if err != nil {
+			continue
+		}
+		answer.Body.Close()
+		date, err := http.ParseTime(answer.Header.Get("Date"))
+		if told := date.Unix() - by; err != nil || told < before.Unix() || told > time.Now().Unix() {
+			w.t.Errorf("a node whose clock is wrong by %d s says at %v that it is %v: %v", by, before.UTC(), date, err)
+		}
+		return
+	}
+}
 
 // prepareClocks gives each node a clock of its own: its binary is built with another time.Now. (What a preloaded library does to others does not work on a
 // process that calls no libc.)

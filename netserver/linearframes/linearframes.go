@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"time"
 
 	"kv/protocol"
 	"kv/protocol/client"
@@ -14,8 +15,10 @@ import (
 
 // Do has c send q, by the method for such a request. A condition that does not hold, a key that is absent and what is no number are responses like
 // any other; all else that is not OK is an error, which says whether q may have been applied: see [client.ErrUnknown].
-func Do(ctx context.Context, c *client.Client, q linear.Request) (linear.Response, error) {
-	f := fieldsOf(q)
+//
+// The names of the keys begin with prefix, and go on as [linear.Key] has them.
+func Do(ctx context.Context, c *client.Client, prefix string, q linear.Request) (linear.Response, error) {
+	f := fieldsOf(prefix, q)
 	var a answer
 	var err error
 	switch q.Kind {
@@ -39,9 +42,9 @@ func Do(ctx context.Context, c *client.Client, q linear.Request) (linear.Respons
 	return a.response(q, err)
 }
 
-// Append appends the frame of q.
+// Append appends the frame of q, about the keys that [linear.Key] names.
 func Append(dst []byte, id uint32, q linear.Request) []byte {
-	f := fieldsOf(q)
+	f := fieldsOf("", q)
 	switch q.Kind {
 	case linear.Get:
 		return protocol.Get{Key: f.keys[0], WithMeta: true}.AppendTo(dst, id)
@@ -98,21 +101,22 @@ type fields struct {
 	txn   protocol.Txn
 }
 
-func fieldsOf(q linear.Request) (f fields) {
+func fieldsOf(prefix string, q linear.Request) (f fields) {
+	name := func(k int) []byte { return append([]byte(prefix), linear.Key(k)...) }
 	f.txn.WithMeta = true
 	for _, s := range q.Steps {
-		key, value := linear.Key(s.Key), []byte(s.Value)
+		key, value := name(s.Key), []byte(s.Value)
 		f.keys = append(f.keys, key)
 		f.pairs = append(f.pairs, protocol.Pair{Key: key, Value: value})
 		kind := map[linear.Kind]protocol.TxnKind{linear.Get: protocol.TxnGet, linear.Set: protocol.TxnSet, linear.Del: protocol.TxnDel}[s.Kind]
 		f.txn.Ops = append(f.txn.Ops, protocol.TxnOp{Kind: kind, Key: key, Value: value})
 	}
-	f.set = protocol.Set{Key: f.keys[0], Value: f.pairs[0].Value}
+	f.set = protocol.Set{Key: f.keys[0], Value: f.pairs[0].Value, TTL: uint64(q.Steps[0].TTL / time.Millisecond)}
 	f.incr = protocol.Incr{Key: f.keys[0], By: q.Steps[0].By}
 	for _, c := range q.Conditions { // one, but for a transaction
 		f.set.Conditional, f.set.IfVersion = true, c.Version
 		f.incr.Conditional, f.incr.IfVersion = true, c.Version
-		f.txn.Conditions = append(f.txn.Conditions, protocol.Condition{Version: c.Version, Key: linear.Key(c.Key)})
+		f.txn.Conditions = append(f.txn.Conditions, protocol.Condition{Version: c.Version, Key: name(c.Key)})
 	}
 	return f
 }

@@ -157,7 +157,7 @@ type frameClient struct {
 }
 
 func (c frameClient) Do(batch []linear.Request) []linear.Response {
-	r, err := linearframes.Do(c.t.Context(), c.Client, batch[0])
+	r, err := linearframes.Do(c.t.Context(), c.Client, "", batch[0])
 	require.NoError(c.t, err)
 	return []linear.Response{r}
 }
