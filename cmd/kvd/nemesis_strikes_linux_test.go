@@ -132,7 +132,9 @@ var nemeses = []nemesis{
 		at := w.pick()
 		m := w.all[at]
 		balloon := filepath.Dir(m.dir) + "/balloon"
-		exec.Command("sh", "-c", "cat /dev/zero >"+balloon).Run() // until there is no room
+		// Until there is no room. That many bytes written would hold up the disks of the others, which are one with it below.
+		exec.Command("sh", "-c", "for size in 1G 100M 10M 1M 100K 4K; do while fallocate -o $(stat -c %s "+balloon+" 2>/dev/null || echo 0) -l $size "+balloon+"; do :; done; done").Run()
+		w.burden()
 		return func() {
 			shell(w.t, "rm "+balloon)
 			w.revive(at)
@@ -173,6 +175,19 @@ var nemeses = []nemesis{
 			}
 		}
 	}},
+}
+
+// burden writes more than a node's log has room for ahead.
+func (w *world) burden() {
+	c, err := client.Dial(w.ctx, w.addresses(), w.all[0].options(time.Second))
+	if err != nil {
+		return
+	}
+	defer c.Close()
+	value := make([]byte, 128<<10)
+	for range 80 {
+		c.Set(w.ctx, protocol.Set{Key: []byte("burden"), Value: value})
+	}
 }
 
 func (w *world) strikeKill() func() {
@@ -452,13 +467,18 @@ func (w *world) transfer(to *member) {
 	}
 }
 
-// change asks whoever leads for a change, which may not be possible now.
-func (w *world) change(q protocol.Member) {
+// addresses are those of all nodes.
+func (w *world) addresses() string {
 	var all []string
 	for _, m := range w.all {
 		all = append(all, m.listen)
 	}
-	c, err := client.Dial(w.t.Context(), strings.Join(all, ","), w.all[0].options(3*time.Second))
+	return strings.Join(all, ",")
+}
+
+// change asks whoever leads for a change, which may not be possible now.
+func (w *world) change(q protocol.Member) {
+	c, err := client.Dial(w.t.Context(), w.addresses(), w.all[0].options(3*time.Second))
 	if err == nil {
 		c.Member(w.t.Context(), q)
 		c.Close()
