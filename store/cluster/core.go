@@ -179,6 +179,7 @@ func (c *Core) Step(m *pb.Message) {
 	if c.comesEarly(m) {
 		return
 	}
+	c.noteStanding(m)
 	if err := c.rn.Step(m); err != nil {
 		c.logger.Debug("a message of another member was dropped", "type", m.GetType(), "from", idText(m.GetFrom()), "error", err)
 	}

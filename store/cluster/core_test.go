@@ -753,6 +753,22 @@ func TestTheNextOneStandsWhereTheFirstCannotWin(t *testing.T) {
 	require.True(t, g.nodes[1].Leads())
 }
 
+// TestAnElectionThatTakesLong is not disturbed by who gives his vote in it.
+func TestAnElectionThatTakesLong(t *testing.T) {
+	g := newGroup(t, 3)
+	term := g.elect(3).Term()
+	g.drop = cut(3)
+	g.nodes[0].Down(3)
+	g.nodes[1].Down(3)
+	g.nodes[1].holdDisk = true
+	g.pass((standAfter + 2*standApart) * TickEvery)
+	require.Zero(t, g.nodes[1].Leader(), "its vote is not on its disk")
+	g.nodes[1].holdDisk = false
+	g.run()
+	require.True(t, g.nodes[0].Leads())
+	require.Equal(t, term+1, g.nodes[0].Term())
+}
+
 // TestALeaderThatIsTakenForDead goes on: the others hear of it before their turn comes, and who stands nevertheless is elected by nobody who hears of it.
 func TestALeaderThatIsTakenForDead(t *testing.T) {
 	g := newGroup(t, 3)

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"go.etcd.io/raft/v3"
+	pb "go.etcd.io/raft/v3/raftpb"
 )
 
 // A leader that is silent may be slow, or not be reached, so the others wait for half a second and more before they elect another. One whose process has ended is
@@ -36,6 +37,21 @@ func (c *Core) Down(id uint64) {
 		}
 	}
 	c.logger.Info("the leader's process has ended", "node", idText(id))
+}
+
+// noteStanding is called with a request for a vote: where this node will give that, it stands against nobody, however long the disks take for it.
+func (c *Core) noteStanding(m *pb.Message) {
+	if c.stand == 0 || m.GetType() != pb.MsgPreVote && m.GetType() != pb.MsgVote {
+		return
+	}
+	last, err := c.log.LastIndex()
+	if err != nil {
+		return
+	}
+	term, err := c.log.Term(last)
+	if err == nil && (m.GetLogTerm() > term || m.GetLogTerm() == term && m.GetIndex() >= last) {
+		c.stand = 0 // if that one does not win, there is its time for a leader that is silent
+	}
 }
 
 // tickDown stands for election when it is this node's turn, and nobody leads.
