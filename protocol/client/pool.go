@@ -64,7 +64,7 @@ type link struct {
 	// failure is why the last dial failed; nil: it did not, or none has ended. failures is how many have. Guarded by Pool.mu.
 	failure  error
 	failures int
-	wanted   chan struct{} // has something in it when another server has said that this one leads: it is dialled soon, then
+	wanted   chan struct{} // has something in it when another server has said that this one leads, or is gone: it is dialled soon, then
 }
 
 const (
@@ -82,6 +82,8 @@ const (
 	lastMovePause = 600 * time.Millisecond
 	// moveTime is how long a connection to the server that leads is waited for before another is asked who that is.
 	moveTime = time.Second
+	// steadyTime is how long a connection was there that was of use: when it is gone, others are dialled soon.
+	steadyTime = time.Second
 	// goneTime is how long those are asked again who send a request on to a server that refuses connections: they are about to notice.
 	goneTime = 3 * time.Second
 )
@@ -190,11 +192,8 @@ func (p *Pool) moveTo(ctx context.Context, deadline time.Time, addr string) (gon
 	p.add(addr)
 	before := p.failures(addr)
 	for _, l := range *p.links.Load() {
-		if l.addr == addr && l.client.Load() == nil {
-			select {
-			case l.wanted <- struct{}{}:
-			default:
-			}
+		if l.addr == addr {
+			l.want()
 		}
 	}
 	timer := time.NewTimer(min(moveTime, time.Until(deadline)))
@@ -357,12 +356,27 @@ func (p *Pool) keep(l *link) {
 			p.watch(c)
 			l.client.Store(nil)
 			c.Close()
+			for _, other := range *p.links.Load() { // where requests go now: a pause is for servers that nobody needs
+				if other != l && time.Since(began) > steadyTime {
+					other.want()
+				}
+			}
 			if time.Since(began) > lastPause {
 				pause = firstPause
 			}
 		}
 		p.rest(l, pause/2+rand.N(pause/2))
 		pause = min(2*pause, lastPause)
+	}
+}
+
+// want has l dialled soon, if it has no connection.
+func (l *link) want() {
+	if l.client.Load() == nil {
+		select {
+		case l.wanted <- struct{}{}:
+		default:
+		}
 	}
 }
 
