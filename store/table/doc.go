@@ -33,7 +33,8 @@
 //
 //   - I1 Only the holder of a shard's lock stores to its root, directory, segments, lines and switches.
 //   - I2 What a reader can reach was complete before the store that made it reachable. Of published objects only words of lines, of
-//     directories, and txn.committed change, each by one atomic operation.
+//     directories, and txn.committed change, each by one atomic operation; but for a table that is loaded before anybody has a reader,
+//     whose lines are then stored to as they come: see [Table.Loading].
 //   - I3 A key is in at most one place of its line and the overflow lines behind, and stays there until it is deleted; but for the
 //     last place of a line, whose entry is in the new overflow line before the reference to that takes its place.
 //   - I4 A reader loads tags before references, and references before objects; the reference in the last place of the last line,
