@@ -123,6 +123,8 @@ func (f frames) do(ctx context.Context, q linear.Request) (linear.Response, erro
 		return r, errors.Join(errBroken, errElsewhere)
 	case errors.Is(err, protocol.ErrMoved):
 		return r, errElsewhere
+	case errors.Is(err, protocol.ErrUnavailable): // nothing was applied; the server may be about to end
+		return r, errors.Join(errBroken, errElsewhere)
 	}
 	return r, err
 }
