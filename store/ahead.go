@@ -109,6 +109,7 @@ func (s *Store) Abandon() {
 		sh.ahead, sh.mostAhead = nil, 0
 	}
 	s.aheadClock.Store(s.appliedClock.Load())
+	s.aheadSince = 0
 	s.erasing.Store(0)
 	s.purges.abandon()
 }
@@ -127,6 +128,9 @@ func (s *Store) proposeOne(ch *change) (version uint64, err error) {
 		w = sh.will(ch.hash, key)
 	}
 	live := w.exists && (ch.only != 0 || !w.expired(s))
+	if w.exists && !live {
+		w.seen = max(w.seen, s.aheadSince) // that it has expired is no more certain than the time is
+	}
 	if ch.only != 0 && (!w.exists || w.version != ch.only) || ch.entry.Deleted() && !live && !ch.always {
 		return w.seen, errNothing
 	}
@@ -186,7 +190,12 @@ func (c *commit) foresee(h uint64, key []byte) Found {
 		f = p.Entry()
 		c.seen = max(c.seen, p.Version(), versionOf(f))
 	}
-	if f.Exists() && (f.Deleted() || f.Expiry() != 0 && f.Expiry() <= c.s.aheadClock.Load()) {
+	switch {
+	case !f.Exists():
+	case f.Deleted():
+		return Found{}
+	case f.Expiry() != 0 && f.Expiry() <= c.s.aheadClock.Load():
+		c.seen = max(c.seen, c.s.aheadSince)
 		return Found{}
 	}
 	return f

@@ -157,10 +157,12 @@ func (s *Store) proposeTime() error {
 	}
 	s.table.LockAll(allShards) // no write is between its conditions and its place in the journal: see (5)
 	defer s.table.UnlockAll(allShards)
-	if _, err := s.order([]*Entry{NewTime(0, now)}); err != nil {
+	version, err := s.order([]*Entry{NewTime(0, now)})
+	if err != nil {
 		return err
 	}
 	s.aheadClock.Store(now)
+	s.aheadSince = version
 	return nil
 }
 

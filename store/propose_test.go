@@ -540,6 +540,55 @@ func TestVersionOfAnotherLeader(t *testing.T) {
 	require.NoError(t, s.Flush(), "what is read is committed")
 }
 
+// That a key has expired is told only once the time by which it has is committed.
+func TestExpiryIsToldOnceItIsCommitted(t *testing.T) {
+	key := []byte("k")
+	for name, answer := range map[string]func(s opened) error{
+		"a conflict": func(s opened) error {
+			_, err := s.Set(key, nil, SetOptions{Conditional: true, IfVersion: 7})
+			return err
+		},
+		"a deletion of nothing": func(s opened) error {
+			n, _, err := s.Del(keysOf("k"))
+			require.Zero(t, n)
+			return err
+		},
+		"a conflict of a transaction": func(s opened) error {
+			_, _, err := s.Txn(nil, []Condition{{Key: key, Version: 7}}, []Op{{Kind: OpGet, Key: key}})
+			return err
+		},
+		"a transaction that only reads": func(s opened) error {
+			results, _, err := s.Txn(nil, nil, []Op{{Kind: OpGet, Key: key}})
+			require.Nil(t, results[0].Entry)
+			return err
+		},
+		"an update that refuses": func(s opened) error {
+			_, err := s.Update(keysOf("k"), func(u *Update) error {
+				require.False(t, u.Get(key).Exists())
+				return &ConflictError{}
+			})
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, r := openReplica(t, Options{}, fullHash)
+			_, err := s.Set(key, []byte("value"), SetOptions{TTL: 100})
+			require.NoError(t, err)
+			require.NoError(t, s.Flush())
+			s.clock.pass(100)
+			s.sweep()
+			require.NotEmpty(t, r.pending, "the time")
+			if err := answer(s); err != nil {
+				var conflict *ConflictError
+				require.ErrorAs(t, err, &conflict)
+				require.Zero(t, conflict.Version)
+			}
+			require.NoError(t, s.Flush())
+			require.Empty(t, r.pending)
+		})
+	}
+}
+
 // An answer that shows what a write saw, and nothing that it wrote, leaves only once that is committed and confirmed: of a replica that was
 // deposed it may be wrong.
 func TestAnswersWithoutWritesAreConfirmed(t *testing.T) {

@@ -61,6 +61,8 @@ type Store struct {
 	// The time by which keys expire, in Unix milliseconds: for readers, that of what was applied; for writes, that of what was proposed, which is
 	// never behind. Both are stored with all shards locked, so whoever holds one knows that they stay; readers look at the first without.
 	appliedClock, aheadClock atomic.Uint64
+	// aheadSince is the version of the proposal that aheadClock is from, 0: it has been applied, or is another's. Stored with all shards locked.
+	aheadSince uint64
 	// erasing is the version of the newest record that was proposed and takes history away; 0: none was. It is stored with the shards locked of which it
 	// takes, so who holds one knows of all that are before him in the journal.
 	erasing atomic.Uint64
