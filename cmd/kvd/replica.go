@@ -60,7 +60,7 @@ func (r *replica) ready() error {
 		return errors.New("this node belongs to no cluster yet")
 	case !ok:
 		return errors.New("this node begins, or has ended")
-	case v.Removed():
+	case v.Removed:
 		return errors.New("this node is no member of its cluster any more: it was removed")
 	case v.Leader == 0:
 		return errors.New("no node leads, as far as this one knows")

@@ -197,7 +197,7 @@ func TestWhoNeverLogsInIsClosed(t *testing.T) {
 
 // TestIdleConnections: who has sent a part of a request is waited for as long as --frame-timeout says; who has sent none, for ever.
 func TestIdleConnections(t *testing.T) {
-	nettest.Each(t, withDoor(netserver.Config{FrameTimeout: 200 * time.Millisecond}), func(t *testing.T, s *nettest.Server) {
+	nettest.Each(t, withDoor(netserver.Config{FrameTimeout: 600 * time.Millisecond}), func(t *testing.T, s *nettest.Server) {
 		idle, slow, later := dial(t, s), dial(t, s), dial(t, s)
 		idle.expect(`
 			SET a 1 => OK

@@ -15,18 +15,19 @@ const movePause = 200 * time.Millisecond
 const aboutPause = time.Second
 
 // beFound sees to it that the members know where this node is, and what it reads: it may have moved while it did not run, or its folder to another machine,
-// or its kvd is another one.
+// or its kvd is another one. Where it was removed meanwhile, nobody sends it what says so, and it learns of that here.
 func (r *Replica) beFound(ctx context.Context, n *Node) {
 	own := r.desk.Member
 	said := ""
 	for newest := false; ; {
 		var leader string
 		var all Members
-		var here, leads bool
+		var here, gone, leads bool
 		if !r.call(n, func(c *Core) {
 			all = c.Members()
 			m, ok := all[own.ID]
-			here = ok && m.is(own.as(c.Format())) || !ok && len(all) > 0 // who is no member any more is nowhere
+			gone = !ok && len(all) > 0
+			here = gone || ok && m.is(own.as(c.Format())) // who is no member any more is nowhere
 			leader, leads = all[c.Leader()].Peer, c.Leads()
 			if leads && !here {
 				here, _ = admit(c, own, 0, true) // it is a member
@@ -47,11 +48,17 @@ func (r *Replica) beFound(ctx context.Context, n *Node) {
 		if newest = here && r.Begin(store.ReadMode{}) == nil; newest {
 			continue // it knew as of what it had applied, and may have said something else since that
 		}
-		if !here && !leads { // who was removed is not to join anew
-			refused := (*PeerError)(nil)
-			if err := r.tellLeader(ctx, own, leader, all); errors.As(err, &refused) && refused.Detail != said {
+		pause := movePause
+		if !gone && !leads { // who knows that it was removed is not to join anew
+			removed, err := r.tellLeader(ctx, own, leader, all)
+			if removed {
+				r.call(n, func(c *Core) { c.gone = c.published })
+				pause = aboutPause
+				err = &PeerError{"it was removed from this cluster: stop it, remove its folder and start it again: it joins then, as another"}
+			}
+			if refused := (*PeerError)(nil); errors.As(err, &refused) && refused.Detail != said {
 				said = refused.Detail
-				r.o.Logger.Error("this node is not let in at its address", "address", own.Peer, "error", said)
+				r.o.Logger.Error("this node is not let in", "address", own.Peer, "error", said)
 			}
 		}
 		select {
@@ -59,13 +66,14 @@ func (r *Replica) beFound(ctx context.Context, n *Node) {
 			return
 		case <-n.Done():
 			return
-		case <-time.After(movePause):
+		case <-time.After(pause):
 		}
 	}
 }
 
-// tellLeader tells the leader where this node is. If it is not known who that is, since it calls this node where it was, another member knows.
-func (r *Replica) tellLeader(ctx context.Context, own Member, leader string, all Members) (err error) {
+// tellLeader tells the leader where this node is. If it is not known who that is, since it calls this node where it was, another member knows. The
+// leader may say that this node was removed.
+func (r *Replica) tellLeader(ctx context.Context, own Member, leader string, all Members) (removed bool, err error) {
 	for id, m := range all {
 		if leader != "" || id == own.ID {
 			continue
@@ -74,10 +82,11 @@ func (r *Replica) tellLeader(ctx context.Context, own Member, leader string, all
 			leader = a.Leader
 		}
 	}
-	if leader != "" {
-		_, err = ask(ctx, r.peers, r.desk, leader, &own) // what comes of it is looked at again
+	if leader == "" {
+		return false, nil
 	}
-	return err
+	a, err := ask(ctx, r.peers, r.desk, leader, &own) // what else comes of it is looked at again
+	return a.Removed, err
 }
 
 // apartPause is how long a node that is alone in its cluster waits before it looks again whether its peers belong to another.

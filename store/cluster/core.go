@@ -77,6 +77,7 @@ type Core struct {
 	format                   uint16        // of the cluster, likewise; 0: no member is known
 	formats                  Formats       // that this node reads
 	foreseen                 Members       // once all that was handed out is applied
+	gone                     uint64        // what was published when a leader said that this node was removed, 0: none has. See removed
 	changes                  uint64        // how often they have been replaced, and once for those that it began with
 	changing                 uint64        // the newest change of the members in the log
 	promotion                promotion

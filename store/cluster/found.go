@@ -56,6 +56,7 @@ type answer struct {
 	Members Members // as far as the node knows
 	Leader  string  // the address of the peer that leads, as far as the node knows; empty: nobody
 	Joined  bool    // who wanted to join is a member
+	Removed bool    // who wanted to join was one, of this cluster, and is none any more
 }
 
 // NewDesk returns the desk of a node. The list of the peers is sorted, and without doubles.
@@ -94,7 +95,7 @@ func (d *Desk) Control(ctx context.Context, cluster uint64, asked []byte) ([]byt
 			a.Members = c.Members()
 			a.Leader = a.Members[c.Leader()].Peer
 			if q.Join != nil {
-				if err = d.mayJoin(c, cluster, *q.Join); err == nil {
+				if a.Removed, err = d.mayJoin(c, cluster, *q.Join); err == nil && !a.Removed {
 					a.Joined, err = admit(c, *q.Join, used, settled)
 				}
 			}
@@ -114,19 +115,19 @@ func (d *Desk) Control(ctx context.Context, cluster uint64, asked []byte) ([]byt
 	return json.Marshal(a)
 }
 
-// mayJoin says why a node that has said of which cluster it is, 0: of none yet, can't join, or move. Who is of one with its folder has been a member: it joins
-// anew with an empty one, as another.
-func (d *Desk) mayJoin(c *Core, cluster uint64, m Member) error {
+// mayJoin says why a node that has said of which cluster it is, 0: of none yet, can't join, or move. Who is of this one with its folder has been a member, and
+// was removed where it is none: it joins anew with an empty folder, as another.
+func (d *Desk) mayJoin(c *Core, cluster uint64, m Member) (removed bool, err error) {
 	_, member := c.Members()[m.ID]
 	switch {
 	case cluster == 0 || member && cluster == d.cluster():
-		return nil
+		return false, nil
 	case cluster != d.cluster():
-		return fmt.Errorf("node %d is of another cluster, %d, and this one is %d", m.ID, cluster, d.cluster())
+		return false, fmt.Errorf("node %d is of another cluster, %d, and this one is %d", m.ID, cluster, d.cluster())
 	case !c.Leads():
-		return &NotLeaderError{c.Leader()} // this node may not know of it yet
+		return false, &NotLeaderError{c.Leader()} // this node may not know of it yet
 	}
-	return fmt.Errorf("node %d was removed from this cluster: stop it, remove its folder and start it again: it joins then, as another", m.ID)
+	return true, nil
 }
 
 func (d *Desk) cluster() uint64 {

@@ -89,7 +89,7 @@ func TestAMemberThatComesBackToWhereItWasTellsTheOthers(t *testing.T) {
 	}
 }
 
-// A node that was removed while it did not run, and does not know, is not a member again because it tells where it is now, or what it reads. Nor is one of another
+// A node that was removed while it did not run, and does not know, is not a member again because it tells where it is now, or what it reads, and learns of that where it was, too. Nor is one of another
 // cluster whose members' addresses are this one's now.
 func TestWhoWasRemovedIsNotLetInAtAnotherAddress(t *testing.T) {
 	all := programs(t)
@@ -129,7 +129,17 @@ func TestWhoWasRemovedIsNotLetInAtAnotherAddress(t *testing.T) {
 	}, 120*time.Second, 10*time.Millisecond)
 	members(2)
 
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", old.peer)
+	require.NoError(t, err)
+	old.start(l, "client of "+old.peer)
+	old.logged.wait(t, "was removed from this cluster: stop it, remove its folder and start it again")
+	require.Eventually(t, func() bool { return old.replica.Begin(store.ReadMode{}) == error(errRemoved) }, 120*time.Second, 10*time.Millisecond)
+	v, _ := old.replica.View()
+	require.True(t, v.Removed)
+	members(2)
+	old.stop()
+
+	l, err = net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	old.peer = l.Addr().String()
 	old.start(l, "elsewhere")

@@ -48,9 +48,7 @@ func (n *Node) tell() {
 		ID: n.core.id, Term: n.core.term, Leader: n.core.leader, Leads: n.core.opened,
 		Published: n.core.published, Whole: n.core.Whole(), Format: n.core.format, Address: n.core.members[n.core.leader].Client,
 	}
-	if _, member := n.core.members[n.core.id]; !member && len(n.core.members) > 0 && !s.Leads {
-		s.Removed = true
-	}
+	s.Removed = n.core.removed() && !s.Leads
 	old := n.status.Load()
 	if old == nil || *old != s {
 		n.status.Store(&s)
@@ -58,4 +56,11 @@ func (n *Node) tell() {
 	if old != nil && (old.Leader != s.Leader || old.Leads != s.Leads || old.Address != s.Address) {
 		close(*n.turned.Swap(new(make(chan struct{}))))
 	}
+}
+
+// removed reports whether this node is no member any more. Either its log says so, or, since nobody sends that to who is none, a leader did: that counts as long
+// as this node hears of no leader, and of nothing that is newer, for one that was deposed may not know yet who has joined.
+func (c *Core) removed() bool {
+	_, member := c.members[c.id]
+	return len(c.members) > 0 && !member || c.gone != 0 && c.gone == c.published && c.leader == 0
 }

@@ -13,6 +13,7 @@ import (
 type View struct {
 	Cluster, Node, Leader, Term, Committed, Published uint64
 	Whole                                             bool
+	Removed                                           bool          // this node is no member any more
 	LogEnd                                            uint64        // the last entry that it has
 	Applying                                          time.Duration // how long the oldest that is committed has waited to be published
 	Syncing                                           time.Duration // how long the oldest that is to be durable has waited for the disk
@@ -27,11 +28,6 @@ type MemberView struct {
 	Matched          uint64        // how much of the log it has, as the leader knows
 	Behind           int64         // how many bytes of the leader's log it lacks, as the leader knows
 	RoundTrip        time.Duration // between it and this node; 0: it is not known
-}
-
-// Removed reports whether the node is no member any more. One that has joined and knows of no members yet is none.
-func (v View) Removed() bool {
-	return len(v.Members) > 0 && !slices.ContainsFunc(v.Members, func(m MemberView) bool { return m.ID == v.Node })
 }
 
 // Differ reports whether members were started with different settings, in a way that somebody should know of: another history, or less than nine tenths of
@@ -73,6 +69,7 @@ func (r *Replica) View() (v View, ok bool) {
 func (c *Core) view(v *View) {
 	st := c.rn.BasicStatus()
 	v.Leader, v.Term, v.Committed, v.Published, v.Whole = c.leader, c.term, st.HardState.GetCommit(), c.published, c.Whole()
+	v.Removed = c.removed()
 	v.LogEnd, _ = c.log.LastIndex() // it is in memory
 	v.Counts = c.counts
 	now := c.clock()
