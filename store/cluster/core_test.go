@@ -761,7 +761,7 @@ func TestAnElectionThatTakesLong(t *testing.T) {
 	g.nodes[0].Down(3)
 	g.nodes[1].Down(3)
 	g.nodes[1].holdDisk = true
-	g.pass((standAfter + 2*standApart) * TickEvery)
+	g.pass((standAfter + standApart + 2) * TickEvery) // longer than its turn takes to come, and shorter than it waits for one that is silent
 	require.Zero(t, g.nodes[1].Leader(), "its vote is not on its disk")
 	g.nodes[1].holdDisk = false
 	g.run()
