@@ -327,11 +327,19 @@ func TestPods(t *testing.T) {
 			return err == nil
 		}, time.Minute, 100*time.Millisecond)
 	}
+	// For some seconds a pod may look for another where that was: /etc/hosts is read anew after five. So a read may have to be tried again, as kvc says.
 	reads := func(key string, by ...*pod) {
 		t.Helper()
 		for _, x := range by {
-			value, err := x.kvc([]*pod{x}, "get", key)
-			require.NoError(t, err, x.name)
+			var value string
+			require.Eventually(t, func() bool {
+				var err error
+				value, err = x.kvc([]*pod{x}, "get", key)
+				if err != nil {
+					t.Log(x.name, err)
+				}
+				return err == nil
+			}, time.Minute, 100*time.Millisecond, "%s: %s", x.name, x.log)
 			require.Equal(t, "as written", value)
 		}
 	}
