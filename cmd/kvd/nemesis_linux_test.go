@@ -104,7 +104,9 @@ func soakRounds(t *testing.T) (all []round) {
 		}
 	}
 	only := os.Getenv("KV_NEMESIS")
-	return slices.DeleteFunc(all, func(r round) bool { return only != "" && r.String() != only && r.nemesis != only })
+	all = slices.DeleteFunc(all, func(r round) bool { return only != "" && r.String() != only && r.nemesis != only })
+	require.NotEmpty(t, all, "KV_NEMESIS=%s names no round", only)
+	return all
 }
 
 // numberOf is the number that a variable has, 0: it is not set.
