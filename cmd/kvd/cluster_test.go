@@ -35,10 +35,16 @@ type member struct {
 }
 
 // startCluster starts n founders, and waits until one leads.
-func startCluster(t *testing.T, n int, args ...string) (all []*member) {
+func startCluster(t *testing.T, n int, args ...string) []*member {
+	return startClusterOf(t, n, func(*member) {}, args...)
+}
+
+// startClusterOf is startCluster with founders of which each is made ready before it is started.
+func startClusterOf(t *testing.T, n int, ready func(*member), args ...string) (all []*member) {
 	var peers []string
 	for range n {
 		m := &member{t: t, dir: t.TempDir(), listen: freeAddress(t), peer: freeAddress(t)}
+		ready(m)
 		peers = append(peers, m.peer)
 		all = append(all, m)
 	}

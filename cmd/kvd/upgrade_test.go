@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -21,17 +20,7 @@ func TestRollingUpgrade(t *testing.T) {
 	older := filepath.Join(t.TempDir(), "kvd-format1")
 	out, err := exec.Command("go", "build", "-tags", "kvformat1", "-o", older, ".").CombinedOutput()
 	require.NoError(t, err, "%s", out)
-	var all []*member
-	var peers []string
-	for range 3 {
-		m := &member{t: t, dir: t.TempDir(), listen: freeAddress(t), peer: freeAddress(t), command: []string{older}, args: []string{"--history", "3"}}
-		all, peers = append(all, m), append(peers, m.peer)
-	}
-	for _, m := range all {
-		m.peers = strings.Join(peers, ",")
-		m.start()
-	}
-	leader(t, all)
+	all := startClusterOf(t, 3, func(m *member) { m.command, m.args = []string{older}, []string{"--history", "3"} })
 	pool := client.NewPool(all[0].listen+","+all[1].listen+","+all[2].listen, client.PoolOptions{})
 	defer pool.Close()
 	n := 0

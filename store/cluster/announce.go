@@ -25,8 +25,8 @@ func (r *Replica) beFound(ctx context.Context, n *Node) {
 		var here, gone, leads bool
 		if !r.call(n, func(c *Core) {
 			all = c.Members()
+			gone = all.without(own.ID)
 			m, ok := all[own.ID]
-			gone = !ok && len(all) > 0
 			here = gone || ok && m.is(own.as(c.Format())) // who is no member any more is nowhere
 			leader, leads = all[c.Leader()].Peer, c.Leads()
 			if leads && !here {
@@ -36,12 +36,8 @@ func (r *Replica) beFound(ctx context.Context, n *Node) {
 			return
 		}
 		if here && newest {
-			select { // a newer format has room for more
-			case <-ctx.Done():
+			if !n.pause(ctx, aboutPause) { // a newer format has room for more
 				return
-			case <-n.Done():
-				return
-			case <-time.After(aboutPause):
 			}
 			continue
 		}
@@ -51,22 +47,22 @@ func (r *Replica) beFound(ctx context.Context, n *Node) {
 		pause := movePause
 		if !gone && !leads { // who knows that it was removed is not to join anew
 			removed, err := r.tellLeader(ctx, own, leader, all)
+			why := ""
+			if refused := (*PeerError)(nil); errors.As(err, &refused) {
+				why = refused.Detail
+			}
 			if removed {
 				r.call(n, func(c *Core) { c.gone = c.published })
 				pause = aboutPause
-				err = &PeerError{"it was removed from this cluster: stop it, remove its folder and start it again: it joins then, as another"}
+				why = "it was removed from this cluster: stop it, remove its folder and start it again: it joins then, as another"
 			}
-			if refused := (*PeerError)(nil); errors.As(err, &refused) && refused.Detail != said {
-				said = refused.Detail
-				r.o.Logger.Error("this node is not let in", "address", own.Peer, "error", said)
+			if why != "" && why != said {
+				said = why
+				r.o.Logger.Error("this node is not let in", "address", own.Peer, "error", why)
 			}
 		}
-		select {
-		case <-ctx.Done():
+		if !n.pause(ctx, pause) {
 			return
-		case <-n.Done():
-			return
-		case <-time.After(pause):
 		}
 	}
 }
@@ -107,12 +103,8 @@ func (r *Replica) beware(ctx context.Context, n *Node) {
 					"peer", a.address, "cluster", idText(r.Log().Self().Cluster), "its", idText(other))
 			}
 		}
-		select {
-		case <-ctx.Done():
+		if !n.pause(ctx, apartPause) {
 			return
-		case <-n.Done():
-			return
-		case <-time.After(apartPause):
 		}
 	}
 }

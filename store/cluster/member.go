@@ -80,6 +80,12 @@ func (m Member) append(b []byte) []byte {
 // Members are those of a cluster, by id: learners too.
 type Members map[uint64]Member
 
+// without reports whether a node is none of them. Where nobody is known, a node that has joined has not learned of the members yet.
+func (all Members) without(id uint64) bool {
+	_, member := all[id]
+	return len(all) > 0 && !member
+}
+
 // Encode returns the members as bytes, always the same for the same ones.
 func (all Members) Encode() []byte {
 	var b []byte

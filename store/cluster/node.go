@@ -173,6 +173,18 @@ func (n *Node) Stop() {
 // Done is closed when the node has ended.
 func (n *Node) Done() <-chan struct{} { return n.done }
 
+// pause waits for so long; false: the node, or ctx, has ended.
+func (n *Node) pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-n.done:
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
 // Err says why, once Done is closed; nil: it was stopped.
 func (n *Node) Err() error { return n.err }
 

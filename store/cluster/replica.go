@@ -116,6 +116,13 @@ func (r *Replica) Start(st *store.Store) {
 			return nil
 		}
 	}
+	tell := func(f func(c *Core, id uint64)) func(id uint64) {
+		return func(id uint64) {
+			if n := r.node.Load(); n != nil {
+				n.Call(func(c *Core) { f(c, id) })
+			}
+		}
+	}
 	r.peers = NewPeers(r.o.Listen, PeersOptions{
 		Cluster: self.Cluster, ID: self.Node, Address: r.o.Peer, TLS: r.o.TLS, Formats: r.o.Formats, Logger: r.o.Logger, Control: r.desk.Control,
 		Receive: func(all ...*pb.Message) {
@@ -123,16 +130,7 @@ func (r *Replica) Start(st *store.Store) {
 				n.Receive(all...)
 			}
 		},
-		Unreachable: func(id uint64) {
-			if n := r.node.Load(); n != nil {
-				n.Call(func(c *Core) { c.Unreachable(id) })
-			}
-		},
-		Down: func(id uint64) {
-			if n := r.node.Load(); n != nil {
-				n.Call(func(c *Core) { c.Down(id) })
-			}
-		},
+		Unreachable: tell((*Core).Unreachable), Down: tell((*Core).Down),
 		Snapshot: func(m *pb.Message, from io.Reader) error {
 			if n := node(); n != nil {
 				return n.TakeIn(m, from)

@@ -150,12 +150,8 @@ func (r *Replica) settle(ctx context.Context, n *Node, st *store.Store) {
 			warned = now
 			r.o.Logger.Warn("this node was started with another history than its cluster keeps, which it keeps too until all nodes are started with the same", "this", own.history(), "cluster", now.history())
 		}
-		select {
-		case <-ctx.Done():
+		if !n.pause(ctx, settlePause) {
 			return
-		case <-n.Done():
-			return
-		case <-time.After(settlePause):
 		}
 	}
 }

@@ -61,6 +61,5 @@ func (n *Node) tell() {
 // removed reports whether this node is no member any more. Either its log says so, or, since nobody sends that to who is none, a leader did: that counts as long
 // as this node hears of no leader, and of nothing that is newer, for one that was deposed may not know yet who has joined.
 func (c *Core) removed() bool {
-	_, member := c.members[c.id]
-	return len(c.members) > 0 && !member || c.gone != 0 && c.gone == c.published && c.leader == 0
+	return c.members.without(c.id) || c.gone != 0 && c.gone == c.published && c.leader == 0
 }
