@@ -41,7 +41,7 @@ func (c *conn) member(w *workspace, h protocol.Header, body []byte) error {
 	}
 	cluster := c.server.config.Cluster
 	if cluster == nil {
-		return refusalf(protocol.StatusUnavailable, "this server is alone, in no cluster: it has no members to change")
+		return refusalf(protocol.StatusBadRequest, "this server is alone, in no cluster: it has no members to change")
 	}
 	err = cluster.Change(c.server.context, q)
 	var refusal *protocol.Error

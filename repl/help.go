@@ -17,10 +17,10 @@ func topics() []topic {
 	return []topic{
 		{"exit-codes", "Exit codes", `
     0   done
-    1   get, meta, history, rollback, expire or persist found nothing, or not that version; cluster found something wrong
+    1   get, meta, history, rollback, expire or persist found nothing, or not that version; cluster something wrong, or no such server
     2   wrong usage or input, or a local file that can't be read or made
     3   a condition did not hold, and nothing was changed
-    4   the server refused; its message is on stderr
+    4   the server refused; its message is on stderr, and where it begins with bad request it would be refused again
     5   no connection, a broken one, a timeout, or stdout can't be written
 
 Errors go to stderr, never to stdout. A write whose answer was lost is reported as *unknown*: it may have been applied or not. It is never sent again by itself; read what is stored before you do. A standard stream that is closed can't be read or written; to throw output away, send it to /dev/null. A reader that goes away, as head does, is exit code 5 too, without a message.

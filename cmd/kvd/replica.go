@@ -103,17 +103,30 @@ func (r *replica) Status() protocol.ClusterResponse {
 
 // Change is part of netserver.Cluster.
 func (r *replica) Change(ctx context.Context, q protocol.Member) error {
+	var err error
 	switch q.Change {
 	case protocol.MemberAdd:
-		return r.Add(ctx, q.Peer)
+		err = r.Add(ctx, q.Peer)
 	case protocol.MemberRemove:
-		err := r.Remove(q.ID)
-		if errors.Is(err, cluster.ErrLeads) {
-			return errors.New("this node leads: have another lead first, with cluster transfer, and remove it then")
-		}
-		return err
+		err = r.Remove(q.ID)
+	default:
+		err = r.Transfer(q.ID)
 	}
-	return r.Transfer(q.ID)
+	return changeFailure(err)
+}
+
+// changeFailure tells what would be refused again, where nothing else changes, from what may be done later.
+func changeFailure(err error) error {
+	var wrong *cluster.WrongChangeError
+	switch {
+	case errors.Is(err, cluster.ErrLeads):
+		return &protocol.Error{Status: protocol.StatusBadRequest, Message: "this node leads: have another lead first, with cluster transfer, and remove it then"}
+	case !errors.As(err, &wrong):
+		return err
+	case wrong.NoMember:
+		return &protocol.Error{Status: protocol.StatusNotFound, Message: err.Error()}
+	}
+	return &protocol.Error{Status: protocol.StatusBadRequest, Message: err.Error()}
 }
 
 // cluster is what CLUSTER and MEMBER are done with; nil: the store is alone.

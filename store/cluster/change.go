@@ -18,18 +18,7 @@ const transferWithin = 2 * time.Second
 
 // Transfer has a member lead, and waits for that, two seconds at most.
 func (r *Replica) Transfer(id uint64) error {
-	err := r.change(func(c *Core) error {
-		switch {
-		case !c.opened:
-			return &NotLeaderError{c.leader}
-		case c.members[id].ID == 0:
-			return fmt.Errorf("node %d is no member", id)
-		case !slices.Contains(c.conf.GetVoters(), id):
-			return fmt.Errorf("node %d does not vote yet", id)
-		}
-		return nil
-	})
-	if err != nil {
+	if err := r.change(func(c *Core) error { return c.canLead(id) }); err != nil {
 		return err
 	}
 	n := r.node.Load()
@@ -40,6 +29,19 @@ func (r *Replica) Transfer(id uint64) error {
 	defer cancel()
 	if !r.handOver(ctx, n, id) {
 		return fmt.Errorf("leadership can't be handed to node %d now", id)
+	}
+	return nil
+}
+
+// canLead says why a member can't lead, as far as the leader knows.
+func (c *Core) canLead(id uint64) error {
+	switch {
+	case !c.opened:
+		return &NotLeaderError{c.leader}
+	case c.members[id].ID == 0:
+		return noMember(id)
+	case !slices.Contains(c.conf.GetVoters(), id):
+		return wrongChange("node %d does not vote, and so can't lead: it will when it has caught up", id)
 	}
 	return nil
 }
@@ -59,12 +61,12 @@ func (r *Replica) Add(ctx context.Context, address string) error {
 				return &NotLeaderError{c.leader}
 			}
 			if _, is := c.Members()[a.Member.ID]; !is {
-				return fmt.Errorf("the node at %s was removed from this cluster: stop it, remove its folder and start it again: it joins then", address)
+				return wrongChange("the node at %s was removed from this cluster: stop it, remove its folder and start it again: it joins then", address)
 			}
 			return nil // it has joined
 		})
 	case a.Self.Cluster != 0:
-		return fmt.Errorf("the node at %s belongs to another cluster, %d", address, a.Self.Cluster)
+		return wrongChange("the node at %s belongs to another cluster, %d", address, a.Self.Cluster)
 	}
 	used, settled := r.room()
 	return r.change(func(c *Core) error {
@@ -88,6 +90,9 @@ func (r *Replica) change(f func(*Core) error) (err error) {
 		return ErrStopped
 	}
 	if not := (*NotLeaderError)(nil); errors.As(err, &not) {
+		if s := n.Status(); s.Removed && s.Address == "" {
+			return errRemoved
+		}
 		return n.moved()
 	}
 	return err

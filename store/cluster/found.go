@@ -151,7 +151,7 @@ func admit(c *Core, m Member, used int64, settled bool) (bool, error) {
 		}
 	}
 	if room := m.Settings.Memory; m.Settings.Said && room > 0 && room < used {
-		return false, fmt.Errorf("data take %d MiB in the cluster, and this node has room for %d MiB of data: start it with a higher --max-memory", used>>20, room>>20)
+		return false, wrongChange("data take %d MiB in the cluster, and this node has room for %d MiB of data: start it with a higher --max-memory", used>>20, room>>20)
 	}
 	if m.Settings.Said && !settled && c.format >= formatSettings {
 		return false, ErrChanging

@@ -135,6 +135,24 @@ var (
 	ErrLeads = errors.New("it leads: leadership is to be transferred first")
 )
 
+// WrongChangeError says why a change of the members is none that this cluster can make: asked again, it would be refused again.
+type WrongChangeError struct {
+	err error
+	// NoMember is set where it is about a member that there is none of.
+	NoMember bool
+}
+
+func (e *WrongChangeError) Error() string { return e.err.Error() }
+func (e *WrongChangeError) Unwrap() error { return e.err }
+
+func wrongChange(format string, args ...any) error {
+	return &WrongChangeError{err: fmt.Errorf(format, args...)}
+}
+
+func noMember(id uint64) error {
+	return &WrongChangeError{fmt.Errorf("node %d is no member", id), true}
+}
+
 // AddLearner proposes a new member, which gets all data, and becomes a voter by itself once it has them, in the place of the one that it
 // replaces, in one step. The error says why it is not
 // proposed; whether it has succeeded, the members say.
@@ -143,20 +161,20 @@ func (c *Core) AddLearner(m Member) error {
 		return err
 	}
 	if err := m.Formats.check(c.format); err != nil {
-		return err
+		return &WrongChangeError{err: err}
 	}
 	if old, ok := c.members[m.ID]; ok {
-		return fmt.Errorf("node %d is a member already, at %s", m.ID, old.Peer)
+		return wrongChange("node %d is a member already, at %s", m.ID, old.Peer)
 	}
 	if err := c.members.keeps(m.Settings); err != nil {
-		return err
+		return &WrongChangeError{err: err}
 	}
 	if _, ok := c.members[m.Replaces]; m.Replaces != 0 && !ok {
-		return fmt.Errorf("node %d, which it is to replace, is no member", m.Replaces)
+		return wrongChange("node %d, which it is to replace, is no member", m.Replaces)
 	}
 	for _, old := range c.members {
 		if old.Peer == m.Peer && old.ID != m.Replaces { // a machine that has lost its disk comes back at its old place
-			return fmt.Errorf("node %d is at %s already: remove or replace it", old.ID, m.Peer)
+			return wrongChange("node %d is at %s already: remove or replace it", old.ID, m.Peer)
 		}
 	}
 	return c.change(m.as(c.format).append(nil), pb.ConfChangeAddLearnerNode, m.ID)
@@ -168,15 +186,15 @@ func (c *Core) Move(m Member) error {
 		return err
 	}
 	if err := m.Formats.check(c.format); err != nil {
-		return err
+		return &WrongChangeError{err: err}
 	}
 	old, ok := c.members[m.ID]
 	if !ok {
-		return fmt.Errorf("node %d is no member", m.ID)
+		return noMember(m.ID)
 	}
 	for _, other := range c.members {
 		if other.Peer == m.Peer && other.ID != m.ID && other.ID != old.Replaces {
-			return fmt.Errorf("node %d is at %s already: remove or replace it", other.ID, m.Peer)
+			return wrongChange("node %d is at %s already: remove or replace it", other.ID, m.Peer)
 		}
 	}
 	m.Replaces = old.Replaces
@@ -193,7 +211,7 @@ func (c *Core) Remove(id uint64) error {
 		return err
 	}
 	if _, ok := c.members[id]; !ok {
-		return fmt.Errorf("node %d is no member", id)
+		return noMember(id)
 	}
 	if id == c.id {
 		return ErrLeads

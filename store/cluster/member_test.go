@@ -26,6 +26,13 @@ func TestANewMemberLearnsAndBecomesAVoterOnceItHasKeptUp(t *testing.T) {
 	require.ErrorContains(t, leader.AddLearner(Member{ID: 9, Peer: "kv-9:7401", Replaces: 8}), "which it is to replace, is no member")
 	var not *NotLeaderError
 	require.ErrorAs(t, g.nodes[1].AddLearner(at(5)), &not)
+	require.ErrorAs(t, g.nodes[1].canLead(1), &not)
+	var wrong *WrongChangeError
+	require.ErrorAs(t, leader.AddLearner(at(4)), &wrong)
+	require.False(t, wrong.NoMember)
+	require.ErrorAs(t, leader.canLead(4), &wrong)
+	require.EqualError(t, wrong, "node 4 does not vote, and so can't lead: it will when it has caught up")
+	require.NoError(t, leader.canLead(2))
 
 	g.drop = func(m *pb.Message) bool { return m.GetTo() == 4 && m.GetType() == pb.MsgApp }
 	leader.write("a")
@@ -81,6 +88,9 @@ func TestRemove(t *testing.T) {
 	leader := g.elect(1)
 	require.ErrorIs(t, leader.Remove(1), ErrLeads)
 	require.ErrorContains(t, leader.Remove(7), "node 7 is no member")
+	var wrong *WrongChangeError
+	require.ErrorAs(t, leader.canLead(7), &wrong)
+	require.True(t, wrong.NoMember)
 	g.drop = cut(2)
 	g.pass(2 * heardWithin)
 	require.ErrorContains(t, leader.Remove(3), "only 1 of the 2 voters that there would be are reached")
