@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -71,4 +72,45 @@ func TestARollingChangeOfHistory(t *testing.T) {
 	require.Contains(t, out, "the cluster keeps earlier versions of keys, and this node was started without --history: start it with --history")
 	m.start("--history", "5")
 	shows(5)
+}
+
+// TestFoundersThatDiffer: founders that are to keep different histories warn of it, once, with what each was started with, and found a cluster when the wrong one was
+// restarted; one with less memory is warned of by all.
+func TestFoundersThatDiffer(t *testing.T) {
+	var all []*member
+	var peers []string
+	for range 3 {
+		m := &member{t: t, dir: t.TempDir(), listen: freeAddress(t), peer: freeAddress(t)}
+		all, peers = append(all, m), append(peers, m.peer)
+	}
+	// warned returns what a node has warned of that begins so.
+	warned := func(m *member, begins string) (lines []map[string]any) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		for _, line := range m.log {
+			if line["level"] == "WARN" && strings.HasPrefix(line["msg"].(string), begins) {
+				lines = append(lines, line)
+			}
+		}
+		return lines
+	}
+	const histories, memory = "no cluster is founded: the peers were started with different --history or --history-age; restart those that are wrong", "nodes were started with different --max-memory"
+	for i, m := range all {
+		m.peers = strings.Join(peers, ",")
+		m.start("--history", []string{"3", "3", "4"}[i], "--max-memory", "256MiB")
+	}
+	for _, m := range all {
+		require.Eventually(t, func() bool { return len(warned(m, histories)) > 0 }, 60*time.Second, 10*time.Millisecond)
+		says := warned(m, histories)[0]["they_have"]
+		require.Contains(t, says, "--history 4 at "+all[2].peer)
+		require.Regexp(t, "--history 3 at 127.0.0.1:[0-9]+, 127.0.0.1:[0-9]+;", says)
+	}
+	all[2].signal(syscall.SIGTERM)
+	all[2].start("--history", "3", "--max-memory", "128MiB")
+	leader(t, all)
+	for _, m := range all {
+		require.Len(t, warned(m, histories), 1, "each looks twice a second")
+		require.Eventually(t, func() bool { return len(warned(m, memory)) > 0 }, 60*time.Second, 10*time.Millisecond)
+		require.Regexp(t, "^[0-9]+ MiB at 127.0.0.1:[0-9]+, 127.0.0.1:[0-9]+; [0-9]+ MiB at "+all[2].peer+"$", warned(m, memory)[0]["room_for_data"])
+	}
 }

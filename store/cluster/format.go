@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"fmt"
+	"log/slog"
 	"maps"
 
 	pb "go.etcd.io/raft/v3/raftpb"
@@ -133,19 +134,20 @@ func (r *Replica) Format() (format uint16, reads Formats) {
 }
 
 // agreed reports whether founders have a format that all of them read, and are to keep the same history.
-func agreed(founders Members, tell func(string, ...any)) bool {
+func agreed(founders Members, tell teller) bool {
 	newest := founders.newest()
 	for _, m := range founders {
+		if m.Formats.check(newest) != nil {
+			reads := func(m Member) string { return fmt.Sprintf("formats %d to %d", m.Formats.Oldest, m.Formats.Newest) }
+			tell(slog.LevelWarn, "no cluster is founded: the peers read no format that all of them do; bring them up to date", "they_read", founders.each(reads))
+			return false
+		}
 		for _, other := range founders {
 			if newest >= formatSettings && !m.Settings.likeHistory(other.Settings) {
-				tell("no cluster is founded: the peers are to keep different histories; start all with the same",
-					"peer", m.Peer, "its", m.Settings.history(), "other", other.Peer, "keeps", other.Settings.history())
+				tell(slog.LevelWarn, "no cluster is founded: the peers were started with different --history or --history-age; restart those that are wrong, so that all have the same",
+					"they_have", founders.each(func(m Member) string { return m.Settings.history() }))
 				return false
 			}
-		}
-		if err := m.Formats.check(newest); err != nil {
-			tell("no cluster is founded: the peers read no format that all of them do", "peer", m.Peer, "error", err)
-			return false
 		}
 	}
 	return true

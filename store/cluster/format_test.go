@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"encoding/binary"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -225,16 +226,18 @@ func TestFoundersNeedAFormat(t *testing.T) {
 	found := func(reads ...Formats) Members {
 		all := Members{}
 		for i, f := range reads {
-			all[uint64(i)] = Member{ID: uint64(i), Formats: f}
+			all[uint64(i)] = Member{ID: uint64(i), Peer: fmt.Sprint("p", i), Formats: f}
 		}
 		return all
 	}
-	said := 0
-	tell := func(string, ...any) { said++ }
+	var said []string
+	tell := func(level slog.Level, what string, args ...any) {
+		said = append(said, fmt.Sprint(level, " ", what, args))
+	}
 	require.True(t, agreed(found(Formats{1, 1}, Formats{1, 2}), tell))
-	require.Zero(t, said)
+	require.Empty(t, said)
 	require.False(t, agreed(found(Formats{1, 1}, Formats{2, 2}), tell))
-	require.NotZero(t, said)
+	require.Equal(t, []string{"WARN no cluster is founded: the peers read no format that all of them do; bring them up to date[they_read formats 1 to 1 at p0; formats 2 to 2 at p1]"}, said)
 }
 
 // A stream is refused, in words, by who knows that the other side does not read what the cluster writes.

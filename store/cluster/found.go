@@ -159,12 +159,15 @@ func admit(c *Core, m Member, used int64, settled bool) (bool, error) {
 	return false, c.AddLearner(m)
 }
 
+// teller says something of a node that is to belong to a cluster, once: as a warning where somebody has to do something.
+type teller func(level slog.Level, what string, args ...any)
+
 // Belong has a node whose log belongs to no cluster come to belong to one. It returns when it does, or when ctx ends.
 func Belong(ctx context.Context, p *Peers, d *Desk, log *FileLog, logger *slog.Logger) (Members, error) {
 	said := map[string]bool{}
-	tell := func(what string, args ...any) {
+	tell := func(level slog.Level, what string, args ...any) {
 		if line := fmt.Sprint(what, args); !said[line] { // once, not each time
-			logger.Info(what, args...)
+			logger.Log(ctx, level, what, args...)
 			said[line] = true
 		}
 	}
@@ -185,7 +188,7 @@ func Belong(ctx context.Context, p *Peers, d *Desk, log *FileLog, logger *slog.L
 }
 
 // try is one round of Belong. It returns the members as far as they are known once this node belongs to a cluster; nil: not yet.
-func try(ctx context.Context, p *Peers, d *Desk, log *FileLog, tell func(string, ...any)) (Members, error) {
+func try(ctx context.Context, p *Peers, d *Desk, log *FileLog, tell teller) (Members, error) {
 	founders, all := Members{d.Member.ID: d.Member}, true
 	var belongs []peerAnswer
 	for _, a := range askAll(ctx, p, d) {
@@ -194,16 +197,16 @@ func try(ctx context.Context, p *Peers, d *Desk, log *FileLog, tell func(string,
 			return nil, ctx.Err()
 		case a.err != nil:
 			if len(belongs) == 0 {
-				tell("waiting for a peer, to found a cluster or to join one", "peer", a.address, "error", a.err)
+				tell(slog.LevelInfo, "waiting for a peer, to found a cluster or to join one", "peer", a.address, "error", a.err)
 			}
 			all = false
 		case a.Self.Cluster != 0:
 			belongs = append(belongs, a)
 		case !slices.Equal(a.Peers, d.Peers):
-			tell("no cluster is founded: a peer has another list of peers", "peer", a.address, "its", a.Peers, "this", d.Peers)
+			tell(slog.LevelWarn, "no cluster is founded: a peer has another list of peers", "peer", a.address, "its", a.Peers, "this", d.Peers)
 			all = false
 		case a.Member.Peer != a.address:
-			tell("no cluster is founded: a peer says that it is at another address", "peer", a.address, "its", a.Member.Peer)
+			tell(slog.LevelWarn, "no cluster is founded: a peer says that it is at another address", "peer", a.address, "its", a.Member.Peer)
 			all = false
 		default:
 			founders[a.Member.ID] = a.Member
@@ -212,7 +215,7 @@ func try(ctx context.Context, p *Peers, d *Desk, log *FileLog, tell func(string,
 	if len(belongs) > 0 {
 		for _, b := range belongs[1:] {
 			if a := belongs[0]; a.Self.Cluster != b.Self.Cluster {
-				tell("peers belong to different clusters, and this node joins none of them: one was recovered or restored; remove the folder of the one whose data are to go, or leave it out of --peers",
+				tell(slog.LevelWarn, "peers belong to different clusters, and this node joins none of them: one was recovered or restored; remove the folder of the one whose data are to go, or leave it out of --peers",
 					"peer", a.address, "cluster", idText(a.Self.Cluster), "other", b.address, "its", idText(b.Self.Cluster))
 				return nil, nil
 			}
@@ -222,14 +225,14 @@ func try(ctx context.Context, p *Peers, d *Desk, log *FileLog, tell func(string,
 	}
 	switch {
 	case !slices.Contains(d.Peers, d.Member.Peer):
-		tell("no peer belongs to a cluster yet: this node is not among the founders, and waits")
+		tell(slog.LevelInfo, "no peer belongs to a cluster yet: this node is not among the founders, and waits")
 		return nil, nil
 	case !all || len(founders) != len(d.Peers) || !agreed(founders, tell) || d.Peers[0] != d.Member.Peer:
 		return nil, nil
 	}
 	founders = founders.as(founders.newest())
 	self := Self{Cluster: folder.NewMemberID(), Node: d.Member.ID, Founders: founders}
-	tell("a cluster is founded", "cluster", idText(self.Cluster), "founders", d.Peers)
+	tell(slog.LevelInfo, "a cluster is founded", "cluster", idText(self.Cluster), "founders", d.Peers)
 	return founders, d.belong(log, p, self)
 }
 
@@ -257,16 +260,16 @@ func askAll(ctx context.Context, p *Peers, d *Desk) []peerAnswer {
 }
 
 // come has this node come to the cluster that a peer belongs to.
-func come(ctx context.Context, p *Peers, d *Desk, log *FileLog, address string, a answer, tell func(string, ...any)) (Members, error) {
+func come(ctx context.Context, p *Peers, d *Desk, log *FileLog, address string, a answer, tell teller) (Members, error) {
 	self := Self{Cluster: a.Self.Cluster, Node: d.Member.ID}
 	if _, ok := a.Self.Founders[self.Node]; ok { // it is one of the founders, and has nothing yet
 		self.Founders = a.Self.Founders
-		tell("this node belongs to a cluster that was founded", "cluster", idText(self.Cluster))
+		tell(slog.LevelInfo, "this node belongs to a cluster that was founded", "cluster", idText(self.Cluster))
 		return self.Founders, d.belong(log, p, self)
 	}
 	for range 3 {
 		if a.Leader == "" {
-			tell("the cluster has no leader now: this node waits to join", "peer", address)
+			tell(slog.LevelInfo, "the cluster has no leader now: this node waits to join", "peer", address)
 			return nil, nil
 		}
 		var err error
@@ -278,7 +281,7 @@ func come(ctx context.Context, p *Peers, d *Desk, log *FileLog, address string, 
 			return nil, nil
 		}
 		if a.Joined {
-			tell("this node has joined a cluster", "cluster", idText(self.Cluster))
+			tell(slog.LevelInfo, "this node has joined a cluster", "cluster", idText(self.Cluster))
 			return a.Members, d.belong(log, p, self)
 		}
 	}

@@ -4,7 +4,10 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
+	"strings"
 	"time"
 
 	"kv/store"
@@ -55,21 +58,16 @@ func (s Settings) likeHistory(t Settings) bool {
 }
 
 // settings returns what the members have said: the least memory, 0 if none has a limit; what all say of the history, false if they do not all say the same; and whether they
-// differ in a way that somebody should know of. The least memory may be a tenth less than the most: machines of one kind differ by as much.
+// differ in a way that somebody should know of.
 func (all Members) settings() (memory int64, history Settings, same, differ bool) {
-	most, limits, n := int64(0), 0, 0
+	memory, differ = all.memory()
 	same = len(all) > 0
+	n := 0
 	for _, m := range all {
 		s := m.Settings
 		if !s.Said {
 			same = false
 			continue
-		}
-		if s.Memory > 0 {
-			if limits++; memory == 0 || s.Memory < memory {
-				memory = s.Memory
-			}
-			most = max(most, s.Memory)
 		}
 		if n++; n == 1 {
 			history = s
@@ -77,7 +75,51 @@ func (all Members) settings() (memory int64, history Settings, same, differ bool
 			same, differ = false, true
 		}
 	}
-	return memory, history, same, differ || limits > 0 && limits < n || memory < most-most/10
+	return memory, history, same, differ
+}
+
+// memory returns the least memory that members have said, 0 if none has a limit, and whether it is less than another's in a way that somebody should know of: by more
+// than a tenth, since machines of one kind differ by as much.
+func (all Members) memory() (least int64, differ bool) {
+	most, limits, n := int64(0), 0, 0
+	for _, m := range all {
+		s := m.Settings
+		if !s.Said {
+			continue
+		}
+		if n++; s.Memory > 0 {
+			if limits++; least == 0 || s.Memory < least {
+				least = s.Memory
+			}
+			most = max(most, s.Memory)
+		}
+	}
+	return least, limits > 0 && limits < n || least < most-most/10
+}
+
+// each says which members say what, in words: "A at n1:7071, n2:7071; B at n3:7071".
+func (all Members) each(says func(Member) string) string {
+	at := map[string][]string{}
+	for _, m := range all {
+		at[says(m)] = append(at[says(m)], m.Peer)
+	}
+	var parts []string
+	for _, what := range slices.Sorted(maps.Keys(at)) {
+		slices.Sort(at[what])
+		parts = append(parts, what+" at "+strings.Join(at[what], ", "))
+	}
+	return strings.Join(parts, "; ")
+}
+
+// memory is what settings say of it, in words.
+func (s Settings) memory() string {
+	switch {
+	case !s.Said:
+		return "not said"
+	case s.Memory == 0:
+		return "no limit"
+	}
+	return fmt.Sprintf("%d MiB", s.Memory>>20)
 }
 
 // said reports whether all members have said their settings.
@@ -127,7 +169,7 @@ const settlePause = 500 * time.Millisecond
 
 // settle has the store do what the members have said.
 func (r *Replica) settle(ctx context.Context, n *Node, st *store.Store) {
-	warned := Settings{}
+	warned, uneven := Settings{}, ""
 	for {
 		var all Members
 		var leads bool
@@ -136,6 +178,15 @@ func (r *Replica) settle(ctx context.Context, n *Node, st *store.Store) {
 		}
 		memory, history, same, _ := all.settings()
 		st.LimitTo(memory)
+		rooms := ""
+		if _, differ := all.memory(); differ {
+			rooms = all.each(func(m Member) string { return m.Settings.memory() })
+		}
+		if rooms != uneven {
+			if uneven = rooms; rooms != "" {
+				r.o.Logger.Warn("nodes were started with different --max-memory, and the cluster takes no more data than fits where there is least: restart those that are wrong", "room_for_data", rooms)
+			}
+		}
 		in := r.historyNow()
 		own := r.o.Settings
 		if in.depth == 0 { // what this node keeps is what the log says, before anybody is to join

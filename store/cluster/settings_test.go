@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"fmt"
+	"log/slog"
 	"net"
 	"slices"
 	"testing"
@@ -239,14 +240,23 @@ func TestSettingsAreSaidOnceTheFormatHasThem(t *testing.T) {
 
 // Founders that are to keep different histories found no cluster.
 func TestFoundersKeepTheSame(t *testing.T) {
-	said := 0
-	tell := func(string, ...any) { said++ }
-	with := func(history int, formats Formats) Member {
-		return Member{Formats: formats, Settings: Settings{true, 0, history, 0}}
+	var said []string
+	tell := func(level slog.Level, what string, args ...any) {
+		said = append(said, fmt.Sprint(level, " ", what, args))
 	}
-	require.True(t, agreed(Members{1: with(3, built), 2: with(3, built)}, tell))
-	require.True(t, agreed(Members{1: with(3, built), 2: with(4, Formats{1, 1})}, tell), "one can't know")
-	require.Zero(t, said)
-	require.False(t, agreed(Members{1: with(3, built), 2: with(4, built)}, tell))
-	require.NotZero(t, said)
+	with := func(peer string, history int, age time.Duration, formats Formats) Member {
+		return Member{Peer: peer, Formats: formats, Settings: Settings{true, 0, history, age}}
+	}
+	require.True(t, agreed(Members{1: with("a", 3, 0, built), 2: with("b", 3, 0, built)}, tell))
+	require.True(t, agreed(Members{1: with("a", 3, 0, built), 2: with("b", 4, 0, Formats{1, 1})}, tell), "one can't know")
+	require.Empty(t, said)
+	for range 2 { // always the same line, so that it is said once
+		require.False(t, agreed(Members{1: with("a", 3, 0, built), 2: with("b", 4, 0, built), 3: with("c", 3, 0, built)}, tell))
+		require.False(t, agreed(Members{1: with("a", 3, time.Hour, built), 2: with("b", 3, 0, built)}, tell))
+	}
+	require.Equal(t, []string{
+		"WARN no cluster is founded: the peers were started with different --history or --history-age; restart those that are wrong, so that all have the same[they_have --history 3 at a, c; --history 4 at b]",
+		"WARN no cluster is founded: the peers were started with different --history or --history-age; restart those that are wrong, so that all have the same[they_have --history 3 at b; --history 3 --history-age 1h0m0s at a]",
+	}, said[:2])
+	require.Equal(t, said[:2], said[2:])
 }
