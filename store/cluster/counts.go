@@ -85,25 +85,17 @@ func (j *Journal) Counts() LogCounts {
 	}
 }
 
-// BytesBehind returns how many bytes of the log are of entries behind index, as far as it has them.
+// BytesBehind returns about how many bytes of the log are of entries behind index, as far as it has them.
 func (l *FileLog) BytesBehind(index uint64) (n int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	next := l.last + 1 // from there on, later files count
 	for i := len(l.segments) - 1; i >= 0 && next > index+1; i-- {
 		s := l.segments[i]
-		if len(s.offs) == 0 || s.first >= next {
+		if s.count == 0 || s.first >= next {
 			continue
 		}
-		end := s.end
-		if after := next - s.first; after < uint64(len(s.offs)) {
-			end = s.offs[after]
-		}
-		from := s.offs[0]
-		if index >= s.first {
-			from = s.offs[index+1-s.first]
-		}
-		n += end - from
+		n += s.about(next) - s.about(max(index+1, s.first))
 		next = s.first
 	}
 	return n

@@ -11,6 +11,7 @@ import (
 // How many bytes lie behind an entry is what its successors take, wherever they are, whatever they have taken the place of.
 func TestBytesBehind(t *testing.T) {
 	o := smallLog(newFS(t), 1)
+	o.MarkEvery = 1
 	l, err := NewLog(o, Self{})
 	require.NoError(t, err)
 	require.Zero(t, l.BytesBehind(0))

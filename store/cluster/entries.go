@@ -26,7 +26,7 @@ func (l *FileLog) put(s *segment, off int64, e *pb.Entry) error {
 	if e.GetTerm() < l.termOf(index-1) {
 		return fmt.Errorf("entry %d is of term %d, and the one before of term %d", index, e.GetTerm(), l.termOf(index-1))
 	}
-	s.put(index, off)
+	s.put(index, off, l.o.MarkEvery)
 	if index <= l.last {
 		l.cut(index)
 	}

@@ -23,9 +23,11 @@ const (
 	// keepApplied is how many bytes of entries stay in memory after they were applied, for followers that are a little behind.
 	keepApplied = 16 << 20
 	// keepEntries is how many those are at most: a small one has some 200 bytes of memory besides its own.
-	keepEntries = 64 << 10
+	keepEntries = 16 << 10
 	// fetchSize is how many bytes of entries are read at a time for a follower that is further behind.
 	fetchSize = 16 << 20
+	// markEvery is how many bytes lie between two entries of which it is known where they are.
+	markEvery = 64 << 10
 )
 
 // Base is what a durable snapshot of the state has: all up to this entry, and who the members were then.
@@ -62,8 +64,8 @@ type LogOptions struct {
 	Logger *slog.Logger
 	// Synced is called after each sync that made appends durable, with how long that took. It does not wait. Nil: nothing is.
 	Synced func(took time.Duration)
-	// SegmentSize, KeepApplied, FetchSize and Ahead are for tests; 0: what is best.
-	SegmentSize, KeepApplied, FetchSize, Ahead int64
+	// SegmentSize, KeepApplied, FetchSize, MarkEvery and Ahead are for tests; 0: what is best.
+	SegmentSize, KeepApplied, FetchSize, MarkEvery, Ahead int64
 }
 
 // FileLog is a log in files: the write-ahead log of a replica. Entries and hard state are in one file, in order, and what is not
@@ -162,6 +164,9 @@ func newLog(o LogOptions) *FileLog {
 	}
 	if o.FetchSize == 0 {
 		o.FetchSize = fetchSize
+	}
+	if o.MarkEvery == 0 {
+		o.MarkEvery = markEvery
 	}
 	if o.Ahead == 0 {
 		o.Ahead = 4 << 20

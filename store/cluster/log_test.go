@@ -32,7 +32,7 @@ func hardState(term, vote, commit uint64) *pb.HardState {
 func smallLog(fs *vfstest.Mem, base uint64) LogOptions {
 	return LogOptions{
 		FS: fs, Dir: "/log", Base: Base{Index: base, Term: 1, Conf: &pb.ConfState{Voters: []uint64{1}}},
-		Logger: slog.New(slog.DiscardHandler), SegmentSize: 600, KeepApplied: 1, FetchSize: 100, Ahead: -1,
+		Logger: slog.New(slog.DiscardHandler), SegmentSize: 600, KeepApplied: 1, FetchSize: 100, MarkEvery: 150, Ahead: -1,
 	}
 }
 
@@ -105,10 +105,10 @@ func TestLogKeepsEntriesAndState(t *testing.T) {
 	require.Equal(t, raft.ErrUnavailable, err)
 }
 
-// However small entries are, no more than so many stay in memory, and the others are read again.
+// However small entries are, no more than so many stay in memory, and the others are read again; where they are is known by the bytes, and not for each of them.
 func TestLogForgetsSmallEntries(t *testing.T) {
 	o := smallLog(newFS(t), 1)
-	o.SegmentSize, o.KeepApplied, o.FetchSize = 0, 0, 0
+	o.SegmentSize, o.KeepApplied, o.FetchSize, o.MarkEvery = 0, 0, 0, 0
 	l, err := NewLog(o, Self{})
 	require.NoError(t, err)
 	defer l.Close()
@@ -122,6 +122,49 @@ func TestLogForgetsSmallEntries(t *testing.T) {
 	require.Len(t, l.mem, keepEntries+10, "what is not applied stays, too")
 	require.Equal(t, last-10-keepEntries+1, l.memFirst())
 	require.Len(t, show(t, l), len(all))
+	require.Len(t, l.segments, 1)
+	require.LessOrEqual(t, cap(l.segments[0].marks), int(2*l.file.Size()/markEvery))
+}
+
+// Where each entry is that counts is found from the marks, whatever has taken the place of what.
+func TestLogFindsEntriesFromMarks(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	o := smallLog(newFS(t), 1)
+	o.SegmentSize, o.MarkEvery, o.FetchSize = 100_000, 0, 20_000
+	for _, o.MarkEvery = range []int64{1, 500, 5000, 0} {
+		o.FS = newFS(t)
+		l, err := NewLog(o, Self{})
+		require.NoError(t, err)
+		var want []string
+		for term := uint64(1); term < 400; term++ {
+			from := max(0, len(want)-rng.IntN(30))
+			want = want[:from]
+			var some []*pb.Entry
+			for range 1 + rng.IntN(40) {
+				data := strings.Repeat("x", rng.IntN(300))
+				some = append(some, entry(uint64(len(want))+2, term, data))
+				want = append(want, fmt.Sprintf("%d/%d %s", len(want)+2, term, data))
+			}
+			require.NoError(t, l.Save([]*Append{{HardState: hardState(term, 1, 1), Entries: some, Sync: true}}))
+		}
+		require.Greater(t, len(l.segments), 10)
+		l.Applied(uint64(len(want)) + 1)
+		require.Less(t, len(l.mem), 2)
+		require.Equal(t, want, show(t, l))
+		for range 100 { // and from anywhere on
+			i := rng.IntN(len(want) - 1)
+			l.fetched, l.want = nil, uint64(i)+2
+			_, err := l.Fetch()
+			require.NoError(t, err)
+			require.Equal(t, want[i], fmt.Sprintf("%d/%d %s", l.fetched[0].GetIndex(), l.fetched[0].GetTerm(), l.fetched[0].GetData()))
+		}
+		require.NoError(t, l.Close())
+		l, err = OpenLog(o)
+		require.NoError(t, err)
+		l.Applied(uint64(len(want)) + 1)
+		require.Equal(t, want, show(t, l))
+		require.NoError(t, l.Close())
+	}
 }
 
 func TestLogIsReplacedAcrossFiles(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	iofs "io/fs"
 	"path/filepath"
 	"slices"
+	"sort"
 
 	pb "go.etcd.io/raft/v3/raftpb"
 
@@ -24,9 +25,16 @@ type segment struct {
 	headed bool
 	head   entryID // what was before the file, if it is headed: the files before it may go when a snapshot has that
 	first  uint64  // the first entry
-	offs   []int64 // of the entries from first on
+	count  uint64  // how many there are from first on
+	marks  []mark  // some of them, in order, the first one always; between two lies nothing that was replaced
 
 	begins, least uint64 // the entry that was put first, and the least that was; they may have been replaced
+}
+
+// mark is where an entry is: what is behind it is found by reading on. So what a log takes in memory is of its bytes, and not of how many entries it has.
+type mark struct {
+	index uint64
+	off   int64
 }
 
 func openSegment(o LogOptions, seq uint64) (*segment, error) {
@@ -38,22 +46,47 @@ func openSegment(o LogOptions, seq uint64) (*segment, error) {
 	return &segment{seq: seq, base: h.Base}, f.Close()
 }
 
-func (s *segment) begin(at entryID) { s.headed, s.head, s.first, s.offs = true, at, 0, nil }
+func (s *segment) begin(at entryID) {
+	s.headed, s.head, s.first, s.count, s.marks = true, at, 0, 0, nil
+}
 
-// put notes where an entry is. It takes the place of those from its index on.
-func (s *segment) put(index uint64, off int64) {
+// put notes where an entry is, which takes the place of those from its index on. There is a mark for every so many bytes.
+func (s *segment) put(index uint64, off, every int64) {
 	if s.begins == 0 {
 		s.begins, s.least = index, index
 	}
 	s.least = min(s.least, index)
-	if len(s.offs) == 0 || index <= s.first {
-		s.first, s.offs = index, s.offs[:0]
+	if s.count == 0 || index <= s.first {
+		s.first, s.count = index, 0
 	}
-	s.offs = append(s.offs[:index-s.first], off)
+	replaces := index < s.first+s.count
+	for n := len(s.marks); n > 0 && (s.count == 0 || s.marks[n-1].index >= index); n-- {
+		s.marks = s.marks[:n-1]
+	}
+	if n := len(s.marks); n == 0 || replaces || off-s.marks[n-1].off >= every {
+		s.marks = append(s.marks, mark{index, off})
+	}
+	s.count = index - s.first + 1
 }
 
-func (s *segment) has(index uint64) bool {
-	return index >= s.first && index-s.first < uint64(len(s.offs))
+func (s *segment) has(index uint64) bool { return index >= s.first && index-s.first < s.count }
+
+// marked returns which of the marks is the last one up to an entry that the segment has.
+func (s *segment) marked(index uint64) int {
+	return sort.Search(len(s.marks), func(i int) bool { return s.marks[i].index > index }) - 1
+}
+
+// about returns where an entry of the segment is, or the end behind the last one, as if all between two marks were of one size.
+func (s *segment) about(index uint64) int64 {
+	if !s.has(index) {
+		return s.end
+	}
+	i := s.marked(index)
+	from, to := s.marks[i], mark{s.first + s.count, s.end}
+	if i+1 < len(s.marks) {
+		to = s.marks[i+1]
+	}
+	return from.off + int64(float64(to.off-from.off)*float64(index-from.index)/float64(to.index-from.index))
 }
 
 // open opens the file to be read.
@@ -109,27 +142,25 @@ func (l *FileLog) Wants() bool {
 func (l *FileLog) Fetch() (bool, error) {
 	l.mu.Lock()
 	want, cuts, s, to := l.want, l.cuts, (*segment)(nil), l.last+1
-	var offs []int64
+	var marks []mark
 	if want != 0 {
 		for i := len(l.segments) - 1; i >= 0 && s == nil; i-- {
 			if l.segments[i].has(want) {
 				s = l.segments[i]
-				offs = append(offs, s.offs[want-s.first:]...)
+				marks = slices.Clone(s.marks[s.marked(want):])
+				to = min(to, s.first+s.count)
 			}
-			if later := l.segments[i]; s == nil && len(later.offs) > 0 {
+			if later := l.segments[i]; s == nil && later.count > 0 {
 				to = min(to, later.first) // from there on, that one counts
 			}
 		}
-	}
-	if s != nil {
-		offs = offs[:min(uint64(len(offs)), to-want)]
 	}
 	o := l.o
 	l.mu.Unlock()
 	if s == nil {
 		return false, nil
 	}
-	entries, err := s.fetch(o, want, offs)
+	entries, err := s.fetch(o, want, to, marks)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.want == want {
@@ -147,8 +178,8 @@ func (l *FileLog) Fetch() (bool, error) {
 	return true, err
 }
 
-// fetch reads the entries from index on, which are at these offsets, fetchSize of them.
-func (s *segment) fetch(o LogOptions, index uint64, offs []int64) ([]*pb.Entry, error) {
+// fetch reads the entries from one on up to another, fetchSize of them. marks begin with the last one up to the first of them.
+func (s *segment) fetch(o LogOptions, from, to uint64, marks []mark) ([]*pb.Entry, error) {
 	file, fr, err := s.open(o)
 	if err != nil {
 		return nil, err
@@ -156,21 +187,36 @@ func (s *segment) fetch(o LogOptions, index uint64, offs []int64) ([]*pb.Entry, 
 	defer file.Close()
 	var entries []*pb.Entry
 	var size int64
-	for i, off := range offs {
-		if size > o.FetchSize {
-			break
+	for i, m := range marks {
+		fr.Off = m.off
+		end := to
+		if i+1 < len(marks) {
+			end = min(end, marks[i+1].index)
 		}
-		fr.Off = off
-		body, err := fr.Next()
-		if err != nil {
-			return nil, fmt.Errorf("%s, offset %d: %w", filepath.Join(o.Dir, folder.LogName(s.seq)), off, err)
+		for index := m.index; index < end; {
+			if size > o.FetchSize {
+				return entries, nil
+			}
+			off := fr.Off
+			body, err := fr.Next()
+			if err != nil {
+				return nil, fmt.Errorf("%s, offset %d: %w", filepath.Join(o.Dir, folder.LogName(s.seq)), off, err)
+			}
+			if len(body) == frame.RecordHead { // a mark of package frame's
+				continue
+			}
+			r, err := parseLogRecord(body)
+			switch {
+			case err != nil || r.entry != nil && r.entry.GetIndex() != index:
+				return nil, s.damage(o, off, fmt.Errorf("it is not entry %d", index))
+			case r.entry == nil:
+				continue
+			case index >= from:
+				entries = append(entries, r.entry)
+				size += int64(len(r.entry.GetData())) + entryHead
+			}
+			index++
 		}
-		r, err := parseLogRecord(body)
-		if err != nil || r.entry == nil || r.entry.GetIndex() != index+uint64(i) {
-			return nil, s.damage(o, off, fmt.Errorf("it is not entry %d", index+uint64(i)))
-		}
-		entries = append(entries, r.entry)
-		size += int64(len(r.entry.GetData())) + entryHead
 	}
 	return entries, nil
 }
@@ -261,13 +307,13 @@ func (l *FileLog) canBegin(i int) bool {
 	}
 	begin, last := s.head.index, s.head.index
 	for _, s := range l.segments[i:] {
-		if len(s.offs) == 0 {
+		if s.count == 0 {
 			continue
 		}
 		if s.begins > last+1 || s.least <= begin {
 			return false
 		}
-		last = s.first + uint64(len(s.offs)) - 1
+		last = s.first + s.count - 1
 	}
 	return last == l.last
 }
@@ -277,10 +323,10 @@ func (l *FileLog) needed(index uint64) int {
 	needed, end := len(l.segments)-1, l.last+1 // from end on, later ones count
 	for i := len(l.segments) - 1; i >= 0; i-- {
 		s := l.segments[i]
-		if len(s.offs) == 0 {
+		if s.count == 0 {
 			continue
 		}
-		if last := min(s.first+uint64(len(s.offs)), end) - 1; last >= s.first && last > index {
+		if last := min(s.first+s.count, end) - 1; last >= s.first && last > index {
 			needed = i
 		}
 		end = min(end, s.first)
