@@ -367,6 +367,17 @@ func TestARecordIsFoundInItsBatch(t *testing.T) {
 	require.Nil(t, p.Marked(12))
 }
 
+// What is appended and not waited for, as the time by which keys expire, is not kept once it is published.
+func TestPublishedBatchesAreNotKept(t *testing.T) {
+	g := newGroup(t, 3)
+	leader := g.elect(1)
+	for i := range 100 {
+		leader.write(fmt.Sprint(i))
+		g.run()
+		require.LessOrEqual(t, len(leader.Proposals.live), 1)
+	}
+}
+
 func TestASecondBatchFollowsTheFirstWhenThatIsLate(t *testing.T) {
 	g := newGroup(t, 3)
 	leader := g.elect(1)

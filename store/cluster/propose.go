@@ -152,17 +152,23 @@ func (p *Proposals) openBatch(epoch uint64) *Batch {
 // newBatch opens another batch. Called with mu held.
 func (p *Proposals) newBatch(epoch uint64) *Batch {
 	b := &Batch{epoch: epoch, data: make([]byte, batchHeader, p.room), done: make(chan struct{})}
+	p.forget()
 	p.queue, p.live = append(p.queue, b), append(p.live, b)
 	return b
+}
+
+// forget forgets batches of which it is known what became of them: not everything that is appended is waited for. Called with mu held.
+func (p *Proposals) forget() {
+	for len(p.live) > 0 && p.live[0].resolved() {
+		p.live = p.live[1:]
+	}
 }
 
 // Marked returns the batch that has the record with this mark, nil: it is none of this node's, or it is known what became of it.
 func (p *Proposals) Marked(mark uint64) *Batch {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for len(p.live) > 0 && p.live[0].resolved() {
-		p.live = p.live[1:]
-	}
+	p.forget()
 	for _, b := range p.live {
 		if b.mark >= mark {
 			return b
