@@ -103,6 +103,15 @@ func (c *outsideClient) do(q linear.Request) linear.Response {
 	return linear.Response{Unknown: true}
 }
 
+// Close closes its connections.
+func (c *outsideClient) Close() {
+	for _, d := range c.conns {
+		if d != nil {
+			d.Close()
+		}
+	}
+}
+
 // frames is the door of kv frames.
 type frames struct {
 	*client.Client

@@ -229,6 +229,7 @@ func (r round) run(t *testing.T, n nemesis, seed uint64) {
 			for text, n := range c.why {
 				why[address.ReplaceAllString(text, "…")] += n
 			}
+			c.Close() // or the nodes had ever more connections
 		}
 	}
 	cancel()
