@@ -143,8 +143,12 @@ func (j *Journal) Start(st *store.Store, o CoreOptions, t Transport) (*Node, err
 	return n, nil
 }
 
-// Close closes the log. The node has ended.
-func (j *Journal) Close() error { return j.log.Close() }
+// Close closes the log, once no state is being kept. The node has ended.
+func (j *Journal) Close() error {
+	j.keeping.Lock()
+	defer j.keeping.Unlock()
+	return j.log.Close()
+}
 
 // Expect is part of store.Journal.
 func (j *Journal) Expect() int64 { return 0 }

@@ -29,7 +29,7 @@ type storeNode struct {
 	id      uint64
 	keepLog int64
 	fs      *vfstest.Mem
-	before  atomic.Pointer[func() error] // called before each call that changes the file system; nil: nothing is
+	before  atomic.Pointer[func(op string) error] // called before each call that changes the file system: see vfstest.Inject; nil: nothing is
 	journal *Journal
 	store   *store.Store
 	node    *Node
@@ -58,9 +58,9 @@ func openKeeping(t *testing.T, n int, o store.Options, keepLog int64) (all []*st
 }
 
 func (s *storeNode) openJournal() {
-	disk := &vfstest.Inject{FS: s.fs, Before: func(int64, string, string) error {
+	disk := &vfstest.Inject{FS: s.fs, Before: func(_ int64, op, _ string) error {
 		if f := s.before.Load(); f != nil {
-			return (*f)()
+			return (*f)(op)
 		}
 		return nil
 	}}
@@ -159,6 +159,38 @@ func TestStoresAreAlike(t *testing.T) {
 	}
 	var conflict *store.ConflictError
 	require.ErrorAs(t, leader.set("a", "3", store.SetOptions{Conditional: true}), &conflict)
+}
+
+// A state that is being kept when its node ends is given up, and nothing touches the folder any more once the journal is closed: another process may
+// have the folder then.
+func TestNothingIsKeptOnceClosed(t *testing.T) {
+	s := openStores(t, 1, store.Options{})[0]
+	storeLeader(t, []*storeNode{s})
+	require.NoError(t, s.set("a", "1", store.SetOptions{}))
+	begun := make(chan struct{})
+	var closed, touched atomic.Bool
+	stop := s.node.stop
+	s.before.Store(new(func(op string) error {
+		if closed.Load() {
+			touched.Store(true)
+		}
+		if op == "create" { // the state's file: the log begins no other for so little
+			close(begun)
+			<-stop
+		}
+		return nil
+	}))
+	kept := make(chan error)
+	go func() { kept <- s.journal.Keep() }()
+	<-begun
+	require.NoError(t, s.end())
+	closed.Store(true)
+	require.ErrorIs(t, <-kept, ErrStopped)
+	require.False(t, touched.Load())
+	d, err := folder.Read(s.fs, "/log")
+	require.NoError(t, err)
+	require.Empty(t, d.Snapshots)
+	require.Empty(t, d.Tmp)
 }
 
 // All that was answered is there after a restart of all, from the state that was kept and the log behind it.
@@ -424,7 +456,7 @@ func TestAPowerCutWhileAStateIsTaken(t *testing.T) {
 		lags(t, all, away)
 		left := atomic.Int64{}
 		left.Store(int64(1 + round*3))
-		away.before.Store(new(func() error {
+		away.before.Store(new(func(string) error {
 			if left.Add(-1) <= 0 {
 				return errors.New("the power is gone")
 			}

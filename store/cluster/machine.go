@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -26,9 +27,9 @@ func (j *Journal) Apply(e *Committed) error {
 	j.mu.Unlock()
 	if j.applied += int64(len(e.Payload)); j.applied >= imageAfter && j.keeping.TryLock() {
 		j.applied = 0
-		go func() {
+		go func() { // Close waits for keeping
 			defer j.keeping.Unlock()
-			if err := j.keep(); err != nil {
+			if err := j.keep(); err != nil && !errors.Is(err, ErrStopped) {
 				j.keepsFailed.Add(1)
 				j.o.Logger.Warn("the state could not be kept, and the log grows", "error", err)
 			}
@@ -110,13 +111,28 @@ func (j *Journal) keep() error {
 	if !whole || base.Index <= j.log.Base().Index {
 		return nil
 	}
-	size, err := keepImage(j.o.FS, j.o.Dir, base.Index, func(w io.Writer) error { return j.Walk(base, w) }, nil)
+	size, err := keepImage(j.o.FS, j.o.Dir, base.Index, func(w io.Writer) error { return j.Walk(base, runningWriter{w, n}) }, nil)
 	if err != nil {
 		return err
 	}
 	j.kept.note(size)
 	j.log.Snapshotted(base)
 	return j.log.Compact(base.Index, j.keepLog(size), lacked)
+}
+
+// runningWriter fails once its node is to stop, which does not wait until all of a state is written.
+type runningWriter struct {
+	io.Writer
+	n *Node
+}
+
+func (r runningWriter) Write(b []byte) (int, error) {
+	select {
+	case <-r.n.stop:
+		return 0, ErrStopped
+	default:
+		return r.Writer.Write(b)
+	}
 }
 
 // keepLog is how many bytes of the log stay behind a state of so many bytes: to read a log is no quicker than to read a state of its size. The

@@ -166,9 +166,13 @@ func (r *Replica) run(ctx context.Context, st *store.Store, self Self) error {
 		return err
 	}
 	n := r.node.Load()
-	go r.beFound(ctx, n)
-	go r.beware(ctx, n)
-	go r.settle(ctx, n, st)
+	ctx, cancel := context.WithCancel(ctx)
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	defer cancel()
+	beside.Go(func() { r.beFound(ctx, n) })
+	beside.Go(func() { r.beware(ctx, n) })
+	beside.Go(func() { r.settle(ctx, n, st) })
 	select {
 	case <-n.Done():
 	case <-ctx.Done():
