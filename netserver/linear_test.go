@@ -18,7 +18,7 @@ var soak = os.Getenv("KV_SOAK") != ""
 
 // TestLinearizable: what clients see over TCP can be explained by one order of all requests.
 func TestLinearizable(t *testing.T) {
-	o, rounds := linear.Options{Clients: 6, Requests: 250, Batch: 3, Counters: true}, 3
+	o, rounds := linear.Options{Clients: 6, Requests: 250, Batch: 3, Meet: 50, Counters: true}, 3
 	if soak {
 		o.Requests, rounds = 2000, 100
 	}

@@ -70,7 +70,7 @@ func TestNotLinearizable(t *testing.T) {
 // under way for long makes the search for an order long.
 func (o opened) watch(t *testing.T, requests int, seed uint64) []porcupine.Operation {
 	clients := 0
-	return linear.Run(linear.Options{Clients: 6, Requests: requests, Batch: 1, Seed: seed, Counters: true}, func() linear.Client {
+	return linear.Run(linear.Options{Clients: 6, Requests: requests, Batch: 1, Meet: 50, Seed: seed, Counters: true}, func() linear.Client {
 		clients++
 		c := &linearClient{Session: o.Store.Session(), forget: requests - 10*clients}
 		t.Cleanup(c.Close)

@@ -20,7 +20,7 @@ import (
 
 // TestLinearizable: what clients see by HTTP and by kv frames, side by side, can be explained by one order of all requests.
 func TestLinearizable(t *testing.T) {
-	o, rounds := linear.Options{Clients: 6, Requests: 150, Batch: 1, Counters: true}, 2
+	o, rounds := linear.Options{Clients: 6, Requests: 150, Batch: 1, Meet: 50, Counters: true}, 2
 	if os.Getenv("KV_SOAK") != "" {
 		o.Requests, rounds = 2000, 50
 	}

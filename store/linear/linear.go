@@ -102,6 +102,9 @@ type Options struct {
 	Clients  int
 	Requests int // of each client
 	Batch    int // the most requests in a batch
+	// Meet is after how many requests of each all clients wait for each other, so that none is outstanding: [Check] looks at what is between two such moments by
+	// itself, and so needs no more for a long history than for a short one. 0: they never do.
+	Meet     int
 	Seed     uint64
 	Counters bool // some values are numbers, and some requests Incr
 	// TTL is about how long some keys live, if it is not 0. That a key has gone is right from when it has lived for so long since it was asked for,
@@ -118,47 +121,72 @@ const never = 1<<62 - 1
 const longAgo = -1 << 62
 
 // Run runs o.Clients clients side by side, each made by dial, and returns what happened.
-func Run(o Options, dial func() Client) []porcupine.Operation {
-	var clock atomic.Int64 // one tick an event, so no two are at the same time
-	begin := time.Now()
-	histories := make([][]porcupine.Operation, o.Clients)
-	var done sync.WaitGroup
-	for id := range histories {
-		c := dial()
-		g := &generator{rand: rand.New(rand.NewPCG(o.Seed, uint64(id))), client: id, counters: o.Counters, ttl: o.TTL}
-		done.Go(func() {
-			for sent := 0; sent < o.Requests; {
-				batch := make([]Request, 1+g.rand.IntN(min(o.Batch, o.Requests-sent)))
-				for i := range batch {
-					batch[i] = g.request()
-				}
-				sent += len(batch)
-				for i := range batch {
-					if batch[i].Sent = time.Since(begin); o.Skewed {
-						batch[i].Sent = longAgo
-					}
-				}
-				call := clock.Add(1)
-				responses := c.Do(batch)
-				end := clock.Add(1)
-				for i, r := range responses {
-					r.Received = time.Since(begin)
-					g.learn(batch[i], r)
-					op := porcupine.Operation{ClientId: id, Input: batch[i], Call: call, Output: r, Return: end}
-					if r.Unknown {
-						op.Return = never
-					}
-					histories[id] = append(histories[id], op)
-				}
-			}
-		})
+func Run(o Options, dial func() Client) (all []porcupine.Operation) {
+	r := &recorder{Options: o, begin: time.Now()}
+	clients := make([]*recorded, o.Clients)
+	for id := range clients {
+		clients[id] = &recorded{Client: dial(), generator: generator{
+			rand: rand.New(rand.NewPCG(o.Seed, uint64(id))), client: id, counters: o.Counters, ttl: o.TTL,
+		}}
 	}
-	done.Wait()
-	var all []porcupine.Operation
-	for _, h := range histories {
-		all = append(all, h...)
+	for sent := 0; sent < o.Requests; {
+		next := o.Requests - sent
+		if o.Meet != 0 {
+			next = min(next, o.Meet)
+		}
+		var done sync.WaitGroup
+		for _, c := range clients {
+			done.Go(func() { r.send(c, next) })
+		}
+		done.Wait()
+		sent += next
+	}
+	for _, c := range clients {
+		all = append(all, c.history...)
 	}
 	return all
+}
+
+// recorder notes when what is asked, and answered.
+type recorder struct {
+	Options
+	begin time.Time
+	clock atomic.Int64 // one tick an event, so no two are at the same time
+}
+
+// recorded is a client, what it asks, and what has come of that.
+type recorded struct {
+	Client
+	generator
+	history []porcupine.Operation
+}
+
+// send has a client send so many requests.
+func (r *recorder) send(c *recorded, requests int) {
+	for requests > 0 {
+		batch := make([]Request, 1+c.rand.IntN(min(r.Batch, requests)))
+		for i := range batch {
+			batch[i] = c.request()
+		}
+		requests -= len(batch)
+		for i := range batch {
+			if batch[i].Sent = time.Since(r.begin); r.Skewed {
+				batch[i].Sent = longAgo
+			}
+		}
+		call := r.clock.Add(1)
+		responses := c.Do(batch)
+		end := r.clock.Add(1)
+		for i, response := range responses {
+			response.Received = time.Since(r.begin)
+			c.learn(batch[i], response)
+			op := porcupine.Operation{ClientId: c.client, Input: batch[i], Call: call, Output: response, Return: end}
+			if response.Unknown {
+				op.Return = never
+			}
+			c.history = append(c.history, op)
+		}
+	}
 }
 
 // ErrUndecided is the error of Check where its time was over before it had found an order, or that there is none.

@@ -72,17 +72,28 @@ type moment struct {
 	open open
 }
 
-// model is what a store does. The requests late are those that [announcement] is about. With greedy, states that differ only in which of them are still open are
-// taken for one: with nearly all it makes no difference, and there are far fewer.
-func model(late []Request, greedy bool) porcupine.Model {
+// model is what a store does that is in one of some states. The requests late are those that [announcement] is about. With greedy, states that differ only in which
+// of them are still open are taken for one: with nearly all it makes no difference, and there are far fewer. It ends in states that end accepts.
+func model(from []moment, late []Request, greedy bool, end func(moment) bool) porcupine.Model {
 	seed := maphash.MakeSeed()
 	return (&porcupine.NondeterministicModel{
-		Init: func() []any { return []any{moment{}} },
+		Init: func() (all []any) {
+			for _, m := range from {
+				all = append(all, m)
+			}
+			return all
+		},
 		Step: func(s, input, output any) (next []any) {
 			m := s.(moment)
-			if a, ok := input.(announcement); ok {
+			switch a := input.(type) {
+			case announcement:
 				m.open.add(int(a))
 				return []any{m}
+			case ending:
+				if end(m) {
+					next = []any{m}
+				}
+				return next
 			}
 			q, r := input.(Request), output.(Response)
 			rank := m.rank

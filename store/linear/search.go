@@ -12,8 +12,38 @@ import (
 
 // Check returns nil if the history can be explained. It gives up after some times the timeout, which is an error too.
 //
-// It looks for an order with what most histories have in common first, and with the others' when there is none: see [search].
+// It looks at what is between two moments at which no request is outstanding by itself, from all states that what is before it can end in. So what it needs
+// does not grow with the length of a history that has such moments, of which each is as exact as the whole: see [Options.Meet].
 func Check(history []porcupine.Operation, timeout time.Duration) error {
+	from := []moment{{}}
+	var window []porcupine.Operation
+	windows, patience := cut(history), timeout
+	for i, next := range windows {
+		if window = append(window, next...); i == len(windows)-1 || patience <= 0 {
+			continue
+		}
+		begin := time.Now()
+		switch to, ok := ends(from, window, timeout/20); {
+		case !ok: // together with the next
+			patience -= time.Since(begin)
+		case len(to) == 0:
+			return wrong(window, history)
+		default:
+			from, window = to, nil
+		}
+	}
+	return decide(from, window, history, timeout)
+}
+
+// wrong is the error for a history of which a window can't be explained.
+func wrong(window, history []porcupine.Operation) error {
+	return fmt.Errorf("no order of the %d requests explains their answers, of the %d from tick %d on", len(history), len(window), window[0].Call)
+}
+
+// decide returns nil if the last window of a history can be explained.
+//
+// It looks for an order with what most histories have in common first, and with the others' when there is none: see [search].
+func decide(from []moment, window, history []porcupine.Operation, timeout time.Duration) error {
 	tries := []search{{versions: true, late: true, greedy: true}, {versions: true, late: true}, {late: true}, {versions: true}, {}}
 	none := make(map[search]bool) // that have found that there is none
 	for _, share := range []time.Duration{20, 5, 1} {
@@ -21,17 +51,17 @@ func Check(history []porcupine.Operation, timeout time.Duration) error {
 			if none[try] {
 				continue
 			}
-			some, late, ok := try.prepare(history)
+			some, late, ok := try.prepare(window)
 			if !ok {
 				continue
 			}
-			verdict := porcupine.CheckOperationsTimeout(model(late, try.greedy), some, timeout/share)
+			verdict := porcupine.CheckOperationsTimeout(model(from, late, try.greedy, nil), some, timeout/share)
 			none[try] = verdict == porcupine.Illegal
 			switch {
 			case verdict == porcupine.Ok:
 				return nil
 			case none[search{}]:
-				return fmt.Errorf("no order of the %d requests explains their answers", len(history))
+				return wrong(window, history)
 			}
 		}
 	}
