@@ -23,6 +23,7 @@ type request struct {
 	shown   uint64 // the version that the refusal tells
 
 	round *cluster.Round // of a read, or of a refusal
+	needs uint64         // NoRound: the index that a read waits for
 
 	reading bool   // it has begun
 	state   uint64 // which one it reads
@@ -31,7 +32,7 @@ type request struct {
 
 // ask has a client ask something of a node.
 func (s *Sim) ask(n *node) error {
-	if len(s.requests) >= 12 {
+	if s.busy(n) {
 		return nil
 	}
 	r := &request{n: n, floor: s.ledger.floor}
@@ -53,6 +54,9 @@ func (s *Sim) ask(n *node) error {
 		}
 		r.refused, r.key = true, uint64(s.rng.IntN(keys))
 		r.shown = n.m.current(r.key)
+	case kind < 9 && s.Mutants.NoRound && n.core.Leads():
+		r.needs = n.committed
+		s.requests = append(s.requests, r)
 	case kind < 9:
 		r.round = n.core.Reads.Join()
 	default:
@@ -121,6 +125,10 @@ func (s *Sim) pollOne(r *request) (done bool, err error) {
 			return false, r.n.guard(func(*cluster.Core) {})
 		}
 		return false, nil
+	case r.round == nil: // NoRound
+		if r.n.m.index < r.needs {
+			return false, nil
+		}
 	case !closed(r.round.Done()):
 		return false, nil
 	case r.round.Err() != nil:

@@ -47,9 +47,11 @@ type node struct {
 	applies  []*cluster.Apply
 	walk     *snapshot // of the own state, under way
 	received map[uint64]*snapshot
-	nextTick time.Duration
-	offset   time.Duration // of its clock
-	opened   bool
+	// committed is the newest index that it has told others is committed.
+	committed uint64
+	nextTick  time.Duration
+	offset    time.Duration // of its clock
+	opened    bool
 
 	durable  cluster.Base // of the newest snapshot on the disk
 	promised promises
@@ -227,7 +229,7 @@ func (p *promises) check(log *cluster.FileLog) error {
 
 // die ends the process, and if the machine has lost power, what the disk had not synced.
 func (n *node) die() {
-	n.core, n.log, n.m, n.appends, n.applies, n.walk, n.opened, n.paused = nil, nil, nil, nil, nil, nil, false, false
+	n.core, n.log, n.m, n.appends, n.applies, n.walk, n.opened, n.paused, n.committed = nil, nil, nil, nil, nil, nil, false, false, 0
 	if n.broken == errCrash {
 		n.fs = n.fs.Crash([]int{0, 50, 100}[n.sim.rng.IntN(3)], n.sim.rng)
 	}
@@ -315,6 +317,8 @@ func (n *node) send(m *pb.Message) error {
 			return fmt.Errorf("C8: node %d votes for %d in term %d, and has saved %d in term %d", n.id, m.GetTo(), m.GetTerm(), hs.GetVote(), hs.GetTerm())
 		}
 		n.promise(hs)
+	case m.GetType() == pb.MsgApp:
+		n.committed = max(n.committed, m.GetCommit())
 	case m.GetType() == pb.MsgSnap:
 		return n.sim.stream(n, m)
 	}

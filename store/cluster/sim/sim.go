@@ -27,6 +27,7 @@ type Options struct {
 // Mutants are ways to break a session.
 type Mutants struct {
 	NoEpoch bool // C5: it does not look at the epoch
+	NoRound bool // C6: where the node leads, it reads without a round, once what was committed then is published
 }
 
 // Result says what has happened.
@@ -37,7 +38,7 @@ type Result struct {
 	Writes, Reads, Bounded, Conflicts, Unknown int           // that were answered, or not
 	Kept, NotApplied                           int           // writes whose node led no more, and of which it knew what had become of them
 	Terms, Crashes, Failures, Snapshots, Cuts  int
-	Joined, Removed, Hints                     int
+	Joined, Removed, Hints, Rivals             int
 	Format                                     uint16 // the newest that was written
 	Sum                                        uint64 // of all that has happened
 }
@@ -55,7 +56,8 @@ type Sim struct {
 	calm    bool
 	faults  int // of a thousand things that happen
 	streams []*transfer
-	down    []uint64 // nodes whose processes have ended, which nobody has noticed yet
+	down    []uint64      // nodes whose processes have ended, which nobody has noticed yet
+	struck  time.Duration // until then what has struck a leader lasts
 
 	requests []*request
 	batches  map[*cluster.Batch][]write
@@ -291,6 +293,7 @@ func (s *Sim) endStream() error {
 // mend has something go right again.
 func (s *Sim) mend(n *node) error {
 	switch {
+	case s.now < s.struck && (n.paused || n.up()):
 	case n.gone:
 	case s.wasRemoved(n):
 		s.note("node %d, which was removed, is destroyed", n.id)
@@ -313,7 +316,7 @@ func (s *Sim) mend(n *node) error {
 
 // fault has something go wrong.
 func (s *Sim) fault(n *node) error {
-	if !n.up() {
+	if !n.up() || s.rivals() && s.rng.IntN(2) == 0 && s.strikeLeader() {
 		return nil
 	}
 	switch s.rng.IntN(12) {

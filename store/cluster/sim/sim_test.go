@@ -53,6 +53,7 @@ func TestSeeds(t *testing.T) {
 		sum.Joined += r.Joined
 		sum.Removed += r.Removed
 		sum.Hints += r.Hints
+		sum.Rivals += r.Rivals
 		sum.Format = max(sum.Format, r.Format)
 	}
 	t.Logf("%d seeds: %+v", len(seeds), sum)
@@ -67,6 +68,7 @@ func TestSeeds(t *testing.T) {
 	require.NotZero(t, sum.Joined)
 	require.NotZero(t, sum.Removed)
 	require.NotZero(t, sum.Hints)
+	require.NotZero(t, sum.Rivals)
 	require.EqualValues(t, 2, sum.Format)
 }
 
@@ -86,6 +88,17 @@ func TestASessionThatIgnoresTheEpochIsCaught(t *testing.T) {
 	for seed := uint64(1); seed < 100; seed++ {
 		if _, err := Run(Options{Seed: seed, Steps: 30000, Mutants: Mutants{NoEpoch: true}}); err != nil {
 			require.ErrorContains(t, err, "C5")
+			return
+		}
+	}
+	t.Fatal("nothing was seen")
+}
+
+// A leader that answers reads without having asked whether it still leads answers old ones beside its successor: the simulation sees that (C6).
+func TestALeaderThatReadsWithoutARoundIsCaught(t *testing.T) {
+	for seed := uint64(2); seed < 400; seed += 4 { // those with rivals
+		if _, err := Run(Options{Seed: seed, Steps: 30000, Mutants: Mutants{NoRound: true}}); err != nil {
+			require.ErrorContains(t, err, "C6")
 			return
 		}
 	}
