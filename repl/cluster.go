@@ -28,7 +28,7 @@ func clusterCommand() *command {
 		name: "cluster", args: "[status | wait | add PEER | remove ID | transfer ID]", min: 0, max: 2,
 		short: "Show the servers of a cluster, or change which they are.",
 		long: "`status` prints who leads and a line a server: number, role, whether it can be reached, its address for clients and the one for the other servers; and in words what is wrong, with exit code 1, " +
-			"where nobody leads, or one server more that is lost would end the cluster's work. `wait` waits until a server leads and all can be reached, for as long as `--timeout` says. " +
+			"where nobody leads, or one server more that is lost would end the cluster's work. `wait` waits until a server leads and all can be reached, also for one that does not listen yet, for as long as `--timeout` says. " +
 			"`add` lets the server at a peer address join: it follows until it has caught up, and votes then. `remove` takes one out, and `transfer` has another lead; both take a number as status prints it. " +
 			"What changes the cluster needs a user with the role `admin`, and is under way when the command ends: `wait`, or `status`, shows what came of it.",
 		examples: []example{
@@ -64,25 +64,30 @@ func (c *call) cluster() error {
 	default:
 		return usagef("usage: %s", clusterCommand().usage())
 	}
+	if verb == "wait" {
+		return c.clusterWait()
+	}
 	kv, err := c.client()
 	if err != nil {
 		return err
 	}
-	switch verb {
-	case "status":
+	if verb == "status" {
 		return c.clusterStatus(kv)
-	case "wait":
-		return c.clusterWait(kv)
 	}
 	if err := kv.Member(c.ctx, q); err != nil {
 		return err
 	}
+	c.clusterDone()
+	return nil
+}
+
+// clusterDone says that a command that prints nothing else is done.
+func (c *call) clusterDone() {
 	if c.opts.json {
 		c.out.WriteString("{}\n")
 	} else {
 		c.ok()
 	}
-	return nil
 }
 
 func (c *call) clusterStatus(kv *client.Client) error {
@@ -128,23 +133,25 @@ func (c *call) clusterFigures(kv *client.Client, p protocol.ClusterResponse) (f 
 	return f
 }
 
-// clusterWait asks again and again until all is well.
-func (c *call) clusterWait(kv *client.Client) error {
+// clusterWait asks again and again until all is well, from before the first server listens on.
+func (c *call) clusterWait() error {
 	ctx, cancel := context.WithTimeout(c.ctx, c.opts.timeout)
 	defer cancel()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
-	what := "the server has not answered"
+	var last error // why it is not well
 	for {
-		p, err := kv.Cluster(ctx)
-		if err != nil && ctx.Err() == nil {
+		err := c.clusterWell(ctx)
+		switch {
+		case err == nil:
+			c.clusterDone()
+			return nil
+		case c.ctx.Err() != nil:
+			return c.ctx.Err()
+		case ctx.Err() == nil && !isUnwell(err) && !mayPass(err):
 			return err
-		}
-		if err == nil {
-			if what = waitsFor(p); what == "" {
-				c.ok()
-				return nil
-			}
+		case ctx.Err() == nil || last == nil: // else it says no more than that time is over
+			last = err
 		}
 		select {
 		case <-tick.C:
@@ -152,9 +159,31 @@ func (c *call) clusterWait(kv *client.Client) error {
 			if c.ctx.Err() != nil {
 				return c.ctx.Err()
 			}
-			return unwellError{fmt.Sprintf("within %v it did not get well: %s", c.opts.timeout, what)}
+			return fmt.Errorf("within %v it did not get well: %w", c.opts.timeout, last)
 		}
 	}
+}
+
+// clusterWell is nil when all is well with the cluster.
+func (c *call) clusterWell(ctx context.Context) error {
+	kv, err := c.session.client(ctx)
+	if err != nil {
+		return err
+	}
+	p, err := kv.Cluster(ctx)
+	if err != nil {
+		return err
+	}
+	if what := waitsFor(p); what != "" {
+		return unwellError{what}
+	}
+	return nil
+}
+
+// mayPass reports whether err, of a connection or a request on it, may be another a moment later.
+func mayPass(err error) bool {
+	code := exitCode(err)
+	return (code == exitBroken || errors.Is(err, protocol.ErrUnavailable)) && !client.Lasting(err)
 }
 
 // role is how a member's role is called.

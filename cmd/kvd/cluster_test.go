@@ -40,7 +40,17 @@ func startCluster(t *testing.T, n int, args ...string) []*member {
 }
 
 // startClusterOf is startCluster with founders of which each is made ready before it is started.
-func startClusterOf(t *testing.T, n int, ready func(*member), args ...string) (all []*member) {
+func startClusterOf(t *testing.T, n int, ready func(*member), args ...string) []*member {
+	all := founders(t, n, ready)
+	for _, m := range all {
+		m.start(args...)
+	}
+	leader(t, all)
+	return all
+}
+
+// founders are nodes that would found a cluster, made ready and not yet started.
+func founders(t *testing.T, n int, ready func(*member)) (all []*member) {
 	var peers []string
 	for range n {
 		m := &member{t: t, dir: t.TempDir(), listen: freeAddress(t), peer: freeAddress(t)}
@@ -50,9 +60,7 @@ func startClusterOf(t *testing.T, n int, ready func(*member), args ...string) (a
 	}
 	for _, m := range all {
 		m.peers = strings.Join(peers, ",")
-		m.start(args...)
 	}
-	leader(t, all)
 	return all
 }
 

@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -254,6 +256,34 @@ func TestClusterScripts(t *testing.T) {
 			},
 		},
 	})
+}
+
+// TestWaitFromTheStart: who waits for a cluster may begin before its first node listens.
+func TestWaitFromTheStart(t *testing.T) {
+	all := founders(t, 3, func(*member) {})
+	var addrs []string
+	for _, m := range all {
+		addrs = append(addrs, m.listen)
+	}
+	first, err := net.Listen("tcp", addrs[0])
+	require.NoError(t, err)
+	wait := exec.Command(kvcBinary(t), "--addr", strings.Join(addrs, ","), "cluster", "wait", "--timeout", "1m")
+	var says strings.Builder
+	wait.Stderr = &says
+	require.NoError(t, wait.Start())
+	conn, err := first.Accept() // it has begun, and in vain
+	require.NoError(t, err)
+	require.NoError(t, first.Close())
+	require.NoError(t, conn.Close())
+	for _, m := range all {
+		m.start()
+	}
+	require.NoError(t, wait.Wait(), "%s", &says)
+	for _, m := range all {
+		s, err := m.status()
+		require.NoError(t, err)
+		require.NotZero(t, s.Leader)
+	}
 }
 
 // TestAClusterThatIsNotFounded: who asks a node that waits for its peers is told so, and not that it is alone.

@@ -47,8 +47,8 @@ func dialFirst(ctx context.Context, addrs []string, o Options) (*Client, error) 
 			c.FindLeader(ctx)
 			return c, nil
 		}
-		if failures = append(failures, err); ctx.Err() != nil || lasting(err) {
-			break
+		if failures = append(failures, err); ctx.Err() != nil || Lasting(err) && errors.As(err, new(*protocol.Error)) {
+			break // a secret that one server refuses is for none of the others to hear; what is no kv at all says nothing of them
 		}
 	}
 	err := failures[0]

@@ -347,10 +347,24 @@ func TestDialOfMany(t *testing.T) {
 		assert.ErrorIs(t, err, protocol.ErrUnauthenticated)
 		assert.Equal(t, 1, dials)
 
-		f.down = map[string]bool{}
+		// One that is no server of kv is none of a cluster: the others may be.
+		f.down = map[string]bool{"b:1": true}
 		f.lead("c:1")
+		c, err := Dial(t.Context(), all, Options{dialer: func(ctx context.Context, addr string) (net.Conn, error) {
+			if addr != "a:1" {
+				return f.dial(ctx, addr)
+			}
+			ours, theirs := net.Pipe()
+			go saying("HTTP/1.1 400 Bad Request\r\n\r\n")(theirs)
+			return ours, nil
+		}})
+		require.NoError(t, err)
+		assert.Equal(t, "c:1", c.Addr())
+		c.Close()
+
+		f.down = map[string]bool{}
 		began := time.Now()
-		c, err := Dial(t.Context(), all, Options{Timeout: 30 * time.Second, dialer: func(ctx context.Context, addr string) (net.Conn, error) {
+		c, err = Dial(t.Context(), all, Options{Timeout: 30 * time.Second, dialer: func(ctx context.Context, addr string) (net.Conn, error) {
 			if addr != "c:1" {
 				<-ctx.Done()
 				return nil, ctx.Err()

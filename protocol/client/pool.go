@@ -316,11 +316,12 @@ func (p *Pool) failure() error {
 
 // hopeless reports whether every attempt to connect has failed in a way that will not pass by itself. mu is held.
 func (p *Pool) hopeless() bool {
-	return !slices.ContainsFunc(*p.links.Load(), func(l *link) bool { return !lasting(l.failure) })
+	return !slices.ContainsFunc(*p.links.Load(), func(l *link) bool { return !Lasting(l.failure) })
 }
 
-// lasting reports whether a dial that failed so would fail again until somebody changes something.
-func lasting(err error) bool {
+// Lasting reports whether a [Dial] that failed with err would fail again until somebody changes something: who may connect, where to, or
+// whether with TLS. What else keeps a server from answering, such as that it has not begun to listen or loads its data, may pass by itself.
+func Lasting(err error) bool {
 	var refused *protocol.Error
 	var foreign *dialError
 	var certificate *tls.CertificateVerificationError
