@@ -90,7 +90,7 @@ func testAgainstTheServer(t *testing.T, unix bool) {
 	alone, err := c.Cluster(ctx)
 	require.NoError(t, err)
 	assert.Zero(t, alone)
-	assert.ErrorIs(t, c.Member(ctx, protocol.Member{Change: protocol.MemberRemove, ID: 1}), protocol.ErrUnavailable)
+	assert.ErrorIs(t, c.Member(ctx, protocol.Member{Change: protocol.MemberRemove, ID: 1}), protocol.ErrBadRequest)
 	stale := connect(t, s, client.Options{MaxStale: time.Second})
 	require.NoError(t, stale.Ping(ctx, nil))
 
