@@ -83,6 +83,16 @@ func (e *Error) Is(target error) bool {
 	return ok && t.Status == e.Status
 }
 
+// NotApplied reports whether a write that was answered so has certainly changed nothing. After UNAVAILABLE and INTERNAL it may have, unless the message says
+// that nothing was applied, as kvd's does where no server leads.
+func (e *Error) NotApplied() bool {
+	switch e.Status {
+	case StatusUnavailable, StatusInternal:
+		return strings.Contains(e.Message, "nothing was applied")
+	}
+	return e.Status != StatusOK
+}
+
 // ErrMalformed is what the parsers of responses return for a body that the specification does not allow. (Those of
 // requests return an *Error, to be sent as it is.)
 var ErrMalformed = errors.New("malformed answer")

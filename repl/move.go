@@ -20,7 +20,7 @@ func moveCommands() []*command {
 			long: "One record a line in the text form (`help escaping`): key, TAB, value, and where it expires TAB and the expiry in Unix milliseconds. With `--json` the input is JSON Lines: " +
 				"objects with `key`, `value` and, where it expires, `expiry`, as export writes them with a `version`, which is not used; another member is a wrong line. Bytes that are not UTF-8 are `{\"base64\": \"…\"}`. " +
 				"A record that has expired already is deleted. The records go in batches, each applied whole or not at all. The import stops at the first line that is wrong " +
-				"(its batch and what comes after it is not sent) and at the first batch that the server refuses; the report on stderr says which lines were applied, and which were skipped.",
+				"(its batch and what comes after it is not sent) and at the first batch that the server refuses; the report on stderr says which lines were applied, and which were skipped. In a cluster that has no leader it waits for one, for as long as `--timeout` says, and goes on.",
 			examples: []example{
 				{"import records.txt", "a file in the text form"},
 				{"export | kvc --addr $other import -", "from one server to another"},
@@ -77,7 +77,7 @@ func (c *call) importRecords(keepGoing bool, end byte) error {
 	bar := c.newProgress(total)
 	start := time.Now()
 	r, err := load.Import(c.ctx, kv, newInput(c.ctx, in), load.ImportOptions{
-		JSON: c.opts.json, End: end, KeepGoing: keepGoing,
+		JSON: c.opts.json, End: end, KeepGoing: keepGoing, Patience: c.opts.timeout,
 		Wrong: func(err error) {
 			bar.clear()
 			c.complain(err)

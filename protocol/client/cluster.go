@@ -17,6 +17,9 @@ import (
 // maxMoves is how often a request is sent on to the server that leads: while one is chosen, they may send it round.
 const maxMoves = 3
 
+// ErrNotApplied is the error of a request that was sent on to a server that could not be reached.
+var ErrNotApplied = errors.New("not applied")
+
 // others are a Client's connections to other servers of the cluster. None is closed before the Client is: somebody may wait for an
 // answer there.
 type others struct {
@@ -89,7 +92,7 @@ func (c *Client) doThere(ctx context.Context, frame func(dst []byte, id uint32) 
 			return nil, at, tooManyMoves(addr)
 		}
 		if at, err = c.follow(ctx, addr); err != nil {
-			return nil, c, fmt.Errorf("not applied: the server that leads: %w", err)
+			return nil, c, fmt.Errorf("%w: the server that leads: %w", ErrNotApplied, err)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"time"
 
 	"kv/protocol"
 	"kv/protocol/client"
@@ -86,6 +87,7 @@ type ImportOptions struct {
 	JSON      bool                 // JSON Lines instead of the text form
 	End       byte                 // what ends a line of the text form
 	KeepGoing bool                 // skip what is wrong or refused
+	Patience  time.Duration        // how long it waits for a server to lead, where none does
 	Wrong     func(error)          // told of each line that is skipped, and each batch
 	Progress  func(r ImportReport) // told now and then how far it is; may be nil
 }
@@ -148,7 +150,7 @@ func (l Lines) String() string {
 // Import reads records and sends them in batches, many under way at a time. It stops at the first line that is wrong,
 // with a *text.SyntaxError, and at the first batch that is refused; the batch with the wrong line and what comes after it
 // is not sent. What was under way by then is waited for, and the report tells what came of it. In a cluster it goes on where another
-// server leads.
+// server leads, and waits where none does.
 func Import(ctx context.Context, c *client.Client, in io.Reader, o ImportOptions) (ImportReport, error) {
 	m := importer{ctx: ctx, client: c, o: o, in: text.NewReader(in, o.End)}
 	err := m.run()
@@ -169,7 +171,8 @@ type importer struct {
 	next     batch
 	underWay []batch
 	bytes    int  // of what is under way
-	moved    bool // another server leads: what is under way is sent again there, in order, before anything else is
+	moved    bool // another server leads, or none: what is under way is sent again there, in order, before anything else is
+	gaveUp   bool // none did for as long as it was waited for: nothing is sent any more
 	report   ImportReport
 }
 
@@ -237,13 +240,16 @@ func (m *importer) settle() error {
 	m.underWay = m.underWay[1:]
 	m.bytes -= b.bytes
 	_, _, err := b.call.Wait(m.ctx)
-	m.moved = m.moved || errors.Is(err, protocol.ErrMoved)
-	if m.moved && (err == nil || errors.Is(err, protocol.ErrMoved)) { // one that was applied has to come after those before it, too
-		_, err = Write(m.ctx, m.client, b.records)
+	m.moved = m.moved || elsewhere(err)
+	if m.moved && !m.gaveUp && (err == nil || elsewhere(err)) { // one that was applied has to come after those before it, too
+		err = m.again(b, err)
 	}
 	m.moved = m.moved && len(m.underWay) > 0
 	refused := (*protocol.Error)(nil)
 	switch {
+	case elsewhere(err): // so would be all that comes after it
+		m.gaveUp = true
+		err = fmt.Errorf("lines %v, and what comes after them: %w", b.lines, err)
 	case err == nil:
 		m.report.Applied += len(b.records)
 		m.report.Ranges.addAll(b.lines)
@@ -262,6 +268,47 @@ func (m *importer) settle() error {
 		m.o.Progress(m.report)
 	}
 	return err
+}
+
+// againPause is between two attempts to send a batch where no server leads.
+const againPause = 100 * time.Millisecond
+
+// again sends a batch again, which was answered with answered, to whoever leads, and while nobody does again.
+func (m *importer) again(b batch, answered error) error {
+	for until := time.Now().Add(m.o.Patience); ; {
+		_, err := Write(m.ctx, m.client, b.records)
+		switch {
+		case answered != nil && errors.Is(err, client.ErrClosed) && !errors.Is(err, client.ErrUnknown):
+			return answered // it says more: a server that ends has said so
+		case !elsewhere(err):
+			return err
+		case time.Now().After(until):
+			return fmt.Errorf("no server has led for %v: %w", m.o.Patience, err)
+		}
+		answered = err
+		timer := time.NewTimer(againPause)
+		select {
+		case <-timer.C:
+		case <-m.ctx.Done():
+			timer.Stop()
+			return m.ctx.Err()
+		}
+	}
+}
+
+// elsewhere reports whether a batch was not applied since another server leads, or none.
+func elsewhere(err error) bool {
+	var refused *protocol.Error
+	if !errors.As(err, &refused) {
+		return errors.Is(err, client.ErrNotApplied)
+	}
+	switch refused.Status {
+	case protocol.StatusMoved:
+		return true
+	case protocol.StatusUnavailable:
+		return refused.NotApplied()
+	}
+	return errors.Is(err, client.ErrNotApplied)
 }
 
 func (m *importer) count() { m.report.Lines, m.report.Bytes = m.in.Line(), m.in.Bytes() }

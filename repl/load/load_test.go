@@ -227,6 +227,66 @@ func fakeServer(t *testing.T, script func(in *bufio.Reader, out net.Conn)) strin
 	})
 }
 
+// Where no server leads an import asks again, in order, for as long as it has patience; it never sends again what may have been applied.
+func TestAnImportWaitsForALeader(t *testing.T) {
+	const batches = 5
+	nobody := &protocol.Error{Status: protocol.StatusUnavailable, Message: "no node leads now: nothing was applied, try again"}
+	gone := &protocol.Error{Status: protocol.StatusMoved, Message: "127.0.0.1:1"}
+	ending := &protocol.Error{Status: protocol.StatusUnavailable, Message: "the server is shutting down: nothing was applied"}
+	maybe := &protocol.Error{Status: protocol.StatusUnavailable, Message: "it may have been applied"}
+	for name, test := range map[string]struct {
+		answers  []*protocol.Error // to the first batches that come, nil: it is applied, as all others are; behind ending the connection ends
+		patience time.Duration
+		asked    int // how many batches come
+		applied  Lines
+		unknown  Lines
+		says     string
+	}{
+		"none leads for a while":    {[]*protocol.Error{nil, nobody, nobody, nil, nobody, nobody, nobody}, time.Minute, batches + 6, Lines{{1, 1280}}, nil, ""},
+		"who led is gone":           {[]*protocol.Error{gone, nil, nil, nil, nil, gone}, time.Minute, batches + 6, Lines{{1, 1280}}, nil, ""},
+		"none leads":                {[]*protocol.Error{nil, nobody, nil, nobody, nobody, nobody}, 0, batches + 1, Lines{{1, 256}, {513, 768}}, nil, "lines 257-512, and what comes after them: no server has led for 0s: unavailable: no node leads now: nothing was applied, try again"},
+		"one may have been applied": {[]*protocol.Error{nil, maybe}, time.Minute, batches, Lines{{1, 256}, {513, 1280}}, nil, "lines 257-512: unavailable: it may have been applied"},
+		"the server ends":           {[]*protocol.Error{nil, ending}, time.Minute, 2, Lines{{1, 256}}, Lines{{513, 1280}}, "lines 257-512, and what comes after them: unavailable: the server is shutting down: nothing was applied"},
+	} {
+		for _, keepGoing := range []bool{false, true} {
+			asked := make(chan int, 1)
+			addr := fakeServer(t, func(in *bufio.Reader, out net.Conn) {
+				n := 0
+				defer func() { asked <- n }()
+				for {
+					h := readFrame(in)
+					if h.Length == 0 {
+						return
+					}
+					if n++; n > len(test.answers) || test.answers[n-1] == nil {
+						out.Write(protocol.AppendVersion(nil, h.Opcode, h.ID, 1))
+						continue
+					}
+					if out.Write(protocol.AppendError(nil, h.Opcode, h.ID, test.answers[n-1])); test.answers[n-1] == ending {
+						return
+					}
+				}
+			})
+			c, err := client.Dial(t.Context(), addr, client.Options{Timeout: 20 * time.Second})
+			require.NoError(t, err, name)
+			wrong := 0
+			r, err := Import(t.Context(), c, strings.NewReader(records(1, batches*batchRecords)), ImportOptions{End: '\n', Patience: test.patience, KeepGoing: keepGoing, Wrong: func(error) { wrong++ }})
+			c.Close()
+			require.Equal(t, test.asked, <-asked, name)
+			require.Equal(t, test.applied, r.Ranges, name)
+			require.Equal(t, test.unknown, r.Unknown, name)
+			if skipped := keepGoing && strings.HasSuffix(test.says, maybe.Message); skipped {
+				require.Equal(t, 1, wrong, name)
+				require.EqualError(t, r.First, test.says, name)
+			} else if require.Zero(t, wrong, name); test.says == "" {
+				require.NoError(t, err, name)
+			} else {
+				require.EqualError(t, err, test.says, name)
+			}
+		}
+	}
+}
+
 // A server that takes nothing, or answers nothing, ends an open loop when its last request is late.
 func TestAnOpenLoopEndsAtAStoppedServer(t *testing.T) {
 	done := make(chan struct{})
