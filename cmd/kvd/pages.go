@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -70,7 +71,7 @@ const (
 )
 
 // newPages serves handler on at most so many connections at a time. One that is not used makes room for a new one; where all are, the last eighth of
-// them is told 503.
+// them is told 503 when its request has come, and what is beyond that at once.
 func newPages(handler http.Handler, connections int) *http.Server {
 	d := &doorman{limit: connections, idle: make(map[net.Conn]time.Time), busy: make(map[net.Conn]struct{}), over: make(map[net.Conn]struct{})}
 	return &http.Server{
@@ -140,6 +141,13 @@ func (d *doorman) changed(nc net.Conn, state http.ConnState) {
 	}
 }
 
+// turnedAway is what a connection is told for which there is no place, not even to read what it asks for.
+const turnedAway = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 21\r\nContent-Type: text/plain; charset=utf-8\r\nRetry-After: 1\r\n\r\n" +
+	"too many connections\n"
+
+// turnedAwayWithin is how long that may take: the system takes it at once, since nothing was sent on the connection.
+const turnedAwayWithin = 10 * time.Millisecond
+
 // admit finds a place for a new connection, or closes it.
 func (d *doorman) admit(nc net.Conn) {
 	switch {
@@ -150,6 +158,8 @@ func (d *doorman) admit(nc net.Conn) {
 		d.over[nc] = struct{}{}
 		return
 	default:
+		nc.SetWriteDeadline(time.Now().Add(turnedAwayWithin))
+		io.WriteString(nc, turnedAway)
 		nc.Close()
 		return
 	}

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bufio"
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -59,6 +61,32 @@ func TestPagesAreLimited(t *testing.T) {
 		}
 		for range 3 * limit {
 			answered(http.StatusServiceUnavailable, "too many connections\n")
+		}
+		// Where all who can be told so are there, and ask for nothing, the others are told at once.
+		const more = 3
+		var quiet []net.Conn
+		turned := make(chan string, limit)
+		for range limit - serving + more {
+			nc, err := net.Dial("tcp", l.Addr().String())
+			require.NoError(t, err)
+			quiet = append(quiet, nc)
+			go func() {
+				if text, _ := io.ReadAll(nc); len(text) > 0 {
+					turned <- string(text)
+				}
+			}()
+		}
+		for range more {
+			r, err := http.ReadResponse(bufio.NewReader(strings.NewReader(<-turned)), nil)
+			require.NoError(t, err)
+			body, err := io.ReadAll(r.Body)
+			require.NoError(t, err)
+			require.Equal(t, http.StatusServiceUnavailable, r.StatusCode)
+			require.Equal(t, "too many connections\n", string(body))
+			require.True(t, r.Close)
+		}
+		for _, nc := range quiet {
+			nc.Close()
 		}
 		close(end)
 		for range serving {
