@@ -136,7 +136,7 @@ func (r runningWriter) Write(b []byte) (int, error) {
 }
 
 // keepLog is how many bytes of the log stay behind a state of so many bytes: to read a log is no quicker than to read a state of its size. The
-// log's files are read at a start, and and fill the disk: so there is a most.
+// log's files are read at a start, and fill the disk: so there is a most.
 func (j *Journal) keepLog(size int64) int64 {
 	if j.o.KeepLog > 0 {
 		return j.o.KeepLog
