@@ -242,8 +242,8 @@ func (c *Core) Appended(a *Append) {
 // respond tells the library, and the other members, what is durable, in order. The state machine takes a snapshot in first.
 func (c *Core) respond() {
 	for len(c.appends) > 0 && c.appends[0].done && c.appends[0].installed {
-		a := c.appends[0]
-		c.appends = c.appends[1:]
+		var a *Append
+		a, c.appends = pop(c.appends)
 		c.watch.since = c.clock()
 		for _, m := range a.responses {
 			if m.GetTo() == raft.None { // the answer to what nobody has sent: learnPublished

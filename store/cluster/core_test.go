@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+	"weak"
 
 	"github.com/stretchr/testify/require"
 	"go.etcd.io/raft/v3"
@@ -376,6 +378,26 @@ func TestPublishedBatchesAreNotKept(t *testing.T) {
 		g.run()
 		require.LessOrEqual(t, len(leader.Proposals.live), 1)
 	}
+
+	// Nor are many that were under way at a time.
+	leader.holdApply = true
+	var all []weak.Pointer[Batch]
+	for range 10 {
+		all = append(all, weak.Make(leader.write(strings.Repeat("x", maxBatch))))
+	}
+	leader.holdApply = false
+	g.run()
+	last := leader.write("y")
+	runtime.GC()
+	held := 0
+	for _, w := range all {
+		if w.Value() != nil {
+			held++
+		}
+	}
+	require.Less(t, held, 4, "the test itself has some")
+	require.Len(t, leader.Proposals.live, 1)
+	runtime.KeepAlive(last)
 }
 
 func TestASecondBatchFollowsTheFirstWhenThatIsLate(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 // beginAt has the log begin behind an entry, empty.
 func (l *FileLog) beginAt(at entryID) {
 	l.prev, l.last = at, at.index
-	l.terms, l.mem, l.fetched, l.want, l.kept = nil, nil, nil, 0, 0
+	l.terms, l.mem, l.fetched, l.want, l.kept, l.left = nil, nil, nil, 0, 0, 0
 	l.cuts++
 	l.applied = max(l.applied, at.index)
 }
@@ -99,6 +99,7 @@ func (l *FileLog) Entries(lo, hi, maxSize uint64) ([]*pb.Entry, error) {
 			l.want, l.missed = lo, true
 			return nil, raft.ErrCompacted // see Snapshot
 		}
+		l.served = l.applied
 		if half := from[len(from)/2].GetIndex(); lo > half && l.want == 0 {
 			l.want = from[len(from)-1].GetIndex() + 1 // it will be asked for next
 			if l.want >= l.memFirst() {
@@ -161,7 +162,8 @@ func (l *FileLog) Snapshot() (*pb.Snapshot, error) {
 	return nil, nil
 }
 
-// Applied says up to which index the log has been applied: what is before may leave the memory.
+// Applied says up to which index the log has been applied: what is before may leave the memory, and so may what was fetched and has not been asked for while as
+// many entries were applied as stay.
 func (l *FileLog) Applied(index uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -176,4 +178,10 @@ func (l *FileLog) Applied(index uint64) {
 		n++
 	}
 	l.mem = l.mem[n:]
+	if l.left += n; l.left > len(l.mem)/4 {
+		l.mem, l.left = slices.Clone(l.mem), 0
+	}
+	if l.applied-l.served > keepEntries {
+		l.fetched = nil
+	}
 }

@@ -16,8 +16,10 @@ import (
 const (
 	// maxProposed is how many bytes of proposals may be under way before Admit waits.
 	maxProposed = 64 << 20
-	// imageAfter is how many bytes of records are applied before the state is kept, and log given up, again.
+	// imageAfter is how many bytes entries that are applied take in memory, at most, before the state is kept, and log given up, again: a start has those behind
+	// the state in memory. imageLeast is how many there are at least where there is little memory.
 	imageAfter = 256 << 20
+	imageLeast = 8 << 20
 	// leastLog and mostLog bound how much of the log stays behind that.
 	leastLog = 64 << 20
 	mostLog  = 4 << 30
@@ -30,6 +32,8 @@ type JournalOptions struct {
 	Logger *slog.Logger
 	// KeepLog is how many bytes of the log stay behind a state that is kept, for nodes that are away; 0: as many as the state takes, within bounds.
 	KeepLog int64
+	// Memory is how many bytes the store may take; 0: any. The less that is, the sooner the state is kept.
+	Memory  int64
 	Formats Formats    // as in CoreOptions
 	Log     LogOptions // what is for tests, and Synced; the rest is as here
 }
@@ -48,7 +52,7 @@ type Journal struct {
 	applying  atomic.Uint64 // the entry that is being applied, or was last: the store may have parts of it
 	installed atomic.Uint64 // the entry of the last state that was put in the place of the store's; stored before that begins
 	history   []historyFrom // as of the state that was loaded, and since; guarded by entry
-	applied   int64         // bytes since the state was kept; the state machine's goroutine's
+	applied   int64         // what entries take that were applied since the state was kept; the state machine's goroutine's
 	records   records       // of the entry that is being applied; likewise
 	keeping   sync.Mutex    // held while a state is kept
 	backups

@@ -288,6 +288,28 @@ func TestHowMuchOfTheLogIsKept(t *testing.T) {
 	}
 }
 
+// What counts is what entries take in memory, which a start has them in: of small ones that is not their bytes.
+func TestTheStateIsKeptBehindManySmallEntries(t *testing.T) {
+	for memory, want := range map[int64]int64{0: 256 << 20, 1: 8 << 20, 64 << 20: 16 << 20, 1 << 40: 256 << 20} {
+		require.Equal(t, want, (&Journal{o: JournalOptions{Memory: memory}}).imageAfter())
+	}
+	s := &storeNode{t: t, net: &lan{nodes: map[uint64]*Node{}}, fs: newFS(t), keepLog: 1}
+	s.openJournal()
+	self := s.journal.Log().Self()
+	require.NoError(t, s.journal.Log().Belong(Self{Cluster: 9, Node: self.Node, Founders: Members{self.Node: {ID: self.Node}}}))
+	s.journal.o.Memory, s.journal.applied = 1, imageLeast-100*entryMemory
+	s.start(store.Options{})
+	defer s.stop()
+	storeLeader(t, []*storeNode{s})
+	for i := range 101 {
+		if i < 50 {
+			require.LessOrEqual(t, s.journal.Log().Base().Index, uint64(1), i)
+		}
+		require.NoError(t, s.set("key", "x", store.SetOptions{}))
+	}
+	require.Eventually(t, func() bool { return s.journal.Log().Base().Index > 50 }, 10*time.Second, time.Millisecond)
+}
+
 // lags cuts a node off, and writes so much that the others give up the log that it lacks.
 func lags(t *testing.T, all []*storeNode, away *storeNode) {
 	away.net.cutOff(away.id)

@@ -22,9 +22,11 @@ const (
 	segmentSize = 64 << 20
 	// keepApplied is how many bytes of entries stay in memory after they were applied, for followers that are a little behind.
 	keepApplied = 16 << 20
-	// keepEntries is how many those are at most: a small one has some 200 bytes of memory besides its own.
+	// keepEntries is how many those are at most.
 	keepEntries = 16 << 10
-	// fetchSize is how many bytes of entries are read at a time for a follower that is further behind.
+	// entryMemory is how many bytes an entry has in memory besides its data.
+	entryMemory = 200
+	// fetchSize is how many bytes entries take that are read at a time for a follower that is further behind.
 	fetchSize = 16 << 20
 	// markEvery is how many bytes lie between two entries of which it is known where they are.
 	markEvery = 64 << 10
@@ -97,7 +99,9 @@ type FileLog struct {
 	mem      []*pb.Entry // the newest entries, up to last
 	applied  uint64
 	kept     int64       // bytes of mem up to applied
+	left     int         // how many entries have left mem and are held by its array
 	fetched  []*pb.Entry // what Fetch has read
+	served   uint64      // what was applied when that was asked for, or read, last
 	want     uint64      // what it is to read; 0: nothing
 	missed   bool        // the last call of Entries wanted it
 	cuts     uint64      // how often entries were given up: what was fetched before that does not count

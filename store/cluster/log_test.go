@@ -6,10 +6,12 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"weak"
 
 	"github.com/stretchr/testify/require"
 	"go.etcd.io/raft/v3"
@@ -32,7 +34,7 @@ func hardState(term, vote, commit uint64) *pb.HardState {
 func smallLog(fs *vfstest.Mem, base uint64) LogOptions {
 	return LogOptions{
 		FS: fs, Dir: "/log", Base: Base{Index: base, Term: 1, Conf: &pb.ConfState{Voters: []uint64{1}}},
-		Logger: slog.New(slog.DiscardHandler), SegmentSize: 600, KeepApplied: 1, FetchSize: 100, MarkEvery: 150, Ahead: -1,
+		Logger: slog.New(slog.DiscardHandler), SegmentSize: 600, KeepApplied: 1, FetchSize: 1200, MarkEvery: 150, Ahead: -1,
 	}
 }
 
@@ -124,6 +126,66 @@ func TestLogForgetsSmallEntries(t *testing.T) {
 	require.Len(t, show(t, l), len(all))
 	require.Len(t, l.segments, 1)
 	require.LessOrEqual(t, cap(l.segments[0].marks), int(2*l.file.Size()/markEvery))
+}
+
+// What has left the memory is held by nothing, after a start as behind each write, and what was fetched goes once it is not asked for any more.
+func TestLogHoldsNoEntriesThatItHasGivenUp(t *testing.T) {
+	o := smallLog(newFS(t), 1)
+	o.SegmentSize, o.KeepApplied, o.FetchSize, o.MarkEvery = 0, 0, 0, 0
+	l, err := NewLog(o, Self{})
+	require.NoError(t, err)
+	var all []weak.Pointer[pb.Entry]
+	last := uint64(1)
+	write := func(n int) {
+		var some []*pb.Entry
+		for range n {
+			last++
+			some = append(some, entry(last, 1, "x"))
+			all = append(all, weak.Make(some[len(some)-1]))
+		}
+		require.NoError(t, l.Save([]*Append{{Entries: some, Sync: true}}))
+		l.Applied(last)
+	}
+	held := func() (n int) {
+		runtime.GC()
+		for _, w := range all {
+			if w.Value() != nil {
+				n++
+			}
+		}
+		return n
+	}
+	for range 300 {
+		write(300)
+	}
+	require.Less(t, held(), keepEntries*5/4+2)
+	require.NoError(t, l.Close())
+
+	l, err = OpenLog(o)
+	require.NoError(t, err)
+	defer l.Close()
+	all = nil
+	for _, e := range l.mem {
+		all = append(all, weak.Make(e))
+	}
+	require.Len(t, all, int(last-1))
+	l.Applied(last)
+	require.Less(t, held(), keepEntries*5/4+2)
+
+	_, err = l.Entries(2, last, 1<<20)
+	require.Equal(t, raft.ErrCompacted, err)
+	_, err = l.Fetch()
+	require.NoError(t, err)
+	require.NotEmpty(t, l.fetched)
+	require.Less(t, len(l.fetched)*entryMemory, fetchSize+2*entryMemory)
+	write(keepEntries)
+	require.NotEmpty(t, l.fetched)
+	_, err = l.Entries(2, last, 1<<20)
+	require.NoError(t, err)
+	write(keepEntries)
+	require.NotEmpty(t, l.fetched, "it was asked for in between")
+	write(1)
+	require.Empty(t, l.fetched)
 }
 
 // Where each entry is that counts is found from the marks, whatever has taken the place of what.

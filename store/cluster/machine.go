@@ -25,7 +25,7 @@ func (j *Journal) Apply(e *Committed) error {
 	j.fate.Published(e.Term, j.published.Load())
 	j.changed.Broadcast()
 	j.mu.Unlock()
-	if j.applied += int64(len(e.Payload)); j.applied >= imageAfter && j.keeping.TryLock() {
+	if j.applied += int64(len(e.Payload)) + entryMemory; j.applied >= j.imageAfter() && j.keeping.TryLock() {
 		j.applied = 0
 		go func() { // Close waits for keeping
 			defer j.keeping.Unlock()
@@ -133,6 +133,14 @@ func (r runningWriter) Write(b []byte) (int, error) {
 	default:
 		return r.Writer.Write(b)
 	}
+}
+
+// imageAfter is what entries may take before the state is kept again: a quarter of the store's memory, within bounds.
+func (j *Journal) imageAfter() int64 {
+	if j.o.Memory > 0 {
+		return min(max(j.o.Memory/4, imageLeast), imageAfter)
+	}
+	return imageAfter
 }
 
 // keepLog is how many bytes of the log stay behind a state of so many bytes: to read a log is no quicker than to read a state of its size. The

@@ -160,7 +160,7 @@ func (p *Proposals) newBatch(epoch uint64) *Batch {
 // forget forgets batches of which it is known what became of them: not everything that is appended is waited for. Called with mu held.
 func (p *Proposals) forget() {
 	for len(p.live) > 0 && p.live[0].resolved() {
-		p.live = p.live[1:]
+		_, p.live = pop(p.live)
 	}
 }
 
@@ -203,7 +203,7 @@ func (p *Proposals) take(now time.Duration) *Batch {
 			return nil
 		}
 	}
-	p.queue = p.queue[1:]
+	_, p.queue = pop(p.queue)
 	p.number++
 	b.number, b.since = p.number, now
 	p.room = leastRoom + min(len(b.data)+len(b.data)/4, maxBatch)
@@ -233,7 +233,7 @@ func (p *Proposals) match(id batchID) (b *Batch, skipped bool) {
 	if b = p.inFlight[0]; b.number != id.number {
 		return nil, true
 	}
-	p.inFlight = p.inFlight[1:]
+	_, p.inFlight = pop(p.inFlight)
 	p.bytes -= len(b.data)
 	return b, false
 }

@@ -46,3 +46,9 @@ func (q *queue[T]) take(stop <-chan struct{}) ([]T, bool) {
 		}
 	}
 }
+
+// pop returns the first of a slice, and the rest. Its array does not hold the first any more: it may have megabytes.
+func pop[T any](all []*T) (first *T, rest []*T) {
+	first, all[0] = all[0], nil
+	return first, all[1:]
+}

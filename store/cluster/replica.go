@@ -79,7 +79,7 @@ func openReplica(o ReplicaOptions) (*Replica, error) {
 	if err != nil {
 		return nil, err
 	}
-	j, err := OpenJournal(JournalOptions{FS: o.FS, Dir: o.Dir, Logger: o.Logger, KeepLog: o.KeepLog, Formats: o.Formats, Log: LogOptions{Synced: o.Synced}})
+	j, err := OpenJournal(JournalOptions{FS: o.FS, Dir: o.Dir, Logger: o.Logger, KeepLog: o.KeepLog, Memory: o.Settings.Memory, Formats: o.Formats, Log: LogOptions{Synced: o.Synced}})
 	if err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}

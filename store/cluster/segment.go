@@ -173,12 +173,12 @@ func (l *FileLog) Fetch() (bool, error) {
 		if n := len(l.fetched); n > 0 && l.fetched[n-1].GetIndex()+1 == want {
 			entries = append(slices.Clone(l.fetched[n/2:]), entries...) // what is before may not have been asked for yet
 		}
-		l.fetched = entries
+		l.fetched, l.served = entries, l.applied
 	}
 	return true, err
 }
 
-// fetch reads the entries from one on up to another, fetchSize of them. marks begin with the last one up to the first of them.
+// fetch reads the entries from one on up to another, as many as take fetchSize. marks begin with the last one up to the first of them.
 func (s *segment) fetch(o LogOptions, from, to uint64, marks []mark) ([]*pb.Entry, error) {
 	file, fr, err := s.open(o)
 	if err != nil {
@@ -213,7 +213,7 @@ func (s *segment) fetch(o LogOptions, from, to uint64, marks []mark) ([]*pb.Entr
 				continue
 			case index >= from:
 				entries = append(entries, r.entry)
-				size += int64(len(r.entry.GetData())) + entryHead
+				size += int64(len(r.entry.GetData())) + entryMemory
 			}
 			index++
 		}

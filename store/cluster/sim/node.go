@@ -123,7 +123,7 @@ func member(id uint64) cluster.Member {
 func (n *node) logOptions() cluster.LogOptions {
 	return cluster.LogOptions{
 		FS: n.disk(), Dir: dir, Base: n.durable, Logger: slog.New(slog.DiscardHandler),
-		SegmentSize: 2000, KeepApplied: 300, FetchSize: 500, MarkEvery: 300, Ahead: -1,
+		SegmentSize: 2000, KeepApplied: 300, FetchSize: 1500, MarkEvery: 300, Ahead: -1,
 	}
 }
 
