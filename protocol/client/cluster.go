@@ -34,31 +34,76 @@ type others struct {
 	closed bool
 }
 
-// dialFirst connects to the first of addrs that answers, and to the server that leads, where they are a cluster's.
+// dialPause is how long dialFirst waits for one server before it asks the next as well: the "connection attempt delay" of RFC 8305.
+const dialPause = 250 * time.Millisecond
+
+// dialed is what became of a dial.
+type dialed struct {
+	at     int // which of the addresses it was
+	client *Client
+	err    error
+}
+
+// dialFirst connects to the first of addrs that answers, and to the server that leads, where they are a cluster's. It asks them in their
+// order: the next once one has failed, and besides one that has not answered for dialPause, since a machine that is off says nothing at all.
 func dialFirst(ctx context.Context, addrs []string, o Options) (*Client, error) {
-	var failures []error
-	for i, addr := range addrs {
-		// One that does not answer leaves time for the others.
-		share := handshakeTime
-		if end, ok := ctx.Deadline(); ok {
-			share = time.Until(end) / time.Duration(len(addrs)-i)
-		}
-		part, cancel := context.WithTimeout(ctx, share)
-		c, err := dialOne(part, addr, o)
-		cancel()
-		if err == nil {
-			c.FindLeader(ctx)
-			return c, nil
-		}
-		if failures = append(failures, err); ctx.Err() != nil || Lasting(err) && errors.As(err, new(*protocol.Error)) {
-			break // a secret that one server refuses is for none of the others to hear; what is no kv at all says nothing of them
+	dial, cancel := context.WithCancel(ctx)
+	if _, limited := ctx.Deadline(); !limited {
+		dial, cancel = context.WithTimeout(ctx, handshakeTime)
+	}
+	defer cancel()
+	results := make(chan dialed, len(addrs))
+	asked, open := 0, 0
+	next := time.NewTimer(0)
+	defer next.Stop()
+	failures := make([]error, len(addrs))
+asking:
+	for open > 0 || asked < len(addrs) {
+		select {
+		case <-next.C:
+			if asked == len(addrs) {
+				continue
+			}
+			at := asked
+			go func() {
+				c, err := dialOne(dial, addrs[at], o)
+				results <- dialed{at, c, err}
+			}()
+			asked, open = asked+1, open+1
+			next.Reset(dialPause)
+		case r := <-results:
+			open--
+			if r.err == nil {
+				go hangUp(results, open)
+				r.client.FindLeader(ctx)
+				return r.client, nil
+			}
+			if failures[r.at] = r.err; ctx.Err() != nil || Lasting(r.err) && errors.As(r.err, new(*protocol.Error)) {
+				go hangUp(results, open)
+				break asking // a secret that one server refuses is for none of the others to hear; what is no kv at all says nothing of them
+			}
+			next.Reset(0)
 		}
 	}
-	err := failures[0]
-	for _, e := range failures[1:] {
-		err = fmt.Errorf("%w; %w", err, e)
+	var err error
+	for _, e := range failures {
+		switch {
+		case err == nil:
+			err = e
+		case e != nil:
+			err = fmt.Errorf("%w; %w", err, e)
+		}
 	}
 	return nil, err
+}
+
+// hangUp ends what comes of the dials that are open still.
+func hangUp(results <-chan dialed, open int) {
+	for range open {
+		if r := <-results; r.client != nil {
+			r.client.Close()
+		}
+	}
 }
 
 // FindLeader asks who leads the cluster, and has requests go there from now on: for [Client.Start], whose requests are not sent on. Where
