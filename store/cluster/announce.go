@@ -23,7 +23,7 @@ func (r *Replica) beFound(ctx context.Context, n *Node) {
 		var leader string
 		var all Members
 		var here, gone, leads bool
-		if !r.call(n, func(c *Core) {
+		if !n.call(func(c *Core) {
 			all = c.Members()
 			gone = all.without(own.ID)
 			m, ok := all[own.ID]
@@ -52,7 +52,7 @@ func (r *Replica) beFound(ctx context.Context, n *Node) {
 				why = refused.Detail
 			}
 			if removed {
-				r.call(n, func(c *Core) { c.gone = c.published })
+				n.call(func(c *Core) { c.gone = c.published })
 				pause = aboutPause
 				why = "it was removed from this cluster: stop it, remove its folder and start it again: it joins then, as another"
 			}
@@ -74,14 +74,14 @@ func (r *Replica) tellLeader(ctx context.Context, own Member, leader string, all
 		if leader != "" || id == own.ID {
 			continue
 		}
-		if a, err := ask(ctx, r.peers, r.desk, m.Peer, nil); err == nil {
+		if a, err := r.desk.ask(ctx, r.peers, m.Peer, nil); err == nil {
 			leader = a.Leader
 		}
 	}
 	if leader == "" {
 		return false, nil
 	}
-	a, err := ask(ctx, r.peers, r.desk, leader, &own) // what else comes of it is looked at again
+	a, err := r.desk.ask(ctx, r.peers, leader, &own) // what else comes of it is looked at again
 	return a.Removed, err
 }
 
@@ -93,10 +93,10 @@ const apartPause = 10 * time.Second
 func (r *Replica) beware(ctx context.Context, n *Node) {
 	told := map[string]uint64{}
 	for alone := true; ; {
-		if !r.call(n, func(c *Core) { alone = len(c.Members()) == 1 }) || !alone {
+		if !n.call(func(c *Core) { alone = len(c.Members()) == 1 }) || !alone {
 			return
 		}
-		for _, a := range askAll(ctx, r.peers, r.desk) {
+		for _, a := range r.desk.askAll(ctx, r.peers) {
 			if other := a.Self.Cluster; a.err == nil && other != 0 && other != r.Log().Self().Cluster && told[a.address] != other {
 				told[a.address] = other
 				r.o.Logger.Error("a peer belongs to another cluster than this node: stop the one whose data are to go, remove its folder and start it again: it joins the other then",

@@ -51,7 +51,7 @@ func (r *Replica) Add(ctx context.Context, address string) error {
 	if r.node.Load() == nil {
 		return errNotRunning
 	}
-	a, err := ask(ctx, r.peers, r.desk, address, nil)
+	a, err := r.desk.ask(ctx, r.peers, address, nil)
 	switch {
 	case err != nil:
 		return fmt.Errorf("there is no node that could join at %s: %w", address, err)
@@ -86,7 +86,7 @@ func (r *Replica) change(f func(*Core) error) (err error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), ledWithin)
 	defer cancel()
-	if n.Led(ctx); !r.call(n, func(c *Core) { err = f(c) }) {
+	if n.Led(ctx); !n.call(func(c *Core) { err = f(c) }) {
 		return ErrStopped
 	}
 	if not := (*NotLeaderError)(nil); errors.As(err, &not) {
@@ -96,19 +96,4 @@ func (r *Replica) change(f func(*Core) error) (err error) {
 		return n.moved()
 	}
 	return err
-}
-
-// call has the loop call f, and waits for that; false: it has ended.
-func (r *Replica) call(n *Node, f func(*Core)) bool {
-	done := make(chan struct{})
-	n.Call(func(c *Core) {
-		f(c)
-		close(done)
-	})
-	select {
-	case <-done:
-		return true
-	case <-n.Done():
-		return false
-	}
 }

@@ -186,9 +186,7 @@ func (p *Peers) serveControl(conn net.Conn, h hello) error {
 		return err
 	}
 	conn.SetDeadline(time.Time{})
-	ctx, cancel := context.WithTimeout(p.ctx, snapshotWait)
-	defer cancel()
-	answer, err := p.o.Control(ctx, h.cluster, question)
+	answer, err := p.o.Control(h.cluster, question)
 	return writeAnswer(conn, answer, err)
 }
 

@@ -32,6 +32,21 @@ func (n *Node) Call(f func(*Core)) {
 	n.poke()
 }
 
+// call is Call, and waits until f has been called; false: the node has ended.
+func (n *Node) call(f func(*Core)) bool {
+	done := make(chan struct{})
+	n.Call(func(c *Core) {
+		f(c)
+		close(done)
+	})
+	select {
+	case <-done:
+		return true
+	case <-n.done:
+		return false
+	}
+}
+
 // fail ends the node.
 func (n *Node) fail(err error) {
 	n.in.mu.Lock()

@@ -94,18 +94,12 @@ func (j *Journal) Keep() error {
 func (j *Journal) keep() error {
 	var base Base
 	var lacked uint64
-	whole, done := false, make(chan struct{})
+	whole := false
 	n := j.node.Load()
 	if n == nil {
 		return nil // it begins just now
 	}
-	n.Call(func(c *Core) {
-		base, whole, lacked = c.Place(), c.Whole(), c.Lacked()
-		close(done)
-	})
-	select {
-	case <-done:
-	case <-n.Done():
+	if !n.call(func(c *Core) { base, whole, lacked = c.Place(), c.Whole(), c.Lacked() }) {
 		return ErrStopped
 	}
 	if !whole || base.Index <= j.log.Base().Index {

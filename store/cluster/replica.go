@@ -205,7 +205,7 @@ func (r *Replica) HandOver(ctx context.Context) {
 func (r *Replica) handOver(ctx context.Context, n *Node, to uint64) (began bool) {
 	r.hold(ctx)
 	defer r.release()
-	if !r.call(n, func(c *Core) { began = c.Transfer(to) }) || !began {
+	if !n.call(func(c *Core) { began = c.Transfer(to) }) || !began {
 		return false
 	}
 	for {

@@ -153,7 +153,7 @@ func TestWhoWasRemovedIsNotLetInAtAnotherAddress(t *testing.T) {
 		for _, m := range []Member{{ID: self.Node, Peer: "127.0.0.1:1"}, {ID: 77, Peer: "127.0.0.1:1"}, {ID: leader.replica.Log().Self().Node, Peer: "127.0.0.1:1"}} {
 			asked, err := json.Marshal(question{Join: &m})
 			require.NoError(t, err)
-			_, err = p.replica.desk.Control(t.Context(), self.Cluster+1, asked)
+			_, err = p.replica.desk.Control(self.Cluster+1, asked)
 			require.ErrorContains(t, err, "is of another cluster")
 		}
 	}

@@ -173,7 +173,7 @@ func (r *Replica) settle(ctx context.Context, n *Node, st *store.Store) {
 	for {
 		var all Members
 		var leads bool
-		if !r.call(n, func(c *Core) { all, leads = c.Members(), c.Leads() && c.Format() >= formatSettings }) {
+		if !n.call(func(c *Core) { all, leads = c.Members(), c.Leads() && c.Format() >= formatSettings }) {
 			return
 		}
 		memory, history, same, _ := all.settings()

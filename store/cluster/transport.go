@@ -55,8 +55,8 @@ type PeersOptions struct {
 	// Snapshot takes in a snapshot that a member streams, durably, and has m stepped then. r ends with io.EOF only where the stream
 	// does.
 	Snapshot func(m *pb.Message, r io.Reader) error
-	// Control answers a question that is not Raft's, of a node of a cluster, 0: of none yet. It may wait, as long as ctx lets it.
-	Control func(ctx context.Context, cluster uint64, question []byte) ([]byte, error)
+	// Control answers a question that is not Raft's, of a node of a cluster, 0: of none yet. It does not wait for other nodes.
+	Control func(cluster uint64, question []byte) ([]byte, error)
 	Logger  *slog.Logger
 	// DeadAfter is how long a stream may be silent; 0: deadAfter.
 	DeadAfter time.Duration

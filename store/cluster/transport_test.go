@@ -422,7 +422,7 @@ func TestASnapshotIsStreamed(t *testing.T) {
 func TestAQuestionIsAnswered(t *testing.T) {
 	b := newEnd(t, 2, func(o *PeersOptions) {
 		o.Cluster = 0 // not founded yet
-		o.Control = func(_ context.Context, _ uint64, q []byte) ([]byte, error) {
+		o.Control = func(_ uint64, q []byte) ([]byte, error) {
 			if string(q) == "fail" {
 				return nil, errors.New("it can't be done")
 			}

@@ -49,7 +49,7 @@ func (r *Replica) View() (v View, ok bool) {
 	if n == nil {
 		return v, false
 	}
-	if !r.call(n, func(c *Core) { c.view(&v) }) {
+	if !n.call(func(c *Core) { c.view(&v) }) {
 		return v, false
 	}
 	for i := range v.Members {
