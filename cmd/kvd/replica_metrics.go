@@ -119,7 +119,7 @@ func (m replicaMetrics) Collect(to chan<- prometheus.Metric) {
 	} {
 		count(x.desc, x.n)
 	}
-	seconds := func(d *prometheus.Desc, x cluster.Transfers) {
+	seconds := func(d *prometheus.Desc, x cluster.SnapshotCounts) {
 		to <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, x.Took.Seconds())
 	}
 	seconds(snapshotsSentSeconds, c.Sent)

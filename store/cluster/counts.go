@@ -18,34 +18,34 @@ type Counts struct {
 	Reads     uint64 // who waited for them: one is all that a connection had received at a time
 	NoIndex   uint64 // rounds that ended without an index: those who waited were refused
 	DiskHangs uint64 // how often it was to lead no more because its disk did not answer
-	Sent      Transfers
-	Taken     Transfers
+	Sent      SnapshotCounts
+	Taken     SnapshotCounts
 }
 
-// Transfers are snapshots that went from one node to another.
-type Transfers struct {
+// SnapshotCounts are of snapshots that went from one node to another.
+type SnapshotCounts struct {
 	Done, Failed uint64
 	Took         time.Duration // all that are done together
 }
 
-// transfers count Transfers, from any goroutine. The parts are counts, and publish nothing.
-type transfers struct {
+// snapshotCounter counts SnapshotCounts, from any goroutine. The parts are counts, and publish nothing.
+type snapshotCounter struct {
 	done, failed atomic.Uint64
 	took         atomic.Int64
 }
 
 // count counts one that began then.
-func (t *transfers) count(began time.Time, err error) {
+func (s *snapshotCounter) count(began time.Time, err error) {
 	if err != nil {
-		t.failed.Add(1)
+		s.failed.Add(1)
 		return
 	}
-	t.took.Add(int64(time.Since(began)))
-	t.done.Add(1)
+	s.took.Add(int64(time.Since(began)))
+	s.done.Add(1)
 }
 
-func (t *transfers) load() Transfers {
-	return Transfers{Done: t.done.Load(), Failed: t.failed.Load(), Took: time.Duration(t.took.Load())}
+func (s *snapshotCounter) load() SnapshotCounts {
+	return SnapshotCounts{Done: s.done.Load(), Failed: s.failed.Load(), Took: time.Duration(s.took.Load())}
 }
 
 // LogCounts is how a node's log is, and what it has counted.

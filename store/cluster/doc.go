@@ -38,11 +38,21 @@
 //     them.
 //   - C13 A format is written only if all members said that they read it.
 //
-// Where to begin: core.go and work.go (what happens, and what is to be done), then lead.go (what leading means: C2 to C5), vote.go (what is told with votes), fate.go (what becomes of writes that were under way when that ends: C5), down.go (a leader whose process has ended), propose.go
-// (batches, and how many are on their way), reads.go (rounds: C6), watch.go (a disk that hangs), entry.go (the bytes of an entry), member.go
-// (who belongs to it). Then node.go (the goroutines), status.go, queue.go and snapshot.go; log.go, openlog.go, entries.go (what the library
-// sees), save.go, segment.go and record.go (the log); transport.go, greet.go, peer.go, outlet.go, stream.go and convey.go (the way to others); found.go
-// (how a cluster begins); journal.go, machine.go, payload.go (records in an entry), handover.go, image.go and replica.go (a store that is one of several);
-// standing.go, recover.go, restore.go and backup.go (what an operator does to a node's folder, and the state at one instant).
+// # Where to begin
+//
+//   - What happens, and what is to be done: core.go, work.go.
+//   - Leading: lead.go (C2 to C5), vote.go (what is told with votes), down.go (a leader whose process has ended), watch.go (a disk that hangs).
+//   - Writes: propose.go (batches, and how many are on their way), entry.go and payload.go (their bytes), fate.go (what becomes of those that are
+//     under way when leading ends: C5).
+//   - Reads: reads.go (rounds: C6).
+//   - Members: member.go, membership.go (how they change), promotion.go (from learner to voter), format.go and settings.go (what all agree on).
+//   - Goroutines: node.go, inbox.go, queue.go, snapshot.go, status.go, counts.go, logger.go.
+//   - The log: log.go, openlog.go, entries.go (what the library sees), save.go, segment.go, record.go.
+//   - The way to others: transport.go, greet.go, peer.go, outlet.go, stream.go, convey.go.
+//   - A store that is one of several: replica.go, journal.go, machine.go, handover.go, image.go, backup.go, change.go and view.go (what an operator
+//     changes and sees).
+//   - How a cluster begins, and is found: found.go, desk.go, announce.go.
+//   - A folder that no process uses: standing.go, recover.go, restore.go.
+//
 // docs/replication.md has the argument.
 package cluster

@@ -8,7 +8,7 @@ import (
 
 // inbox is what the core has not been told yet.
 type inbox struct {
-	mu       sync.Mutex
+	mu       sync.Mutex // guards what follows; held for a moment, also by who holds Node.mu
 	messages []*pb.Message
 	appended []*Append
 	applied  []*Apply
@@ -57,8 +57,8 @@ func (n *Node) fail(err error) {
 	n.poke()
 }
 
-// take tells the core what has come in.
-func (n *Node) take() error {
+// deliver tells the core what has come in. Called with Node.mu held.
+func (n *Node) deliver() error {
 	n.in.mu.Lock()
 	messages, appended, applied, calls, failure := n.in.messages, n.in.appended, n.in.applied, n.in.calls, n.in.failure
 	n.in.messages, n.in.appended, n.in.applied, n.in.calls = nil, nil, nil, nil

@@ -60,8 +60,8 @@ type Journal struct {
 	refused, unknown, keepsFailed atomic.Uint64 // counts, publish nothing: see Counts and LogCounts
 	kept                          keptFigures
 
-	mu      sync.Mutex
-	changed *sync.Cond // published, lost or ended
+	mu      sync.Mutex // guards what follows up to ended
+	changed *sync.Cond // published, lost or ended, or writes need not wait for held any more
 	epoch   uint64     // in which last was given; with the lock of Proposals
 	last    uint64     // the last version that was given; with the lock of Proposals
 	lost    uint64     // up to here, nobody waits any more for what was given and is not published

@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"slices"
-
 	"time"
 
 	"go.etcd.io/raft/v3"

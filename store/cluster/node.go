@@ -85,11 +85,11 @@ type Node struct {
 	appQ    queue[*Apply]
 	fetches chan struct{} // says that the log wants something
 
-	sent, taken transfers // snapshots
+	sent, taken snapshotCounter
 
 	applying []*Apply // the state machine's goroutine's; of nobody once that has ended
 
-	status atomic.Pointer[Status]
+	status atomic.Pointer[Status]        // never changed once it is published
 	turned atomic.Pointer[chan struct{}] // closed, and another made, when another node leads, or this one takes writes or no more
 	stop   chan struct{}
 	once   sync.Once
@@ -124,7 +124,7 @@ func Start(o NodeOptions) (*Node, error) {
 		return nil, err
 	}
 	n.core = core
-	n.tell()
+	n.noteStatus()
 	if v := core.conf.GetVoters(); len(v) == 1 && v[0] == o.ID { // there is nobody to wait for
 		n.Call(func(c *Core) {
 			if err := c.Campaign(); err != nil {
@@ -271,11 +271,11 @@ func (n *Node) step(ticked bool) {
 	if ticked {
 		n.core.Tick()
 	}
-	if n.failed = n.take(); n.failed != nil {
+	if n.failed = n.deliver(); n.failed != nil {
 		return
 	}
 	n.work()
-	n.tell()
+	n.noteStatus()
 }
 
 // work has done what the core wants: all that it wants now at once, so that a batch, and the word that the one before is committed, are one

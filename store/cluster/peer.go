@@ -25,10 +25,10 @@ type peer struct {
 	guest   bool // it is no member, as far as this node knows, but talks to it: it may be a newer one
 	cancel  context.CancelFunc
 
-	reachable atomic.Bool
+	reachable atomic.Bool  // publishes nothing: a message that is queued just after the stream has ended is lost, as any may be
 	roundTrip atomic.Int64 // of the last ping, in ns; 0: there was none
 
-	mu    sync.Mutex
+	mu    sync.Mutex // guards queue, bytes and out
 	queue []*pb.Message
 	bytes int
 	out   *outlet // while the member is reached; else nil

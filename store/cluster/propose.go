@@ -85,14 +85,14 @@ type Proposals struct {
 	epoch  atomic.Uint64
 	leader atomic.Uint64 // for NotLeaderError
 
-	mu       sync.Mutex
-	live     []*Batch // all, in order, of which it is not known what became of them, and perhaps older ones
-	queue    []*Batch // not yet proposed; the last one is open
-	inFlight []*Batch // proposed, in order, and not yet handed out to be applied
-	bytes    int      // of those in flight
-	room     int      // that a new batch has
-	number   uint64   // of the last one that was proposed in this epoch
-	held     bool     // Append waits for leadership to be handed over
+	mu       sync.Mutex // guards what follows
+	live     []*Batch   // all, in order, of which it is not known what became of them, and perhaps older ones
+	queue    []*Batch   // not yet proposed; the last one is open
+	inFlight []*Batch   // proposed, in order, and not yet handed out to be applied
+	bytes    int        // of those in flight
+	room     int        // that a new batch has
+	number   uint64     // of the last one that was proposed in this epoch
+	held     bool       // Append waits for leadership to be handed over
 }
 
 // errHeld is the error of a write that is to wait until another node leads. Nothing was appended.

@@ -4,9 +4,9 @@ import "sync"
 
 // queue is unbounded: who adds never waits. What bounds it is what Raft hands out before it hears of its end.
 type queue[T any] struct {
-	mu    sync.Mutex
+	mu    sync.Mutex // guards items
 	items []T
-	wake  chan struct{}
+	wake  chan struct{} // has something in it where items may have
 }
 
 func (q *queue[T]) init() { q.wake = make(chan struct{}, 1) }

@@ -41,9 +41,9 @@ type Reads struct {
 	// that is published. It rises only. See State.
 	state atomic.Uint64
 
-	mu     sync.Mutex
-	next   *Round // that the next to come joins; nil: nobody has
-	closed error  // why no round will begin any more
+	mu     sync.Mutex // guards next and closed, and reads of the next round
+	next   *Round     // that the next to come joins; nil: nobody has
+	closed error      // why no round will begin any more
 }
 
 // Round is what the readers wait for that joined it.

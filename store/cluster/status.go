@@ -2,7 +2,7 @@ package cluster
 
 import "context"
 
-// Status is what a Node is about.
+// Status is where a Node stands in its cluster.
 type Status struct {
 	ID        uint64
 	Term      uint64
@@ -15,7 +15,7 @@ type Status struct {
 	Removed   bool   // this node is no member any more, and leads no more
 }
 
-// Status returns what the node is about, as of its last step.
+// Status returns where the node stands, as of its last step.
 func (n *Node) Status() Status { return *n.status.Load() }
 
 // Led waits until this node leads and takes writes, or knows at which address another does, or ctx ends.
@@ -35,8 +35,8 @@ func (n *Node) Led(ctx context.Context) {
 	}
 }
 
-// tell publishes the status, and who the members are.
-func (n *Node) tell() {
+// noteStatus has Status show how the core is, and the transport know who the members are. Called with mu held.
+func (n *Node) noteStatus() {
 	if members := n.core.Members(); n.members != n.core.changes {
 		n.members = n.core.changes
 		n.transport.SetFormat(n.core.format)

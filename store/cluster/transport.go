@@ -70,12 +70,12 @@ type Peers struct {
 	o      PeersOptions
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
-	wg     sync.WaitGroup
+	wg     sync.WaitGroup // all goroutines; Close waits for them
 
 	format  atomic.Uint32 // that of the cluster, as SetFormat has said
 	cluster atomic.Uint64 // that of the options, or what SetCluster has said
 
-	mu      sync.Mutex
+	mu      sync.Mutex            // guards what follows, and guest of the peers
 	members map[uint64]*peer      // guests too
 	conns   map[net.Conn]struct{} // that others have dialed
 	refused map[string]time.Time  // when a refusal was told last
