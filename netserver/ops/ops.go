@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/pprof"
+	"regexp"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -35,11 +36,14 @@ type Config struct {
 	Metrics []prometheus.Collector
 }
 
+// liveHeap is how many bytes of Go's heap its last collection left: what the process holds, without garbage.
+var liveHeap = collectors.GoRuntimeMetricsRule{Matcher: regexp.MustCompile("^/gc/heap/live:bytes$")}
+
 // Handler serves the pages.
 func Handler(c Config) http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
-		collectors.NewGoCollector(),
+		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(liveHeap)),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		figures{c.Server},
 		buildInfo(c.Version),

@@ -60,7 +60,7 @@ func TestPages(t *testing.T) {
 		"# TYPE kv_refusals_total counter\n", `kv_refusals_total{status="OUT_OF_MEMORY"} 0` + "\n",
 		"# TYPE kv_request_seconds histogram\n", `kv_request_seconds_bucket{le="2.5e-05"}`, "kv_request_seconds_count 2\n",
 		`kv_build_info{go_version="` + runtime.Version() + `",version="v1.2.3"} 1` + "\n",
-		"process_open_fds", "go_goroutines",
+		"process_open_fds", "go_goroutines", "go_gc_heap_live_bytes",
 	} {
 		require.Contains(t, body, line)
 	}
