@@ -50,7 +50,7 @@ var (
 	snapshotsTakeFailed  = clusterDesc("snapshots_take_failures_total", "Copies of the state that the node was sent and could not take in")
 	snapshotsTookSeconds = clusterDesc("snapshots_taken_seconds_total", "How long it took to take in those that were, in seconds")
 
-	memberReachable = clusterDesc("member_reachable", "1 while the node hears from the member, else 0", "node", "peer")
+	memberReachable = clusterDesc("member_reachable", "1 while the node hears from the member (the one that leads: within a second; others: it has a connection), else 0", "node", "peer")
 	memberReadable  = clusterDesc("member_format_readable", "The newest format that the member has said that it reads", "node", "peer")
 	memberMemory    = clusterDesc("member_memory_limit_bytes", "Bytes that data may take at the member, as it has said; the least is what the cluster takes; 0: any", "node", "peer")
 	memberHistory   = clusterDesc("member_history_depth", "Earlier versions to keep of a key that the member was started with", "node", "peer")

@@ -82,6 +82,7 @@ type Core struct {
 	changing                 uint64        // the newest change of the members in the log
 	promotion                promotion
 	heard                    map[uint64]time.Duration // when a member was heard of last
+	ended                    map[uint64]bool          // whose process has ended, as far as is known, and who was not heard of since
 
 	appends []*Append     // handed out, in order, and not yet done
 	ahead   *pb.Message   // a snapshot that is taken in once nothing is being applied, nil: none
@@ -101,7 +102,7 @@ type Core struct {
 func NewCore(o CoreOptions) (*Core, error) {
 	c := &Core{
 		id: o.ID, nonce: o.Nonce, group: o.Group, log: o.Log, clock: o.Clock, logger: o.Logger, readTimeout: o.ReadTimeout,
-		published: o.Base.Index, publishedTerm: o.Base.Term, whole: o.Whole, members: o.Base.Members, format: o.Base.Format, formats: o.Formats.or(built), changes: 1, heard: map[uint64]time.Duration{},
+		published: o.Base.Index, publishedTerm: o.Base.Term, whole: o.Whole, members: o.Base.Members, format: o.Base.Format, formats: o.Formats.or(built), changes: 1, heard: map[uint64]time.Duration{}, ended: map[uint64]bool{},
 		Proposals: &Proposals{wake: o.Wake, room: leastRoom},
 		Reads:     &Reads{wake: o.Wake, clock: o.Clock},
 	}
@@ -173,6 +174,9 @@ func (c *Core) Tick() {
 // itself has been received and is durable.
 func (c *Core) Step(m *pb.Message) {
 	c.heard[m.GetFrom()] = c.clock()
+	if len(c.ended) > 0 {
+		delete(c.ended, m.GetFrom())
+	}
 	if m.GetType() == pb.MsgReadIndex && c.leadTerm != 0 {
 		c.rounds.held = append(c.rounds.held, m)
 		return

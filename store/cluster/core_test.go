@@ -802,6 +802,41 @@ func TestAnElectionThatTakesLong(t *testing.T) {
 	require.Equal(t, term+1, g.nodes[0].Term())
 }
 
+// TestWhoHasEndedIsNotReachable: at once, and until it is heard of; a change that needs it is refused meanwhile. The log is kept for it as for who is silent.
+func TestWhoHasEndedIsNotReachable(t *testing.T) {
+	g := newGroup(t, 3)
+	leader := g.elect(1)
+	g.pass(TickEvery)
+	reachable := func() (ids []uint64) {
+		v := View{}
+		leader.view(&v)
+		for _, m := range v.Members {
+			if m.Reachable {
+				ids = append(ids, m.ID)
+			}
+		}
+		return ids
+	}
+	require.Equal(t, []uint64{1, 2, 3}, reachable())
+	g.drop = cut(3)
+	b := leader.write("what it lacks")
+	g.run()
+	leader.Down(3)
+	require.True(t, closed(b.Done()))
+	require.Equal(t, []uint64{1, 2}, reachable())
+	require.Less(t, leader.Lacked(), leader.published)
+	require.ErrorContains(t, leader.Remove(2), "only 1 of the 2 voters that there would be are reached")
+	leader.Down(9) // who is no member
+	g.drop = nil
+	g.pass(TickEvery)
+	require.Equal(t, []uint64{1, 2, 3}, reachable())
+	require.Empty(t, leader.ended)
+	leader.Down(3)
+	require.NoError(t, leader.Remove(3))
+	g.run()
+	require.Empty(t, leader.ended)
+}
+
 // TestALeaderThatIsTakenForDead goes on: the others hear of it before their turn comes, and who stands nevertheless is elected by nobody who hears of it.
 func TestALeaderThatIsTakenForDead(t *testing.T) {
 	g := newGroup(t, 3)

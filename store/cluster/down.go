@@ -20,8 +20,11 @@ const (
 	standApart = 4
 )
 
-// Down says that a member's process does not run. The next leader is elected sooner then, if it has led.
+// Down says that a member's process does not run. It does not count as reachable from then on, until it is heard of; and the next leader is elected sooner, if it has led.
 func (c *Core) Down(id uint64) {
+	if _, is := c.members[id]; is {
+		c.ended[id] = true
+	}
 	voters := c.conf.GetVoters()
 	if c.leadTerm != 0 || id != c.rn.BasicStatus().Lead || !slices.Contains(voters, c.id) {
 		return

@@ -12,7 +12,7 @@ import (
 	"go.etcd.io/raft/v3/tracker"
 )
 
-// heardWithin is how lately a member must have been heard of to count as reachable.
+// heardWithin is how lately a member must have been heard of to count as reachable, unless its process is known to have ended since.
 const heardWithin = time.Second
 
 var (
@@ -163,7 +163,7 @@ func (c *Core) there(voters []uint64) (n int) {
 // Heard reports whether a member has been heard of lately: by the leader, of all; by others, of the leader.
 func (c *Core) Heard(id uint64) bool {
 	at, ok := c.heard[id]
-	return id == c.id || ok && c.clock()-at <= heardWithin
+	return id == c.id || ok && c.clock()-at <= heardWithin && !c.ended[id]
 }
 
 // lately is how long ago a member may have been heard of last for the log to be kept for it. One that is away for longer has what is kept for anybody.
@@ -219,6 +219,7 @@ func (c *Core) changed(context []byte) error {
 	}
 	maps.DeleteFunc(members, func(id uint64, _ Member) bool { return !in[id] })
 	c.members = members
+	maps.DeleteFunc(c.ended, func(id uint64, _ bool) bool { return !in[id] })
 	c.changes++
 	return c.agree()
 }
