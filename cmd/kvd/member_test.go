@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -300,6 +301,64 @@ func TestAClusterThatIsNotFounded(t *testing.T) {
 	}
 	c.fails(4, "no node leads now", "set", "a", "1")
 	c.fails(4, "no leader", "get", "a")
+}
+
+// TestNodesChangePlaces: nodes that were started on each other's folders find each other, and so do all of a cluster that moves as a whole.
+func TestNodesChangePlaces(t *testing.T) {
+	for name, move := range map[string]func(t *testing.T, all []*member){
+		"two swap": func(_ *testing.T, all []*member) {
+			all[0].dir, all[1].dir = all[1].dir, all[0].dir
+		},
+		"all go round": func(_ *testing.T, all []*member) {
+			all[0].dir, all[1].dir, all[2].dir = all[1].dir, all[2].dir, all[0].dir
+		},
+		"two move": func(t *testing.T, all []*member) {
+			for _, m := range all[:2] {
+				m.listen, m.peer = freeAddress(t), freeAddress(t)
+			}
+		},
+		"all move": func(t *testing.T, all []*member) {
+			var peers []string
+			for _, m := range all {
+				m.listen, m.peer = freeAddress(t), freeAddress(t)
+				peers = append(peers, m.peer)
+			}
+			for _, m := range all {
+				m.peers = strings.Join(peers, ",")
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			all := startCluster(t, 3)
+			written(t, all, "before", name)
+			for _, m := range all {
+				m.signal(syscall.SIGTERM)
+			}
+			move(t, all)
+			for _, m := range all {
+				m.start()
+			}
+			leader(t, all)
+			written(t, all, "after", name)
+			for _, m := range all {
+				require.Equal(t, name, m.get("before"))
+			}
+			require.Eventually(t, func() bool { // all know where all are
+				for _, m := range all {
+					s, err := m.status()
+					if err != nil || len(s.Members) != 3 {
+						return false
+					}
+					for _, x := range s.Members {
+						if !x.Reachable || !slices.ContainsFunc(all, func(m *member) bool { return m.listen == x.Client && m.peer == x.Peer }) {
+							return false
+						}
+					}
+				}
+				return true
+			}, 60*time.Second, 20*time.Millisecond)
+		})
+	}
 }
 
 // TestANodeMoves: one that comes back at other addresses is the same one there, whether it led or not.

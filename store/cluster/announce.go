@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -76,6 +77,14 @@ func (r *Replica) tellLeader(ctx context.Context, own Member, leader string, all
 		}
 		if a, err := r.desk.ask(ctx, r.peers, m.Peer, nil); err == nil {
 			leader = a.Leader
+		}
+	}
+	if leader == "" { // others may have moved, too, and be where the peers are now
+		for _, a := range r.desk.askAll(ctx, r.peers) {
+			if a.err == nil && a.Self.Cluster == r.Log().Self().Cluster {
+				r.peers.seen(a.Self.Node, a.address)
+				leader = cmp.Or(a.Leader, leader)
+			}
 		}
 	}
 	if leader == "" {

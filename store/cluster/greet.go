@@ -59,6 +59,9 @@ func (p *Peers) greet(ctx context.Context, conn net.Conn, id uint64, address str
 		return conn, fmt.Errorf("it has not said who it is: %w", err)
 	case a.class == 0 && a.cluster == 0:
 		return conn, errNoCluster
+	case a.class == 0 && id != 0 && a.from != id && a.cluster == p.cluster.Load():
+		p.seen(a.from, address) // two members may have changed places
+		fallthrough
 	case a.class == 0:
 		return conn, fmt.Errorf("it refuses: %s", a.text)
 	}
@@ -105,7 +108,7 @@ func (p *Peers) refuse(h hello, cert interface{ VerifyHostname(string) error }) 
 	}
 	address := h.text
 	p.mu.Lock()
-	if m := p.members[h.from]; m != nil {
+	if m := p.members[h.from]; m != nil && h.class != classControl { // a question may be where it has moved to
 		address = m.address
 	}
 	p.mu.Unlock()

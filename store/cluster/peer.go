@@ -21,12 +21,13 @@ import (
 type peer struct {
 	p       *Peers
 	id      uint64
-	address string
-	guest   bool // it is no member, as far as this node knows, but talks to it: it may be a newer one
+	address string // where the members say that it is
+	guest   bool   // it is no member, as far as this node knows, but talks to it: it may be a newer one
 	cancel  context.CancelFunc
 
-	reachable atomic.Bool  // publishes nothing: a message that is queued just after the stream has ended is lost, as any may be
-	roundTrip atomic.Int64 // of the last ping, in ns; 0: there was none
+	reachable atomic.Bool            // publishes nothing: a message that is queued just after the stream has ended is lost, as any may be
+	said      atomic.Pointer[string] // publishes where it was seen last, if that is elsewhere: it has moved, and the members do not say so yet; nil: it was not
+	roundTrip atomic.Int64           // of the last ping, in ns; 0: there was none
 
 	mu    sync.Mutex // guards queue, bytes and out
 	queue []*pb.Message
@@ -34,6 +35,37 @@ type peer struct {
 	out   *outlet // while the member is reached; else nil
 	wake  chan struct{}
 	there chan struct{} // has something in it when the member has dialed this node: it can be dialed, then
+}
+
+// errHere is why a member is not dialed: it was at the address before.
+var errHere = errors.New("this node is at the address now")
+
+// seen says that the member is at an address, whatever the members say, and that it can be dialed.
+func (m *peer) seen(address string) {
+	if address == m.address {
+		m.said.Store(nil)
+	} else if address != m.p.o.Address {
+		m.said.Store(&address)
+	}
+	select {
+	case m.there <- struct{}{}:
+	default:
+	}
+}
+
+// dial makes a stream to the member, where it was seen last, or else where the members say that it is.
+func (m *peer) dial(ctx context.Context) (conn net.Conn, address string, err error) {
+	if said := m.said.Load(); said != nil {
+		if conn, err = m.p.dial(ctx, m.id, *said, classRaft); err != nil {
+			m.said.CompareAndSwap(said, nil)
+		}
+		return conn, *said, err
+	}
+	if m.address == m.p.o.Address {
+		return nil, m.address, errHere
+	}
+	conn, err = m.p.dial(ctx, m.id, m.address, classRaft)
+	return conn, m.address, err
 }
 
 // add queues a message, unless too much is queued. It sends nothing: see flush.
@@ -100,12 +132,12 @@ const comesWithin = 30 * time.Second
 func (m *peer) run(ctx context.Context) {
 	pause, told, soon, since := dialPause, false, false, time.Now()
 	for ctx.Err() == nil {
-		conn, err := m.p.dial(ctx, m.id, m.address, classRaft)
+		conn, address, err := m.dial(ctx)
 		if errors.Is(err, syscall.ECONNREFUSED) && m.p.o.Down != nil {
 			m.p.o.Down(m.id)
 		}
 		if soon = false; err == nil {
-			m.p.o.Logger.Info("a member is reached", "node", idText(m.id), "address", m.address)
+			m.p.o.Logger.Info("a member is reached", "node", idText(m.id), "address", address)
 			pause, told = dialPause, false
 			m.reachable.Store(true)
 			since = time.Now()
@@ -120,7 +152,7 @@ func (m *peer) run(ctx context.Context) {
 			return
 		}
 		if !told && (!errors.Is(err, errNoCluster) || time.Since(since) > comesWithin) { // once, not each second
-			m.p.o.Logger.Warn("a member is not reached", "node", idText(m.id), "address", m.address, "error", err)
+			m.p.o.Logger.Warn("a member is not reached", "node", idText(m.id), "address", address, "error", err)
 			told = true
 		}
 		if soon {

@@ -121,7 +121,7 @@ func (p *Peers) SetMembers(addresses map[uint64]string) {
 		}
 	}
 	for id, address := range addresses {
-		if id != p.o.ID && address != p.o.Address && p.members[id] == nil { // who was at this node's address before can't be reached there
+		if id != p.o.ID && p.members[id] == nil {
 			p.begin(id, address)
 		}
 	}
@@ -137,15 +137,12 @@ func (p *Peers) begin(id uint64, address string) *peer {
 }
 
 // host lets a node that talks to this one be answered, though this one does not know it as a member: it may have missed that. The function
-// that is returned ends that. A member that comes back is dialed at once.
+// that is returned ends that. A member that comes back is dialed at once, at the address that it says.
 func (p *Peers) host(id uint64, address string) func() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if m := p.members[id]; m != nil {
-		select {
-		case m.there <- struct{}{}:
-		default:
-		}
+		m.seen(address)
 	}
 	if p.closed || p.members[id] != nil {
 		return func() {}
@@ -159,6 +156,16 @@ func (p *Peers) host(id uint64, address string) func() {
 			m.cancel()
 			delete(p.members, id)
 		}
+	}
+}
+
+// seen says that a node of this cluster is at an address. Where it is a member it is dialed there, whatever the members say: where several
+// have moved, nobody leads whom they could tell.
+func (p *Peers) seen(id uint64, address string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if m := p.members[id]; m != nil {
+		m.seen(address)
 	}
 }
 

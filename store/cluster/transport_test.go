@@ -441,6 +441,23 @@ func TestAQuestionIsAnswered(t *testing.T) {
 	require.Error(t, err)
 }
 
+// TestAMemberThatHasMovedMayAsk: its certificate is for the host where it is now, so that it can tell where that is; more it may do when the members know.
+func TestAMemberThatHasMovedMayAsk(t *testing.T) {
+	ca := newAuthority(t)
+	secure := func(o *PeersOptions) { o.TLS = always(ca.config("127.0.0.1")) }
+	b := newEnd(t, 2, func(o *PeersOptions) {
+		secure(o)
+		o.Control = func(_ uint64, q []byte) ([]byte, error) { return q, nil }
+	})
+	b.SetMembers(map[uint64]string{1: "n1.example:7071"})
+	a := newEnd(t, 1, secure)
+	answer, err := a.Ask(t.Context(), b.address, []byte("hello"))
+	require.NoError(t, err)
+	require.Equal(t, "hello", string(answer))
+	a.SetMembers(map[uint64]string{2: b.address})
+	a.logged.wait(t, "its certificate is not that of a member at n1.example:7071")
+}
+
 func TestFramesThatAreNoneAreRefused(t *testing.T) {
 	var b bytes.Buffer
 	w := bufio.NewWriter(&b)
