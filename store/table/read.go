@@ -153,8 +153,9 @@ func (sh *Shard) Warm(hashes []uint64) {
 	for some := range slices.Chunk(hashes, batch) {
 		var b lookups
 		for i, h := range some {
-			b.hashes[i], b.words[i] = h, t.word(h)
-			atomic.LoadInt32(t.segment(b.words[i]).count()) // a new key changes it
+			w := t.word(h)
+			b.hashes[i], b.lines[i] = h, lineIn(w, t, h).from(t)
+			atomic.LoadInt32(t.segment(w).count()) // a new key changes it
 		}
 		b.load(t, len(some))
 	}
@@ -163,7 +164,7 @@ func (sh *Shard) Warm(hashes []uint64) {
 // lookups are those of up to batch keys, side by side. They have no pointers, so that storing to them is a store and nothing more.
 type lookups struct {
 	hashes  [batch]uint64
-	words   [batch]uint64    // what the directory has for it
+	lines   [batch]uintptr   // where its line is, from the table's base on
 	refs    [batch]arena.Ref // the first reference with the key's tag; 0 or refMoved: there is none
 	headers [batch]uint64    // the first word of what that leads to
 	places  [batch]uint8     // where in the line it is
@@ -176,16 +177,20 @@ func (b *lookups) begin(t *Table, keys [][]byte) {
 	}
 	for i, k := range keys {
 		h := t.hash(k)
-		b.hashes[i], b.words[i] = h, t.word(h)
+		b.hashes[i], b.lines[i] = h, lineIn(t.word(h), t, h).from(t)
 	}
 	b.load(t, len(keys))
 }
 
-// load is begin of the first n, whose words are there.
+// load is begin of the first n, whose lines are known. Its loops are short, so that the processor has the loads of all rounds of one under way
+// before it waits for the first: lines, then what they lead to.
 func (b *lookups) load(t *Table, n int) {
 	n = min(n, batch) // as it is; the compiler has to know
 	for i := range n {
-		l, tag := lineIn(b.words[i], t, b.hashes[i]), tagOf(b.hashes[i])
+		b.line(t, i).tags().Load()
+	}
+	for i := range n {
+		l, tag := b.line(t, i), tagOf(b.hashes[i])
 		m, from := l.fits(tag), 0
 		if m == 0 {
 			m, from = l.fitsLast(tag), 8
@@ -193,6 +198,8 @@ func (b *lookups) load(t *Table, n int) {
 		if m != 0 {
 			place := from + bits.TrailingZeros64(m)>>3
 			b.refs[i], b.places[i] = arena.Ref(l.ref(place).Load()), uint8(place)
+		} else if r := arena.Ref(l.ref(lastPlace).Load()); r > refMoved {
+			headerAt(t.at(r)) // there may be an overflow line, which search will look at
 		}
 	}
 	for i := range n {
@@ -201,6 +208,9 @@ func (b *lookups) load(t *Table, n int) {
 		}
 	}
 }
+
+// line returns the line of key i.
+func (b *lookups) line(t *Table, i int) line { return line{unsafe.Add(t.base, b.lines[i])} }
 
 // end looks at what begin has loaded. The instant of a lookup that takes the long way is later than those of the keys behind it: so they
 // are looked up again.
@@ -220,7 +230,7 @@ func (b *lookups) end(r *Reader, dst []Entry, keys [][]byte) {
 		r.see(header >> versionShift)
 		dst[i] = Entry{p, t}
 		if t.marks {
-			lineIn(b.words[i], t, b.hashes[i]).mark(int(b.places[i]))
+			b.line(t, i).mark(int(b.places[i]))
 		}
 	}
 }

@@ -167,5 +167,8 @@ func lineIn(word uint64, t *Table, h uint64) line {
 	return line{unsafe.Add(t.at(arena.Ref(word>>8)), segmentLines+h&word&(maxLines-1)*lineSize)}
 }
 
+// from returns where the line is, from the table's base on.
+func (l line) from(t *Table) uintptr { return uintptr(l.p) - uintptr(t.base) }
+
 // line returns the line of a hash, by way of the root.
 func (t *Table) line(h uint64) line { return lineIn(t.word(h), t, h) }
