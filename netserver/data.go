@@ -66,13 +66,13 @@ func (c *conn) gets(w *workspace, o *Output, p []byte) (answered int) {
 	var ids [manyGets]uint32
 	keys := w.keys[:0]
 	for len(keys) < manyGets && len(p) >= protocol.HeaderSize {
-		h := protocol.ParseHeader(p)
-		if !isPlainGet(h) || h.Length > c.limit || h.Size() > len(p) || protocol.CheckLength(h.Length) != nil {
+		size, id, plain := protocol.PlainGet(p)
+		if !plain || size > len(p) || size > protocol.SizeOf(c.limit) {
 			break
 		}
-		ids[len(keys)] = h.ID
-		keys = append(keys, p[protocol.HeaderSize:h.Size()])
-		p = p[h.Size():]
+		ids[len(keys)] = id
+		keys = append(keys, p[protocol.HeaderSize:size])
+		p = p[size:]
 	}
 	if w.keys = keys; len(keys) < 2 {
 		return 0
@@ -107,9 +107,16 @@ func (c *conn) gets(w *workspace, o *Output, p []byte) (answered int) {
 	return answered
 }
 
-// isPlainGet reports whether h is the header of a GET without flags.
-func isPlainGet(h protocol.Header) bool {
-	return h.Opcode == protocol.OpGet && h.Flags == 0 && h.Reserved == 0
+// onlyGets reports whether the frames of p are plain GETs, all that are whole.
+func onlyGets(p []byte) bool {
+	for len(p) >= protocol.HeaderSize {
+		size, _, plain := protocol.PlainGet(p)
+		if !plain {
+			return false
+		}
+		p = p[min(size, len(p)):]
+	}
+	return true
 }
 
 func (c *conn) appendEntry(w *workspace, h protocol.Header, e *store.Entry, withMeta bool) error {

@@ -46,6 +46,9 @@ func (f *frames) answerAll(o *Output, p []byte) (used, need int) {
 		if len(rest) < protocol.HeaderSize {
 			return w.at, protocol.HeaderSize
 		}
+		if c.gets(w, o, rest) > 0 {
+			continue
+		}
 		h := protocol.ParseHeader(rest)
 		size := h.Size()
 		if h.Length > c.limit || len(rest) < size {
@@ -59,9 +62,6 @@ func (f *frames) answerAll(o *Output, p []byte) (used, need int) {
 				continue
 			}
 			return w.at, size
-		}
-		if isPlainGet(h) && c.gets(w, o, rest) > 0 {
-			continue
 		}
 		w.at += size
 		o.Request()

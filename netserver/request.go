@@ -154,33 +154,29 @@ func (s *Server) claimItems(w *workspace, op protocol.Opcode, body []byte) (clai
 // warm has the store fetch what the single-key requests of the batch will touch. Where these are plain GETs alone, gets does so.
 func (c *conn) warm(w *workspace) {
 	p := w.batch
-	if c.access == AccessNone || len(p) < protocol.HeaderSize || protocol.ParseHeader(p).Size() >= len(p) {
-		return // one request at most
+	if c.access == AccessNone || len(p) < protocol.HeaderSize || protocol.ParseHeader(p).Size() >= len(p) || onlyGets(p) {
+		return
 	}
-	keys, others := w.keys[:0], 0
+	keys := w.keys[:0]
 	for len(p) >= protocol.HeaderSize {
-		h := protocol.ParseHeader(p)
-		if h.Length > c.limit || h.Size() > len(p) || protocol.CheckLength(h.Length) != nil {
+		size, _, plain := protocol.PlainGet(p)
+		if size > min(len(p), protocol.SizeOf(c.limit)) || size < protocol.HeaderSize {
 			break
 		}
-		if find := requests[h.Opcode].key; find != nil {
-			if key, ok := find(h.Flags, p[protocol.HeaderSize:h.Size()]); ok {
-				if keys = append(keys, key); !isPlainGet(h) {
-					others++
-				}
+		if plain {
+			keys = append(keys, p[protocol.HeaderSize:size])
+		} else if h := protocol.ParseHeader(p); requests[h.Opcode].key != nil {
+			if key, ok := requests[h.Opcode].key(h.Flags, p[protocol.HeaderSize:size]); ok {
+				keys = append(keys, key)
 			}
 		}
 		if len(keys) == keepItems {
-			if others > 0 {
-				c.session.Warm(keys)
-			}
-			keys, others = keys[:0], 0
+			c.session.Warm(keys)
+			keys = keys[:0]
 		}
-		p = p[h.Size():]
+		p = p[size:]
 	}
-	if len(keys) > 1 && others > 0 {
-		c.session.Warm(keys)
-	}
+	c.session.Warm(keys)
 	w.keys = keys
 }
 

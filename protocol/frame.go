@@ -48,6 +48,15 @@ func ParseHeader(b []byte) Header {
 	}
 }
 
+// PlainGet reports whether b, which holds at least HeaderSize bytes, begins with a GET without flags whose length can be a frame's, and returns the
+// whole frame's size and its ID. It is for those who look at many: a Header has more fields than the compiler keeps in registers.
+func PlainGet(b []byte) (size int, id uint32, ok bool) {
+	_ = b[HeaderSize-1]
+	length := binary.BigEndian.Uint32(b)
+	ok = binary.BigEndian.Uint32(b[lengthSize:]) == uint32(OpGet)<<24 && length-minLength < lengthCap-minLength
+	return SizeOf(length), binary.BigEndian.Uint32(b[8:]), ok
+}
+
 // ErrNotAFrame is what CheckLength returns for a length that can't be a frame's: the stream can't be followed further.
 var ErrNotAFrame = errors.New("not a frame")
 
@@ -60,7 +69,10 @@ func CheckLength(length uint32) error {
 }
 
 // Size is the whole frame's size in bytes, length field included.
-func (h Header) Size() int { return lengthSize + int(h.Length) }
+func (h Header) Size() int { return SizeOf(h.Length) }
+
+// SizeOf is the size in bytes of a frame of this length.
+func SizeOf(length uint32) int { return lengthSize + int(length) }
 
 // BodySize is the size of the body in bytes. The length must have passed CheckLength.
 func (h Header) BodySize() int { return int(h.Length) - minLength }
@@ -70,9 +82,8 @@ func (h Header) Status() Status { return Status(h.Flags) }
 
 // AppendHeader appends the header of a frame whose body has bodySize bytes.
 func AppendHeader(dst []byte, op Opcode, flags uint8, id uint32, bodySize int) []byte {
-	dst = binary.BigEndian.AppendUint32(dst, uint32(minLength+bodySize))
-	dst = append(dst, byte(op), flags, 0, 0)
-	return binary.BigEndian.AppendUint32(dst, id)
+	n := uint32(minLength + bodySize)
+	return append(dst, byte(n>>24), byte(n>>16), byte(n>>8), byte(n), byte(op), flags, 0, 0, byte(id>>24), byte(id>>16), byte(id>>8), byte(id))
 }
 
 // Fits reports whether a body of so many bytes stays below the cap that every frame has.

@@ -1,6 +1,7 @@
 package protocol_test
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"testing"
@@ -30,6 +31,21 @@ func TestFits(t *testing.T) {
 	h := protocol.ParseHeader(protocol.AppendHeader(nil, protocol.OpGet, 0, 0, 1<<28-9))
 	assert.NoError(t, protocol.CheckLength(h.Length))
 	assert.Equal(t, 1<<28-9, h.BodySize())
+}
+
+func TestPlainGetSaysWhatTheHeaderSays(t *testing.T) {
+	for _, length := range []uint32{0, 7, 8, 9, 24, 1<<28 - 1, 1 << 28, 1<<32 - 1} {
+		for _, kind := range [][4]byte{{1}, {0}, {2}, {0x81}, {1, 1}, {1, 2}, {1, 0, 1}, {1, 0, 0, 1}} {
+			b := binary.BigEndian.AppendUint32(nil, length)
+			b = append(b, kind[:]...)
+			b = binary.BigEndian.AppendUint32(b, 0xfedcba98)
+			h := protocol.ParseHeader(b)
+			size, id, ok := protocol.PlainGet(b)
+			assert.Equal(t, protocol.CheckLength(length) == nil && h.Opcode == protocol.OpGet && h.Flags == 0 && h.Reserved == 0, ok, "% x", b)
+			assert.Equal(t, h.Size(), size)
+			assert.Equal(t, h.ID, id)
+		}
+	}
 }
 
 func TestOpcodes(t *testing.T) {
