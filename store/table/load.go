@@ -56,11 +56,16 @@ func (sh *Shard) Add(h uint64, s Spec, version uint64) (added bool) {
 	return true
 }
 
-// WarmLines is Warm for Add: keys that are new have nothing behind their lines.
+// WarmLines is Warm for Add: keys that are new have nothing behind their lines. It is called with up to WarmAtOnce.
 func (sh *Shard) WarmLines(hashes []uint64) {
 	t := sh.table
-	for _, h := range hashes {
-		g := t.segment(t.word(h))
+	var words [batch]uint64
+	hashes = hashes[:min(len(hashes), batch)]
+	for i, h := range hashes {
+		words[i] = t.word(h)
+	}
+	for i, h := range hashes { // so short that all loads are under way before the first has come
+		g := t.segment(words[i])
 		atomic.LoadInt32(g.count())
 		g.of(h).tags().Load()
 	}
