@@ -144,6 +144,9 @@ func (c *Session) Set(key, value []byte, o SetOptions) (version uint64, err erro
 // Del deletes all keys at one instant and returns how many existed, a key named twice counting once, and the version of
 // their deletion, 0 if none existed. It never fails for lack of memory.
 func (c *Session) Del(keys [][]byte) (existed int, version uint64, err error) {
+	if len(keys) == 0 {
+		return 0, 0, nil
+	}
 	sc := takeScratch()
 	defer sc.give()
 	if len(keys) == 1 {
@@ -155,7 +158,7 @@ func (c *Session) Del(keys [][]byte) (existed int, version uint64, err error) {
 			version, err = 0, nil
 		}
 	} else {
-		version, err = c.atomically(sc, len(keys) > 0, nil, c.store.shardsOf(keys), func(w *commit) {
+		version, err = c.atomically(sc, true, nil, c.store.shardsOf(keys), func(w *commit) {
 			for _, k := range keys {
 				if w.del(k) {
 					existed++

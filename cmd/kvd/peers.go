@@ -37,15 +37,39 @@ func (p *peers) define(f *pflag.FlagSet) {
 func (p *peers) clustered() bool { return p.founders != "" }
 
 // list is the founders' addresses.
-func (p *peers) list() []string { return strings.Split(p.founders, ",") }
+func (p *peers) list() (all []string) {
+	for address := range strings.SplitSeq(p.founders, ",") {
+		all = append(all, spelled(address))
+	}
+	return all
+}
+
+// spelled is an address as all nodes spell it, who compare them as they are: of one host and port there is one spelling, whoever has typed it. What is no
+// address stays as it is.
+func spelled(address string) string {
+	address = strings.TrimSpace(address)
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return address
+	}
+	if ip, err := netip.ParseAddr(host); err == nil {
+		host = ip.Unmap().String()
+	} else {
+		host = strings.ToLower(host)
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err == nil {
+		port = strconv.FormatUint(n, 10)
+	}
+	return net.JoinHostPort(host, port)
+}
 
 // addresses are where clients and the other servers reach this one. check has found them good.
 func (p *peers) addresses(o *options) (client, peer string) {
 	if p.advertise != "" {
 		client, peer, _ = strings.Cut(string(p.advertise), ",")
-		return client, peer
+		return spelled(client), spelled(peer)
 	}
-	return o.firstTCP(), string(p.listen)
+	return spelled(o.firstTCP()), spelled(string(p.listen))
 }
 
 // firstTCP is the first address of --listen that is no Unix socket; "": there is none.

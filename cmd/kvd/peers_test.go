@@ -25,6 +25,7 @@ func TestPeers(t *testing.T) {
 		{append(good, "--peers", "n1:7071,:7071"), `--peers ":7071": others need`},
 		{append(good, "--peers", "n1:7071,0.0.0.0:7071"), `others need a host`},
 		{append(good, "--peers", "n1:7071,n1:7071"), "n1:7071 is there twice"},
+		{append(good, "--peers", "n1:7071, N1:07071"), "n1:7071 is there twice"},
 		{append(good, "--sync", "interval"), "--peers needs --sync always, and it is interval"},
 		{append(good, "--peer-listen", ":0"), `--advertise for the other servers ":0": others need`},
 		{append(good, "--listen", ":7070", "--advertise", "n1:7070"), `--advertise "n1:7070" is not an address for clients and one for the other servers`},
@@ -46,4 +47,27 @@ func TestPeers(t *testing.T) {
 			require.ErrorContains(t, err, test.says, "%q", test.args)
 		}
 	}
+}
+
+// TestSpelledAddresses: what nodes compare is the same however it was typed.
+func TestSpelledAddresses(t *testing.T) {
+	for typed, want := range map[string]string{
+		"n1:7071":                 "n1:7071",
+		" n1:7071\t":              "n1:7071",
+		"N1.Example:07071":        "n1.example:7071",
+		"127.0.0.1:7071":          "127.0.0.1:7071",
+		"[::ffff:127.0.0.1]:7071": "127.0.0.1:7071",
+		"[0:0:0:0:0:0:0:1]:7071":  "[::1]:7071",
+		"[FE80::1%eth0]:7071":     "[fe80::1%eth0]:7071",
+		":7071":                   ":7071",
+		"n1:http":                 "n1:http",
+		"n1":                      "n1",
+		"":                        "",
+	} {
+		require.Equal(t, want, spelled(typed), "%q", typed)
+	}
+	p := peers{founders: "N3:7071, n1:7071,n2:07071", advertise: "N1:7070, N1:7071"}
+	require.Equal(t, []string{"n3:7071", "n1:7071", "n2:7071"}, p.list())
+	client, peer := p.addresses(&options{})
+	require.Equal(t, "n1:7070 n1:7071", client+" "+peer)
 }
