@@ -73,8 +73,8 @@ type moment struct {
 }
 
 // model is what a store does that is in one of some states. The requests late are those that [announcement] is about. With greedy, states that differ only in which
-// of them are still open are taken for one: with nearly all it makes no difference, and there are far fewer. It ends in states that end accepts.
-func model(from []moment, late []Request, greedy bool, end func(moment) bool) porcupine.Model {
+// of them are still open are taken for one: with nearly all it makes no difference, and there are far fewer.
+func model(from []moment, late []Request, greedy bool) porcupine.Model {
 	seed := maphash.MakeSeed()
 	return (&porcupine.NondeterministicModel{
 		Init: func() (all []any) {
@@ -85,15 +85,9 @@ func model(from []moment, late []Request, greedy bool, end func(moment) bool) po
 		},
 		Step: func(s, input, output any) (next []any) {
 			m := s.(moment)
-			switch a := input.(type) {
-			case announcement:
+			if a, ok := input.(announcement); ok {
 				m.open.add(int(a))
 				return []any{m}
-			case ending:
-				if end(m) {
-					next = []any{m}
-				}
-				return next
 			}
 			q, r := input.(Request), output.(Response)
 			rank := m.rank

@@ -19,7 +19,7 @@ func Check(history []porcupine.Operation, timeout time.Duration) error {
 	var window []porcupine.Operation
 	windows, patience := cut(history), timeout
 	for i, next := range windows {
-		if window = append(window, next...); i == len(windows)-1 || patience <= 0 {
+		if window = append(window, next...); patience <= 0 {
 			continue
 		}
 		begin := time.Now()
@@ -28,6 +28,8 @@ func Check(history []porcupine.Operation, timeout time.Duration) error {
 			patience -= time.Since(begin)
 		case len(to) == 0:
 			return wrong(window, history)
+		case i == len(windows)-1:
+			return nil
 		default:
 			from, window = to, nil
 		}
@@ -55,7 +57,7 @@ func decide(from []moment, window, history []porcupine.Operation, timeout time.D
 			if !ok {
 				continue
 			}
-			verdict := porcupine.CheckOperationsTimeout(model(from, late, try.greedy, nil), some, timeout/share)
+			verdict := porcupine.CheckOperationsTimeout(model(from, late, try.greedy), some, timeout/share)
 			none[try] = verdict == porcupine.Illegal
 			switch {
 			case verdict == porcupine.Ok:

@@ -25,65 +25,141 @@ func cut(history []porcupine.Operation) (windows [][]porcupine.Operation) {
 	return append(windows, sorted[begin:])
 }
 
-// mostEnds is how many states a window may end in; with more of them it is looked at together with the next.
-const mostEnds = 64
+// The most that is looked at of one window.
+const (
+	mostEnds  = 64
+	mostSteps = 200_000
+)
 
-// ends returns all states that a window which begins in one of some can end in, none if no order explains it; false: they are not known in time.
-func ends(from []moment, window []porcupine.Operation, timeout time.Duration) (all []moment, ok bool) {
-	tries := []search{{}}
-	one := endsInOne(from, window)
-	if one {
-		tries = []search{{versions: true}, {}}
-	}
-	end := porcupine.Operation{Input: ending{}, Call: never - 2, Return: never - 1}
-	for _, try := range tries {
-		some, _, ok := try.prepare(window)
-		if !ok {
-			continue
-		}
-		var all []moment
-		m := model(from, nil, false, func(m moment) bool {
-			if m.rank = 0; !slices.Contains(all, m) {
-				all = append(all, m)
-			}
-			return one || len(all) > mostEnds
-		})
-		switch porcupine.CheckOperationsTimeout(m, append(some, end), timeout) {
-		case porcupine.Ok:
-			return all, len(all) <= mostEnds
-		case porcupine.Illegal: // no order is left: all ends were seen, if nothing was taken for granted
-			if try == (search{}) {
-				return all, true
-			}
-		}
-	}
-	return nil, false
+// walk goes through all orders of a window that explain its answers. It does so with far fewer steps than there are orders, and leaves none out:
+//
+//   - A request that wrote nothing, and tells nothing new, takes effect as soon as it can. In any order in which it comes later, it can as well come now.
+//   - What writes a key comes behind what wrote an older version of it, and behind what saw an older one.
+//   - What is left, from a state with the same requests left, is gone through once.
+type walk struct {
+	ops    []porcupine.Operation // by call
+	before [][]int               // of each, some that take effect before it
+	been   map[spot]bool
+	until  time.Time
+	ends   []moment
 }
 
-// ending is what stands in a window behind all requests.
-type ending struct{}
+// spot is where a walk can be.
+type spot struct {
+	state
+	taken string // which have taken effect, as bits
+}
 
-// endsInOne reports whether it is sure that all orders that explain a window end in the same state: in each of them a key has what was written to it with the
-// highest version.
-func endsInOne(from []moment, window []porcupine.Operation) bool {
-	for _, c := range from[0].state {
-		if len(from) > 1 || c.version == unknownVersion || c.expires != 0 {
-			return false
-		}
-	}
-	given := make(map[uint64]bool) // versions
+// ends returns all states that a window which begins in one of some can end in, none if no order explains it; false: they are too many, or it took too long.
+// A window with requests that had no answer is not for it.
+func ends(from []moment, window []porcupine.Operation, timeout time.Duration) ([]moment, bool) {
+	w := &walk{been: map[spot]bool{}, until: time.Now().Add(timeout)}
 	for _, op := range window {
-		q, r := op.Input.(Request), op.Output.(Response)
-		if r.wrote() && given[r.Version] || r.Unknown || r.Version == Untold {
-			return false
-		}
-		given[r.Version] = true
-		if q.Kind == Del && r.Existed != 0 && r.Existed != len(q.Steps) { // it is not known which of them
-			return false
-		}
-		if slices.ContainsFunc(q.Steps, func(s Step) bool { return s.TTL != 0 }) {
-			return false
+		if !op.Output.(Response).Unknown {
+			w.ops = append(w.ops, op)
+		} else if !op.Input.(Request).reads() {
+			return nil, false
 		}
 	}
-	return true
+	w.order()
+	for _, m := range from {
+		if !w.walk(m, make([]byte, (len(w.ops)+7)/8), 0) {
+			return nil, false
+		}
+	}
+	return w.ends, true
+}
+
+// order finds what versions tell of which comes before which.
+func (w *walk) order() {
+	w.before = make([][]int, len(w.ops))
+	for key := range Keys {
+		type one struct {
+			version uint64
+			op      int
+			sees    uint64 // 1, or 0: it writes it
+		}
+		var all []one
+		for i, op := range w.ops {
+			if version, ok := seen(op)[key]; ok {
+				all = append(all, one{version, i, 1})
+			}
+			if op.Output.(Response).wrote() && op.Input.(Request).sets(key) {
+				all = append(all, one{op.Output.(Response).Version, i, 0})
+			}
+		}
+		slices.SortStableFunc(all, func(a, b one) int { // what writes a version is before what sees it
+			return cmp.Or(cmp.Compare(a.version, b.version), cmp.Compare(a.sees, b.sees))
+		})
+		for i, a := range all {
+			if a.sees == 1 {
+				continue
+			}
+			for _, b := range slices.Backward(all[:i]) {
+				if b.version < a.version && b.op != a.op {
+					w.before[a.op] = append(w.before[a.op], b.op)
+					if b.sees == 0 {
+						break // what is before that one is before this one
+					}
+				}
+			}
+		}
+	}
+}
+
+// walk goes on from a state, with those left that have not taken effect, the first of which is no earlier than first. It returns false if it gave up.
+func (w *walk) walk(m moment, taken []byte, first int) bool {
+	has := func(i int) bool { return taken[i/8]&(1<<(i%8)) != 0 }
+	for {
+		for first < len(w.ops) && has(first) {
+			first++
+		}
+		if first == len(w.ops) {
+			if !slices.Contains(w.ends, m) {
+				w.ends = append(w.ends, m)
+			}
+			return len(w.ends) <= mostEnds
+		}
+		// Those that can be next: called before any that is left has returned.
+		var next []int
+		back := int64(never)
+		for i := first; i < len(w.ops) && w.ops[i].Call <= back; i++ {
+			if !has(i) {
+				next = append(next, i)
+				back = min(back, w.ops[i].Return)
+			}
+		}
+		next = slices.DeleteFunc(next, func(i int) bool {
+			return w.ops[i].Call > back || slices.ContainsFunc(w.before[i], func(b int) bool { return !has(b) })
+		})
+		after := make([][]moment, len(next))
+		still := false
+		for n, i := range next {
+			after[n] = explain(m, nil, w.ops[i].Input.(Request), w.ops[i].Output.(Response))
+			if r := w.ops[i].Output.(Response); (r.Conflict || r.Version == 0) && len(after[n]) == 1 && after[n][0] == m {
+				taken[i/8] |= 1 << (i % 8)
+				still = true
+			}
+		}
+		if still {
+			continue
+		}
+		here := spot{m.state, string(taken)}
+		if w.been[here] {
+			return true
+		}
+		if w.been[here] = true; len(w.been) > mostSteps || len(w.been)%1000 == 0 && time.Now().After(w.until) {
+			return false
+		}
+		for n, i := range next {
+			for _, m := range after[n] {
+				further := slices.Clone(taken)
+				further[i/8] |= 1 << (i % 8)
+				if !w.walk(m, further, first) {
+					return false
+				}
+			}
+		}
+		return true
+	}
 }

@@ -48,8 +48,8 @@ func TestWhereAHistoryIsCut(t *testing.T) {
 	}
 }
 
-// TestWhatAWindowLeavesBehind: all states that a window can end in are what the next one begins in, and no other. Requests of one line are sent side by side, and nothing is
-// outstanding between two lines.
+// TestWhatAWindowLeavesBehind: all states that a window can end in are what the next one begins in, and no other. Requests of one line are sent side by side,
+// and nothing is outstanding between two lines.
 func TestWhatAWindowLeavesBehind(t *testing.T) {
 	type asked struct {
 		q linear.Request
@@ -83,32 +83,39 @@ func TestWhatAWindowLeavesBehind(t *testing.T) {
 		}
 		return one
 	}
+	conflict := func(key int, version uint64) asked { // it is not absent
+		one := set(key, "never")
+		one.q.Conditions = []linear.Condition{{Key: key}}
+		return asked{one.q, linear.Response{Conflict: true, Version: version}}
+	}
 	oneOf := asked{linear.Request{Kind: linear.Del, Steps: append(del(0, 1).q.Steps, del(1, 1).q.Steps...)}, linear.Response{Existed: 1, Version: 5}}
 	type lines = [][]asked
 	for name, tt := range map[string]struct {
 		right bool
 		lines lines
 	}{
-		"one of two":                        {true, lines{{set(0, "a"), set(0, "b")}, {get(0, "a")}}},
-		"the other":                         {true, lines{{set(0, "a"), set(0, "b")}, {get(0, "b")}}},
-		"first one, then the other":         {false, lines{{set(0, "a"), set(0, "b")}, {get(0, "a")}, {get(0, "b")}}},
-		"the same, in one window":           {false, lines{{set(0, "a"), set(0, "b")}, {get(0, "a"), get(0, "b")}}},
-		"neither":                           {false, lines{{set(0, "a"), set(0, "b")}, {get(0, "")}}},
-		"it stays what it was seen to be":   {false, lines{{set(0, "a"), set(0, "b"), set(1, "c")}, {get(0, "b")}, {get(1, "c")}, {get(0, "a")}}},
-		"two keys, as two orders have them": {true, lines{{set(0, "a"), set(0, "b"), set(1, "c"), set(1, "d")}, {get(0, "a")}, {get(1, "d")}, {get(0, "a")}}},
-		"what was overwritten windows ago":  {false, lines{{set(0, "a")}, {set(0, "b")}, {set(1, "c")}, {get(0, "a")}}},
-		"the same, told":                    {false, lines{{told(set(0, "a"), 1)}, {told(set(0, "b"), 2)}, {told(set(1, "c"), 3)}, {get(0, "a")}}},
-		"the higher version comes last":     {false, lines{{told(set(0, "a"), 1), told(set(0, "b"), 2)}, {get(0, "a")}}},
-		"and is there":                      {true, lines{{told(set(0, "a"), 1), told(set(0, "b"), 2)}, {get(0, "b")}}},
-		"a version that was given before":   {false, lines{{told(set(0, "a"), 2)}, {told(set(0, "b"), 1)}}},
-		"what was deleted":                  {false, lines{{set(0, "a")}, {del(0, 1)}, {get(0, "a")}}},
-		"a deletion beside a write":         {true, lines{{set(0, "a")}, {del(0, 1), set(0, "b")}, {get(0, "b")}}},
-		"the same, the other way":           {true, lines{{set(0, "a")}, {del(0, 1), set(0, "b")}, {get(0, "")}}},
-		"one deletion for two":              {false, lines{{set(0, "a")}, {del(0, 1)}, {del(0, 1)}}},
-		"which of two was deleted":          {true, lines{{told(set(0, "a"), 4), told(set(1, "b"), 3), oneOf}, {get(0, "a")}}},
-		"the same, the other":               {true, lines{{told(set(0, "a"), 4), told(set(1, "b"), 3), oneOf}, {get(1, "b")}}},
-		"the same, neither":                 {false, lines{{told(set(0, "a"), 4), told(set(1, "b"), 3), oneOf}, {get(1, "b")}, {get(0, "a")}}},
-		"a version that two have":           {true, lines{{told(set(0, "a"), 1), told(set(0, "b"), 1)}, {get(0, "a")}}},
+		"one of two":                                    {true, lines{{set(0, "a"), set(0, "b")}, {get(0, "a")}}},
+		"the other":                                     {true, lines{{set(0, "a"), set(0, "b")}, {get(0, "b")}}},
+		"first one, then the other":                     {false, lines{{set(0, "a"), set(0, "b")}, {get(0, "a")}, {get(0, "b")}}},
+		"the same, in one window":                       {false, lines{{set(0, "a"), set(0, "b")}, {get(0, "a"), get(0, "b")}}},
+		"neither":                                       {false, lines{{set(0, "a"), set(0, "b")}, {get(0, "")}}},
+		"it stays what it was seen to be":               {false, lines{{set(0, "a"), set(0, "b"), set(1, "c")}, {get(0, "b")}, {get(1, "c")}, {get(0, "a")}}},
+		"two keys, as two orders have them":             {true, lines{{set(0, "a"), set(0, "b"), set(1, "c"), set(1, "d")}, {get(0, "a")}, {get(1, "d")}, {get(0, "a")}}},
+		"what was overwritten windows ago":              {false, lines{{set(0, "a")}, {set(0, "b")}, {set(1, "c")}, {get(0, "a")}}},
+		"the same, told":                                {false, lines{{told(set(0, "a"), 1)}, {told(set(0, "b"), 2)}, {told(set(1, "c"), 3)}, {get(0, "a")}}},
+		"the higher version comes last":                 {false, lines{{told(set(0, "a"), 1), told(set(0, "b"), 2)}, {get(0, "a")}}},
+		"and is there":                                  {true, lines{{told(set(0, "a"), 1), told(set(0, "b"), 2)}, {get(0, "b")}}},
+		"a version that was given before":               {false, lines{{told(set(0, "a"), 2)}, {told(set(0, "b"), 1)}}},
+		"what was deleted":                              {false, lines{{set(0, "a")}, {del(0, 1)}, {get(0, "a")}}},
+		"a deletion beside a write":                     {true, lines{{set(0, "a")}, {del(0, 1), set(0, "b")}, {get(0, "b")}}},
+		"the same, the other way":                       {true, lines{{set(0, "a")}, {del(0, 1), set(0, "b")}, {get(0, "")}}},
+		"one deletion for two":                          {false, lines{{set(0, "a")}, {del(0, 1)}, {del(0, 1)}}},
+		"what is set to what it is has another version": {true, lines{{set(0, "a"), set(0, "a"), conflict(0, 7)}, {conflict(0, 9)}}},
+		"and no third one":                              {false, lines{{set(0, "a"), set(0, "a"), conflict(0, 7)}, {conflict(0, 9)}, {conflict(0, 8)}}},
+		"which of two was deleted":                      {true, lines{{told(set(0, "a"), 4), told(set(1, "b"), 3), oneOf}, {get(0, "a")}}},
+		"the same, the other":                           {true, lines{{told(set(0, "a"), 4), told(set(1, "b"), 3), oneOf}, {get(1, "b")}}},
+		"the same, neither":                             {false, lines{{told(set(0, "a"), 4), told(set(1, "b"), 3), oneOf}, {get(1, "b")}, {get(0, "a")}}},
+		"a version that two have":                       {true, lines{{told(set(0, "a"), 1), told(set(0, "b"), 1)}, {get(0, "a")}}},
 		"an order that one beginning allows, and one that all do": {true, lines{
 			{set(0, "z")},
 			{both(set(0, "p"), set(1, "a")), both(del(0, 1), set(1, "b"))},
@@ -127,6 +134,13 @@ func TestWhatAWindowLeavesBehind(t *testing.T) {
 			}
 			require.Equal(t, len(tt.lines), linear.Windows(history))
 			err := linear.Check(history, time.Minute)
+			require.Equal(t, tt.right, err == nil, "%v", err)
+
+			// The same in one window: a read of another key is under way all the while.
+			long := get(linear.Keys-1, "")
+			history = append(history, porcupine.Operation{ClientId: 9, Input: long.q, Call: 0, Output: long.r, Return: 1000})
+			require.Equal(t, 1, linear.Windows(history))
+			err = linear.Check(history, time.Minute)
 			require.Equal(t, tt.right, err == nil, "%v", err)
 		})
 	}
