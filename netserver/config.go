@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"kv/protocol"
+	"kv/protocol/printable"
 	"kv/store"
 )
 
@@ -142,6 +143,6 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Name == "" {
 		c.Name = "kv"
 	}
-	c.Name = printable(c.Name)
+	c.Name = printable.Line(c.Name)
 	return c, nil
 }

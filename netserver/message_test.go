@@ -14,9 +14,9 @@ func TestPrintable(t *testing.T) {
 		"":                           "",
 		"the disk failed: é – 世界 🙂":  "the disk failed: é – 世界 🙂",
 		`C:\new "quoted" 'so'`:       `C:\new "quoted" 'so'`,
-		"a\nkvc: all is well\r\n":    `a\nkvc: all is well\r\n`,
-		"\x1b[2J\a\x00\x7f\u009b31m": `\x1b[2J\a\x00\x7f\u009b31m`,
-		"\u202egnp.exe\u2028":        `\u202egnp.exe\u2028`,
+		"a\nkvc: all is well\r\n":    `a\nkvc: all is well\x0d\n`,
+		"\x1b[2J\a\x00\x7f\u009b31m": `\x1b[2J\x07\x00\x7f\xc2\x9b31m`,
+		"\u202egnp.exe\u2028":        `\xe2\x80\xaegnp.exe\xe2\x80\xa8`,
 		"\xff\xc3(":                  `\xff\xc3(`,
 		"\ufffd":                     "\ufffd", // that came as it is
 	} {

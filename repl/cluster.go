@@ -13,6 +13,7 @@ import (
 
 	"kv/protocol"
 	"kv/protocol/client"
+	"kv/protocol/printable"
 )
 
 // exitUnwell is the exit code of cluster status, and of cluster wait, for a cluster that takes no writes or soon may not.
@@ -220,7 +221,7 @@ func (c *call) clusterTable(p protocol.ClusterResponse, more clusterFigures) {
 		if !m.Reachable {
 			state = "unreachable"
 		}
-		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\n", m.ID, role(m.Role), state, printable(m.Client), printable(m.Peer))
+		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\n", m.ID, role(m.Role), state, printable.Line(m.Client), printable.Line(m.Peer))
 	}
 	t.Flush()
 }

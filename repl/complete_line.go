@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"kv/protocol/client"
+	"kv/protocol/printable"
 	"kv/repl/terminal"
-	"kv/repl/text"
 	"kv/repl/words"
 )
 
@@ -118,7 +118,7 @@ func (c candidate) typed(quote byte, whole bool) string {
 		return lead
 	case quote == 0 && (words.Bare(rest) == rest || rest == ""):
 		return lead + rest
-	case quote == '\'' && text.Printable([]byte(rest)) && !strings.Contains(rest, "'"):
+	case quote == '\'' && printable.Is(rest) && !strings.Contains(rest, "'"):
 		rest = "'" + rest + "'"
 	default:
 		rest = words.Quote([]byte(rest))

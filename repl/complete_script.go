@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 
 	"kv/protocol/client"
-	"kv/repl/text"
+	"kv/protocol/printable"
 	"kv/repl/words"
 )
 
@@ -28,7 +28,7 @@ func (s *session) complete(ctx context.Context, args []string) error {
 	c := s.scriptCompletion(ctx, args)
 	all, files := c.candidates()
 	for _, f := range all {
-		if text.Printable([]byte(f.word)) { // others can't be told in a line
+		if printable.Is(f.word) { // others can't be told in a line
 			fmt.Fprintf(s.out, "%s\t%s\n", f.word, f.says)
 		}
 	}
@@ -172,7 +172,7 @@ func (w bashWord) known(breaks string) (string, byte) {
 
 // bashQuoted writes s so that bash reads it as it is, where quote is open, or 0. It is not ok where that can't be done.
 func bashQuoted(s string, quote byte, first bool) (string, bool) {
-	if !text.Printable([]byte(s)) || quote == '\'' && strings.Contains(s, "'") || quote == '"' && strings.Contains(s, "!") {
+	if !printable.Is(s) || quote == '\'' && strings.Contains(s, "'") || quote == '"' && strings.Contains(s, "!") {
 		return "", false
 	}
 	if quote == '\'' {

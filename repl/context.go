@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"kv/protocol/jsonform"
+	"kv/protocol/printable"
 )
 
 func contextCommand() *command {
@@ -154,10 +155,10 @@ func (c *call) showContext(all *contexts, name string) error {
 		c.out.WriteByte('\n')
 		return nil
 	}
-	fmt.Fprintf(c.out, "name %s\n", printable(name))
+	fmt.Fprintf(c.out, "name %s\n", printable.Line(name))
 	for _, option := range contextOptions {
 		if value, ok := settings[option]; ok {
-			fmt.Fprintf(c.out, "%s %s\n", option, printable(value))
+			fmt.Fprintf(c.out, "%s %s\n", option, printable.Line(value))
 		}
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"kv/protocol/printable"
 	"kv/repl/terminal"
 	"kv/repl/words"
 )
@@ -38,7 +39,7 @@ func (c *call) login() error {
 		}
 		name = strings.TrimSpace(answer)
 	}
-	secret, err := c.ask(c.ctx, "secret of "+printable(name)+": ", false)
+	secret, err := c.ask(c.ctx, "secret of "+printable.Line(name)+": ", false)
 	if err != nil {
 		return cancelledOr(err)
 	}
@@ -56,7 +57,7 @@ func (c *call) login() error {
 	if connection != nil {
 		connection.Close()
 	}
-	fmt.Fprintf(c.out, "logged in as %s\n", printable(name))
+	fmt.Fprintf(c.out, "logged in as %s\n", printable.Line(name))
 	return nil
 }
 
@@ -104,7 +105,7 @@ func (s *session) greet(ctx context.Context) {
 	if name == "" {
 		name = "a kv server"
 	}
-	line := printable(name)
+	line := printable.Line(name)
 	if len(parts) > 0 {
 		line += ": " + strings.Join(parts, ", ")
 	}

@@ -14,6 +14,7 @@ import (
 	"kv/protocol"
 	"kv/protocol/client"
 	"kv/protocol/jsonform"
+	"kv/protocol/printable"
 	"kv/repl/text"
 	"kv/repl/words"
 )
@@ -73,7 +74,7 @@ func (s *session) flush() error {
 
 // notef prints a line for a person to stderr.
 func (s *session) notef(format string, args ...any) {
-	fmt.Fprintf(s.env.Err, "%s\n", printable(fmt.Sprintf(format, args...)))
+	fmt.Fprintf(s.env.Err, "%s\n", printable.Line(fmt.Sprintf(format, args...)))
 }
 
 // complain prints an error to stderr.
@@ -85,7 +86,7 @@ func (s *session) complain(err error) {
 	if s.mode == interactive {
 		label = "error: "
 	}
-	fmt.Fprintln(s.env.Err, s.colour(red, label)+shortened(printable(message(err))))
+	fmt.Fprintln(s.env.Err, s.colour(red, label)+shortened(printable.Line(message(err))))
 }
 
 // message words an error for a person.
@@ -114,25 +115,6 @@ func (s *session) dumb() bool { return s.env.Getenv("TERM") == "dumb" || runtime
 const grey = "\x1b[90m"
 
 const red = "\x1b[31m"
-
-// printable makes a message fit for a terminal, and one line, whoever wrote it: a newline in what a server says must not
-// begin a line that looks like ours.
-func printable(msg string) string {
-	if text.Printable([]byte(msg)) {
-		return msg
-	}
-	var b []byte
-	for rest := []byte(msg); len(rest) > 0; {
-		if rest[0] == '\n' {
-			b, rest = append(b, `\n`...), rest[1:]
-			continue
-		}
-		var n int
-		b, n = text.AppendRune(b, rest)
-		rest = rest[n:]
-	}
-	return string(b)
-}
 
 // longestMessage is how much of a message is shown: what is wrong may be all that came.
 const longestMessage = 4 << 10
@@ -167,7 +149,7 @@ func (s *session) printValue(v []byte, raw bool) {
 		}
 	case s.mode == interactive:
 		s.printQuoted(v)
-	case text.Printable(v):
+	case printable.Is(v):
 		s.out.Write(v)
 	default:
 		s.out.WriteString(words.Quote(v))

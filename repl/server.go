@@ -5,6 +5,7 @@ import (
 	"io"
 	"time"
 
+	"kv/protocol/printable"
 	"kv/repl/files"
 )
 
@@ -83,7 +84,7 @@ func (c *call) stats() error {
 		return nil
 	}
 	for _, s := range stats {
-		fmt.Fprintf(c.out, "%s %d\n", printable(s.Name), s.Value)
+		fmt.Fprintf(c.out, "%s %d\n", printable.Line(s.Name), s.Value)
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"kv/protocol/printable"
 	"kv/repl/terminal"
 	"kv/repl/words"
 )
@@ -206,9 +207,9 @@ func (s *session) where() string {
 	}
 	name := "kv "
 	if s.user != "" {
-		name += printable(s.user) + "@"
+		name += printable.Line(s.user) + "@"
 	}
-	if name += printable(at); role != "" {
+	if name += printable.Line(at); role != "" {
 		name += " " + role
 	}
 	return name

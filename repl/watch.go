@@ -13,6 +13,7 @@ import (
 
 	"kv/protocol"
 	"kv/protocol/jsonform"
+	"kv/protocol/printable"
 	"kv/repl/terminal"
 	"kv/repl/text"
 )
@@ -218,7 +219,7 @@ func (v *view) lines(columns, height int) []string {
 	names := max(1, min(viewNames, columns-viewValues-2))
 	lines := []string{v.at.Format(time.TimeOnly) + "  (q or Ctrl-C ends it)"}
 	for _, r := range all {
-		line := fmt.Sprintf("%-*.*s %*s", names, names, printable(r.name), viewValues, r.human())
+		line := fmt.Sprintf("%-*.*s %*s", names, names, printable.Line(r.name), viewValues, r.human())
 		if spare := columns - names - viewValues - 4; spare > 4 {
 			line += "  " + sparkline(r.history[max(0, len(r.history)-spare):])
 		}

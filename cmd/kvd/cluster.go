@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"kv/protocol/printable"
 	"kv/store/cluster"
 	"kv/store/vfs"
 )
@@ -104,7 +105,7 @@ func writeCluster(w io.Writer, p standing, s *cluster.Standing) {
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, m := range p.Members {
-		fmt.Fprintf(t, "  member %d\t%s\t%s\t%s\n", m.ID, m.Role, cmp.Or(printable(m.Client), "-"), cmp.Or(printable(m.Peer), "-"))
+		fmt.Fprintf(t, "  member %d\t%s\t%s\t%s\n", m.ID, m.Role, cmp.Or(printable.Line(m.Client), "-"), cmp.Or(printable.Line(m.Peer), "-"))
 	}
 	t.Flush()
 }

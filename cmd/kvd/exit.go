@@ -2,10 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
-	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"kv/store/vfs"
 	"kv/store/wal/folder"
@@ -74,24 +70,4 @@ func exitCode(err error) int {
 		return e.code
 	}
 	return exitUsage
-}
-
-// printable makes a message fit for a terminal, whoever wrote what is in it: an argument, a file's name, another server.
-func printable(msg string) string {
-	var b strings.Builder
-	for rest := msg; rest != ""; {
-		r, n := utf8.DecodeRuneInString(rest)
-		switch {
-		case r == utf8.RuneError && n == 1:
-			fmt.Fprintf(&b, `\x%02x`, rest[0])
-		case r == '\n' || unicode.IsPrint(r):
-			b.WriteRune(r)
-		default:
-			for _, c := range []byte(rest[:n]) {
-				fmt.Fprintf(&b, `\x%02x`, c)
-			}
-		}
-		rest = rest[n:]
-	}
-	return b.String()
 }

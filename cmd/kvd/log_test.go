@@ -18,6 +18,7 @@ import (
 
 	"kv/protocol"
 	"kv/protocol/client"
+	"kv/protocol/printable"
 )
 
 // TestLinesAreNotWaitedFor: nobody reads; who logs goes on, what the queue holds comes once somebody reads, and the rest is
@@ -199,5 +200,5 @@ func TestWhatIsWrongIsPrintable(t *testing.T) {
 		require.NotZero(t, code)
 		require.Contains(t, out, `f\x9bo\x1b[`)
 	}
-	require.Equal(t, "ü\n\\xc2\\x85\\x07", printable("ü\n\u0085\a"))
+	require.Equal(t, "ü\n\\xc2\\x85\\x07", printable.Lines("ü\n\u0085\a"))
 }

@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"kv/protocol/printable"
 	"kv/repl/files"
 )
 
@@ -31,7 +32,7 @@ func main() {
 		err = failed(exitFiles, fmt.Errorf("can't write to stdout: %w", stdout.err))
 	}
 	if err != nil {
-		fmt.Fprintln(messages, "kvd:", printable(err.Error()))
+		fmt.Fprintln(messages, "kvd:", printable.Lines(err.Error()))
 	}
 	messages.flush(lastLines)
 	os.Exit(exitCode(err))

@@ -16,14 +16,12 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"unicode"
-	"unicode/utf8"
+
+	"kv/protocol/printable"
 )
 
 // Null is the field that stands for a value which is not there.
 const Null = `\N`
-
-const hexDigits = "0123456789abcdef"
 
 // AppendField appends the escaped form of b to dst.
 func AppendField(dst, b []byte) []byte {
@@ -47,36 +45,11 @@ func AppendField(dst, b []byte) []byte {
 		case c == '\\':
 			dst = append(dst, `\\`...)
 		default:
-			dst, n = AppendRune(dst, b)
+			dst, n = printable.AppendRune(dst, b)
 		}
 		b = b[n:]
 	}
 	return dst
-}
-
-// AppendRune appends the first rune of b, which is not empty: as it is where it is printable, else as \xHH for each of
-// its bytes. It returns how many bytes of b that was.
-func AppendRune(dst, b []byte) ([]byte, int) {
-	r, n := utf8.DecodeRune(b)
-	if (r != utf8.RuneError || n > 1) && unicode.IsPrint(r) {
-		return append(dst, b[:n]...), n
-	}
-	for _, c := range b[:n] {
-		dst = append(dst, '\\', 'x', hexDigits[c>>4], hexDigits[c&15])
-	}
-	return dst, n
-}
-
-// Printable reports whether b is valid UTF-8 that a terminal shows as it is: no control characters among it.
-func Printable(b []byte) bool {
-	for len(b) > 0 {
-		r, n := utf8.DecodeRune(b)
-		if r == utf8.RuneError && n == 1 || !unicode.IsPrint(r) {
-			return false
-		}
-		b = b[n:]
-	}
-	return true
 }
 
 // ErrNull is what Unescape returns for the field \N.

@@ -10,6 +10,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"kv/protocol/printable"
 	"pgregory.net/rapid"
 
 	"kv/protocol/jsonform"
@@ -324,7 +326,7 @@ func read(t *rapid.T, r *Reader, next func(*Reader) (Record, error), want []Reco
 }
 
 func assertPrintable(t require.TestingT, b []byte) {
-	require.True(t, Printable(b), "a terminal might act on %q", b)
+	require.True(t, printable.Is(b), "a terminal might act on %q", b)
 }
 
 func FuzzUnescape(f *testing.F) {

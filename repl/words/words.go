@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"math"
 
+	"kv/protocol/printable"
 	"kv/repl/text"
 )
 
@@ -157,7 +158,7 @@ func appendEscaped(dst, b []byte, limit int) (_, rest []byte) {
 		case '"', '\\':
 			dst = append(dst, '\\', c)
 		default:
-			dst, n = text.AppendRune(dst, b)
+			dst, n = printable.AppendRune(dst, b)
 		}
 		b = b[n:]
 	}
@@ -169,7 +170,7 @@ func Quote(b []byte) string { return string(AppendQuoted(nil, b)) }
 
 // Bare returns s as it is where Split reads that as one word and no option or |, else in quotes.
 func Bare(s string) string {
-	if s == "" || s == "|" || s[0] == '-' || s[0] == '#' || !text.Printable([]byte(s)) {
+	if s == "" || s == "|" || s[0] == '-' || s[0] == '#' || !printable.Is(s) {
 		return Quote([]byte(s))
 	}
 	for i := range len(s) {

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
-	"kv/repl/text"
+	"kv/protocol/printable"
 )
 
 func texts(ws []Word) []string {
@@ -113,7 +113,7 @@ func TestWhatIsShownCanBePastedBack(t *testing.T) {
 			bare = append(bare, Bare(string(w)))
 		}
 		for _, line := range []string{strings.Join(quoted, " "), strings.Join(bare, "  ")} {
-			require.True(t, text.Printable([]byte(line)), "%q", line)
+			require.True(t, printable.Is(line), "%q", line)
 			ws, err := Split(line)
 			require.NoError(t, err)
 			require.Equal(t, want, texts(ws))
