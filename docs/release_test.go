@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"compress/gzip"
 	"encoding/json"
+	"go/build"
 	"io"
 	"io/fs"
 	"os"
@@ -18,7 +19,7 @@ import (
 )
 
 // TestRelease: `make release` has archives of programs that run, with what belongs to them; and who makes it again, in another folder
-// gets the same bit for bit. Here for this platform alone. With KV_SOAK nothing was compiled before, not even Go's own packages, which takes minutes.
+// gets the same bit for bit. Here for this platform alone. This module's packages are compiled anew for that, and with KV_SOAK all are, Go's own too, which takes minutes.
 func TestRelease(t *testing.T) {
 	platform := runtime.GOOS + "/" + runtime.GOARCH
 	const version, epoch = "v1.2.3-test", "1790000000"
@@ -42,6 +43,7 @@ func TestRelease(t *testing.T) {
 		require.NoError(t, err)
 		return os.WriteFile(filepath.Join(copied, rel), data, 0o600) // other modes than those of a checkout
 	}))
+	compiledAnew(t, copied)
 	tool, err := filepath.Abs(root + "/bin/release")
 	require.NoError(t, err)
 	cmd := exec.Command(tool, "-version", version, "-epoch", epoch, "-platforms", platform, again)
@@ -97,6 +99,24 @@ func TestRelease(t *testing.T) {
 	require.Equal(t, "pkg:golang/std@"+strings.TrimPrefix(runtime.Version(), "go"), modules["std"])
 	require.Contains(t, modules, "github.com/spf13/cobra")
 	require.NotContains(t, modules, "github.com/stretchr/testify", "the tests' alone")
+}
+
+// compiledAnew sees to it that what was compiled of a copy of this module elsewhere is not used for it: another file, which changes nothing, makes each package another
+// one to the build cache.
+func compiledAnew(t *testing.T, module string) {
+	packages := 0
+	require.NoError(t, filepath.WalkDir(module, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.IsDir() {
+			return err
+		}
+		p, err := build.ImportDir(path, 0)
+		if err != nil || len(p.GoFiles) == 0 {
+			return nil // no package, or one of tests alone
+		}
+		packages++
+		return os.WriteFile(filepath.Join(path, "compiled_anew.go"), []byte("package "+p.Name+"\n"), 0o600)
+	}))
+	require.Greater(t, packages, 30)
 }
 
 // unpack unpacks an archive whose files are all of this time and root's, and writable for nobody else.
