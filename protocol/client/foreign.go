@@ -60,7 +60,7 @@ func (e *dialError) Unwrap() error { return e.err }
 // Times of looking at what is at the other end.
 const (
 	handshakeTime = 5 * time.Second // that the server may take for its part of TLS and for the answer to HELLO
-	probeTime     = time.Second     // that it may take to answer something else
+	probeTime     = time.Second     // that one which has answered nothing may take to answer something else
 )
 
 // withHandshakeTime bounds a handshake, so that there is time left to look at what kept it from its end.
@@ -108,23 +108,27 @@ func explain(ctx context.Context, addr string, o Options, limit time.Duration, f
 
 // probe returns how a server that said nothing begins to answer when it is spoken to in other protocols.
 func probe(ctx context.Context, addr string, o Options, closed bool) []byte {
+	limit := probeTime
+	if closed { // it is there, and will answer again
+		limit = max(limit, cmp.Or(o.handshake, handshakeTime))
+	}
 	switch {
 	case o.TLS != nil:
-		if first := ask(ctx, addr, o, protocol.AppendHeader(nil, protocol.OpPing, 0, 1, 0)); len(first) > 0 {
+		if first := ask(ctx, limit, addr, o, protocol.AppendHeader(nil, protocol.OpPing, 0, 1, 0)); len(first) > 0 {
 			return first
 		}
 	case closed:
-		if askTLS(ctx, addr, o) {
+		if askTLS(ctx, limit, addr, o) {
 			return []byte("\x15\x03")
 		}
 		return nil
 	}
-	return ask(ctx, addr, o, []byte("PING\r\n\r\n")) // a command of Redis and memcached, and a bad request of HTTP
+	return ask(ctx, limit, addr, o, []byte("PING\r\n\r\n")) // a command of Redis and memcached, and a bad request of HTTP
 }
 
 // ask sends a question on a connection of its own and returns how the answer begins.
-func ask(ctx context.Context, addr string, o Options, question []byte) []byte {
-	ctx, cancel := context.WithTimeout(ctx, probeTime)
+func ask(ctx context.Context, limit time.Duration, addr string, o Options, question []byte) []byte {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	conn, err := o.dial(ctx, addr)
 	if err != nil {
@@ -140,8 +144,8 @@ func ask(ctx context.Context, addr string, o Options, question []byte) []byte {
 }
 
 // askTLS reports whether the server speaks TLS.
-func askTLS(ctx context.Context, addr string, o Options) bool {
-	ctx, cancel := context.WithTimeout(ctx, probeTime)
+func askTLS(ctx context.Context, limit time.Duration, addr string, o Options) bool {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	// Nothing is sent over this connection, so it does not matter who is at its other end.
 	conn, err := o.dial(ctx, addr)

@@ -142,3 +142,23 @@ func TestHandshakeTime(t *testing.T) {
 	_, err = Dial(ctx, addr, Options{})
 	assert.ErrorIs(t, err, context.Canceled)
 }
+
+// TestWhoHasClosedMayTakeItsTime: a server that has ended the connection is there, however busy, so what it speaks is waited for as long as a handshake is; one that
+// says nothing has been waited for already.
+func TestWhoHasClosedMayTakeItsTime(t *testing.T) {
+	for _, secure := range []*tls.Config{nil, {}} {
+		for closed, least := range map[bool]time.Duration{true: handshakeTime, false: probeTime} {
+			asked, began := 0, time.Now()
+			o := Options{TLS: secure, dialer: func(ctx context.Context, _ string) (net.Conn, error) {
+				asked++
+				end, ok := ctx.Deadline()
+				require.True(t, ok)
+				require.False(t, end.Before(began.Add(least)))
+				require.False(t, end.After(time.Now().Add(least)))
+				return nil, io.EOF
+			}}
+			probe(t.Context(), "", o, closed)
+			require.NotZero(t, asked)
+		}
+	}
+}
