@@ -27,7 +27,7 @@ func (s *Sim) join() error {
 	}
 	n := &node{sim: s, id: uint64(len(s.nodes) + 1), reads: onlyFirst, said: onlyFirst}
 	s.nodes = append(s.nodes, n)
-	if err := n.found(nil); err != nil {
+	if err := n.found(n.id, nil); err != nil {
 		return err
 	}
 	if err := n.start(); err != nil {

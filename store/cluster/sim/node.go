@@ -1,10 +1,7 @@
 package sim
 
 import (
-	"errors"
 	"fmt"
-	"log/slog"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -12,35 +9,21 @@ import (
 	pb "go.etcd.io/raft/v3/raftpb"
 
 	"kv/store/cluster"
-	"kv/store/vfs/vfstest"
-	"kv/store/wal/folder"
-)
-
-const dir = "/data"
-
-var (
-	errCrash = errors.New("the machine has lost power")
-	errDisk  = errors.New("input/output error")
 )
 
 // node is a process and the machine that it runs on.
 type node struct {
+	disk
 	sim      *Sim
 	id       uint64
-	fs       *vfstest.Mem // the disk
-	gone     bool         // it was removed, and is no more
-	belonged bool         // it has been a member
+	gone     bool // it was removed, and is no more
+	belonged bool // it has been a member
 	// reads are the formats that its program reads, said the most that it has told others.
 	reads, said cluster.Formats
 
-	// What the faults do.
-	crashIn, failIn int64         // calls of the file system until the machine loses power, or a call fails; 0: not so
-	broken          error         // which of the two has happened
-	paused          bool          // the process is stopped, SIGSTOP
-	frozen          time.Duration // until then the disk does not answer
-
 	// The process, nil while it is down.
 	core     *cluster.Core
+	paused   bool // it is stopped, SIGSTOP
 	log      *cluster.FileLog
 	m        *machine
 	appends  []*cluster.Append
@@ -53,7 +36,6 @@ type node struct {
 	offset    time.Duration // of its clock
 	opened    bool
 
-	durable  cluster.Base // of the newest snapshot on the disk
 	promised promises
 }
 
@@ -65,114 +47,16 @@ type promises struct {
 
 func (n *node) up() bool { return n.core != nil && !n.paused }
 
-// before is called before each call of the file system.
-func (n *node) before(_ int64, op, name string) error {
-	if n.broken == errCrash {
-		return errCrash // the machine is off
-	}
-	if n.crashIn > 0 {
-		if n.crashIn--; n.crashIn == 0 {
-			n.broken = errCrash
-			return errCrash
-		}
-	}
-	if n.failIn > 0 {
-		if n.failIn--; n.failIn == 0 {
-			n.broken = errDisk
-			if op == "sync" {
-				if _, err := n.fs.Open(name); err != nil {
-					name = strings.TrimSuffix(name, folder.TmpSuffix)
-				}
-				n.fs.FailSync(name)
-			}
-			return errDisk
-		}
-	}
-	return nil
-}
-
-func (n *node) disk() *vfstest.Inject { return &vfstest.Inject{FS: n.fs, Before: n.before} }
-
-// found makes the folder of a node: a founder, or with no voters, one that is to join.
-func (n *node) found(voters []uint64) error {
-	n.fs = vfstest.NewMem()
-	if err := n.fs.MkdirAll(dir); err != nil {
-		return err
-	}
-	n.durable = cluster.Base{Conf: &pb.ConfState{}}
-	if len(voters) > 0 {
-		s := &snapshot{base: cluster.Base{Index: 1, Term: 1, Conf: &pb.ConfState{Voters: voters}, Members: cluster.Members{}}, state: state{}}
-		for _, id := range voters {
-			s.base.Members[id] = member(id)
-		}
-		if err := n.keep(s); err != nil {
-			return err
-		}
-	}
-	log, err := cluster.NewLog(n.logOptions(), cluster.Self{Node: n.id})
-	if err != nil {
-		return err
-	}
-	return log.Close()
-}
-
 func member(id uint64) cluster.Member {
 	return cluster.Member{ID: id, Client: fmt.Sprintf("client-%d", id), Peer: fmt.Sprintf("peer-%d", id)}
-}
-
-func (n *node) logOptions() cluster.LogOptions {
-	return cluster.LogOptions{
-		FS: n.disk(), Dir: dir, Base: n.durable, Logger: slog.New(slog.DiscardHandler),
-		SegmentSize: 2000, KeepApplied: 300, FetchSize: 1500, MarkEvery: 300, Ahead: -1,
-	}
-}
-
-// keep makes a snapshot durable, in the place of any older.
-func (n *node) keep(s *snapshot) error {
-	fs, name, data := n.disk(), filepath.Join(dir, folder.SnapshotName(s.base.Index)), s.encode()
-	f, err := fs.Create(name + folder.TmpSuffix)
-	if err != nil {
-		return err
-	}
-	if _, err := f.WriteAt(data, 0); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := fs.Rename(name+folder.TmpSuffix, name); err != nil {
-		return err
-	}
-	if err := fs.SyncDir(dir); err != nil {
-		return err
-	}
-	old := n.durable.Index
-	n.durable = s.base
-	if old != 0 {
-		return fs.Remove(filepath.Join(dir, folder.SnapshotName(old)))
-	}
-	return nil
 }
 
 // start starts the process. It finds what the disk has.
 func (n *node) start() error {
 	n.broken = nil
-	d, err := folder.Read(n.fs, dir)
+	s, err := n.newest()
 	if err != nil {
 		return err
-	}
-	s := &snapshot{base: cluster.Base{Conf: &pb.ConfState{}}, state: state{}} // of one that has joined, and received none yet
-	if k := len(d.Snapshots); k > 0 {
-		f, err := n.fs.Open(filepath.Join(dir, folder.SnapshotName(d.Snapshots[k-1])))
-		if err != nil {
-			return err
-		}
-		size, _ := f.Size()
-		data := make([]byte, size)
-		f.ReadAt(data, 0)
-		if s, err = decodeSnapshot(data); err != nil {
-			return err
-		}
 	}
 	n.durable = s.base
 	n.replaceProgram()
@@ -230,10 +114,7 @@ func (p *promises) check(log *cluster.FileLog) error {
 // die ends the process, and if the machine has lost power, what the disk had not synced.
 func (n *node) die() {
 	n.core, n.log, n.m, n.appends, n.applies, n.walk, n.opened, n.paused, n.committed = nil, nil, nil, nil, nil, nil, false, false, 0
-	if n.broken == errCrash {
-		n.fs = n.fs.Crash([]int{0, 50, 100}[n.sim.rng.IntN(3)], n.sim.rng)
-	}
-	n.crashIn, n.failIn, n.broken = 0, 0, nil
+	n.disk.ends(n.sim.rng)
 	n.sim.lost(n)
 	n.sim.ended(n)
 }

@@ -113,7 +113,7 @@ func (s *Sim) run() error {
 	for _, id := range voters {
 		n := &node{sim: s, id: id, reads: onlyFirst, said: onlyFirst}
 		s.nodes = append(s.nodes, n)
-		if err := n.found(voters); err != nil {
+		if err := n.found(n.id, voters); err != nil {
 			return err
 		}
 		if err := n.start(); err != nil {
