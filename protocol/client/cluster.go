@@ -122,10 +122,17 @@ func (c *Client) FindLeader(ctx context.Context) {
 	}
 }
 
+// How a request goes on to a server that leads and can't be reached: it may be gone, and another about to be chosen.
+const (
+	followTime  = handshakeTime / 2     // that it may take to be reached
+	followAgain = 50 * time.Millisecond // until it is asked again who leads
+	electing    = 5 * time.Second       // for how long it is asked: longer than it takes to choose another
+)
+
 // doThere sends a request to the server that leads, as far as is known, and on to the one that it is sent to. It returns the connection
-// that the answer came by.
+// that the answer came by. Where that one can't be reached, nothing was applied, and it is asked again who leads.
 func (c *Client) doThere(ctx context.Context, frame func(dst []byte, id uint32) []byte) ([]byte, *Client, error) {
-	deadline := c.deadline()
+	deadline, until := c.deadline(), time.Now().Add(electing)
 	at := c.current()
 	for moves := 0; ; moves++ {
 		body, err := at.do(ctx, deadline, frame)
@@ -136,9 +143,21 @@ func (c *Client) doThere(ctx context.Context, frame func(dst []byte, id uint32) 
 		if moves == maxMoves {
 			return nil, at, tooManyMoves(addr)
 		}
-		if at, err = c.follow(ctx, addr); err != nil {
-			return nil, c, fmt.Errorf("%w: the server that leads: %w", ErrNotApplied, err)
+		from := at
+		if at, err = c.follow(ctx, addr); err == nil {
+			continue
 		}
+		err = fmt.Errorf("%w: the server that leads: %w", ErrNotApplied, err)
+		again := time.Now().Add(followAgain)
+		if Lasting(err) || again.After(until) || !deadline.IsZero() && again.After(deadline) || !from.good() {
+			return nil, c, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, c, err
+		case <-time.After(followAgain):
+		}
+		at, moves = from, moves-1
 	}
 }
 
@@ -170,11 +189,12 @@ func (c *Client) follow(ctx context.Context, addr string) (*Client, error) {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		defer context.AfterFunc(o.ending, cancel)()
+		limit := followTime
 		if o.options.Timeout > 0 {
-			var stop context.CancelFunc
-			ctx, stop = context.WithTimeout(ctx, o.options.Timeout)
-			defer stop()
+			limit = min(limit, o.options.Timeout)
 		}
+		ctx, stop := context.WithTimeout(ctx, limit)
+		defer stop()
 		var err error
 		if at, err = dialOne(ctx, addr, o.options); err != nil {
 			return nil, err

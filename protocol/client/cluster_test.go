@@ -215,9 +215,22 @@ func TestClientThatCannotFollow(t *testing.T) {
 		f := newFakeCluster("c:1")
 		c := f.client(t, "a:1", Options{})
 		f.down["c:1"] = true
+		began := time.Now()
 		_, err := c.Set(t.Context(), protocol.Set{})
 		assert.ErrorContains(t, err, "not applied: the server that leads: connect to c:1: connection refused")
 		assert.NotErrorIs(t, err, ErrUnknown)
+		assert.Equal(t, electing, time.Since(began))
+
+		hasty, cancel := context.WithTimeout(t.Context(), time.Second+followAgain/2)
+		_, err = c.Set(hasty, protocol.Set{})
+		assert.ErrorIs(t, err, ErrNotApplied)
+		cancel()
+
+		// Another is chosen meanwhile.
+		time.AfterFunc(time.Second, func() { f.lead("b:1") })
+		_, err = c.Set(t.Context(), protocol.Set{})
+		assert.NoError(t, err)
+		assert.Equal(t, "b:1", c.Leader())
 		for _, nowhere := range []string{"no address", ":1", "host:", "a:1\n", "\x00"} {
 			f.lead(nowhere)
 			_, err := c.Set(t.Context(), protocol.Set{})
