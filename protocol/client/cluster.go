@@ -7,7 +7,6 @@ import (
 	"net"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -26,10 +25,12 @@ type others struct {
 	options Options         // fixed
 	ending  context.Context // fixed; done when the Client is closed
 	end     context.CancelFunc
-	// leading publishes the connection to the server that led last; nil: it is the Client itself. Stored with mu held.
+	// leading publishes the connection to the server that led last; nil: it is the Client itself. Stored with turn held.
 	leading atomic.Pointer[Client]
 
-	mu     sync.Mutex // guards what follows; held while one is dialled, so that many who are moved dial once
+	// turn guards what follows, and is held while one is dialled, so that many who are moved dial once: who puts something in holds it. Not a
+	// mutex, since who waits for it may have less time than the dial.
+	turn   chan struct{}
 	conns  map[string]*Client
 	closed bool
 }
@@ -48,10 +49,12 @@ type dialed struct {
 // order: the next once one has failed, and besides one that has not answered for dialPause, since a machine that is off says nothing at all.
 func dialFirst(ctx context.Context, addrs []string, o Options) (*Client, error) {
 	dial, cancel := context.WithCancel(ctx)
-	if _, limited := ctx.Deadline(); !limited {
-		dial, cancel = context.WithTimeout(ctx, handshakeTime)
-	}
 	defer cancel()
+	if _, limited := ctx.Deadline(); !limited {
+		var stop context.CancelFunc
+		dial, stop = context.WithTimeout(dial, handshakeTime)
+		defer stop()
+	}
 	results := make(chan dialed, len(addrs))
 	asked, open := 0, 0
 	next := time.NewTimer(0)
@@ -175,8 +178,12 @@ func (c *Client) Leader() string { return c.current().addr }
 // follow returns a connection to the server at addr, which leads, and remembers it.
 func (c *Client) follow(ctx context.Context, addr string) (*Client, error) {
 	o := &c.cluster
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	select {
+	case o.turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	defer func() { <-o.turn }()
 	if addr == c.addr && c.good() {
 		c.cluster.leading.Store(nil)
 		return c, nil
@@ -211,8 +218,8 @@ func (c *Client) follow(ctx context.Context, addr string) (*Client, error) {
 // close closes the connections to other servers.
 func (o *others) close() {
 	o.end()
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	o.turn <- struct{}{}
+	defer func() { <-o.turn }()
 	o.closed = true
 	for _, c := range o.conns {
 		c.Close()

@@ -260,6 +260,33 @@ func TestCloseWhileFollowing(t *testing.T) {
 	})
 }
 
+// Who is sent on while somebody else dials the server that leads waits for that no longer than he has time.
+func TestWhoIsMovedWaitsNoLongerThanHisContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeCluster("b:1")
+		c, err := Dial(t.Context(), "a:1", Options{dialer: func(ctx context.Context, addr string) (net.Conn, error) {
+			if addr == "b:1" {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return f.dial(ctx, addr)
+		}})
+		require.NoError(t, err)
+		var done sync.WaitGroup
+		done.Go(func() { c.Set(t.Context(), protocol.Set{}) })
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		began := time.Now()
+		_, err = c.Set(ctx, protocol.Set{})
+		assert.ErrorIs(t, err, ErrNotApplied)
+		assert.ErrorIs(t, err, context.DeadlineExceeded)
+		assert.Equal(t, time.Second, time.Since(began))
+		require.NoError(t, c.Close())
+		done.Wait()
+	})
+}
+
 // A server that was away for long is dialled at once when another says that it leads.
 func TestAPoolDialsTheLeaderAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
