@@ -57,6 +57,25 @@ type dialError struct {
 func (e *dialError) Error() string { return e.says }
 func (e *dialError) Unwrap() error { return e.err }
 
+// Lasting reports whether a [Dial] that failed with err would fail again until somebody changes something: who may connect, where to, or
+// whether with TLS. What else keeps a server from answering, such as that it has not begun to listen or loads its data, may pass by itself.
+func Lasting(err error) bool {
+	var refused *protocol.Error
+	var foreign *dialError
+	var certificate *tls.CertificateVerificationError
+	switch {
+	case errors.Is(err, errUnixTLS):
+		return true
+	case errors.As(err, &refused):
+		return refused.Status != protocol.StatusUnavailable
+	case errors.As(err, &certificate):
+		return true
+	case errors.As(err, &foreign):
+		return foreign.spoke
+	}
+	return false
+}
+
 // Times of looking at what is at the other end.
 const (
 	handshakeTime = 5 * time.Second // that the server may take for its part of TLS and for the answer to HELLO

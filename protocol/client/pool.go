@@ -3,11 +3,9 @@ package client
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -57,24 +55,8 @@ type Pool struct {
 	changed chan struct{} // closed, and made anew, when a link has a connection or failed to get one
 }
 
-// link is one connection that is kept: its keeper dials it.
-type link struct {
-	addr   string                 // fixed
-	client atomic.Pointer[Client] // publishes the connection; nil: there is none. The keeper stores
-	// failure is why the last dial failed; nil: it did not, or none has ended. failures is how many have. Guarded by Pool.mu.
-	failure  error
-	failures int
-	wanted   chan struct{} // has something in it when another server has said that this one leads, or is gone: it is dialled soon, then
-}
-
 const (
 	poolTimeout = 30 * time.Second // of a request, where none is set
-	// A keeper waits between firstPause/2 and firstPause before it dials for the second time, then twice as long each time, up to
-	// lastPause. One that had a connection for longer than that begins anew.
-	firstPause = 50 * time.Millisecond
-	lastPause  = 5 * time.Second
-	// checkEvery is how long nothing may come from a server until it is asked whether it lives, and how long it then has.
-	checkEvery = 5 * time.Second
 	// poolTries is how often a request is sent at most: one that ends each connection may be what does it.
 	poolTries = 4
 	// movePause is waited before a request is sent on for the second time, as where leadership is just handed over, and lastMovePause before the third.
@@ -82,8 +64,6 @@ const (
 	lastMovePause = 600 * time.Millisecond
 	// moveTime is how long a connection to the server that leads is waited for before another is asked who that is.
 	moveTime = time.Second
-	// steadyTime is how long a connection was there that was of use: when it is gone, others are dialled soon.
-	steadyTime = time.Second
 	// goneTime is how long those are asked again who send a request on to a server that refuses connections: they are about to notice.
 	goneTime = 3 * time.Second
 )
@@ -319,80 +299,6 @@ func (p *Pool) hopeless() bool {
 	return !slices.ContainsFunc(*p.links.Load(), func(l *link) bool { return !Lasting(l.failure) })
 }
 
-// Lasting reports whether a [Dial] that failed with err would fail again until somebody changes something: who may connect, where to, or
-// whether with TLS. What else keeps a server from answering, such as that it has not begun to listen or loads its data, may pass by itself.
-func Lasting(err error) bool {
-	var refused *protocol.Error
-	var foreign *dialError
-	var certificate *tls.CertificateVerificationError
-	switch {
-	case errors.Is(err, errUnixTLS):
-		return true
-	case errors.As(err, &refused):
-		return refused.Status != protocol.StatusUnavailable
-	case errors.As(err, &certificate):
-		return true
-	case errors.As(err, &foreign):
-		return foreign.spoke
-	}
-	return false
-}
-
-// keep keeps l connected until the Pool is closed.
-func (p *Pool) keep(l *link) {
-	pause := firstPause
-	for p.ctx.Err() == nil {
-		began := time.Now()
-		ctx, cancel := context.WithTimeout(p.ctx, p.options.Timeout)
-		c, err := dialOne(ctx, l.addr, p.options.Options)
-		cancel()
-		p.notify(func() {
-			l.failure = err
-			if err != nil {
-				l.failures++
-			}
-			l.client.Store(c)
-		})
-		if err == nil {
-			p.watch(c)
-			l.client.Store(nil)
-			c.Close()
-			for _, other := range *p.links.Load() { // where requests go now: a pause is for servers that nobody needs
-				if other != l && time.Since(began) > steadyTime {
-					other.want()
-				}
-			}
-			if time.Since(began) > lastPause {
-				pause = firstPause
-			}
-		}
-		p.rest(l, pause/2+rand.N(pause/2))
-		pause = min(2*pause, lastPause)
-	}
-}
-
-// want has l dialled soon, if it has no connection.
-func (l *link) want() {
-	if l.client.Load() == nil {
-		select {
-		case l.wanted <- struct{}{}:
-		default:
-		}
-	}
-}
-
-// rest waits until l is to be dialled again: as the pause says, or where it is wanted as after the first failure.
-func (p *Pool) rest(l *link, pause time.Duration) {
-	p.sleep(p.ctx, min(pause, firstPause/2))
-	timer := time.NewTimer(pause - firstPause/2)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-l.wanted:
-	case <-p.ctx.Done():
-	}
-}
-
 // notify makes a change of links known to those that wait.
 func (p *Pool) notify(change func()) {
 	p.mu.Lock()
@@ -400,32 +306,6 @@ func (p *Pool) notify(change func()) {
 	change()
 	close(p.changed)
 	p.changed = make(chan struct{})
-}
-
-// watch returns when the connection is broken, or the Pool closed. When nothing has come for a while it asks the server whether it
-// lives.
-func (p *Pool) watch(c *Client) {
-	tick := time.NewTicker(checkEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-c.Done():
-			return
-		case <-p.ctx.Done():
-			return
-		case <-tick.C:
-		}
-		if time.Since(c.lastHeard()) < checkEvery {
-			continue
-		}
-		began := time.Now()
-		ctx, cancel := context.WithTimeout(p.ctx, checkEvery)
-		err := c.Ping(ctx, nil)
-		cancel()
-		if err != nil && !c.lastHeard().After(began) {
-			return
-		}
-	}
 }
 
 // sleep waits, unless ctx ends or the Pool is closed meanwhile.
