@@ -45,7 +45,7 @@ func (c *Client) Denied(what string) error {
 // Accounts are the users that may connect. They may be replaced while a server uses them: who is not there any more, or has
 // another role or secret, then loses the connections that he has.
 type Accounts struct {
-	users atomic.Pointer[users]
+	users atomic.Pointer[users] // publishes those of the file that was loaded last; nil: none was
 
 	mu      sync.Mutex           // guards servers
 	servers map[*Server]struct{} // which have connections of these users

@@ -32,13 +32,13 @@ type Server struct {
 	drain    context.CancelFunc
 	cut      atomic.Bool // draining has taken too long; set before the connections are closed
 
-	requests                         *pool         // of Config.RequestMemory; see claim
-	output                           *pool         // of Config.OutputMemory; see Client.hold
-	cutting                          sync.Mutex    // held by the one that looks for a connection to cut off
-	cutOffs                          atomic.Uint64 // connections that were cut off for want of memory
-	complaints                       complaints    // about clients
-	delayed                          chan struct{} // as many as answers to failed logins are delayed
-	loginFailures, handshakeFailures atomic.Uint64
+	requests                         *pool              // of Config.RequestMemory; see claim
+	output                           *pool              // of Config.OutputMemory; see Client.hold
+	cutting                          sync.Mutex         // held by the one that looks for a connection to cut off
+	cutOffs                          atomic.Uint64      // connections that were cut off for want of memory
+	complaints                       complaints         // about clients
+	delayed                          chan struct{}      // as many as answers to failed logins are delayed
+	loginFailures, handshakeFailures atomic.Uint64      // counts, publish nothing; so do those that follow
 	answered                         [256]atomic.Uint64 // requests, by status; those that are OK, and most that are NOT_FOUND, are not counted
 	latencies                        latencies
 

@@ -14,9 +14,9 @@ import (
 // security is who may connect, and how.
 type security struct {
 	o        options
-	accounts *netserver.Accounts // nil: everyone
-	tls      *tls.Config         // nil: no TLS; it has each handshake use current
-	current  atomic.Pointer[tls.Config]
+	accounts *netserver.Accounts        // nil: everyone
+	tls      *tls.Config                // nil: no TLS; it has each handshake use current
+	current  atomic.Pointer[tls.Config] // publishes what was loaded last, which is never changed then
 }
 
 func loadSecurity(o options) (*security, error) {

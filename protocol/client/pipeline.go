@@ -30,7 +30,7 @@ const (
 )
 
 type pipeline struct {
-	mu      sync.Mutex
+	mu      sync.Mutex    // guards what follows, up to room
 	frames  []byte        // what the writer takes next
 	waiting []*Call       // what the reader takes next
 	started uint64        // the seq of the latest call

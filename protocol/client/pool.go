@@ -45,7 +45,7 @@ type Pool struct {
 
 	ctx     context.Context // done when the Pool is closed
 	close   context.CancelFunc
-	keepers sync.WaitGroup
+	keepers sync.WaitGroup // of the links; Close waits for them
 
 	links  atomic.Pointer[[]*link] // publishes those that there are: links are only added, with mu held
 	leader atomic.Pointer[string]  // publishes the address of the server that led last; nil: none is known
