@@ -235,7 +235,7 @@ func TestAnImportWaitsForALeader(t *testing.T) {
 	ending := &protocol.Error{Status: protocol.StatusUnavailable, Message: "the server is shutting down: nothing was applied"}
 	maybe := &protocol.Error{Status: protocol.StatusUnavailable, Message: "it may have been applied"}
 	for name, test := range map[string]struct {
-		answers  []*protocol.Error // to the first batches that come, nil: it is applied, as all others are; behind ending the connection ends
+		answers  []*protocol.Error // to the first batches that come, nil: it is applied, as all others are; with ending the server ends
 		patience time.Duration
 		asked    int // how many batches come
 		applied  Lines
@@ -246,7 +246,7 @@ func TestAnImportWaitsForALeader(t *testing.T) {
 		"who led is gone":           {[]*protocol.Error{gone, nil, nil, nil, nil, gone}, time.Minute, batches + 6, Lines{{1, 1280}}, nil, ""},
 		"none leads":                {[]*protocol.Error{nil, nobody, nil, nobody, nobody, nobody}, 0, batches + 1, Lines{{1, 256}, {513, 768}}, nil, "lines 257-512, and what comes after them: no server has led for 0s: unavailable: no node leads now: nothing was applied, try again"},
 		"one may have been applied": {[]*protocol.Error{nil, maybe}, time.Minute, batches, Lines{{1, 256}, {513, 1280}}, nil, "lines 257-512: unavailable: it may have been applied"},
-		"the server ends":           {[]*protocol.Error{nil, ending}, time.Minute, 2, Lines{{1, 256}}, Lines{{513, 1280}}, "lines 257-512, and what comes after them: unavailable: the server is shutting down: nothing was applied"},
+		"the server ends":           {[]*protocol.Error{nil, ending}, time.Minute, batches, Lines{{1, 256}}, nil, "lines 257-512, and what comes after them: unavailable: the server is shutting down: nothing was applied"},
 	} {
 		for _, keepGoing := range []bool{false, true} {
 			asked := make(chan int, 1)
@@ -262,9 +262,15 @@ func TestAnImportWaitsForALeader(t *testing.T) {
 						out.Write(protocol.AppendVersion(nil, h.Opcode, h.ID, 1))
 						continue
 					}
-					if out.Write(protocol.AppendError(nil, h.Opcode, h.ID, test.answers[n-1])); test.answers[n-1] == ending {
+					answer := protocol.AppendError(nil, h.Opcode, h.ID, test.answers[n-1])
+					if test.answers[n-1] == ending { // once all have come; those behind it are not applied, as the goodbye says
+						for ; n < batches; n++ {
+							readFrame(in)
+						}
+						out.Write(protocol.AppendError(answer, 0, 0, ending))
 						return
 					}
+					out.Write(answer)
 				}
 			})
 			c, err := client.Dial(t.Context(), addr, client.Options{Timeout: 20 * time.Second})
