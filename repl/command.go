@@ -37,7 +37,6 @@ const (
 	everywhere place = iota
 	kvcOnly          // not in the shell
 	shellOnly        // not as an argument of kvc
-
 )
 
 // keyArgs says which arguments of a command are keys that exist, for completion.

@@ -9,7 +9,7 @@
 // goodbye: what has no answer by then is ErrClosed alone. No write is ever applied twice.
 //
 // A [Client] does not connect again: once it is broken, every call fails with ErrClosed, and the caller dials anew. A [Pool] does: it
-// dials again by itself, and repeats what only reads.
+// dials again by itself, and repeats what only reads. Both take the addresses of a whole cluster, and go to the server that leads.
 package client
 
 import (
