@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"sync/atomic"
@@ -64,29 +65,9 @@ func serve(ctx context.Context, o options, messages *lineQueue, log *slog.Logger
 	if err != nil {
 		return dataFailed(err)
 	}
-	var srv atomic.Pointer[netserver.Server] // publishes the server, once there is one
+	p := &program{o: o, log: log, sec: sec, manager: manager, data: data}
 	if web != nil {
-		ready := func() error {
-			if srv.Load() == nil {
-				return errors.New(data.loading())
-			}
-			return data.failed()
-		}
-		shown := ops.Config{Server: srv.Load, Ready: ready, Version: version.String(), Metrics: data.metrics()}
-		var api *rest.Config
-		switch {
-		case o.tlsClientCA != "":
-			log.Info("keys and values are not served on --http: it can't ask for the certificates of --tls-client-ca")
-		case o.httpAPI:
-			api = &rest.Config{
-				Server: srv.Load, Loading: data.loading,
-				BodyTimeout: time.Duration(o.frameTimeout), WriteTimeout: time.Duration(o.writeTimeout), Logger: log,
-			}
-			if sec.accounts != nil && !onThisMachine(web.Addr()) {
-				log.Warn("secrets of the HTTP API cross the network in the clear: have a proxy in front that speaks TLS, or turn it off with --http-api=false", "http", shownAddress(web))
-			}
-		}
-		defer servePages(web, shown, api, connections.pages, log)()
+		defer p.servePages(web, connections.pages)()
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -104,68 +85,114 @@ func serve(ctx context.Context, o options, messages *lineQueue, log *slog.Logger
 	}
 	share := o.shares()
 	defer tuneCollector(log, keepWithin(data.store, share.data, granted, heap.bytes.Load, log))()
-	s, err := netserver.New(netserver.Config{
-		Store:          data.store,
-		Limit:          uint32(o.maxFrame),
-		MaxConnections: connections.clients,
-		FrameTimeout:   time.Duration(o.frameTimeout),
-		WriteTimeout:   time.Duration(o.writeTimeout),
-		RequestMemory:  share.requests,
-		OutputMemory:   share.output,
-		ClientOutput:   share.client,
-		TLS:            sec.tls,
-		Accounts:       sec.accounts,
-		MemoryLimit:    int64(o.maxMemory),
-		Uncounted:      heap.uncounted,
-		Snapshots:      data.snapshots(),
-		Backups:        data.backups(),
-		Cluster:        data.cluster(),
-		Doors:          doors,
-		Figures: func() []protocol.Stat {
-			return append(data.figures(), protocol.Stat{Name: "log_lines_dropped", Value: messages.dropped.Load()})
-		},
-		Logger: log,
-		Name:   "kvd " + version.String(),
-	})
+	c := p.serverConfig(share, doors, connections.clients)
+	c.Uncounted = heap.uncounted
+	c.Figures = func() []protocol.Stat {
+		return append(data.figures(), protocol.Stat{Name: "log_lines_dropped", Value: messages.dropped.Load()})
+	}
+	s, err := netserver.New(c)
 	if err != nil {
 		return errors.Join(err, data.close())
 	}
-	srv.Store(s)
+	p.server.Store(s)
 	defer returnFreed(func() uint64 { return uint64(max(int64(s.Memory())-heap.bytes.Load(), 0)) })()
+	return p.run(ctx, s, listeners, connections.clients)
+}
+
+// program is what a kvd that serves is made of.
+type program struct {
+	o       options
+	log     *slog.Logger
+	sec     *security
+	manager *manager
+	data    *data
+	server  atomic.Pointer[netserver.Server] // publishes the server, once there is one
+}
+
+// servePages serves all that is on --http, on at most so many connections at a time, until stop is called: also while the data are loaded.
+func (p *program) servePages(web net.Listener, connections int) (stop func()) {
+	ready := func() error {
+		if p.server.Load() == nil {
+			return errors.New(p.data.loading())
+		}
+		return p.data.failed()
+	}
+	shown := ops.Config{Server: p.server.Load, Ready: ready, Version: version.String(), Metrics: p.data.metrics()}
+	var api *rest.Config
+	switch {
+	case p.o.tlsClientCA != "":
+		p.log.Info("keys and values are not served on --http: it can't ask for the certificates of --tls-client-ca")
+	case p.o.httpAPI:
+		api = &rest.Config{
+			Server: p.server.Load, Loading: p.data.loading,
+			BodyTimeout: time.Duration(p.o.frameTimeout), WriteTimeout: time.Duration(p.o.writeTimeout), Logger: p.log,
+		}
+		if p.sec.accounts != nil && !onThisMachine(web.Addr()) {
+			p.log.Warn("secrets of the HTTP API cross the network in the clear: have a proxy in front that speaks TLS, or turn it off with --http-api=false", "http", shownAddress(web))
+		}
+	}
+	return servePages(web, shown, api, connections, p.log)
+}
+
+// serverConfig returns the server's configuration, but for what is counted of the process and not of these parts.
+func (p *program) serverConfig(share shares, doors []netserver.Door, connections int) netserver.Config {
+	return netserver.Config{
+		Store:          p.data.store,
+		Limit:          uint32(p.o.maxFrame),
+		MaxConnections: connections,
+		FrameTimeout:   time.Duration(p.o.frameTimeout),
+		WriteTimeout:   time.Duration(p.o.writeTimeout),
+		RequestMemory:  share.requests,
+		OutputMemory:   share.output,
+		ClientOutput:   share.client,
+		TLS:            p.sec.tls,
+		Accounts:       p.sec.accounts,
+		MemoryLimit:    int64(p.o.maxMemory),
+		Snapshots:      p.data.snapshots(),
+		Backups:        p.data.backups(),
+		Cluster:        p.data.cluster(),
+		Doors:          doors,
+		Logger:         p.log,
+		Name:           "kvd " + version.String(),
+	}
+}
+
+// run serves until ctx ends, or the server can't go on, and then ends it in order: another node leads, requests are answered, writes go to the disk.
+func (p *program) run(ctx context.Context, s *netserver.Server, listeners []netserver.Listener, connections int) (err error) {
 	served := make(chan error, len(listeners))
 	for _, l := range listeners {
 		go func() { served <- s.Serve(l) }()
 	}
-	log.Info("listening on "+shownAddress(listeners[0]),
-		"version", version.String(), "data", data.name(), "sync", data.policy(), "max_memory", o.maxMemory.String(),
-		"max_frame", size(s.Limit()).String(), "max_connections", connections.clients, "history", data.store.HistoryDepth(), "history_age", duration(data.store.HistoryAge()).String(),
-		"tls", sec.tls != nil, "users", sec.accounts != nil)
+	p.log.Info("listening on "+shownAddress(listeners[0]),
+		"version", version.String(), "data", p.data.name(), "sync", p.data.policy(), "max_memory", p.o.maxMemory.String(),
+		"max_frame", size(s.Limit()).String(), "max_connections", connections, "history", p.data.store.HistoryDepth(), "history_age", duration(p.data.store.HistoryAge()).String(),
+		"tls", p.sec.tls != nil, "users", p.sec.accounts != nil)
 	for _, l := range listeners[1:] {
-		log.Info("listening on " + shownAddress(l))
+		p.log.Info("listening on " + shownAddress(l))
 	}
-	manager.serves("listening on " + shownAddress(listeners[0]))
+	p.manager.serves("listening on " + shownAddress(listeners[0]))
 
 	select {
 	case <-ctx.Done():
-		log.Info("shutting down", "drain", o.drain.String())
+		p.log.Info("shutting down", "drain", p.o.drain.String())
 	case err = <-served:
-		log.Error("can't accept connections any more", "error", err)
-	case <-data.ended():
-		err = data.replica.ending()
-		log.Error("this node is no replica any more: the others go on", "error", err)
+		p.log.Error("can't accept connections any more", "error", err)
+	case <-p.data.ended():
+		err = p.data.replica.ending()
+		p.log.Error("this node is no replica any more: the others go on", "error", err)
 	}
-	manager.stops(2 * time.Duration(o.drain)) // for requests, and for the disk
-	data.handOver()
-	limit, cancel := context.WithTimeout(context.Background(), time.Duration(o.drain))
+	p.manager.stops(2 * time.Duration(p.o.drain)) // for requests, and for the disk
+	p.data.handOver()
+	limit, cancel := context.WithTimeout(context.Background(), time.Duration(p.o.drain))
 	defer cancel()
 	if e := s.Shutdown(limit); e != nil {
-		log.Warn("connections were cut off: --drain was over", "drain", o.drain.String())
+		p.log.Warn("connections were cut off: --drain was over", "drain", p.o.drain.String())
 	}
-	if e := data.closeWithin(time.Duration(o.drain)); e != nil {
-		log.Error("not all writes are on disk", "error", e)
+	if e := p.data.closeWithin(time.Duration(p.o.drain)); e != nil {
+		p.log.Error("not all writes are on disk", "error", e)
 		return failed(exitEnded, errors.Join(err, fmt.Errorf("not all writes are on disk: %w", e)))
 	}
-	log.Info("stopped")
+	p.log.Info("stopped")
 	return failed(exitEnded, err)
 }
 
