@@ -361,6 +361,24 @@ func TestNodesChangePlaces(t *testing.T) {
 	}
 }
 
+// TestAddANodeThatKnowsNobody: a node that waits for others joins the cluster that it is added to.
+func TestAddANodeThatKnowsNobody(t *testing.T) {
+	all := startCluster(t, 1)
+	written(t, all, "a", "1")
+	m := &member{t: t, dir: t.TempDir(), listen: freeAddress(t), peer: freeAddress(t)}
+	m.peers = m.peer + "," + freeAddress(t)
+	m.start()
+	c := console{t, kvcBinary(t), all[0].listen}
+	c.done("cluster", "add", m.peer)
+	c.done("cluster", "wait", "--timeout", "1m")
+	all[0].voters(2)
+	require.Equal(t, "1", m.get("a"))
+	m.signal(syscall.SIGKILL) // and is a member when it comes back
+	m.start()
+	c.done("cluster", "wait", "--timeout", "1m")
+	require.Equal(t, "1", m.get("a"))
+}
+
 // TestANodeMoves: one that comes back at other addresses is the same one there, whether it led or not.
 func TestANodeMoves(t *testing.T) {
 	all := startCluster(t, 3)

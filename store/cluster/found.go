@@ -96,6 +96,11 @@ func (f *founding) try(ctx context.Context) (Members, error) {
 			founders[a.Member.ID] = a.Member
 		}
 	}
+	if by := f.peers.wants.Load(); by != nil && !slices.Contains(d.Peers, *by) { // somebody has added this node to a cluster that it does not know of
+		if a, err := d.ask(ctx, f.peers, *by, nil); err == nil && a.Self.Cluster != 0 {
+			belongs = append(belongs, peerAnswer{answer: a, address: *by})
+		}
+	}
 	if len(belongs) > 0 {
 		for _, b := range belongs[1:] {
 			if a := belongs[0]; a.Self.Cluster != b.Self.Cluster {

@@ -72,8 +72,9 @@ type Peers struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // all goroutines; Close waits for them
 
-	format  atomic.Uint32 // that of the cluster, as SetFormat has said
-	cluster atomic.Uint64 // that of the options, or what SetCluster has said
+	format  atomic.Uint32          // that of the cluster, as SetFormat has said
+	cluster atomic.Uint64          // that of the options, or what SetCluster has said
+	wants   atomic.Pointer[string] // publishes where a node is, as it says, to which this one, of no cluster yet, is a member; nil: there was none
 
 	mu      sync.Mutex            // guards what follows, and guest of the peers
 	members map[uint64]*peer      // guests too
@@ -324,6 +325,9 @@ func (p *Peers) serve(conn net.Conn) error {
 	}
 	answer := hello{group: p.o.Group, cluster: p.cluster.Load(), from: p.o.ID, to: h.from, class: h.class, formats: p.o.Formats.or(built), text: p.o.Address}
 	if err := p.refuse(h, cert); err != nil {
+		if errors.Is(err, errNoCluster) && h.to == p.o.ID && h.cluster != 0 {
+			p.wants.Store(&h.text)
+		}
 		answer.class, answer.text = 0, err.Error()
 		return &refusedError{errors.Join(err, answer.write(conn))}
 	}
