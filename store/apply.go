@@ -3,7 +3,6 @@ package store
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 
 	"kv/store/table"
@@ -37,10 +36,7 @@ func (s *Store) ApplySoon(entries []*Entry) {
 	}
 	a.reader.Pin()
 	defer a.reader.Unpin()
-	var found [WarmAtOnce]Found
-	for keys := range slices.Chunk(a.keys, WarmAtOnce) {
-		a.reader.Warm(found[:len(keys)], keys)
-	}
+	a.reader.Warm(a.keys)
 	clear(a.keys)
 }
 

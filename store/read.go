@@ -23,25 +23,27 @@ func (c *Session) View() View {
 func (v View) Close() { v.c.reader.Unpin() }
 
 // Get returns the entry of key. It takes no lock, writes no shared memory and does not allocate.
-func (v View) Get(key []byte) Found {
-	c := v.c
+func (v View) Get(key []byte) Found { return v.c.get(key) }
+
+func (c *Session) get(key []byte) Found {
 	c.gets++
-	e := c.find(key)
-	if !e.Exists() {
+	e := c.reader.Get(key)
+	if e.Exists() && e.Plain() {
+		return e
+	}
+	return c.other(key, e)
+}
+
+// other is get where it did not find what most keys have.
+func (c *Session) other(key []byte, e Found) Found {
+	if e = c.current(key, e); !e.Exists() {
 		c.misses++
 	}
 	return e
 }
 
 // find is View.Get, uncounted.
-func (c *Session) find(key []byte) Found {
-	h := c.store.hash(key)
-	e := c.reader.Get(h, key)
-	if !e.Exists() || e.Plain() {
-		return e
-	}
-	return c.current(h, key, e)
-}
+func (c *Session) find(key []byte) Found { return c.current(key, c.reader.Get(key)) }
 
 // GetMany is Get of each key, in their order; their cache misses overlap, and the clock is read once. dst is as long as keys.
 func (v View) GetMany(dst []Found, keys [][]byte) {
@@ -88,13 +90,13 @@ func (v View) Count(found []Found) {
 }
 
 // current returns e, which was found for key, unless that is absent: as one that has expired, or was deleted and is kept.
-func (c *Session) current(h uint64, key []byte, e Found) Found {
+func (c *Session) current(key []byte, e Found) Found {
 	// The clock is read after the entry was found. So one that has not expired had not when it was found; one that has is looked
 	// for again: if it is still there, the key was absent when the clock was read. If another is there, it begins anew, which
 	// takes a writer each time, and an expiry within this loop.
 	for e.Exists() && !e.Deleted() && c.store.expired(e) {
 		was := e
-		if e = c.reader.Get(h, key); e == was {
+		if e = c.reader.Get(key); e == was {
 			return Found{}
 		}
 	}
@@ -180,14 +182,9 @@ func (c *Session) peek(key []byte) *Entry {
 // Warm pulls what reads and writes of these keys will touch into the processor's caches, so that their misses overlap. It changes nothing and
 // counts nothing.
 func (c *Session) Warm(keys [][]byte) {
-	var found [16]Found
 	c.reader.Pin()
 	defer c.reader.Unpin()
-	for len(keys) > 0 {
-		n := min(len(keys), len(found))
-		c.reader.Warm(found[:n], keys[:n])
-		keys = keys[n:]
-	}
+	c.reader.Warm(keys)
 }
 
 // detach returns an entry in Go's memory, nil for none: that of a large value is the one that was set, any other a copy.

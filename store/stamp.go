@@ -19,7 +19,7 @@ func (c *Session) Stamp(key []byte) Stamp {
 	if e := v.Get(key); e.Exists() {
 		return Stamp{state: a.state, version: e.Version()}
 	}
-	a.removal = max(a.removal, versionOf(c.reader.Get(h, key))) // a deletion that is kept, or what has expired
+	a.removal = max(a.removal, versionOf(c.reader.Get(key))) // a deletion that is kept, or what has expired
 	return a
 }
 

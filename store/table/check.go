@@ -127,7 +127,7 @@ func (c *checker) shard(sh *Shard) error {
 func (c *checker) segment(sh *Shard, d directory, g segment, h uint64) error {
 	first, n := d.span(g, h)
 	for i := first; i < first+n; i++ {
-		if d.word(i).Load() != g.word() {
+		if d.word(i).Load() != g.word(sh.table) {
 			return fmt.Errorf("word %d of the directory shows another", i)
 		}
 	}

@@ -152,7 +152,7 @@ func (sh *Shard) merge(d directory, g segment, h uint64) (merged segment, ok boo
 		return g, false
 	}
 	for i := range 2 * n {
-		d.word(first + i).Store(merged.word())
+		d.word(first + i).Store(merged.word(sh.table))
 	}
 	sh.abandon(g)
 	sh.abandon(other)
@@ -177,7 +177,7 @@ func (sh *Shard) halveDirectory() {
 	for i := range 1 << half.depth() {
 		half.word(i).Store(d.word(2 * i).Load())
 	}
-	sh.root().Store(half.root())
+	sh.root().Store(half.root(sh.table))
 	sh.retire(d.ref, false)
 }
 
@@ -193,7 +193,7 @@ func (sh *Shard) moveDirectory(d directory) {
 	for i := range 1 << d.depth() {
 		to.word(i).Store(d.word(i).Load())
 	}
-	sh.root().Store(to.root())
+	sh.root().Store(to.root(sh.table))
 	sh.retire(d.ref, false)
 }
 

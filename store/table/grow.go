@@ -53,7 +53,7 @@ func (sh *Shard) resize(d directory, g segment, h uint64, lines int, must bool) 
 	}
 	first, n := d.span(g, h)
 	for i := first; i < first+n; i++ {
-		d.word(i).Store(to.word())
+		d.word(i).Store(to.word(sh.table))
 	}
 	sh.abandon(g)
 }
@@ -94,10 +94,10 @@ func (sh *Shard) split(d directory, g segment, h uint64) {
 	}
 	first, n := twice.span(g, h)
 	for i := range n {
-		twice.word(first + i).Store(halves[i*2/n].word())
+		twice.word(first + i).Store(halves[i*2/n].word(sh.table))
 	}
 	if twice.ref != d.ref {
-		sh.root().Store(twice.root())
+		sh.root().Store(twice.root(sh.table))
 		sh.retire(d.ref, false)
 	}
 	sh.abandon(g)

@@ -66,11 +66,10 @@ func TestAbsentKeyKnowsItsDeletion(t *testing.T) {
 			readers.Go(func() {
 				r := table.Reader("reader")
 				defer r.Close()
-				h := table.Hash(k)
 				for last := uint64(0); !done.Load(); {
 					r.Pin()
 					for range 64 {
-						e := r.Get(h, k)
+						e := r.Get(k)
 						seen := r.Seen()
 						if e.Exists() {
 							last = max(last, e.Version())

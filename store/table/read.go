@@ -66,10 +66,16 @@ func (l line) fitsLast(tag uint8) uint64 {
 	return zeroBytes(uint64(l.lastTags().Load()^uint32(tag)*0x010101)) & 0x808080
 }
 
-// Get returns the entry of key, whose hash is h; deletions that are kept are entries too. The reader is pinned.
-func (r *Reader) Get(h uint64, key []byte) Entry {
+// Get returns the entry of key; deletions that are kept are entries too. The reader is pinned.
+func (r *Reader) Get(key []byte) Entry {
 	// Nearly always the first entry with the key's tag is the key's. What is rare is called last, so that nothing needs to be kept for after it.
 	t := r.table
+	var h uint64
+	if n := len(key); n >= 8 && n <= 16 {
+		h = t.hasher.short(unsafe.Pointer(unsafe.SliceData(key)), n)
+	} else {
+		h = t.hash(key)
+	}
 	l := lineIn(t.word(h), t, h)
 	m := l.fits(tagOf(h))
 	if m == 0 {
@@ -136,11 +142,13 @@ func (r *Reader) GetMany(dst []Entry, keys [][]byte) {
 	}
 }
 
-// Warm is GetMany of up to a few dozen keys for the caches alone: the reader has seen nothing.
-func (r *Reader) Warm(dst []Entry, keys [][]byte) {
-	seen := r.seen
-	r.GetMany(dst, keys)
-	r.seen = seen
+// Warm pulls what lookups and writes of these keys touch into the processor's caches, so that their misses overlap. It has seen nothing of it. The
+// reader is pinned.
+func (r *Reader) Warm(keys [][]byte) {
+	for some := range slices.Chunk(keys, batch) {
+		var b lookups
+		b.begin(r.table, some)
+	}
 }
 
 // WarmAtOnce is how many hashes Shard.Warm is best called with.
@@ -223,7 +231,7 @@ func (b *lookups) end(r *Reader, dst []Entry, keys [][]byte) {
 		if b.refs[i] <= refMoved || !(isPlain(header, k) && equal(unsafe.Add(p, plainKey), k)) && !holds(p, header, k) {
 			dst[i] = r.search(b.hashes[i], k)
 			for i++; i < len(keys); i++ {
-				dst[i] = r.Get(b.hashes[i], keys[i])
+				dst[i] = r.Get(keys[i])
 			}
 			return
 		}

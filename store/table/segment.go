@@ -9,7 +9,7 @@ import (
 
 // The layouts, in bytes; all in one or more whole lines of memory, but for the directory.
 //
-//	directory  u64 for each index: reference to a segment <<8 | its lines - 1, which masks a hash
+//	directory  u64 for each index: where a segment is, in bytes, <<8 | its lines - 1, which masks a hash
 //	segment    0 i32 count | 4 i32 limit | 8 u8 depth | .. 64: its lines
 //	line       0 u64 version of the last deletion of one of its keys, and in the top 11 bits marks: see evict.go
 //	           8 u8 tags[11] | 19 0
@@ -50,11 +50,10 @@ func (g segment) line(i int) line { return line{unsafe.Add(g.p, segmentLines+i*l
 func (g segment) of(h uint64) line { return g.line(int(h) & (g.lines - 1)) }
 
 // word is what stands in a directory for the segment.
-func (g segment) word() uint64 { return uint64(g.ref)<<8 | uint64(g.lines-1) }
+func (g segment) word(t *Table) uint64 { return t.offset(g.ref)<<8 | uint64(g.lines-1) }
 
 func (t *Table) segment(word uint64) segment {
-	r := arena.Ref(word >> 8)
-	return segment{t.at(r), r, int(word&0xff) + 1}
+	return segment{t.place(word >> 8), t.refOf(word >> 8), int(word&0xff) + 1}
 }
 
 // newSegment makes one whose lines are empty; ok is false if there is no memory.
@@ -139,11 +138,10 @@ func (d directory) index(h uint64) int { return int(h << shardBits >> 1 >> (d.sh
 
 func (d directory) word(i int) *atomic.Uint64 { return (*atomic.Uint64)(unsafe.Add(d.p, i*8)) }
 
-func (d directory) root() uint64 { return uint64(d.ref)<<8 | uint64(d.shift) }
+func (d directory) root(t *Table) uint64 { return t.offset(d.ref)<<8 | uint64(d.shift) }
 
 func (t *Table) directory(root uint64) directory {
-	r := arena.Ref(root >> 8)
-	return directory{t.at(r), r, uint8(root)}
+	return directory{t.place(root >> 8), t.refOf(root >> 8), uint8(root)}
 }
 
 // newDirectory makes one whose words are to be stored before it is shown.
@@ -158,13 +156,13 @@ func (sh *Shard) newDirectory(depth uint8, must bool) (d directory, ok bool) {
 // word returns what the directory has for a hash, by way of the root: see segment.word.
 func (t *Table) word(h uint64) uint64 {
 	root := t.roots[h>>(64-shardBits)].Load()
-	d := directory{p: t.at(arena.Ref(root >> 8)), shift: uint8(root)}
+	d := directory{p: t.place(root >> 8), shift: uint8(root)}
 	return d.word(d.index(h)).Load()
 }
 
 // lineIn returns the line of a hash in the segment that a directory's word shows: that of the hash's low bits.
 func lineIn(word uint64, t *Table, h uint64) line {
-	return line{unsafe.Add(t.at(arena.Ref(word>>8)), segmentLines+h&word&(maxLines-1)*lineSize)}
+	return line{unsafe.Add(t.place(word>>8), segmentLines+h&word&(maxLines-1)*lineSize)}
 }
 
 // from returns where the line is, from the table's base on.

@@ -50,7 +50,7 @@ type Table struct {
 	hasher hasher
 	arena  *arena.Arena
 
-	// roots has for each shard the reference to its directory and, in the low 8 bits, by how much a hash is shifted to get an
+	// roots has for each shard where its directory is and, in the low 8 bits, by how much a hash is shifted to get an
 	// index: one word, so that both change together. An atomic store, under the shard's lock, publishes a directory whose
 	// segments are in place.
 	roots [shardCount]atomic.Uint64
@@ -120,9 +120,9 @@ func (sh *Shard) start(keys int) bool {
 		if !ok {
 			return false
 		}
-		d.word(i).Store(g.word())
+		d.word(i).Store(g.word(sh.table))
 	}
-	sh.root().Store(d.root())
+	sh.root().Store(d.root(sh.table))
 	return true
 }
 
@@ -152,6 +152,14 @@ func (sh *Shard) Unlock() { sh.mu.Unlock() }
 func (sh *Shard) root() *atomic.Uint64 { return &sh.table.roots[sh.index] }
 
 func (t *Table) at(r arena.Ref) unsafe.Pointer { return unsafe.Add(t.base, uintptr(r)<<(t.shift&63)) }
+
+// offset, refOf and place are of what roots and directories have instead of references, for lookups to have a step less: where an object is, in bytes from the
+// base on.
+func (t *Table) offset(r arena.Ref) uint64 { return uint64(r) << (t.shift & 63) }
+
+func (t *Table) refOf(offset uint64) arena.Ref { return arena.Ref(offset >> (t.shift & 63)) }
+
+func (t *Table) place(offset uint64) unsafe.Pointer { return unsafe.Add(t.base, offset) }
 
 func tagOf(h uint64) uint8 { return uint8(h >> lineBits) }
 

@@ -33,7 +33,7 @@ func TestEntry(t *testing.T) {
 					s := Spec{Key: bytes.Repeat([]byte{byte(klen)}, klen), Value: bytes.Repeat([]byte{'v'}, vlen), Expiry: expiry}
 					v := w.set(s)
 					r.Pin()
-					e := r.Get(table.Hash(s.Key), s.Key)
+					e := r.Get(s.Key)
 					require.True(t, e.Exists())
 					require.Equal(t, s.Key, e.Key())
 					require.Equal(t, s.Value, e.Value())
@@ -90,7 +90,7 @@ func TestKeysThatAreNearlyAlike(t *testing.T) {
 func (r *Reader) get(k []byte) Entry {
 	r.Pin()
 	defer r.Unpin()
-	return r.Get(r.table.Hash(k), k)
+	return r.Get(k)
 }
 
 // The table beside a Go map: random writes of one key and of many, committed and undone, with compaction in between.

@@ -109,7 +109,7 @@ func torture(t *testing.T, c config, writes int) {
 					r.GetMany(found, keys)
 				} else {
 					for i, k := range keys {
-						found[i] = r.Get(table.Hash(k), k)
+						found[i] = r.Get(k)
 					}
 				}
 				kept := -1
