@@ -100,7 +100,7 @@ func (sh *Shard) moveEntry(ref arena.Ref, at *atomic.Uint32) {
 	}
 	copy(unsafe.Slice((*byte)(t.at(to)), n), unsafe.Slice((*byte)(e.p), n))
 	at.Store(uint32(to))
-	sh.retire(ref, false) // a large value is the new one's now
+	sh.retire(ref) // a large value is the new one's now
 }
 
 // moveRing moves what lies in the wrong place of the earlier versions of an entry.
@@ -178,7 +178,7 @@ func (sh *Shard) halveDirectory() {
 		half.word(i).Store(d.word(2 * i).Load())
 	}
 	sh.root().Store(half.root(sh.table))
-	sh.retire(d.ref, false)
+	sh.retire(d.ref)
 }
 
 func (sh *Shard) moveDirectory(d directory) {
@@ -194,7 +194,7 @@ func (sh *Shard) moveDirectory(d directory) {
 		to.word(i).Store(d.word(i).Load())
 	}
 	sh.root().Store(to.root(sh.table))
-	sh.retire(d.ref, false)
+	sh.retire(d.ref)
 }
 
 // Figures are a table's, in bytes and objects.

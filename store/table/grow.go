@@ -98,7 +98,7 @@ func (sh *Shard) split(d directory, g segment, h uint64) {
 	}
 	if twice.ref != d.ref {
 		sh.root().Store(twice.root(sh.table))
-		sh.retire(d.ref, false)
+		sh.retire(d.ref)
 	}
 	sh.abandon(g)
 }
@@ -165,12 +165,12 @@ func (sh *Shard) abandon(g segment) {
 				l.ref(j).Store(refMoved)
 			}
 			if more {
-				sh.retire(ref, false)
+				sh.retire(ref)
 			}
 			l = next
 		}
 	}
-	sh.retire(g.ref, false)
+	sh.retire(g.ref)
 }
 
 // freeSegments frees segments that were never shown, with their overflow lines; those that could not be made are skipped.

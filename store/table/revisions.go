@@ -127,8 +127,9 @@ func (sh *Shard) bytes(r arena.Ref) int64 {
 func (sh *Shard) Kept() (n, bytes int64) { return sh.kept, sh.keptBytes }
 
 func (sh *Shard) dropOldest(r revisions) {
-	sh.keep(arena.Ref(*r.slot(0)), -1)
-	sh.retireEntry(arena.Ref(*r.slot(0)))
+	oldest := arena.Ref(*r.slot(0))
+	sh.keep(oldest, -1)
+	sh.retireEntry(oldest, sh.table.arena.SizeOf(oldest))
 	*u32(r.p, 4) = uint32((r.first() + 1) & (r.room() - 1))
 	r.setCount(r.count() - 1)
 }
@@ -192,7 +193,7 @@ func (sh *Shard) Forget(p *Place, most int, drop func(old Entry, replacedBy uint
 	if ref == 0 && e.Deleted() {
 		raise(p.first, e.Version()) // readers wait for the deletion as before
 		p.in.ref(p.i).Store(0)
-		sh.retireEntry(p.ref)
+		sh.retireEntry(p.ref, p.size)
 		sh.grow(p.hash, -1)
 		gone = true
 	}

@@ -113,7 +113,7 @@ func (x *Txn) Revert(p *Place) {
 // drop retires the entry that was staged behind a switch.
 func (x *Txn) drop(sh *Shard, s *switched) {
 	if s.next != 0 && s.next != s.old {
-		sh.retireEntry(s.next)
+		sh.retireEntry(s.next, sh.table.arena.SizeOf(s.next))
 	}
 }
 
@@ -167,10 +167,11 @@ func (x *Txn) Commit(version uint64, keep int) {
 		}
 		if s.old != 0 {
 			change--
+			size := x.table.arena.SizeOf(s.old)
 			if s.next != 0 {
-				st.shard.replaced(s.next, s.old, keep)
+				st.shard.replaced(s.next, s.old, size, keep)
 			} else {
-				st.shard.retireEntry(s.old)
+				st.shard.retireEntry(s.old, size)
 			}
 		}
 		st.shard.count(st.hash, change)
@@ -194,9 +195,9 @@ func (x *Txn) Undo() {
 // end retires the switches and the transaction, and lets segments grow: see I9 for the order.
 func (x *Txn) end() {
 	for i := range x.steps {
-		x.steps[i].shard.retire(x.steps[i].ref, false)
+		x.steps[i].shard.retire(x.steps[i].ref)
 	}
-	x.home.retire(x.ref, false)
+	x.home.retire(x.ref)
 	for i := range x.steps {
 		x.steps[i].shard.growWhileFull(x.steps[i].hash)
 	}

@@ -18,6 +18,7 @@ type Place struct {
 	i     int       // the place in it
 	ref   arena.Ref // what is there; 0: the key is absent
 	entry Entry
+	size  int // of what ref leads to. Find asks: its page's record is fetched while the entry is, then
 }
 
 // Entry returns what is current there: for a key that a transaction under way has written, what that leaves of it.
@@ -38,7 +39,7 @@ func (sh *Shard) Find(h uint64, key []byte) Place {
 				continue
 			}
 			if e, of := t.staged(ref); of.p != nil && of.is(key) {
-				p.in, p.i, p.ref, p.entry = l, i, ref, e
+				p.in, p.i, p.ref, p.entry, p.size = l, i, ref, e, t.arena.SizeOf(ref)
 				return p
 			}
 		}
@@ -138,7 +139,7 @@ func (sh *Shard) Put(p *Place, f Fresh, version uint64, keep int) {
 		if sh.table.marks {
 			p.in.mark(p.i)
 		}
-		sh.replaced(f.ref, p.ref, keep)
+		sh.replaced(f.ref, p.ref, p.size, keep)
 	} else {
 		p.in.fill(p.i, p.hash, f.ref) // the instant is in it
 		sh.grow(p.hash, 1)
@@ -147,12 +148,12 @@ func (sh *Shard) Put(p *Place, f Fresh, version uint64, keep int) {
 }
 
 // replaced keeps or retires what next has replaced.
-func (sh *Shard) replaced(next, old arena.Ref, keep int) {
+func (sh *Shard) replaced(next, old arena.Ref, size, keep int) {
 	if sh.table.keeps {
 		sh.remember(next, old, keep)
 		return
 	}
-	sh.retireEntry(old)
+	sh.retireEntry(old, size)
 }
 
 // Delete removes the key of p, which is there, by the write of this version, and retires its entry. Where earlier versions are kept, an
@@ -160,7 +161,7 @@ func (sh *Shard) replaced(next, old arena.Ref, keep int) {
 func (sh *Shard) Delete(p *Place, version uint64) {
 	raise(p.first, version) // I5: before the removal
 	p.in.ref(p.i).Store(0)  // the instant
-	sh.retireEntry(p.ref)
+	sh.retireEntry(p.ref, p.size)
 	sh.grow(p.hash, -1)
 	sh.Reclaim()
 }
@@ -231,22 +232,28 @@ func (sh *Shard) alloc(n int, must bool) (arena.Ref, bool) {
 	return sh.heap.Alloc(n)
 }
 
-// retire lets an object wait until nobody can look at it any more. With whole, it is an entry whose large value goes, too.
-func (sh *Shard) retire(r arena.Ref, whole bool) {
+// retire lets an object wait until nobody can look at it any more.
+func (sh *Shard) retire(r arena.Ref) { sh.wait(uint64(r), sh.table.arena.SizeOf(r)) }
+
+// retireEntry is retire of an entry, an object of so many bytes, with its large value.
+func (sh *Shard) retireEntry(r arena.Ref, size int) {
 	what := uint64(r)
-	if whole {
+	if e := sh.entry(r); e.large() != 0 {
 		what |= wholeEntry
+		size += int(e.largeSize())
 	}
-	n := sh.waits(what)
-	sh.limbo.Retire(what, sh.table.epochs.Now(), n)
-	sh.retiredSince += n
-	sh.retiredNow++
+	sh.wait(what, size)
 }
 
 // wholeEntry marks, in limbo, an entry whose large value goes with it.
 const wholeEntry = 1 << 32
 
-func (sh *Shard) retireEntry(r arena.Ref) { sh.retire(r, sh.entry(r).large() != 0) }
+// wait puts into limbo what takes so many bytes.
+func (sh *Shard) wait(what uint64, size int) {
+	sh.limbo.Retire(what, sh.table.epochs.Now(), size)
+	sh.retiredSince += size
+	sh.retiredNow++
+}
 
 // waits returns how many bytes will be free once what waits in limbo is.
 func (sh *Shard) waits(what uint64) int {
