@@ -42,8 +42,8 @@
 //
 //   - What happens, and what is to be done: core.go, work.go.
 //   - Leading: lead.go (C2 to C5), vote.go (what is told with votes), down.go (a leader whose process has ended), watch.go (a disk that hangs).
-//   - Writes: propose.go (batches, and how many are on their way), entry.go and payload.go (their bytes), fate.go (what becomes of those that are
-//     under way when leading ends: C5).
+//   - Writes: propose.go (batches, and how many are on their way), gather.go (when the next one goes), entry.go and payload.go (their bytes), fate.go
+//     (what becomes of those that are under way when leading ends: C5).
 //   - Reads: reads.go (rounds: C6).
 //   - Members: member.go, membership.go (how they change), promotion.go (from learner to voter), format.go and settings.go (what all agree on).
 //   - Goroutines: node.go, inbox.go, queue.go, snapshot.go, status.go, counts.go, logger.go.

@@ -67,8 +67,9 @@ var ErrStopped = errors.New("this node has stopped")
 type Node struct {
 	mu     sync.Mutex // held by who touches the core, but for its Proposals and Reads
 	core   *Core
-	failed error // why the core is touched no more; guarded by mu
-	queued bool  // the transport was given messages since it was told to send them; guarded by mu
+	failed error         // why the core is touched no more; guarded by mu
+	queued bool          // the transport was given messages since it was told to send them; guarded by mu
+	due    time.Duration // when the loop steps the core though nothing happens; 0: it does not; guarded by mu
 
 	log       Log
 	machine   StateMachine
@@ -200,7 +201,8 @@ func (n *Node) loop() {
 	defer n.end()
 	ticker := time.NewTicker(TickEvery)
 	defer ticker.Stop()
-	var due <-chan time.Time
+	due := time.NewTimer(time.Hour)
+	defer due.Stop()
 	for {
 		ticked := false
 		select {
@@ -210,14 +212,13 @@ func (n *Node) loop() {
 			ticked = true
 		case <-n.wake:
 			runtime.Gosched() // others that can run now may write or read too, and go with the same batch or round
-		case <-due:
+		case <-due.C:
 		}
 		n.mu.Lock()
 		n.step(ticked)
-		due = nil
 		if n.failed == nil {
-			if at := n.core.Due(); at != 0 {
-				due = time.After(max(0, at-n.core.clock()))
+			if n.due = n.core.Due(); n.due != 0 {
+				due.Reset(max(0, n.due-n.core.clock()))
 			}
 		}
 		failed, sent := n.failed, n.queued
@@ -242,13 +243,18 @@ func (n *Node) stepNow() {
 	}
 	n.step(false)
 	failed := n.failed != nil
+	sooner := false // the loop has to wait for less
+	if !failed {
+		at := n.core.Due()
+		sooner = at != 0 && (n.due == 0 || at < n.due)
+	}
 	sent := n.queued
 	n.queued = false
 	n.mu.Unlock()
 	if sent {
 		n.transport.Flush()
 	}
-	if failed {
+	if failed || sooner {
 		n.poke()
 	}
 }

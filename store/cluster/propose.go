@@ -93,6 +93,7 @@ type Proposals struct {
 	room     int        // that a new batch has
 	number   uint64     // of the last one that was proposed in this epoch
 	held     bool       // Append waits for leadership to be handed over
+	gather   gathering  // when the next one is taken, with none in flight
 }
 
 // errHeld is the error of a write that is to wait until another node leads. Nothing was appended.
@@ -136,8 +137,11 @@ func (p *Proposals) Append(add func(payload []byte) (_ []byte, mark uint64)) (*B
 		b.records = 1
 	}
 	b.mark = mark
+	waits := p.gather.until != 0 && b.records > 1 && b.records < p.gather.want // the loop knows, since the first of them, until when
 	p.mu.Unlock()
-	p.wake()
+	if !waits {
+		p.wake()
+	}
 	return b, nil
 }
 
@@ -196,6 +200,12 @@ func (p *Proposals) take(now time.Duration) *Batch {
 		return nil
 	}
 	b := p.queue[0]
+	if p.gather.holds(b.records, now) {
+		if len(p.queue) == 1 && !p.held {
+			return nil
+		}
+		p.gather.until = 0
+	}
 	if len(p.inFlight) > 0 {
 		full := len(p.queue) > 1 || len(b.data) >= batchHeader+maxBatch
 		old := now-p.inFlight[len(p.inFlight)-1].since >= windowAge
@@ -222,9 +232,9 @@ func (p *Proposals) untake(b *Batch) {
 	p.bytes -= len(b.data)
 }
 
-// match returns the batch in flight that an entry with this id is, nil: it is none (C4). It is in flight no more. skipped
+// match returns the batch in flight that an entry with this id, committed now, is, nil: it is none (C4). It is in flight no more. skipped
 // says that older ones are, which the log does not have and never will: that can't be.
-func (p *Proposals) match(id batchID) (b *Batch, skipped bool) {
+func (p *Proposals) match(id batchID, now time.Duration) (b *Batch, skipped bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.inFlight) == 0 || p.inFlight[0].epoch != id.epoch {
@@ -235,6 +245,13 @@ func (p *Proposals) match(id batchID) (b *Batch, skipped bool) {
 	}
 	_, p.inFlight = pop(p.inFlight)
 	p.bytes -= len(b.data)
+	if len(p.inFlight) == 0 {
+		has := 0
+		if len(p.queue) > 0 {
+			has = p.queue[0].records
+		}
+		p.gather.begin(b.records, has, now, now-b.since)
+	}
 	return b, false
 }
 
@@ -255,7 +272,7 @@ func (p *Proposals) close() bool {
 	}
 	p.epoch.Add(1)
 	lost := append(p.inFlight, p.queue...)
-	p.inFlight, p.queue, p.live, p.bytes = nil, nil, nil, 0
+	p.inFlight, p.queue, p.live, p.bytes, p.gather = nil, nil, nil, 0, gathering{}
 	p.mu.Unlock()
 	for _, b := range lost {
 		b.resolve(ErrUnknown)
@@ -267,8 +284,11 @@ func (p *Proposals) close() bool {
 func (p *Proposals) due() time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.queue) == 0 || len(p.inFlight) == 0 {
+	switch {
+	case len(p.queue) == 0:
 		return 0
+	case len(p.inFlight) == 0:
+		return p.gather.until
 	}
 	return p.inFlight[len(p.inFlight)-1].since + windowAge
 }

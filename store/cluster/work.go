@@ -199,7 +199,7 @@ func (c *Core) own(id batchID, index uint64) *Batch {
 	if id.node != c.id || id.nonce != c.nonce {
 		return nil
 	}
-	b, skipped := c.Proposals.match(id)
+	b, skipped := c.Proposals.match(id, c.clock())
 	if skipped {
 		panic(fmt.Errorf("entry %d is batch %d of epoch %d, and the oldest in flight is another: C4 is broken", index, id.number, id.epoch))
 	}
