@@ -134,7 +134,11 @@ func TestPipelining(t *testing.T) {
 		whole := s.Dial(t)
 		whole.Send(stream)
 		statuses := expectAll(t, whole, requests)
-		require.NotContains(t, statuses, protocol.StatusBadRequest)
+		for i, r := range requests {
+			if protocol.ParseHeader(r).Opcode != protocol.OpMember { // a server that is alone refuses that
+				require.NotEqual(t, protocol.StatusBadRequest, statuses[i], "request %d", i)
+			}
+		}
 		require.NotContains(t, statuses, protocol.StatusInternal)
 
 		slow := s.Dial(t)
