@@ -240,21 +240,53 @@ func keepWithin(st *store.Store, data, granted int64, beside func() int64, log *
 	}
 }
 
-// heapShare keeps GOMEMLIMIT at what the data that lie beside Go's heap leave of the process's memory.
+// heapShare keeps GOMEMLIMIT at what the data that lie beside Go's heap leave of --max-memory, so that garbage, and what is free between large values, is part of
+// that. Where what is alive leaves the collector less room than it needs, it has that beyond --max-memory, up to the process's memory; so it has while data are loaded.
 type heapShare struct {
-	all     int64         // for both
+	all     int64         // what the process may have, for both
+	within  int64         // --max-memory, and what Go has at all times
 	bytes   atomic.Int64  // beside the heap; publishes nothing
-	changed chan struct{} // has something when bytes may have changed since GOMEMLIMIT was set
+	needs   atomic.Int64  // what was alive after the last collection, with the collector's room; 0: data are loaded; publishes nothing
+	changed chan struct{} // has something when one of them may have changed since GOMEMLIMIT was set
 }
 
 const (
 	// leastHeap is the least GOMEMLIMIT.
 	leastHeap = 32 << 20
-	// heapStep is by how much what is beside has to change before GOMEMLIMIT follows: to set it stops the world.
-	heapStep = 8 << 20
+	// heapUp and heapDown are by how much it has to change before it is set: to set it stops the world.
+	heapUp   = 8 << 20
+	heapDown = 2 << 20
 )
 
-func newHeapShare(all int64) *heapShare { return &heapShare{all: all, changed: make(chan struct{}, 1)} }
+func newHeapShare(maxMemory, all int64) *heapShare {
+	return &heapShare{all: all, within: min(maxMemory, all) + idleHeap, changed: make(chan struct{}, 1)}
+}
+
+// limit returns what GOMEMLIMIT is to be.
+func (h *heapShare) limit() int64 {
+	beside, needs := h.bytes.Load(), h.needs.Load()
+	most := max(h.all-beside, leastHeap)
+	if needs == 0 {
+		return most
+	}
+	return min(most, max(h.within-beside, needs, leastHeap))
+}
+
+// collected is to be called after each collection.
+func (h *heapShare) collected() {
+	parts := [...]metrics.Sample{
+		{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"},
+		{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/unused:bytes"}, {Name: "/memory/classes/heap/free:bytes"},
+		{Name: "/gc/heap/live:bytes"},
+	}
+	metrics.Read(parts[:])
+	others, live := int64(parts[0].Value.Uint64()), int64(parts[5].Value.Uint64())
+	for _, p := range parts[1:5] {
+		others -= int64(p.Value.Uint64())
+	}
+	h.needs.Store(live + max(roomBytes, live/100*roomPercent) + max(others, 0))
+	h.change()
+}
 
 // idleHeap is what Go's heap, and what goes with it, has of the system's memory at all times: it is not counted.
 const idleHeap = 6 << 20
@@ -270,6 +302,10 @@ func (h *heapShare) uncounted(counted int64) int64 {
 // beside is told how many bytes lie beside the heap, at any time and from anywhere.
 func (h *heapShare) beside(bytes int64) {
 	h.bytes.Store(bytes)
+	h.change()
+}
+
+func (h *heapShare) change() {
 	select {
 	case h.changed <- struct{}{}:
 	default:
@@ -281,14 +317,14 @@ func (h *heapShare) keep() (stop func()) {
 	done, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
-		for last := int64(0); ; {
+		for last := h.all; ; {
 			select {
 			case <-done:
 				return
 			case <-h.changed:
 			}
-			if now := h.bytes.Load(); max(now-last, last-now) >= heapStep {
-				debug.SetMemoryLimit(max(h.all-now, leastHeap))
+			if now := h.limit(); now >= last+heapUp || now <= last-heapDown {
+				debug.SetMemoryLimit(now)
 				last = now
 			}
 		}

@@ -1,18 +1,27 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
+	"math/rand/v2"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"kv/netserver"
@@ -93,17 +102,31 @@ func TestLimitHeap(t *testing.T) {
 	require.Equal(t, before, debug.SetMemoryLimit(-1))
 }
 
-// TestHeapShare: GOMEMLIMIT is what the data beside the heap leave, though never next to nothing.
+// TestHeapShare: GOMEMLIMIT is what the data beside the heap leave, though never next to nothing: of what the process may have while data are loaded, of --max-memory
+// then, and between these where what is alive leaves no room for garbage.
 func TestHeapShare(t *testing.T) {
 	before := debug.SetMemoryLimit(-1)
 	defer debug.SetMemoryLimit(before)
-	h := newHeapShare(1 << 30)
+	h := newHeapShare(700<<20, 1<<30)
 	stop := h.keep()
+	require.EqualValues(t, 1<<30, h.limit())
 	for _, tt := range []struct{ beside, limit int64 }{{600 << 20, 424 << 20}, {300 << 20, 724 << 20}, {1 << 30, leastHeap}, {2 << 30, leastHeap}, {0, 1 << 30}} {
 		h.beside(tt.beside)
 		require.Eventually(t, func() bool { return debug.SetMemoryLimit(-1) == tt.limit }, 10*time.Second, time.Millisecond)
 	}
 	stop()
+	const within = 700<<20 + idleHeap
+	for _, tt := range []struct{ beside, needs, limit int64 }{
+		{0, 100 << 20, within}, {600 << 20, 100 << 20, within - 600<<20}, {600 << 20, 300 << 20, 300 << 20}, {600 << 20, 500 << 20, 424 << 20},
+		{690 << 20, 1, leastHeap}, {2 << 30, 1, leastHeap}, {2 << 30, 2 << 30, leastHeap},
+	} {
+		h.bytes.Store(tt.beside)
+		h.needs.Store(tt.needs)
+		require.Equal(t, tt.limit, h.limit(), "%+v", tt)
+	}
+	h.collected()
+	require.Greater(t, h.needs.Load(), int64(roomBytes))
+	require.Less(t, h.needs.Load(), int64(roomBytes+100<<20))
 }
 
 // TestHeapLimit: GOMEMLIMIT follows --max-memory, and what is granted where that is less.
@@ -260,6 +283,97 @@ func TestMemoryBytesAreResident(t *testing.T) {
 	check("all deleted")
 	require.Eventually(t, func() bool { return p.resident() < 64<<20 }, 20*time.Second, 50*time.Millisecond, "it is given back on an idle server")
 	check("given back")
+	p.stop(syscall.SIGTERM)
+}
+
+// TestMemoryStaysWithinItsLimit: large values by all doors, many at once, do not take more than --max-memory and the collector's room.
+func TestMemoryStaysWithinItsLimit(t *testing.T) {
+	const limit, size, clients, rounds, keys = 200 << 20, 12_000_000, 1, 12, 10
+	p := startBinary(t, plainBinary(t), "--max-memory", "200MiB", "--http", "127.0.0.1:0")
+	value := make([]byte, size)
+	rand.NewChaCha8([32]byte{}).Read(value)
+	var next, done atomic.Int32
+	var all sync.WaitGroup
+	write := func(set func(key string, value []byte) error) {
+		for i := range rounds {
+			key := fmt.Sprint("key", next.Add(1)%keys)
+			for range 20 { // there may be no memory for one more request now
+				if set(key, value[:size-i*300_000]) == nil {
+					done.Add(1)
+					break
+				}
+			}
+		}
+	}
+	for range clients {
+		all.Go(func() {
+			c, err := p.dial(client.Options{})
+			if !assert.NoError(t, err) {
+				return
+			}
+			write(func(key string, value []byte) error {
+				_, err := c.Set(t.Context(), protocol.Set{Key: []byte(key), Value: value})
+				return err
+			})
+		})
+		all.Go(func() {
+			nc, err := net.Dial("tcp", p.addr)
+			if !assert.NoError(t, err) {
+				return
+			}
+			defer nc.Close()
+			in := bufio.NewReader(nc)
+			write(func(key string, value []byte) error {
+				fmt.Fprintf(nc, "*3\r\n$3\r\nSET\r\n$%d\r\n%s\r\n$%d\r\n%s\r\n", len(key), key, len(value), value)
+				if line, err := in.ReadString('\n'); err != nil || line != "+OK\r\n" {
+					return fmt.Errorf("%q: %w", line, err)
+				}
+				return nil
+			})
+		})
+		all.Go(func() {
+			write(func(key string, value []byte) error {
+				q, err := http.NewRequestWithContext(t.Context(), http.MethodPut, p.http+"/v1/keys/"+key, bytes.NewReader(value))
+				if err != nil {
+					return err
+				}
+				r, err := http.DefaultClient.Do(q)
+				if err == nil {
+					defer r.Body.Close()
+					if r.StatusCode > 299 {
+						err = errors.New(r.Status)
+					}
+				}
+				return err
+			})
+		})
+	}
+	over := make(chan struct{})
+	go func() {
+		all.Wait()
+		close(over)
+	}()
+	c := p.mustDial(client.Options{})
+	most, counted := uint64(0), uint64(0)
+	for ended := false; !ended; {
+		select {
+		case <-over:
+			ended = true
+		default:
+		}
+		stats, err := c.Stats(t.Context())
+		require.NoError(t, err)
+		figures := map[string]uint64{}
+		for _, s := range stats {
+			figures[s.Name] = s.Value
+		}
+		most = max(most, figures["memory_bytes"])
+		counted = max(counted, figures["data_memory_bytes"]+figures["request_memory_bytes"]+figures["output_memory_bytes"])
+	}
+	t.Logf("%d values were stored; memory_bytes was %d MB at most, %d of them counted", done.Load(), most/1e6, counted/1e6)
+	require.Positive(t, done.Load())
+	require.LessOrEqual(t, counted, uint64(limit))
+	require.LessOrEqual(t, most, uint64(limit+roomBytes))
 	p.stop(syscall.SIGTERM)
 }
 

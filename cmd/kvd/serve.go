@@ -57,7 +57,7 @@ func serve(ctx context.Context, o options, messages *lineQueue, log *slog.Logger
 	if err != nil {
 		return err
 	}
-	heap := newHeapShare(heapLimit(int64(o.maxMemory), granted))
+	heap := newHeapShare(int64(o.maxMemory), heapLimit(int64(o.maxMemory), granted))
 	defer limitHeap(heap.all)()
 	defer heap.keep()()
 
@@ -84,7 +84,7 @@ func serve(ctx context.Context, o options, messages *lineQueue, log *slog.Logger
 		return nil
 	}
 	share := o.shares()
-	defer tuneCollector(log, keepWithin(data.store, share.data, granted, heap.bytes.Load, log))()
+	defer tuneCollector(log, heap.collected, keepWithin(data.store, share.data, granted, heap.bytes.Load, log))()
 	c := p.serverConfig(share, doors, connections.clients)
 	c.Uncounted = heap.uncounted
 	c.Figures = func() []protocol.Stat {
