@@ -14,11 +14,15 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"testing"
 	"time"
+
+	"github.com/stretchr/testify/require"
 
 	"kv/netserver/linearframes"
 	"kv/protocol"
 	"kv/protocol/client"
+	"kv/store"
 	"kv/store/linear"
 )
 
@@ -29,8 +33,13 @@ type door interface {
 	Close() error
 }
 
-// notApplied is what a refusal says, of those that need not mean it, where nothing was applied.
-var notApplied = regexp.MustCompile("read-only: |no node leads|loading")
+// notApplied reports whether a refusal of a kind that need not mean it says that nothing was applied. Of a write that one was under way with when its node ceased to
+// lead, or to be a replica, it says the opposite.
+func notApplied(refusal string) bool {
+	return !strings.Contains(refusal, "may have been applied") && saysNotApplied.MatchString(refusal)
+}
+
+var saysNotApplied = regexp.MustCompile("read-only: |no node leads|loading|nothing was applied")
 
 var (
 	errElsewhere = errors.New("another node is to be asked")
@@ -112,6 +121,9 @@ func (c *outsideClient) Close() {
 	}
 }
 
+// reads reports whether a request changes nothing, so that it can be asked again whatever became of it.
+func reads(q linear.Request) bool { return q.Kind == linear.Get || q.Kind == linear.MGet }
+
 // frames is the door of kv frames.
 type frames struct {
 	*client.Client
@@ -132,7 +144,7 @@ func (f frames) do(ctx context.Context, q linear.Request) (linear.Response, erro
 		return r, errors.Join(errBroken, errElsewhere)
 	case errors.Is(err, protocol.ErrMoved):
 		return r, errElsewhere
-	case errors.Is(err, protocol.ErrUnavailable): // nothing was applied; the server may be about to end
+	case errors.Is(err, protocol.ErrUnavailable) && (reads(q) || notApplied(err.Error())): // the server may be about to end
 		return r, errors.Join(errBroken, errElsewhere)
 	}
 	return r, err
@@ -251,7 +263,7 @@ func (w *web) do(ctx context.Context, q linear.Request) (r linear.Response, err 
 	switch {
 	case answer.StatusCode == http.StatusMisdirectedRequest:
 		return r, errElsewhere
-	case answer.StatusCode == http.StatusServiceUnavailable && notApplied.Match(text):
+	case answer.StatusCode == http.StatusServiceUnavailable && (reads(q) || notApplied(string(text))):
 		return r, errElsewhere
 	case answer.StatusCode >= 500:
 		return r, fmt.Errorf("%s: %s", answer.Status, text)
@@ -367,7 +379,7 @@ func (c *redis) do(ctx context.Context, q linear.Request) (r linear.Response, er
 	}
 	if refused, ok := answer.(error); ok {
 		switch text := refused.Error(); {
-		case notApplied.MatchString(text):
+		case notApplied(text):
 			return r, errElsewhere
 		case strings.HasPrefix(text, "READONLY"), strings.HasPrefix(text, "EXECABORT"):
 			return r, errElsewhere
@@ -463,4 +475,21 @@ func (c *redis) read() (any, error) {
 		return all, nil
 	}
 	return nil, fmt.Errorf("an answer that begins with %q", line)
+}
+
+// TestWhatARefusalSays: a write is asked of another node only where the refusal says that it was not applied. One that was under way may have been, and would be applied twice.
+func TestWhatARefusalSays(t *testing.T) {
+	for refusal, want := range map[string]bool{
+		(&store.MovedError{}).Error():                                     true,
+		(&store.MovedError{Leader: "host:1"}).Error():                     true,
+		"the server is shutting down: nothing was applied":                true,
+		"this node was removed from its cluster: nothing was applied":     true,
+		"unavailable: " + store.ErrUnknown.Error():                        false,
+		"UNKNOWN " + store.ErrUnknown.Error():                             false,
+		"CLUSTERDOWN " + store.ErrNoMajority.Error():                      false,
+		`{"status":503,"detail":"` + store.ErrUnknown.Error() + `"}`:      false,
+		`{"status":503,"detail":"` + (&store.MovedError{}).Error() + `"}`: true,
+	} {
+		require.Equal(t, want, notApplied(refusal), refusal)
+	}
 }

@@ -38,22 +38,25 @@ const (
 //   - What is left, from a state with the same requests left, is gone through once.
 type walk struct {
 	ops    []porcupine.Operation // by call
+	late   []Request             // see search
 	before [][]int               // of each, some that take effect before it
 	been   map[spot]bool
 	until  time.Time
+	most   int // ends that are looked for
 	ends   []moment
 }
 
 // spot is where a walk can be.
 type spot struct {
 	state
+	open  open
 	taken string // which have taken effect, as bits
 }
 
 // ends returns all states that a window which begins in one of some can end in, none if no order explains it; false: they are too many, or it took too long.
 // A window with requests that had no answer is not for it.
 func ends(from []moment, window []porcupine.Operation, timeout time.Duration) ([]moment, bool) {
-	w := &walk{been: map[spot]bool{}, until: time.Now().Add(timeout)}
+	w := &walk{been: map[spot]bool{}, until: time.Now().Add(timeout), most: mostEnds}
 	for _, op := range window {
 		if !op.Output.(Response).Unknown {
 			w.ops = append(w.ops, op)
@@ -68,6 +71,20 @@ func ends(from []moment, window []porcupine.Operation, timeout time.Duration) ([
 		}
 	}
 	return w.ends, true
+}
+
+// explained reports whether an order explains a window, in which what had no answer may be late. If it finds none there may be one.
+func explained(from []moment, window []porcupine.Operation, timeout time.Duration) bool {
+	some, late, _ := search{late: true}.prepare(window)
+	w := &walk{ops: some, late: late, been: map[spot]bool{}, until: time.Now().Add(timeout)}
+	slices.SortStableFunc(w.ops, func(a, b porcupine.Operation) int { return cmp.Compare(a.Call, b.Call) })
+	w.order()
+	for _, m := range from {
+		if !w.walk(m, make([]byte, (len(w.ops)+7)/8), 0) && len(w.ends) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // order finds what versions tell of which comes before which.
@@ -118,7 +135,7 @@ func (w *walk) walk(m moment, taken []byte, first int) bool {
 			if !slices.Contains(w.ends, m) {
 				w.ends = append(w.ends, m)
 			}
-			return len(w.ends) <= mostEnds
+			return len(w.ends) <= w.most
 		}
 		// Those that can be next: called before any that is left has returned.
 		var next []int
@@ -135,8 +152,15 @@ func (w *walk) walk(m moment, taken []byte, first int) bool {
 		after := make([][]moment, len(next))
 		still := false
 		for n, i := range next {
-			after[n] = explain(m, nil, w.ops[i].Input.(Request), w.ops[i].Output.(Response))
-			if r := w.ops[i].Output.(Response); (r.Conflict || r.Version == 0) && len(after[n]) == 1 && after[n][0] == m {
+			if late, ok := w.ops[i].Input.(announcement); ok {
+				m.open.add(int(late))
+				taken[i/8] |= 1 << (i % 8)
+				still = true
+				break // what has been tried is of another moment
+			}
+			r := w.ops[i].Output.(Response)
+			after[n] = explain(m, w.late, w.ops[i].Input.(Request), r)
+			if !r.Unknown && (r.Conflict || r.Version == 0) && len(after[n]) == 1 && after[n][0] == m {
 				taken[i/8] |= 1 << (i % 8)
 				still = true
 			}
@@ -144,7 +168,7 @@ func (w *walk) walk(m moment, taken []byte, first int) bool {
 		if still {
 			continue
 		}
-		here := spot{m.state, string(taken)}
+		here := spot{m.state, m.open, string(taken)}
 		if w.been[here] {
 			return true
 		}
