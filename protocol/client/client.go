@@ -178,7 +178,6 @@ func cause(err error) error {
 func newClient(conn net.Conn, addr string, timeout time.Duration) *Client {
 	c := &Client{conn: conn, addr: addr, timeout: timeout, born: time.Now()}
 	c.requests.client = c
-	c.cluster.turn = make(chan struct{}, 1)
 	c.cluster.ending, c.cluster.end = context.WithCancel(context.Background())
 	c.pipe.init()
 	c.calls.New = func() any { return &Call{done: make(chan struct{}, 1), recycled: true} }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -25,14 +26,22 @@ type others struct {
 	options Options         // fixed
 	ending  context.Context // fixed; done when the Client is closed
 	end     context.CancelFunc
-	// leading publishes the connection to the server that led last; nil: it is the Client itself. Stored with turn held.
+	// leading publishes the connection to the server that led last; nil: it is the Client itself. Stored with mu held.
 	leading atomic.Pointer[Client]
 
-	// turn guards what follows, and is held while one is dialled, so that many who are moved dial once: who puts something in holds it. Not a
-	// mutex, since who waits for it may have less time than the dial.
-	turn   chan struct{}
+	mu     sync.Mutex // guards what follows; never held while one is dialled
 	conns  map[string]*Client
-	closed bool
+	dials  map[string]*sharedDial // those under way, one for an address
+	closed bool                   // none begins any more
+
+	dialling sync.WaitGroup // the dials under way; the Client's Close waits for them
+}
+
+// sharedDial is a dial that all wait for who are sent on to its address, however little time each has.
+type sharedDial struct {
+	done   chan struct{} // closed when it has ended; publishes what follows
+	client *Client
+	err    error
 }
 
 // dialPause is how long dialFirst waits for one server before it asks the next as well: the "connection attempt delay" of RFC 8305.
@@ -120,7 +129,7 @@ func (c *Client) FindLeader(ctx context.Context) {
 	}
 	for _, m := range p.Members {
 		if m.ID == p.Leader {
-			c.follow(ctx, m.Client)
+			c.follow(ctx, time.Time{}, m.Client)
 		}
 	}
 }
@@ -147,7 +156,7 @@ func (c *Client) doThere(ctx context.Context, frame func(dst []byte, id uint32) 
 			return nil, at, tooManyMoves(addr)
 		}
 		from := at
-		if at, err = c.follow(ctx, addr); err == nil {
+		if at, err = c.follow(ctx, deadline, addr); err == nil {
 			continue
 		}
 		err = fmt.Errorf("%w: the server that leads: %w", ErrNotApplied, err)
@@ -175,53 +184,75 @@ func (c *Client) current() *Client {
 // Leader returns the address of the server that requests go to: the one that led last, as far as is known, or the one that was dialled.
 func (c *Client) Leader() string { return c.current().addr }
 
-// follow returns a connection to the server at addr, which leads, and remembers it.
-func (c *Client) follow(ctx context.Context, addr string) (*Client, error) {
+// follow returns a connection to the server at addr, which leads, and remembers it. Where that has to be dialled, it is once for all who ask meanwhile:
+// what becomes of it is told to all, and who has no time left, by ctx or deadline (zero: none), leaves it to the others.
+func (c *Client) follow(ctx context.Context, deadline time.Time, addr string) (*Client, error) {
 	o := &c.cluster
-	select {
-	case o.turn <- struct{}{}:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	defer func() { <-o.turn }()
-	if addr == c.addr && c.good() {
-		c.cluster.leading.Store(nil)
-		return c, nil
-	}
+	o.mu.Lock()
 	at := o.conns[addr]
-	if at == nil || !at.good() {
-		if o.closed {
-			return nil, ErrClosed
-		}
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		defer context.AfterFunc(o.ending, cancel)()
-		limit := followTime
-		if o.options.Timeout > 0 {
-			limit = min(limit, o.options.Timeout)
-		}
-		ctx, stop := context.WithTimeout(ctx, limit)
-		defer stop()
-		var err error
-		if at, err = dialOne(ctx, addr, o.options); err != nil {
-			return nil, err
-		}
-		if o.conns == nil {
-			o.conns = make(map[string]*Client)
-		}
-		o.conns[addr] = at
+	switch {
+	case addr == c.addr && c.good():
+		o.leading.Store(nil)
+		o.mu.Unlock()
+		return c, nil
+	case at != nil && at.good():
+		o.leading.Store(at)
+		o.mu.Unlock()
+		return at, nil
+	case o.closed:
+		o.mu.Unlock()
+		return nil, ErrClosed
 	}
-	c.cluster.leading.Store(at)
-	return at, nil
+	d := o.dials[addr]
+	if d == nil {
+		d = &sharedDial{done: make(chan struct{})}
+		if o.dials == nil {
+			o.dials, o.conns = make(map[string]*sharedDial), make(map[string]*Client)
+		}
+		o.dials[addr] = d
+		o.dialling.Go(func() { o.dial(d, addr) })
+	}
+	o.mu.Unlock()
+	if !deadline.IsZero() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, deadline)
+		defer cancel()
+	}
+	select {
+	case <-d.done:
+		return d.client, d.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("connect to %s: %w", addr, ctx.Err())
+	}
+}
+
+// dial carries d out, within followTime, and remembers the connection as that to the server that leads.
+func (o *others) dial(d *sharedDial, addr string) {
+	limit := followTime
+	if o.options.Timeout > 0 {
+		limit = min(limit, o.options.Timeout)
+	}
+	ctx, stop := context.WithTimeout(o.ending, limit)
+	defer stop()
+	d.client, d.err = dialOne(ctx, addr, o.options)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.dials, addr)
+	if d.err == nil {
+		o.conns[addr] = d.client
+		o.leading.Store(d.client)
+	}
+	close(d.done)
 }
 
 // close closes the connections to other servers.
 func (o *others) close() {
-	o.end()
-	o.turn <- struct{}{}
-	defer func() { <-o.turn }()
+	o.mu.Lock()
 	o.closed = true
-	for _, c := range o.conns {
+	o.mu.Unlock()
+	o.end()
+	o.dialling.Wait()
+	for _, c := range o.conns { // nobody adds one any more
 		c.Close()
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -283,6 +284,97 @@ func TestWhoIsMovedWaitsNoLongerThanHisContext(t *testing.T) {
 		assert.ErrorIs(t, err, context.DeadlineExceeded)
 		assert.Equal(t, time.Second, time.Since(began))
 		require.NoError(t, c.Close())
+		done.Wait()
+	})
+}
+
+// Many who are sent on to a server that says nothing wait for one dial, all at once, and are told together what becomes of it. Who has no time left goes,
+// and the dial goes on for the others.
+func TestManyWaitForOneDial(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeCluster("b:1")
+		answers := make(chan struct{}) // b:1 does, from then on
+		var dials atomic.Int32
+		c, err := Dial(t.Context(), "a:1", Options{dialer: func(ctx context.Context, addr string) (net.Conn, error) {
+			if addr == "b:1" {
+				dials.Add(1)
+				select {
+				case <-answers:
+				case <-ctx.Done():
+					return nil, ctx.Err()
+				}
+			}
+			return f.dial(ctx, addr)
+		}})
+		require.NoError(t, err)
+		defer c.Close()
+		set := func(ctx context.Context) (took time.Duration, err error) {
+			began := time.Now()
+			_, err = c.Set(ctx, protocol.Set{})
+			return time.Since(began), err
+		}
+		var done sync.WaitGroup
+		hasty := func() { // begins the dial
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			took, err := set(ctx)
+			assert.ErrorIs(t, err, ErrNotApplied)
+			assert.ErrorIs(t, err, context.DeadlineExceeded)
+			assert.Equal(t, time.Second, took)
+		}
+		done.Go(hasty)
+		synctest.Wait()
+		for range 50 {
+			done.Go(func() {
+				took, err := set(t.Context())
+				assert.ErrorIs(t, err, ErrNotApplied)
+				assert.ErrorContains(t, err, "connect to b:1")
+				assert.Equal(t, 2*followTime+followAgain, took, "no longer than one alone would")
+			})
+		}
+		done.Wait()
+		assert.EqualValues(t, 2, dials.Load())
+
+		done.Go(hasty)
+		synctest.Wait()
+		for range 50 {
+			done.Go(func() {
+				took, err := set(t.Context())
+				assert.NoError(t, err)
+				assert.Equal(t, followTime/2, took)
+			})
+		}
+		time.Sleep(followTime / 2)
+		close(answers)
+		done.Wait()
+		assert.EqualValues(t, 3, dials.Load())
+		assert.Equal(t, 50, f.count("b:1 SET"))
+	})
+}
+
+// Timeout bounds a request that is sent on, too, however long the dial may take that it waits for.
+func TestWhoIsMovedWaitsNoLongerThanTheTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeCluster("b:1")
+		c, err := Dial(t.Context(), "a:1", Options{Timeout: 2 * time.Second, dialer: func(ctx context.Context, addr string) (net.Conn, error) {
+			if addr == "b:1" {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return f.dial(ctx, addr)
+		}})
+		require.NoError(t, err)
+		defer c.Close()
+		var done sync.WaitGroup
+		for range 3 {
+			done.Go(func() {
+				began := time.Now()
+				_, err := c.Set(t.Context(), protocol.Set{})
+				assert.ErrorIs(t, err, ErrNotApplied)
+				assert.Equal(t, 2*time.Second, time.Since(began))
+			})
+			time.Sleep(1500 * time.Millisecond)
+		}
 		done.Wait()
 	})
 }
