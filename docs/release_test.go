@@ -75,10 +75,12 @@ func TestRelease(t *testing.T) {
 	for _, want := range []string{
 		"LICENSE", "README.md", "CHANGELOG.md", "man/kvc.1", "man/kvd.1", "man/kvc-set.1", "completions/kvc.bash", "completions/_kvd",
 		"completions/kvc.fish", "docs/operations.md", "docs/deploy/systemd/kvd.service", "docs/deploy/prometheus/alerts.yaml",
+		"protocol/testdata/vectors.txt",
 	} {
 		_, err := os.Stat(filepath.Join(unpacked, name, want))
 		require.NoError(t, err)
 	}
+	linksStayWithin(t, filepath.Join(unpacked, name))
 	for _, program := range []string{"kvc", "kvd"} {
 		out, err := exec.Command(filepath.Join(unpacked, name, "bin", program), "--version").Output()
 		require.NoError(t, err)
@@ -99,6 +101,32 @@ func TestRelease(t *testing.T) {
 	require.Equal(t, "pkg:golang/std@"+strings.TrimPrefix(runtime.Version(), "go"), modules["std"])
 	require.Contains(t, modules, "github.com/spf13/cobra")
 	require.NotContains(t, modules, "github.com/stretchr/testify", "the tests' alone")
+}
+
+// linksStayWithin: the pages of an unpacked archive link to nothing that is not in it, and still to each other.
+func linksStayWithin(t *testing.T, dir string) {
+	links := 0
+	require.NoError(t, filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || filepath.Ext(path) != ".md" {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		require.NoError(t, err)
+		for _, m := range link.FindAllStringSubmatch(parse(path, string(text)).prose, -1) {
+			target, _, _ := strings.Cut(m[1], "#")
+			if target == "" || strings.Contains(target, "://") {
+				continue
+			}
+			links++
+			_, err := os.Stat(filepath.Join(filepath.Dir(path), target))
+			require.NoError(t, err, "%s links to %s", path, m[1])
+		}
+		return nil
+	}))
+	require.Greater(t, links, 50)
+	text, err := os.ReadFile(filepath.Join(dir, "docs", "architecture.md"))
+	require.NoError(t, err)
+	require.Contains(t, string(text), "| `store` |", "of a link to sources the text stays")
 }
 
 // compiledAnew sees to it that what was compiled of a copy of this module elsewhere is not used for it: another file, which changes nothing, makes each package another

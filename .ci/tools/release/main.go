@@ -114,12 +114,12 @@ func (r *release) documents(work string) ([]file, error) {
 			return nil, err
 		}
 	}
-	for _, name := range []string{"LICENSE", "README.md", "CHANGELOG.md"} {
+	for _, name := range []string{"LICENSE", "README.md", "CHANGELOG.md", "protocol/testdata/vectors.txt"} { // the last is a part of docs/protocol.md
 		if err := add(name, name); err != nil {
 			return nil, err
 		}
 	}
-	// With their folders, so that links lead where they do in the sources.
+	// With their folders, so that links between them lead where they do in the sources.
 	for _, pattern := range []string{"docs/*.md", "docs/deploy/*.md", "docs/deploy/*/*"} {
 		paths, err := filepath.Glob(pattern)
 		if err != nil {
@@ -131,6 +131,7 @@ func (r *release) documents(work string) ([]file, error) {
 			}
 		}
 	}
+	keepLinks(all)
 	return all, nil
 }
 
