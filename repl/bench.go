@@ -21,7 +21,7 @@ func benchCommand() *command {
 	return &command{
 		name:  "bench",
 		short: "Measure the server under load.",
-		long: "It touches only keys that begin with `" + benchPrefix + "`: it stores them first, where the mix reads, and deletes them with all their versions in the end, whatever that is, unless `--keep` is given; a second Ctrl-C leaves them. " +
+		long: "It touches only keys that begin with `" + benchPrefix + "`: it stores them first, if the mix reads, and deletes them with all their versions at the end, however it ends, unless `--keep` is given; a second Ctrl-C leaves them. " +
 			"Without `--rate` the loop is closed: each connection keeps `--pipeline` requests under way and waits for their answers. " +
 			"With `--rate` it is open: requests are sent by the clock, whatever the answers do, and a latency begins when the request was due, so that it is free of coordinated omission. " +
 			"In a cluster a mix that writes is for the server that leads, and one that only reads for the one that `--addr` names. " +

@@ -28,10 +28,10 @@ func clusterCommand() *command {
 	return &command{
 		name: "cluster", args: "[status | wait | add PEER | remove ID | transfer ID]", min: 0, max: 2,
 		short: "Show the servers of a cluster, or change which they are.",
-		long: "`status` prints who leads and a line a server: number, role, whether it can be reached, its address for clients and the one for the other servers; and in words what is wrong, with exit code 1, " +
-			"where nobody leads, or one server more that is lost would end the cluster's work. `wait` waits until a server leads and all can be reached, also for one that does not listen yet, for as long as `--timeout` says. " +
-			"`add` lets the server at a peer address join: it follows until it has caught up, and votes then. `remove` takes one out, and `transfer` has another lead; both take a number as status prints it. " +
-			"What changes the cluster needs a user with the role `admin`, and is under way when the command ends: `wait`, or `status`, shows what came of it.",
+		long: "`status` prints which server leads, and for each server a line: number, role, whether it can be reached, its address for clients and the one for the other servers. If no server leads, or the loss of one more would leave none, " +
+			"it says in words what is wrong, and the exit code is 1. `wait` waits until a server leads and all can be reached, even for one that does not listen yet, for as long as `--timeout` says. " +
+			"`add` lets the server at a peer address join: it follows until it has caught up, and votes then. `remove` takes a server out, and `transfer` has it lead; both take a number as status prints it. " +
+			"A change needs a user with the role `admin`, and is under way when the command ends: `wait`, or `status`, shows what came of it.",
 		examples: []example{
 			{"cluster", "how it is"},
 			{"cluster status --json", "the same as JSON"},

@@ -13,10 +13,10 @@ func contextCommand() *command {
 	return &command{
 		name: "context", args: "[ls | show [NAME] | use NAME | add NAME | rm NAME]", min: 0, max: 2, where: kvcOnly,
 		short: "List, show, choose, add and remove servers that have names.",
-		long: "A context is a server's address with the user, the file of the secret and what TLS needs. `add` makes one of the options that it is given; `use` makes it the current one, " +
-			"which every command then talks to unless `--addr`, KV_ADDR, `--context` or KV_CONTEXT says otherwise; `use ''` leaves none. " +
+		long: "A context is a server's address with the user, the file of the secret and what TLS needs. `add` makes a context of the options that it is given. `use` makes a context the current one, " +
+			"whose server every command then talks to unless `--addr`, KV_ADDR, `--context` or KV_CONTEXT says otherwise; with `use ''` there is no current one. " +
 			"`ls` prints names, addresses, and which is current, separated by TAB. An option comes first, then a context that `--context` names, the environment, the context of KV_CONTEXT or the current one, and last the default. " +
-			"A context's secret is only ever used for its user. They are in $XDG_CONFIG_HOME/kv/config, or ~/.config/kv/config, in YAML, and may be edited there; file names are looked up beside that file.",
+			"A context's secret is only ever used for its user. Contexts are in $XDG_CONFIG_HOME/kv/config, or ~/.config/kv/config, in YAML, and may be edited there; file names are looked up beside that file.",
 		examples: []example{
 			{"context add prod --addr kvs://ann@db1.example", "a name for a server; --secret-file and --tls-ca are kept too"},
 			{"context add dev --addr localhost", "another, on this machine's port 7070"},

@@ -43,7 +43,7 @@ After ` + "`--`" + ` a word is a key or a value, whatever it begins with. A word
 
 Sizes are 500, 64KiB, 128MiB, 2GB, 1.5GiB; without the B they mean the same: 4G is 4GB, a power of 1000, and 4Gi is 4GiB, of 1024. Durations are 300ms, 30s, 1h30m, and in days and weeks 7d, 2w, 1d12h.`},
 		{"options", "Global options", `
-They stand before or after the command. Each is an environment variable too: ` + "`--addr`" + ` is KV_ADDR, and so on; a variable of that kind that is none of these is warned of. The secret itself can be in KV_SECRET, and is never an argument. NO_COLOR is obeyed.
+They stand before or after the command. Each is an environment variable too: ` + "`--addr`" + ` is KV_ADDR, and so on; any other variable that begins with KV_ is warned of. The secret itself can be in KV_SECRET, and is never an argument. NO_COLOR is obeyed.
 
 An address is HOST:PORT, HOST with port 7070, :PORT of this machine, or a URL, in which the user may stand: kv://ann@db1.example, or kvs://ann@db1.example:7443 for TLS. A Unix socket is unix: and its path. Of a cluster name several servers, separated by commas: kvc takes the first that answers, and goes to the one that leads. Servers get names with ` + "`kvc context`" + `.
 `},
@@ -61,9 +61,11 @@ kvc without a command is a shell on a terminal. With stdin a pipe or a file it r
     kv*> commit
     OK
 
-Tab completes commands, options, stored keys, versions, files and addresses, and puts in quotes what needs them; of many it shows the first and says how many. Behind the line stands in grey how the last line that began like it went on, which Right takes, or which arguments are to come; not with NO_COLOR. With TERM=dumb lines are read plainly. Ctrl-R searches the history, Ctrl-Left and Ctrl-Right go by words, Ctrl-C clears the line or cancels the running command, Ctrl-Z suspends, Ctrl-D on an empty line leaves. A quote that is open goes on in the next line. A transaction ends with ` + "`commit`, which applies all of it or says which key changed, or with `abort`" + `. An error inside fails it: the prompt is kv!>, and all but abort and commit, which then applies nothing, is refused.
+Tab completes commands, options, stored keys, versions, files and addresses, and puts in quotes what needs them; of many it shows the first and says how many there are. In grey, behind the line, stands how the last line that began like this went on (Right takes it), or which arguments are to come; not with NO_COLOR. With TERM=dumb lines are read plainly. Ctrl-R searches the history, Ctrl-Left and Ctrl-Right go by words, Ctrl-C clears the line or cancels the running command, Ctrl-Z suspends, Ctrl-D on an empty line leaves. An open quote goes on in the next line.
 
-What stands behind a | that is a word by itself is run by the system's shell, and reads what kvc writes into a pipe: get user:1 | jq .name. In quotes, or inside a word, a | is a character like any other. Where PAGER names a pager, answers that are longer than the screen go through it.
+A transaction ends with ` + "`commit`, which applies all of it or says which key changed, or with `abort`" + `. An error inside fails it: the prompt is kv!>, and everything but abort and commit, which then applies nothing, is refused.
+
+A | that is a word by itself begins a command of the system's shell, which reads what kvc writes into a pipe: get user:1 | jq .name. In quotes, or inside a word, a | is a character like any other. If PAGER names a pager, answers that are longer than the screen go through it.
 
 Beyond this machine the prompt says where the shell is, and as whom: kv ann@10.0.0.7:7070>; in a cluster, also whether that server leads: kv 10.0.0.7:7070 follower>. The command login asks for a secret, which is shown nowhere and kept in no file.
 

@@ -16,8 +16,8 @@ func loginCommand() *command {
 	return &command{
 		name: "login", args: "[NAME]", min: 0, max: 1, where: shellOnly,
 		short: "Say who you are, and be asked for the secret.",
-		long: "The secret is not shown, and is kept nowhere but in this shell, for this server: a lost connection is made again with it, `connect` forgets it. " +
-			"Where it is wrong, all stays as it was.",
+		long: "The secret is not shown, and is kept in this shell alone, for this server: a lost connection is made again with it, and `connect` forgets it. " +
+			"A wrong secret changes nothing.",
 		examples: []example{{"login ann", "then the secret"}},
 		build:    func(flags) func(*call) error { return (*call).login },
 	}

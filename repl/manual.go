@@ -73,7 +73,7 @@ func (c *command) markdown(b *strings.Builder) {
 func optionMarkdown(b *strings.Builder, f flags, env bool) {
 	b.WriteString("| option | |\n|---|---|\n")
 	f.VisitAll(func(g *pflag.Flag) {
-		name := "`" + optionUsage(g) + "`"
+		name := "`" + strings.ReplaceAll(optionUsage(g), "|", `\|`) + "`" // in a table
 		if env {
 			name += ", `" + envName(g.Name) + "`"
 		}

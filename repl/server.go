@@ -58,8 +58,8 @@ func serverCommands() []*command {
 		{
 			name: "backup", args: "FILE | -", min: 1, max: 1,
 			short: "Write a consistent backup of the whole store to a local file.",
-			long: "It shows one instant, while writes go on. The file appears under its name only when it is whole and on the disk, readable by its owner alone; one that it replaces keeps its mode. What is no regular file is written to: a device, a FIFO, `/dev/stdout`. `-` is stdout. " +
-				"`kvd restore` reads it.",
+			long: "The backup is of one instant, while writes go on. The file appears under its name only when it is whole and on the disk. It is readable by its owner alone, unless it replaces one, whose mode stays. A FILE that is no regular file is written to: a device, a FIFO, `/dev/stdout`. `-` is stdout. " +
+				"`kvd restore` reads backups.",
 			examples: []example{
 				{"backup monday.kvbackup", "into a file"},
 				{"backup - | gzip > monday.kvbackup.gz", "through a pipe"},

@@ -17,7 +17,7 @@ func transactionCommands() []*command {
 			short: "Begin a transaction.",
 			long: "Reads go to the server, and see what the transaction itself wrote; writes are kept until `commit`. " +
 				"At `commit` all is applied at one instant, if every key that was read still has the version that it had; else nothing is, and the key that changed is named. " +
-				"An error inside fails it: then all but `abort` and `commit` is refused, and both apply nothing. Inside are possible: get, mget, set, mset, del.",
+				"An error inside fails it: then everything but `abort` and `commit` is refused, and both apply nothing. Possible inside: get, mget, set, mset, del.",
 			examples: []example{
 				{"begin", "then, for example: get from, set from 90, set to 110, commit"},
 			},
