@@ -56,11 +56,16 @@ func newPurge(key []byte, all bool) *Entry {
 }
 
 func buildEntry(key, value []byte, expiry uint64, deleted uint32) *Entry {
-	n := entryHeader + len(key) + len(value)
+	return makeEntry(make([]byte, entrySize(len(key), len(value), expiry)), key, value, expiry, deleted)
+}
+
+// entrySize is how many bytes an entry takes with a key and a value of these lengths, and this expiry.
+func entrySize(key, value int, expiry uint64) int {
+	n := entryHeader + key + value
 	if expiry != 0 {
 		n += expirySize
 	}
-	return makeEntry(make([]byte, n), key, value, expiry, deleted)
+	return n
 }
 
 // makeEntry makes an entry in b, which is long enough, and begins at a multiple of 8: as all that Go allocates does that has no pointers

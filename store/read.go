@@ -195,11 +195,40 @@ func detach(e Found) *Entry {
 	if v, large := e.Large(); large {
 		return entryOf(v, len(e.Key()), e.Expiry() != 0)
 	}
+	return copyInto(make([]byte, copySize(e)), e)
+}
+
+// detachAll appends what detach returns for each entry, all of which exist. The copies share one object, so they are to be let go of together.
+func detachAll(dst []*Entry, all []Found) []*Entry {
+	size := 0
+	for _, e := range all {
+		if !table.IsLarge(e.Len()) {
+			size += copySize(e)
+		}
+	}
+	room := make([]byte, size)
+	for _, e := range all {
+		if v, large := e.Large(); large {
+			dst = append(dst, entryOf(v, len(e.Key()), e.Expiry() != 0))
+			continue
+		}
+		n := copySize(e)
+		dst = append(dst, copyInto(room[:n:n], e))
+		room = room[n:]
+	}
+	return dst
+}
+
+// copySize is how many bytes a copy of the entry takes, a multiple of 8.
+func copySize(e Found) int { return (entrySize(len(e.Key()), e.Len(), e.Expiry()) + 7) &^ 7 }
+
+// copyInto makes a copy of the entry, whose value is not large, in b: see makeEntry.
+func copyInto(b []byte, e Found) *Entry {
 	var deleted uint32
 	if e.Deleted() {
 		deleted = flagBit
 	}
-	d := buildEntry(e.Key(), e.Value(), e.Expiry(), deleted)
+	d := makeEntry(b, e.Key(), e.Value(), e.Expiry(), deleted)
 	d.version = e.Version()
 	return d
 }

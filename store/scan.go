@@ -145,12 +145,12 @@ func (s *Store) Walk(f func(*Entry) error) error {
 		r.Pin()
 		var last uint64
 		found, last = r.Range(found[:0], h)
-		for _, e := range found {
-			if !s.keeps {
-				entries = append(entries, detach(e))
-			} else {
+		if s.keeps {
+			for _, e := range found {
 				keys = append(keys, slices.Clone(e.Key()))
 			}
+		} else {
+			entries = detachAll(entries, found)
 		}
 		r.Unpin()
 		for _, k := range keys {
