@@ -26,6 +26,7 @@ type conn struct {
 	end    error         // not nil: the connection has ended, with this
 	final  bool          // the server drains, and this connection knows
 	quiet  time.Duration // when, as Server.age has it, it is closed unless something comes; see leave
+	last   bool          // that has passed: it is closed if nothing is there
 	solo   bool          // flushing failed once: answer request by request
 	armed  time.Duration // the read deadline that arm has set, as Server.age has it; 0: none
 
@@ -144,11 +145,14 @@ func (c *conn) readable() bool {
 		n, err := c.transport.read(p, &w.receipt)
 		switch {
 		case n > 0:
+			c.last = false
 			if c.arrived(w, n); c.server.cut.Load() || c.server.left() {
 				c.stop(errDrained)
 			}
 		case errors.Is(err, errNothing):
 			switch {
+			case c.last && !c.transport.halfway():
+				c.stop(errDrained)
 			case c.rest(w):
 				return false
 			case c.final:
@@ -305,8 +309,10 @@ func (c *conn) waited(err error) (settle bool) {
 		switch {
 		case !c.final: // one more look at what has arrived
 			c.leave()
-		case c.server.age() >= c.quiet:
+		case c.last:
 			c.stop(errDrained)
+		case c.server.age() >= c.quiet:
+			c.lookOnce()
 		default: // woken a second time
 			c.transport.SetReadDeadline(c.server.started.Add(c.quiet))
 		}

@@ -10,7 +10,8 @@ import (
 //
 //   - A client that has asked for it with HELLO is told goodbye, once nothing is there that is not answered. Answers come in order, so what has
 //     none before the goodbye was not applied, whether it was on its way or had come since; it can be sent again elsewhere.
-//   - Of any other it can't be known whether a request is on its way. So its connection is read from until nothing has come for quietTime. For as long
+//   - Of any other it can't be known whether a request is on its way. So its connection is read from until nothing has come for quietTime, and nothing is
+//     there at the end of that: where the server had no processor for so long, something may be, and the time has passed nevertheless. For as long
 //     what comes is answered as always; from then on it is refused, with who leads now where it is a write to a store that is one of several. At the end
 //     of leaveTime the connection is closed whatever comes.
 //
@@ -39,11 +40,13 @@ func (c *conn) endingWrite() *protocol.Error {
 type draining struct {
 	refuseFrom time.Duration // what comes is refused
 	leaveBy    time.Duration // no connection is read from any more
+	quiet      time.Duration // for how long nothing has to come, for a connection to be closed
 }
 
 // drainWithin says how long what is left may take. A Shutdown that has less time than is usual keeps half of it for answers that are under way.
-func drainWithin(now, left time.Duration) draining {
-	return draining{refuseFrom: now + min(quietTime, left/4), leaveBy: now + min(leaveTime, left/2)}
+func (s *Server) drainWithin(left time.Duration) draining {
+	now := s.age()
+	return draining{refuseFrom: now + min(quietTime, left/4), leaveBy: now + min(s.leave, left/2), quiet: s.quiet}
 }
 
 // turnsAway reports whether what comes now is refused.
@@ -54,9 +57,19 @@ func (s *Server) left() bool { return s.draining.Load() && s.age() >= s.drains.l
 
 // leave has the next wait end when nothing has come for quietTime. It is called when nothing is there.
 func (c *conn) leave() {
-	c.final = true
-	c.quiet = min(c.server.age()+quietTime, c.server.drains.leaveBy)
+	c.final, c.last = true, false
+	c.quiet = min(c.server.age()+c.server.drains.quiet, c.server.drains.leaveBy)
 	c.transport.SetReadDeadline(c.server.started.Add(c.quiet))
+}
+
+// lookOnce has the next wait end at once, or, where that can't be asked, soon: if nothing is there, the connection is closed.
+func (c *conn) lookOnce() {
+	c.last = true
+	if c.transport.canAsk() {
+		c.transport.SetReadDeadline(time.Time{})
+	} else {
+		c.transport.SetReadDeadline(time.Now().Add(quietTime / 10))
+	}
 }
 
 // asks reports whether a look is enough to know that nothing is there that ought to be answered: the client is told goodbye then.

@@ -2,12 +2,15 @@ package netserver_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"kv/netserver/nettest"
@@ -66,9 +69,13 @@ func nextWord(t *testing.T, c *nettest.Conn, id uint32) word {
 }
 
 // TestNoRequestEndsWithoutAWord: who has 64 requests under way all the time, until one is refused, is told of each what has become of it when the
-// server ends: it is done, or it was not applied.
+// server ends: it is done, or it was not applied. Who has not asked for a goodbye, and gets no processor for a tenth of a second, would be taken for one
+// who has nothing to ask: here the server waits for him, and he is the one who closes.
 func TestNoRequestEndsWithoutAWord(t *testing.T) {
 	test := func(t *testing.T, s *nettest.Server, asks bool, handOver func()) {
+		if !asks {
+			s.LeaveNobody()
+		}
 		c := s.Dial(t)
 		greet(c, asks)
 		var stopped atomic.Bool
@@ -90,14 +97,16 @@ func TestNoRequestEndsWithoutAWord(t *testing.T) {
 			if told[w]++; w == none || w == goodbye {
 				break
 			}
-			if w == refused {
-				stopped.Store(true)
-			}
 			require.Equal(t, w == done, applied(s, at), "%d: %s", at, w)
-			if <-under; at == 500 {
+			first := w == refused && stopped.CompareAndSwap(false, true)
+			if <-under; first && !asks {
+				client.Wait()
+				c.CloseWrite()
+			}
+			if at == 500 {
 				end.Go(func() {
 					handOver()
-					s.Shutdown()
+					assert.NoError(t, s.Server.Shutdown(context.Background()))
 				})
 			}
 		}
@@ -165,6 +174,48 @@ func (p pointed) CloseWrite() error {
 func (p pointed) Close() error {
 	p.at("Close")
 	return p.Conn.Close()
+}
+
+// late is a connection on which a request comes just after the time has passed in which one was waited for, and before that is noticed.
+type late struct {
+	net.Conn
+	passed func()
+}
+
+func (l late) Read(b []byte) (int, error) {
+	n, err := l.Conn.Read(b)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		l.passed()
+	}
+	return n, err
+}
+
+// TestARequestAsTheTimeEnds: a request that is there when the time has passed in which nothing came, as on a machine that has had no processor for the
+// server, is answered.
+func TestARequestAsTheTimeEnds(t *testing.T) {
+	told := make(map[word]int)
+	for k := range 2 { // as the server begins to end, and as the connection is to be closed
+		var armed atomic.Bool
+		var passed atomic.Int32
+		var client *nettest.Conn
+		wrap := func(nc net.Conn) net.Conn {
+			return late{nc, func() {
+				if armed.Load() && int(passed.Add(1)) == k+1 {
+					_, _ = client.Write(setOf(1))
+				}
+			}}
+		}
+		s := nettest.Start(t, nettest.Options{Wrap: wrap})
+		client = s.Dial(t)
+		greet(client, false)
+		s.Await("bytes_out", 26) // the server waits, or is about to
+		armed.Store(true)
+		s.Shutdown()
+		w := nextWord(t, client, 1)
+		require.Equal(t, w == done, applied(s, 1), "%d: %s", k, w)
+		told[w]++
+	}
+	require.Zero(t, told[none], "without a word")
 }
 
 // TestARequestAtEachPointOfTheEnd: a request comes before the first call of the end, before the second, and so on: it is answered, or was not applied. Who

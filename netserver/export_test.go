@@ -20,6 +20,9 @@ func (s *Server) Settle() {
 	s.settle()
 }
 
+// LeaveNobody has the server close no connection, when it drains, since nothing comes on it, or since it has taken long.
+func (s *Server) LeaveNobody() { s.quiet, s.leave = time.Hour, time.Hour }
+
 // WithPatience returns c with another time for which answers wait for memory.
 func (c Config) WithPatience(d time.Duration) Config {
 	c.patience = d

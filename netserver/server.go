@@ -28,6 +28,8 @@ type Server struct {
 	// so it sees either the flag or the wake-up.
 	draining atomic.Bool
 	drains   draining        // how; before draining is set
+	quiet    time.Duration   // quietTime, but in tests; fixed before draining is set
+	leave    time.Duration   // leaveTime, likewise
 	context  context.Context // ends when draining is set
 	drain    context.CancelFunc
 	cut      atomic.Bool // draining has taken too long; set before the connections are closed
@@ -69,6 +71,8 @@ func New(c Config) (*Server, error) {
 		output:    newPool(c.OutputMemory),
 		delayed:   make(chan struct{}, maxDelayed),
 		started:   time.Now(),
+		quiet:     quietTime,
+		leave:     leaveTime,
 		context:   ctx,
 		drain:     drain,
 		listeners: make(map[*net.Listener]struct{}),
@@ -284,7 +288,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		if end, ok := ctx.Deadline(); ok {
 			left = time.Until(end)
 		}
-		s.drains = drainWithin(s.age(), left)
+		s.drains = s.drainWithin(left)
 	}
 	s.draining.Store(true)
 	s.drain()
