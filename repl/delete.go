@@ -7,6 +7,7 @@ import (
 
 	"kv/protocol"
 	"kv/protocol/client"
+	"kv/repl/load"
 	"kv/repl/text"
 )
 
@@ -25,7 +26,7 @@ func deleteCommand() *command {
 		long: "A key that does not exist is no error. Keys that are arguments are deleted all at one instant. `-` reads keys from stdin, one a line, in the text form: " +
 			"up to ten thousand of them (and 1 MiB) are deleted at one instant too, if the server takes them in one request; more go in batches, and a line on stderr says so. " +
 			"`--prefix` deletes what begins with a prefix, in batches. A batch is deleted at one instant; after an error, stderr says how many keys are gone. " +
-			"Batches take hardly any memory, here and in the server, so a full one can be emptied.",
+			"Batches take hardly any memory, here and in the server, so a full one can be emptied. In a cluster that has no leader, batches wait for one, each for as long as `--timeout` says.",
 		examples: []example{
 			{"del greeting logo", "two keys"},
 			{"del --prefix tmp:", "all keys that begin with tmp:"},
@@ -200,7 +201,11 @@ func (d *deleter) prefix(prefix []byte, batch int) error {
 	}
 	q := protocol.Scan{Prefix: prefix, Limit: uint32(batch)}
 	for {
-		page, err := d.kv.Scan(d.c.ctx, q)
+		page, err := d.c.scanPage(d.kv, q)
+		if len(q.Cursor) > 0 && load.StaleCursor(err) { // another server leads: what is deleted is not found again
+			q.Cursor = nil
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -222,7 +227,12 @@ func (d *deleter) delete(keys [][]byte) error {
 	if len(keys) == 0 {
 		return nil
 	}
-	existed, version, err := d.kv.Del(d.c.ctx, keys...)
+	var existed int
+	var version uint64
+	err := d.c.patience(d.kv).Write(d.c.ctx, func() (err error) {
+		existed, version, err = d.kv.Del(d.c.ctx, keys...)
+		return err
+	})
 	if len(keys) > 1 && (errors.Is(err, protocol.ErrTooLarge) || errors.Is(err, protocol.ErrOutOfMemory)) {
 		half := len(keys) / 2
 		if err := d.delete(keys[:half]); err != nil {

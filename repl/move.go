@@ -37,7 +37,7 @@ func moveCommands() []*command {
 		{
 			name: "export", args: "[PREFIX]", min: 0, max: 1, keys: firstKey,
 			short: "Print all records, or those whose keys begin with a prefix.",
-			long:  "In the text form, or with `--json` as JSON Lines, as import reads them: with the expiry where there is one. A key that is there all the time is printed exactly once.",
+			long:  "In the text form, or with `--json` as JSON Lines, as import reads them: with the expiry where there is one. A key that is there all the time is printed exactly once. In a cluster that has no leader it waits for one, at each page, for as long as `--timeout` says.",
 			examples: []example{
 				{"export > records.txt", "all of it"},
 				{"export user: --json", "what begins with user:, as JSON Lines"},
@@ -132,7 +132,8 @@ func (c *call) exportRecords(end byte) error {
 	defer bar.clear()
 	var records int
 	var bytes int64
-	err = load.Export(c.ctx, kv, prefix, func(items []protocol.ScanItem) error {
+	var unwritten error
+	err = load.Export(c.ctx, c.patience(kv), prefix, func(items []protocol.ScanItem) error {
 		for _, it := range items {
 			r := text.Record{Key: it.Key, Value: it.Value, Expiry: it.Expiry}
 			if c.opts.json {
@@ -142,16 +143,20 @@ func (c *call) exportRecords(end byte) error {
 			}
 			c.scratch = append(c.scratch, end)
 			bytes += int64(len(c.scratch))
-			if _, err := c.out.Write(c.scratch); err != nil {
-				return err
+			if _, unwritten = c.out.Write(c.scratch); unwritten != nil {
+				return unwritten
 			}
 		}
 		records += len(items)
 		bar.show(bytes, records)
 		return nil
 	})
-	if err == nil {
+	switch {
+	case err == nil:
 		c.foundUnder(prefix, records)
+	case records > 0 && unwritten == nil && c.ctx.Err() == nil:
+		bar.clear()
+		c.notef("%d records were exported before this:", records)
 	}
 	return err
 }

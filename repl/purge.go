@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"kv/protocol"
+	"kv/repl/load"
 )
 
 func purgeCommand() *command {
@@ -11,7 +12,7 @@ func purgeCommand() *command {
 		name: "purge", args: "KEY [KEY …] | - | --prefix P", min: 0, max: -1, keys: allKeys,
 		short: "Erase the earlier versions of keys, and print how many those were.",
 		long: "The current value of a key stays; of a key that was deleted, or has expired, nothing does. Keys that are arguments, or that `-` reads from stdin, one a line in the text form, " +
-			"are purged at one instant. `--prefix` purges what begins with a prefix, deleted keys too, page by page. " +
+			"are purged at one instant. `--prefix` purges what begins with a prefix, deleted keys too, page by page; in a cluster that has no leader it waits for one, for as long as `--timeout` says. " +
 			"What was erased can't be read any more and does not come back. In the server's data folder it may still be until the next snapshot: `snapshot` makes one. Backups that were made before have it.",
 		examples: []example{
 			{"purge user:17", "one key's past"},
@@ -49,7 +50,20 @@ func (c *call) purge(prefix string, byPrefix bool, end byte) error {
 	}
 	var erased, version uint64
 	for {
-		p, err := kv.Purge(c.ctx, q)
+		var p protocol.PurgeResponse
+		ask := func() (err error) {
+			p, err = kv.Purge(c.ctx, q)
+			return err
+		}
+		if byPrefix {
+			err = c.patience(kv).Write(c.ctx, ask)
+		} else {
+			err = ask()
+		}
+		if len(q.Cursor) > 0 && load.StaleCursor(err) { // another server leads: what is erased is not found again
+			q.Cursor = nil
+			continue
+		}
 		if err != nil {
 			if erased > 0 {
 				c.notef("%d versions were erased before this:", erased)

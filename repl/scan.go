@@ -4,8 +4,24 @@ import (
 	"fmt"
 
 	"kv/protocol"
+	"kv/protocol/client"
 	"kv/protocol/jsonform"
+	"kv/repl/load"
 )
+
+// patience is how long a command of many requests waits for a server to lead, at each.
+func (c *call) patience(kv *client.Client) load.Patience {
+	return load.Patience{Client: kv, For: c.opts.timeout}
+}
+
+// scanPage returns a page of keys. Where no server leads it waits for one.
+func (c *call) scanPage(kv *client.Client, q protocol.Scan) (page protocol.ScanPage, err error) {
+	err = c.patience(kv).Read(c.ctx, func() (err error) {
+		page, err = kv.Scan(c.ctx, q)
+		return err
+	})
+	return page, err
+}
 
 func (c *call) scan(limit int, values bool, end byte) error {
 	kv, err := c.client()
@@ -22,7 +38,7 @@ func (c *call) scan(limit int, values bool, end byte) error {
 		if limit > 0 {
 			q.Limit = uint32(min(scanPage, limit-printed))
 		}
-		page, err := kv.Scan(c.ctx, q)
+		page, err := c.scanPage(kv, q)
 		if err != nil {
 			return err
 		}
@@ -78,7 +94,11 @@ func (c *call) count() error {
 	}
 	n := 0
 	for {
-		page, err := kv.Scan(c.ctx, q)
+		page, err := c.scanPage(kv, q)
+		if len(q.Cursor) > 0 && load.StaleCursor(err) { // another server leads
+			q.Cursor, n = nil, 0
+			continue
+		}
 		if err != nil {
 			return err
 		}

@@ -87,7 +87,7 @@ type ImportOptions struct {
 	JSON      bool                 // JSON Lines instead of the text form
 	End       byte                 // what ends a line of the text form
 	KeepGoing bool                 // skip what is wrong or refused
-	Patience  time.Duration        // how long it waits for a server to lead, where none does
+	Patience  time.Duration        // how long it waits for a server to lead, where none does: see [Patience]
 	Wrong     func(error)          // told of each line that is skipped, and each batch
 	Progress  func(r ImportReport) // told now and then how far it is; may be nil
 }
@@ -270,45 +270,13 @@ func (m *importer) settle() error {
 	return err
 }
 
-// againPause is between two attempts to send a batch where no server leads.
-const againPause = 100 * time.Millisecond
-
 // again sends a batch again, which was answered with answered, to whoever leads, and while nobody does again.
 func (m *importer) again(b batch, answered error) error {
-	for until := time.Now().Add(m.o.Patience); ; {
+	p := Patience{m.client, m.o.Patience}
+	return p.again(m.ctx, answered, p.notApplied, func() error {
 		_, err := Write(m.ctx, m.client, b.records)
-		switch {
-		case answered != nil && errors.Is(err, client.ErrClosed) && !errors.Is(err, client.ErrUnknown):
-			return answered // it says more: a server that ends has said so
-		case !elsewhere(err):
-			return err
-		case time.Now().After(until):
-			return fmt.Errorf("no server has led for %v: %w", m.o.Patience, err)
-		}
-		answered = err
-		timer := time.NewTimer(againPause)
-		select {
-		case <-timer.C:
-		case <-m.ctx.Done():
-			timer.Stop()
-			return m.ctx.Err()
-		}
-	}
-}
-
-// elsewhere reports whether a batch was not applied since another server leads, or none.
-func elsewhere(err error) bool {
-	var refused *protocol.Error
-	if !errors.As(err, &refused) {
-		return errors.Is(err, client.ErrNotApplied)
-	}
-	switch refused.Status {
-	case protocol.StatusMoved:
-		return true
-	case protocol.StatusUnavailable:
-		return refused.NotApplied()
-	}
-	return errors.Is(err, client.ErrNotApplied)
+		return err
+	})
 }
 
 func (m *importer) count() { m.report.Lines, m.report.Bytes = m.in.Line(), m.in.Bytes() }

@@ -60,7 +60,7 @@ func records(first, last int) string {
 }
 
 func keys(t *testing.T, c *client.Client) (n int) {
-	require.NoError(t, Export(context.Background(), c, nil, func(items []protocol.ScanItem) error {
+	require.NoError(t, Export(context.Background(), Patience{Client: c}, nil, func(items []protocol.ScanItem) error {
 		n += len(items)
 		return nil
 	}))
@@ -85,7 +85,7 @@ func TestImportAndExport(t *testing.T) {
 	assert.Equal(t, Lines{{1, 20_000}}, r.Ranges)
 	assert.Positive(t, shown)
 	seen := map[string]string{}
-	require.NoError(t, Export(context.Background(), c, []byte("key1"), func(items []protocol.ScanItem) error {
+	require.NoError(t, Export(context.Background(), Patience{Client: c}, []byte("key1"), func(items []protocol.ScanItem) error {
 		for _, it := range items {
 			if _, twice := seen[string(it.Key)]; twice {
 				return fmt.Errorf("%s came twice", it.Key)

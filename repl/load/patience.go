@@ -1,0 +1,96 @@
+package load
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"kv/protocol"
+	"kv/protocol/client"
+)
+
+// Patience is how a command of many requests goes on in a cluster that has no leader for a moment: each request that was certainly not applied is
+// sent again, until a server leads.
+type Patience struct {
+	Client *client.Client
+	For    time.Duration // how long it is asked again, for each request
+}
+
+// againPause is between two attempts where no server leads.
+const againPause = 100 * time.Millisecond
+
+// Write calls do, which sends a request that may change something, and again while that is answered as not applied since no server leads, or another one.
+// Any other error is Write's.
+func (p Patience) Write(ctx context.Context, do func() error) error {
+	return p.again(ctx, nil, p.notApplied, do)
+}
+
+// Read is Write for a request that changes nothing: it can be sent again whatever became of it.
+func (p Patience) Read(ctx context.Context, do func() error) error {
+	return p.again(ctx, nil, p.notAnswered, do)
+}
+
+// again calls do until its error is not one that passes. answered is how the request was answered before, nil: it was not sent yet.
+func (p Patience) again(ctx context.Context, answered error, passes func(error) bool, do func() error) error {
+	for until := time.Now().Add(p.For); ; {
+		err := do()
+		switch {
+		case answered != nil && errors.Is(err, client.ErrClosed) && !errors.Is(err, client.ErrUnknown) && p.closed():
+			return answered // it says more: a server that ends has said so
+		case !passes(err):
+			return err
+		case time.Now().After(until):
+			return fmt.Errorf("no server has led for %v: %w", p.For, err)
+		}
+		answered = err
+		timer := time.NewTimer(againPause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		}
+	}
+}
+
+// closed reports whether the connection that was dialled is, so that no other server is found by it.
+func (p Patience) closed() bool {
+	select {
+	case <-p.Client.Done():
+		return true
+	default:
+		return false
+	}
+}
+
+// notApplied reports whether a request was not applied since another server leads, or none, or since the connection to the one that led was closed.
+func (p Patience) notApplied(err error) bool {
+	return elsewhere(err) || errors.Is(err, client.ErrClosed) && !errors.Is(err, client.ErrUnknown) && !p.closed()
+}
+
+// notAnswered is notApplied for a request that changes nothing.
+func (p Patience) notAnswered(err error) bool {
+	return p.notApplied(err) || errors.Is(err, protocol.ErrUnavailable) || errors.Is(err, protocol.ErrStale)
+}
+
+// elsewhere reports whether a request was not applied since another server leads, or none.
+func elsewhere(err error) bool {
+	var refused *protocol.Error
+	if !errors.As(err, &refused) {
+		return errors.Is(err, client.ErrNotApplied)
+	}
+	switch refused.Status {
+	case protocol.StatusMoved:
+		return true
+	case protocol.StatusUnavailable:
+		return refused.NotApplied()
+	}
+	return errors.Is(err, client.ErrNotApplied)
+}
+
+// StaleCursor reports whether a page was refused since its cursor is another server's: who may begin anew can do so.
+func StaleCursor(err error) bool {
+	var refused *protocol.Error
+	return errors.As(err, &refused) && refused.Status == protocol.StatusBadRequest && refused.Message == "stale cursor"
+}
