@@ -1,12 +1,18 @@
 package store
 
-// Stamp is what a key is at an instant, for who looks again later: if two stamps of one key are equal, it was not written between them, nor did it
-// expire. They may differ though it was not, rarely: of an absent key, since a deletion of others whose keys are beside it in the table, or of what had
-// expired and was still there, looks like its own.
+import "kv/store/table"
+
+// Stamp is what a key is at an instant, for who looks again later: see [Stamp.Same].
 type Stamp struct {
-	version uint64 // of what the key holds; 0: it is absent
-	removal uint64 // of an absent key: the version of the last deletion that may have been the key's
-	state   uint64 // which of the states that were installed it is of
+	version uint64        // of what the key holds; 0: it is absent
+	removal table.Removal // of an absent key: of the last deletion that may have been the key's
+	state   uint64        // which of the states that were installed it is of
+}
+
+// Same reports whether b is of the same key, which was not written between the two stamps, nor did it expire. Seldom it returns false though it was
+// not: of an absent key, where deletions of others look like its own, or what had expired before was still there.
+func (a Stamp) Same(b Stamp) bool {
+	return a.version == b.version && a.state == b.state && a.removal.Same(b.removal)
 }
 
 // Stamp returns the stamp of key. It counts as a read.
@@ -19,7 +25,7 @@ func (c *Session) Stamp(key []byte) Stamp {
 	if e := v.Get(key); e.Exists() {
 		return Stamp{state: a.state, version: e.Version()}
 	}
-	a.removal = max(a.removal, versionOf(c.reader.Get(key))) // a deletion that is kept, or what has expired
+	a.removal = a.removal.Since(versionOf(c.reader.Get(key))) // a deletion that is kept, or what has expired
 	return a
 }
 
@@ -33,9 +39,9 @@ func (u *Update) Stamp(key []byte) Stamp {
 	}
 	sh := u.w.s.shardOf(h)
 	p := sh.Find(h, key)
-	a.removal = max(p.Version(), versionOf(p.Entry()))
+	a.removal = p.Removal().Since(versionOf(p.Entry()))
 	if ahead, ok := sh.ahead[string(key)]; ok {
-		a.removal = max(a.removal, ahead.entry.version)
+		a.removal = a.removal.Since(ahead.entry.version)
 	}
 	return a
 }

@@ -205,7 +205,7 @@ func (t *talk) runQueue(u *store.Update) error {
 	t.restart()
 	t.changed = change{Update: u}
 	for key, stamp := range t.watched {
-		if u.Stamp([]byte(key)) != stamp {
+		if !u.Stamp([]byte(key)).Same(stamp) {
 			return errWatched
 		}
 	}

@@ -39,8 +39,9 @@
 //     last place of a line, whose entry is in the new overflow line before the reference to that takes its place.
 //   - I4 A reader loads tags before references, and references before objects; the reference in the last place of the last line,
 //     whatever its tag; and after it has found nothing, the version of the line's last deletion.
-//   - I5 That version never decreases, and is stored before the removal that it is of: who finds nothing and then loads it knows at least
-//     that removal's version.
+//   - I5 That version never decreases, nor does the one of the key's slot, and both are stored before the removal that they are of: who finds
+//     nothing and then loads the line's knows at least that removal's version, and both are greater after a removal than they were before the
+//     key was there (see [Removal]).
 //   - I6 A reference other than refMoved was current when it was loaded: the new segments could not be written to before. And who found
 //     nothing had loaded the tags before a reference in the last place that was none, so nothing was in the new segments that was not in
 //     the tags. So the load of the reference, or of the tags, is the instant of the read.

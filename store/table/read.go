@@ -40,9 +40,6 @@ func (r *Reader) Seen() uint64 {
 	return v
 }
 
-// Removal returns the version of the last deletion that may have been that of a key whose hash is h, if the key is absent.
-func (r *Reader) Removal(h uint64) uint64 { return r.table.line(h).removal() }
-
 func (r *Reader) see(version uint64) {
 	if version > r.seen {
 		r.seen = version

@@ -191,7 +191,7 @@ func (sh *Shard) Forget(p *Place, most int, drop func(old Entry, replacedBy uint
 		ref = 0
 	}
 	if ref == 0 && e.Deleted() {
-		raise(p.first, e.Version()) // readers wait for the deletion as before
+		sh.removed(p.first, p.hash, e.Version()) // readers wait for the deletion as before
 		p.in.ref(p.i).Store(0)
 		sh.retireEntry(p.ref, p.size)
 		sh.grow(p.hash, -1)

@@ -71,7 +71,7 @@ type Table struct {
 
 // Shard is the part of a table that one writer changes at a time. What it says of keys, places and entries holds while it is locked.
 type Shard struct {
-	mu    sync.Mutex // guards the rest, and all stores to the shard's directory, segments and lines
+	mu    sync.Mutex // guards the rest, which readers see nothing of but for slots, and all stores to the shard's directory, segments and lines
 	table *Table
 	index int
 	heap  *arena.Heap
@@ -82,6 +82,7 @@ type Shard struct {
 	retiredSince int
 	retiredNow   int // objects since the last Reclaim
 	hand         hand
+	slots        slots
 }
 
 // New makes an empty table.

@@ -155,7 +155,7 @@ func (x *Txn) Commit(version uint64, keep int) {
 		st := &x.steps[i]
 		s := x.switchOf(st)
 		if s.next == 0 || s.next == s.old {
-			raise(st.first, version) // I5: before the removal
+			st.shard.removed(st.first, st.hash, version) // I5: before the removal
 		}
 		x.place(st).Store(uint32(s.next))
 		if s.next == s.old {

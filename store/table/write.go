@@ -159,15 +159,15 @@ func (sh *Shard) replaced(next, old arena.Ref, size, keep int) {
 // Delete removes the key of p, which is there, by the write of this version, and retires its entry. Where earlier versions are kept, an
 // entry that stands for the deletion is Put instead. The shard is locked.
 func (sh *Shard) Delete(p *Place, version uint64) {
-	raise(p.first, version) // I5: before the removal
-	p.in.ref(p.i).Store(0)  // the instant
+	sh.removed(p.first, p.hash, version) // I5: before the removal
+	p.in.ref(p.i).Store(0)               // the instant
 	sh.retireEntry(p.ref, p.size)
 	sh.grow(p.hash, -1)
 	sh.Reclaim()
 }
 
 // Note has readers of the key of p, which is absent, wait for this version, as if it had been deleted by it. The shard is locked.
-func (sh *Shard) Note(p *Place, version uint64) { raise(p.first, version) }
+func (sh *Shard) Note(p *Place, version uint64) { sh.removed(p.first, p.hash, version) }
 
 // raise notes in the line that something was deleted by the write of this version.
 func raise(first line, version uint64) {
