@@ -193,5 +193,5 @@ func (in *inbox) grow() bool {
 
 // extra is how much longer than FrameTimeout the request may take, for what has come of it.
 func (in *inbox) extra() time.Duration {
-	return time.Duration(len(in.bytes())+in.skipped) * time.Second / minRate
+	return AtMinRate(int64(len(in.bytes()) + in.skipped))
 }

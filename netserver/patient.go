@@ -7,22 +7,14 @@ import (
 	"time"
 )
 
-// minRate is how many bytes a second must come of a request, and be taken of an answer, once the time that it has anyway is
-// over.
-const minRate = 64 << 10
-
-// patient is a connection whose writes wait for the other side, as long as that takes enough of what it is sent.
-//
-// The other side owes the time that a write waited for it, less a second for each minRate bytes that it took, and less the
-// time in which there was nothing to send; never less than none. Who owes the timeout is given up: who takes nothing, after
-// the timeout, and who takes something now and then some time later.
+// patient is a connection whose writes wait for the other side, as long as that takes enough of what it is sent: see [Owed].
 type patient struct {
 	net.Conn
 
 	// The connection's goroutine's alone.
 	timeout time.Duration
-	owed    time.Duration
-	since   time.Time // when the last write ended
+	owed    time.Duration // see Owed
+	since   time.Time     // when the last write ended
 
 	client *Client // whose waiting and began it keeps
 }
@@ -54,7 +46,7 @@ const (
 // other side owes too much.
 func (p *patient) insist(write func() (int64, error)) error {
 	now := time.Now()
-	p.owe(p.since.Sub(now), 0)
+	p.owed = Owed(p.owed, p.since.Sub(now), 0) // the time since then comes off
 	defer p.client.waiting.Store(0)
 	if p.client.began.Load() == 0 {
 		p.client.began.Store(now.UnixNano())
@@ -70,15 +62,10 @@ func (p *patient) insist(write func() (int64, error)) error {
 		}
 		n, err := write()
 		p.since = time.Now()
-		p.owe(p.since.Sub(now), n)
+		p.owed = Owed(p.owed, p.since.Sub(now), n)
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			return err // the deadline stays: only writes that set another come after it
 		}
 		now = p.since
 	}
-}
-
-// owe adds time that was waited, in which n bytes were taken.
-func (p *patient) owe(waited time.Duration, n int64) {
-	p.owed = max(0, p.owed+waited-time.Duration(n)*time.Second/minRate)
 }

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"os"
 	"time"
+
+	"kv/netserver"
 )
 
 // smallBody is how long a body is that has a buffer of its own; a longer one, or one of unknown length, has one that is used again.
@@ -43,8 +45,8 @@ func (x *exchange) body(limit int64) ([]byte, error) {
 			}
 			continue
 		}
-		room = room[:min(int64(len(room)), pace, max(1, size-int64(len(x.buf))))]
-		_ = x.control.SetReadDeadline(begin.Add(x.h.config.BodyTimeout + time.Duration(len(x.buf)/pace)*time.Second))
+		room = room[:min(int64(len(room)), netserver.MinRate, max(1, size-int64(len(x.buf))))]
+		_ = x.control.SetReadDeadline(begin.Add(x.h.config.BodyTimeout + netserver.AtMinRate(int64(len(x.buf)))))
 		if x.cutOff.Load() { // cut's deadline may have been before that
 			return nil, gone("the request was cut off")
 		}

@@ -127,17 +127,11 @@ func (x *exchange) answer(a *answer) error {
 	return x.out.finish()
 }
 
-// pace is how many bytes a second a client has to send or take, once its time is over.
-const pace = 64 << 10
-
-// output sends the body of an answer. After an error it sends nothing more, and finish returns that.
-//
-// The client owes the time that it is waited for, less a second for each pace bytes that it takes; never less than none. Who owes
-// Config.WriteTimeout is given up.
+// output sends the body of an answer, for as long as the client takes enough of it. After an error it sends nothing more, and finish returns that.
 type output struct {
 	x    *exchange
 	buf  []byte
-	owed time.Duration
+	owed time.Duration // see netserver.Owed
 	err  error
 }
 
@@ -188,11 +182,11 @@ func (o *output) patiently(write func() error, n int) {
 	}
 	switch err := write(); {
 	case errors.Is(err, os.ErrDeadlineExceeded) && !o.x.cutOff.Load():
-		o.err = fmt.Errorf("the client takes nothing for %v, or less than %d bytes a second", o.x.h.config.WriteTimeout, pace)
+		o.err = fmt.Errorf("the client takes nothing for %v, or less than %d bytes a second", o.x.h.config.WriteTimeout, netserver.MinRate)
 	case err != nil && !errors.Is(err, http.ErrNotSupported):
 		o.err = errGone
 	}
-	o.owed = max(0, o.owed+time.Since(before)-time.Duration(n)*time.Second/pace)
+	o.owed = netserver.Owed(o.owed, time.Since(before), int64(n))
 }
 
 // flush has all that was written leave at once, for who reads along.

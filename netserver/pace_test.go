@@ -7,23 +7,23 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestOwe: a client owes the time that it is waited for, less what it took, and less the time in which it was not.
-func TestOwe(t *testing.T) {
-	p := &patient{}
+// TestOwed: a client owes the time that it is waited for, less what it took, and less the time in which it was not.
+func TestOwed(t *testing.T) {
+	var owed time.Duration
 	for i, tt := range []struct {
 		waited time.Duration
 		taken  int64
 		owed   time.Duration
 	}{
 		{10 * time.Second, 0, 10 * time.Second},
-		{10 * time.Second, 1, 20*time.Second - time.Second/minRate},
-		{time.Second, minRate, 20*time.Second - time.Second/minRate},
+		{10 * time.Second, 1, 20*time.Second - time.Second/MinRate},
+		{time.Second, MinRate, 20*time.Second - time.Second/MinRate},
 		{-30 * time.Second, 0, 0},     // nothing to send for so long
 		{time.Second, 1 << 28, 0},     // fast: no credit for later
 		{time.Minute, 0, time.Minute}, // as if nothing had been taken before
-		{time.Minute, 60 * minRate, time.Minute},
+		{time.Minute, 60 * MinRate, time.Minute},
 	} {
-		p.owe(tt.waited, tt.taken)
-		require.Equal(t, tt.owed, p.owed, i)
+		owed = Owed(owed, tt.waited, tt.taken)
+		require.Equal(t, tt.owed, owed, i)
 	}
 }
