@@ -1,8 +1,11 @@
 package netserver
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+
+	"kv/protocol/foreign"
 )
 
 // Door is another protocol than kv frames that is spoken on the connections of a Server.
@@ -63,7 +66,9 @@ func (o *Output) End(err error) {
 func (o *Output) Ended() bool { return o.ending != nil || o.conn.end != nil }
 
 // Foreign is End for a client that does not speak the protocol, but what p begins with. It is complained about.
-func (o *Output) Foreign(p []byte, err error) { o.End(&foreignError{foreign(p), err}) }
+func (o *Output) Foreign(p []byte, err error) {
+	o.End(&foreignError{cmp.Or(foreign.Client(p), "an unknown protocol"), err})
+}
 
 // foreignError ends a connection: what came is none of the protocols that are spoken.
 type foreignError struct {

@@ -1,7 +1,6 @@
 package client
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/tls"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"kv/protocol"
+	"kv/protocol/foreign"
 )
 
 var (
@@ -21,31 +21,6 @@ var (
 	// ErrNoTLS is the error of Dial with TLS where the server speaks kv without it.
 	ErrNoTLS = errors.New("the server speaks kv without TLS")
 )
-
-// foreigners are the protocols that a server can be recognised by, with how it begins to answer.
-var foreigners = []struct{ prefix, name string }{
-	{"HTTP/", "HTTP"}, {"<!DOCTYPE", "HTTP"}, {"<html", "HTTP"},
-	{"-", "Redis (RESP)"}, {"+", "Redis (RESP)"}, {"$", "Redis (RESP)"}, {"*", "Redis (RESP)"},
-	{"SSH-", "SSH"}, {"ERROR\r\n", "memcached"}, {"INFO {", "NATS"}, {"AMQP", "AMQP"}, {"RFB ", "VNC"},
-	{"220", "SMTP or FTP"}, {"E\x00\x00\x00", "PostgreSQL"}, {"\x15\x03", "TLS"}, {"\x16\x03", "TLS"},
-}
-
-// speaks names the protocol of which b is the beginning of an answer; "": none that is known.
-func speaks(b []byte) string {
-	for _, f := range foreigners {
-		if bytes.HasPrefix(b, []byte(f.prefix)) {
-			return f.name
-		}
-	}
-	switch {
-	case len(b) < 9: // too short for the head of a frame of what follows
-	case b[3] == 0 && b[4] == 10: // the greeting: a length of three bytes, number 0, version 10
-		return "MySQL"
-	case b[0] == 0 && bytes.Equal(b[3:9], []byte{4, 0, 0, 0, 0, 0}): // SETTINGS of stream 0 behind a length of three bytes
-		return "HTTP/2"
-	}
-	return ""
-}
 
 // dialError is the error of a handshake, in words that say what is at the other end.
 type dialError struct {
@@ -61,7 +36,7 @@ func (e *dialError) Unwrap() error { return e.err }
 // whether with TLS. What else keeps a server from answering, such as that it has not begun to listen or loads its data, may pass by itself.
 func Lasting(err error) bool {
 	var refused *protocol.Error
-	var foreign *dialError
+	var other *dialError
 	var certificate *tls.CertificateVerificationError
 	switch {
 	case errors.Is(err, errUnixTLS):
@@ -70,8 +45,8 @@ func Lasting(err error) bool {
 		return refused.Status != protocol.StatusUnavailable
 	case errors.As(err, &certificate):
 		return true
-	case errors.As(err, &foreign):
-		return foreign.spoke
+	case errors.As(err, &other):
+		return other.spoke
 	}
 	return false
 }
@@ -107,7 +82,7 @@ func explain(ctx context.Context, addr string, o Options, limit time.Duration, f
 	if len(first) == 0 && (silent || closed) {
 		first = probe(ctx, addr, o, closed)
 	}
-	name := speaks(first)
+	name := foreign.Server(first)
 	switch {
 	case o.TLS != nil && answers(first, protocol.OpPing):
 		return &dialError{ErrNoTLS.Error(), errors.Join(ErrNoTLS, err), true}
