@@ -25,7 +25,6 @@ import (
 	"time"
 
 	"kv/netserver"
-	"kv/protocol"
 )
 
 // Config is what a handler is made of. Only Server is needed.
@@ -207,32 +206,4 @@ var resources = map[string]resource{
 func post(o *operation) resource {
 	o.json = true
 	return resource{operations: map[string]*operation{http.MethodPost: o}}
-}
-
-// statusOf is the status that an answer counts as in STATS.
-func statusOf(httpStatus int) protocol.Status {
-	switch httpStatus {
-	case http.StatusNotFound:
-		return protocol.StatusNotFound
-	case http.StatusConflict, http.StatusPreconditionFailed:
-		return protocol.StatusConflict
-	case http.StatusRequestEntityTooLarge:
-		return protocol.StatusTooLarge
-	case http.StatusInsufficientStorage, http.StatusTooManyRequests:
-		return protocol.StatusOutOfMemory
-	case http.StatusUnauthorized:
-		return protocol.StatusUnauthenticated
-	case http.StatusForbidden:
-		return protocol.StatusForbidden
-	case http.StatusServiceUnavailable:
-		return protocol.StatusUnavailable
-	case http.StatusMisdirectedRequest:
-		return protocol.StatusMoved
-	case http.StatusInternalServerError:
-		return protocol.StatusInternal
-	}
-	if httpStatus >= 400 {
-		return protocol.StatusBadRequest
-	}
-	return protocol.StatusOK
 }

@@ -11,7 +11,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"kv/protocol"
 	"kv/protocol/jsonform"
 )
 
@@ -35,15 +34,5 @@ func TestBytesInPieces(t *testing.T) {
 		out.bytes(b)
 		require.NoError(t, out.finish())
 		require.True(t, bytes.Equal(jsonform.AppendBytes(nil, b), w.Body.Bytes()), "%d bytes", len(b))
-	}
-}
-
-// TestEachStatusIsCounted: what an answer counts as goes back and forth with the protocol's statuses.
-func TestEachStatusIsCounted(t *testing.T) {
-	for status, code := range statuses {
-		if status == protocol.StatusStale {
-			status = protocol.StatusUnavailable // 503, both
-		}
-		require.Equal(t, status, statusOf(code))
 	}
 }

@@ -71,20 +71,6 @@ func problemOf(err error) *answer {
 	return a
 }
 
-// statuses are the HTTP statuses of the protocol's. Moved is no redirection: that has the other's address for kv frames, and where its HTTP is
-// nobody knows here.
-var statuses = map[protocol.Status]int{
-	protocol.StatusNotFound:        http.StatusNotFound,
-	protocol.StatusBadRequest:      http.StatusBadRequest,
-	protocol.StatusTooLarge:        http.StatusRequestEntityTooLarge,
-	protocol.StatusOutOfMemory:     http.StatusTooManyRequests,
-	protocol.StatusUnauthenticated: http.StatusUnauthorized,
-	protocol.StatusForbidden:       http.StatusForbidden,
-	protocol.StatusUnavailable:     http.StatusServiceUnavailable,
-	protocol.StatusMoved:           http.StatusMisdirectedRequest,
-	protocol.StatusStale:           http.StatusServiceUnavailable,
-}
-
 func asProblem(err error) *problem {
 	if p := (*problem)(nil); errors.As(err, &p) {
 		return p
@@ -94,8 +80,6 @@ func asProblem(err error) *problem {
 	}
 	switch {
 	case errors.Is(err, store.ErrOutOfMemory):
-		// The store is full, and stays so until something is deleted. Where it is requests that need memory now, it is
-		// StatusTooManyRequests.
 		return &problem{Status: http.StatusInsufficientStorage, Detail: err.Error()}
 	case errors.Is(err, store.ErrNotANumber), errors.Is(err, store.ErrOverflow):
 		return &problem{Status: http.StatusConflict, Detail: "the value is " + err.Error()}
@@ -107,10 +91,7 @@ func asProblem(err error) *problem {
 			conflict: true, version: e.Version, index: e.Index,
 		}
 	}
-	p := &problem{Status: http.StatusInternalServerError, Detail: e.Message}
-	if s, known := statuses[e.Status]; known {
-		p.Status = s
-	}
+	p := &problem{Status: httpStatus(e.Status), Detail: e.Message}
 	if e.Status == protocol.StatusMoved {
 		p.leader, p.Detail = e.Message, "another server leads: ask that"
 	}
