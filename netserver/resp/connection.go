@@ -3,7 +3,6 @@ package resp
 import (
 	"bytes"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -327,5 +326,3 @@ func help(t *talk, args [][]byte) {
 	}
 	t.lines(lines...)
 }
-
-func integerText(n int64) string { return strconv.FormatInt(n, 10) }

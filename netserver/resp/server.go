@@ -13,8 +13,8 @@ import (
 func now(t *talk, _ [][]byte) {
 	at := time.Now()
 	t.array(2)
-	t.text(integerText(at.Unix()))
-	t.text(integerText(int64(at.Nanosecond() / 1000)))
+	t.text(strconv.FormatInt(at.Unix(), 10))
+	t.text(strconv.Itoa(at.Nanosecond() / 1000))
 }
 
 func wait(t *talk, args [][]byte) {
