@@ -112,9 +112,9 @@ func (a *Accounts) Load(r io.Reader) error {
 func checkEncoding(line []byte) error {
 	switch {
 	case bytes.HasPrefix(line, []byte("\xef\xbb\xbf")):
-		return errors.New("it begins with a byte order mark (the bytes EF BB BF): save it as UTF-8 without one")
+		return errors.New("the text begins with a byte order mark (the bytes EF BB BF): save it as UTF-8 without one")
 	case bytes.HasPrefix(line, []byte("\xff\xfe")), bytes.HasPrefix(line, []byte("\xfe\xff")), bytes.IndexByte(line, 0) >= 0:
-		return errors.New("it is UTF-16 or UTF-32, not UTF-8: convert it, as with iconv -f UTF-16 -t UTF-8")
+		return errors.New("the text is UTF-16 or UTF-32, not UTF-8: convert it, as with iconv -f UTF-16 -t UTF-8")
 	}
 	return nil
 }

@@ -168,7 +168,7 @@ func checkContext(settings map[string]string) error {
 		}
 	}
 	if settings["addr"] == "" {
-		return errors.New("it has no addr")
+		return errors.New("addr is missing")
 	}
 	return nil
 }

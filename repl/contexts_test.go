@@ -53,7 +53,7 @@ func TestContextsThatAreWrong(t *testing.T) {
 		"\ncontext: {}\n":                         "line 2: context is neither current nor contexts",
 		"contexts: [a]\n":                         "line 1: names",
 		"contexts:\n  a: x\n":                     "line 2: names",
-		"contexts:\n  a:\n":                       "line 2: context a: it has no addr",
+		"contexts:\n  a:\n":                       "line 2: context a: addr is missing",
 		"contexts:\n  a: {addr: {}}\n":            "line 2: context a: line 2: a text",
 		"contexts:\n  a: {addr: x, port: 7}\n":    "port is none of addr, user",
 		"contexts:\n  a: {addr: x, tls: maybe}\n": "tls maybe is wrong",

@@ -60,7 +60,7 @@ func TestStdoutThatCannotBeWritten(t *testing.T) {
 	for _, line := range printing {
 		tested[strings.Fields(line)[0]] = true
 		for redirection, says := range map[string]string{
-			">&-":         "kvc: can't write to stdout: it is closed, or it is /dev/null opened for reading and writing",
+			">&-":         "kvc: can't write to stdout: the file is closed, or is /dev/null opened for reading and writing",
 			"> /dev/full": "kvc: can't write to stdout: no space left on device\n",
 		} {
 			command := "kvc " + strings.Replace(line, "$version", "$(kvc meta a | awk '/version/ { print $2 }')", 1) + " " + redirection

@@ -63,7 +63,7 @@ func TestRestoreFromPipes(t *testing.T) {
 	for _, data := range [][]byte{nil, backup[:len(backup)/2], append([]byte("x"), backup...)} {
 		dir, out, code := restore("-", data)
 		require.Equal(t, exitDamaged, code, out)
-		require.Contains(t, out, "kvd: restore stdin: it is not a whole backup")
+		require.Contains(t, out, "kvd: restore stdin: not a whole backup")
 		require.NoFileExists(t, dir)
 	}
 	_, out, code := restore(filepath.Join(t.TempDir(), "missing"), nil)
@@ -100,7 +100,7 @@ func TestLinksAreNotFollowed(t *testing.T) {
 		require.NoError(t, os.Rename(at, away))
 		before, err := os.ReadFile(away)
 		require.NoError(t, err)
-		for what, why := range map[string]string{"link": "it is a symbolic link, which is not followed", "fifo": "it is not a regular file"} {
+		for what, why := range map[string]string{"link": "a symbolic link is not followed", "fifo": "not a regular file"} {
 			if what == "link" {
 				require.NoError(t, os.Symlink(away, at))
 			} else {

@@ -33,7 +33,7 @@ func (a *addresses) Set(text string) error {
 	}
 	for address := range strings.SplitSeq(text, ",") {
 		if strings.TrimSpace(address) == "" {
-			return errors.New("it is empty: name one, or leave the option out")
+			return errors.New("the value is empty: name one, or leave the option out")
 		}
 		list = append(list, address)
 	}

@@ -53,7 +53,7 @@ type place string
 // Set takes a place.
 func (p *place) Set(text string) error {
 	if strings.TrimSpace(text) == "" {
-		return errors.New("it is empty: name one, or leave the option out")
+		return errors.New("the value is empty: name one, or leave the option out")
 	}
 	*p = place(text)
 	return nil
@@ -199,7 +199,7 @@ func checkAddress(flag, address string) error {
 	switch {
 	case err != nil:
 	case port == "": // of HOST:$UNSET; it would be taken for 0
-		err = errors.New("its port is empty; 0 is any that is free")
+		err = errors.New("the port is empty; 0 is any that is free")
 	default:
 		_, err = net.LookupPort("tcp", port)
 	}

@@ -40,5 +40,5 @@ type ClosedStream string
 func (c ClosedStream) Read([]byte) (int, error) { return 0, errors.New(string(c) + " is closed") }
 
 func (c ClosedStream) Write([]byte) (int, error) {
-	return 0, errors.New("it is closed, or it is /dev/null opened for reading and writing, which looks the same")
+	return 0, errors.New("the file is closed, or is /dev/null opened for reading and writing, which looks the same")
 }

@@ -9,9 +9,9 @@ import (
 // Other programs' marks are not skipped but refused: who skips one here and there has keys that begin with one elsewhere.
 var (
 	// ErrByteOrderMark is the error of a line that begins with one.
-	ErrByteOrderMark = errors.New(`it begins with a byte order mark (the bytes EF BB BF): save it as UTF-8 without one`)
+	ErrByteOrderMark = errors.New(`the text begins with a byte order mark (the bytes EF BB BF): save it as UTF-8 without one`)
 	// ErrNotUTF8 is the error of a text in UTF-16 or UTF-32. No line of it makes sense.
-	ErrNotUTF8 = errors.New(`it is UTF-16 or UTF-32, not UTF-8: convert it, as with iconv -f UTF-16 -t UTF-8`)
+	ErrNotUTF8 = errors.New(`the text is UTF-16 or UTF-32, not UTF-8: convert it, as with iconv -f UTF-16 -t UTF-8`)
 )
 
 // CheckLine refuses a line that begins with a byte order mark.

@@ -74,7 +74,7 @@ func (r *Reader) Next() ([]byte, error) {
 		if line = r.long; len(line) > MaxRecord {
 			r.line++
 			r.long = nil
-			return nil, &SyntaxError{r.line, fmt.Errorf("it is longer than %d bytes", MaxRecord)}
+			return nil, &SyntaxError{r.line, fmt.Errorf("the record is longer than %d bytes", MaxRecord)}
 		}
 	}
 	if err != nil && (err != io.EOF || len(line) == 0) {

@@ -55,7 +55,7 @@ func (r *Replica) beFound(ctx context.Context, n *Node) {
 			if removed {
 				n.call(func(c *Core) { c.gone = c.published })
 				pause = aboutPause
-				why = "it was removed from this cluster: stop it, remove its folder and start it again: it joins then, as another"
+				why = "the node was removed from this cluster: stop it, remove its folder and start it again: it joins then, as another"
 			}
 			if why != "" && why != said {
 				said = why

@@ -154,7 +154,7 @@ func (p *Peers) serveSnapshot(conn net.Conn) error {
 	}
 	err = p.o.Snapshot(m, r)
 	if err == nil && !r.ended {
-		err = errors.New("it was not read to its end")
+		err = errors.New("the snapshot was not read to its end")
 	}
 	if err != nil && p.ctx.Err() == nil {
 		p.o.Logger.Warn("a snapshot that a member sent was not taken in", "node", idText(m.GetFrom()), "from", conn.RemoteAddr().String(), "error", err)

@@ -271,7 +271,7 @@ func TestAPeerOfAnotherVersionIsRefused(t *testing.T) {
 	why := make([]byte, binary.BigEndian.Uint16(said[37:]))
 	_, err = io.ReadFull(conn, why)
 	require.NoError(t, err)
-	require.Contains(t, string(why), "it speaks version 1 of the streams, and this node version 2")
+	require.Contains(t, string(why), "node 2 speaks version 1 of the streams, and node 1 version 2")
 }
 
 // So is a folder from then.

@@ -33,7 +33,7 @@ func (p *Peers) dial(ctx context.Context, id uint64, address string, class byte)
 var errElsewhere = errors.New("another node is at the address now")
 
 // errNoCluster is the error of a stream to a node that belongs to no cluster yet.
-var errNoCluster = errors.New("it belongs to no cluster: it is to be founded, or to join")
+var errNoCluster = errors.New("the node belongs to no cluster: it is to be founded, or to join")
 
 func (p *Peers) greet(ctx context.Context, conn net.Conn, id uint64, address string, class byte) (net.Conn, error) {
 	if p.o.TLS != nil {
@@ -56,14 +56,14 @@ func (p *Peers) greet(ctx context.Context, conn net.Conn, id uint64, address str
 	a, err := readHello(conn)
 	switch {
 	case err != nil:
-		return conn, fmt.Errorf("it has not said who it is: %w", err)
+		return conn, fmt.Errorf("the other side has not said who it is: %w", err)
 	case a.class == 0 && a.cluster == 0:
 		return conn, errNoCluster
 	case a.class == 0 && id != 0 && a.from != id && a.cluster == p.cluster.Load():
 		p.seen(a.from, address) // two members may have changed places
 		fallthrough
 	case a.class == 0:
-		return conn, fmt.Errorf("it refuses: %s", a.text)
+		return conn, fmt.Errorf("node %d refuses: %s", a.from, a.text)
 	}
 	return conn, p.check(a, id, class)
 }
@@ -72,19 +72,21 @@ func (p *Peers) greet(ctx context.Context, conn net.Conn, id uint64, address str
 func (p *Peers) check(h hello, id uint64, class byte) error {
 	switch {
 	case h.version != streamVersion:
-		return fmt.Errorf("it speaks version %d of the streams, and this node version %d: the one of the lower has a kvd that is too old for the other, and is to be upgraded", h.version, streamVersion)
+		return fmt.Errorf("node %d speaks version %d of the streams, and node %d version %d: the one of the lower has a kvd that is too old for the other, and is to be upgraded",
+			h.from, h.version, p.o.ID, streamVersion)
 	case h.class != class:
 		return errNoPeer
 	case class == classControl:
 		return nil
 	case h.cluster != p.cluster.Load() || h.cluster == 0:
-		return fmt.Errorf("it is of cluster %d, and this node of cluster %d: one of the two was recovered or restored meanwhile; remove the folder of the one whose data are to go, and let it join anew", h.cluster, p.cluster.Load())
+		return fmt.Errorf("node %d is of cluster %d, and node %d of cluster %d: one of the two was recovered or restored meanwhile; remove the folder of the one whose data are to go, and let it join anew",
+			h.from, h.cluster, p.o.ID, p.cluster.Load())
 	case h.group != p.o.Group:
-		return fmt.Errorf("it is of group %d, and this node of %d", h.group, p.o.Group)
+		return fmt.Errorf("node %d is of group %d, and node %d of group %d", h.from, h.group, p.o.ID, p.o.Group)
 	case h.formats.check(p.written()) != nil:
 		return h.formats.check(p.written())
 	case h.from != id:
-		return fmt.Errorf("it is node %d, and not %d: another has its address", h.from, id)
+		return fmt.Errorf("node %d is at the address of node %d now", h.from, id)
 	}
 	return nil
 }
@@ -101,7 +103,7 @@ func (p *Peers) refuse(h hello, cert interface{ VerifyHostname(string) error }) 
 		return err
 	}
 	if h.to != 0 && h.to != p.o.ID {
-		return fmt.Errorf("%w: it is meant for node %d, and here is node %d", errElsewhere, h.to, p.o.ID)
+		return fmt.Errorf("%w: the stream is meant for node %d, and here is node %d", errElsewhere, h.to, p.o.ID)
 	}
 	if cert == nil {
 		return nil
@@ -117,7 +119,7 @@ func (p *Peers) refuse(h hello, cert interface{ VerifyHostname(string) error }) 
 		err = cert.VerifyHostname(host)
 	}
 	if err != nil {
-		return fmt.Errorf("its certificate is not that of a member at %s: %w", address, err)
+		return fmt.Errorf("the certificate is not that of a member at %s: %w", address, err)
 	}
 	return nil
 }

@@ -71,7 +71,7 @@ func (m image) owner() Self {
 	return self
 }
 
-var errBadImage = errors.New("it is no replica's state, or not all of one")
+var errBadImage = errors.New("no replica's state, or not all of one")
 
 func parseImage(b []byte) (m image, err error) {
 	if len(b) < placeHead || b[0] != kindPlace {

@@ -19,7 +19,7 @@ var (
 	// ErrChanging is the error of a change of the members while another is under way.
 	ErrChanging = errors.New("the members are being changed: try again when that is done")
 	// ErrLeads is the error of removing the node that leads: it hands over first.
-	ErrLeads = errors.New("it leads: leadership is to be transferred first")
+	ErrLeads = errors.New("the node leads: leadership is to be transferred first")
 )
 
 // WrongChangeError says why a change of the members is none that this cluster can make: asked again, it would be refused again.

@@ -197,9 +197,9 @@ func (m *peer) send(ctx context.Context, c net.Conn) error {
 	<-gone
 	switch {
 	case errors.Is(deaf, os.ErrDeadlineExceeded):
-		return fmt.Errorf("it has not been heard of for %v", m.p.o.DeadAfter)
+		return fmt.Errorf("the member has not been heard of for %v", m.p.o.DeadAfter)
 	case !errors.Is(deaf, net.ErrClosed): // else it is this side that has ended it
-		return fmt.Errorf("it has ended the connection: %w", deaf)
+		return fmt.Errorf("the member has ended the connection: %w", deaf)
 	}
 	return err
 }

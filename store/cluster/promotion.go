@@ -74,6 +74,6 @@ func (c *Core) promote(id uint64) {
 	}
 	c.logger.Info("a member has all data, and is to be a voter", "node", idText(id), "address", c.members[id].Peer)
 	if err := c.proposeChange(&pb.ConfChangeV2{Changes: changes}); err != nil {
-		c.logger.Info("it is not, for now", "node", idText(id), "error", err)
+		c.logger.Info("a member can't be a voter for now", "node", idText(id), "error", err)
 	}
 }

@@ -208,7 +208,7 @@ func (s *segment) fetch(o LogOptions, from, to uint64, marks []mark) ([]*pb.Entr
 			r, err := parseLogRecord(body)
 			switch {
 			case err != nil || r.entry != nil && r.entry.GetIndex() != index:
-				return nil, s.damage(o, off, fmt.Errorf("it is not entry %d", index))
+				return nil, s.damage(o, off, fmt.Errorf("no entry %d", index))
 			case r.entry == nil:
 				continue
 			case index >= from:

@@ -74,7 +74,7 @@ func (h hello) write(w io.Writer) error {
 	return err
 }
 
-var errNoPeer = errors.New("it does not speak as a kvd's peer does")
+var errNoPeer = errors.New("the other side does not speak as a kvd's peer does")
 
 func readHello(r io.Reader) (h hello, err error) {
 	var b [helloSize]byte

@@ -272,15 +272,15 @@ func TestAPeerThatIsNotMeantIsRefused(t *testing.T) {
 		otherAddress bool
 	}{
 		{"another cluster", func(o *PeersOptions) { o.Cluster = 78 }, nil,
-			"it refuses: it is of cluster 78, and this node of cluster 77", "it is of cluster 78", false},
-		{"another group", func(o *PeersOptions) { o.Group = 3 }, nil, "it refuses: it is of group 3", "it is of group 3", false},
-		{"another node", nil, func(o *PeersOptions) { o.ID = 9 }, "it refuses: another node is at the address now: it is meant for node 2", "here is node 9", false},
-		{"no TLS", nil, secure, "it has not said who it is", "a connection was not taken as a peer's", false},
-		{"no TLS at the other", secure, nil, "a member is not reached", "it does not speak as a kvd's peer does", false},
+			"node 2 refuses: node 1 is of cluster 78, and node 2 of cluster 77", "node 1 is of cluster 78", false},
+		{"another group", func(o *PeersOptions) { o.Group = 3 }, nil, "node 2 refuses: node 1 is of group 3", "node 1 is of group 3, and node 2 of group 0", false},
+		{"another node", nil, func(o *PeersOptions) { o.ID = 9 }, "node 9 refuses: another node is at the address now: the stream is meant for node 2", "here is node 9", false},
+		{"no TLS", nil, secure, "the other side has not said who it is", "a connection was not taken as a peer's", false},
+		{"no TLS at the other", secure, nil, "a member is not reached", "the other side does not speak as a kvd's peer does", false},
 		{"another authority", func(o *PeersOptions) { o.TLS = always(other.config("127.0.0.1")) }, secure, "certificate", "certificate", false},
 		{"another host", secure, func(o *PeersOptions) { o.TLS = always(ca.config("example.com")) }, "certificate", "certificate", false},
 		{"a certificate that is not the dialer's", func(o *PeersOptions) { o.TLS = always(ca.config("example.com")) }, secure,
-			"its certificate is not that of a member at 127.0.0.1", "its certificate is not that of a member", false},
+			"the certificate is not that of a member at 127.0.0.1", "the certificate is not that of a member", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a, b := newEnd(t, 1, c.a), newEnd(t, 2, c.b)
@@ -346,7 +346,7 @@ func TestWhoIsDialedIsCheckedByTheDialer(t *testing.T) {
 		}
 	}()
 	a.SetMembers(map[uint64]string{2: l.Addr().String()})
-	a.logged.wait(t, "it is of cluster 99, and this node of cluster 77")
+	a.logged.wait(t, "node 2 is of cluster 99, and node 1 of cluster 77")
 }
 
 // A name is looked up at each dial: what is found there may be elsewhere the next time.
@@ -455,7 +455,7 @@ func TestAMemberThatHasMovedMayAsk(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "hello", string(answer))
 	a.SetMembers(map[uint64]string{2: b.address})
-	a.logged.wait(t, "its certificate is not that of a member at n1.example:7071")
+	a.logged.wait(t, "the certificate is not that of a member at n1.example:7071")
 }
 
 func TestFramesThatAreNoneAreRefused(t *testing.T) {

@@ -141,7 +141,7 @@ func (c *checker) segment(sh *Shard, d directory, g segment, h uint64) error {
 		}
 	}
 	if count != *g.count() {
-		return fmt.Errorf("it counts %d keys, and has %d", *g.count(), count)
+		return fmt.Errorf("%d keys are counted, there are %d", *g.count(), count)
 	}
 	return nil
 }
@@ -175,11 +175,11 @@ func (c *checker) line(sh *Shard, g segment, h uint64, i int, count *int32) erro
 func (c *checker) place(sh *Shard, g segment, first uint64, i int, l line, j int, ref arena.Ref) error {
 	t := c.t
 	if ref == refMoved {
-		return fmt.Errorf("it is poisoned")
+		return fmt.Errorf("the entry is poisoned")
 	}
 	e := Entry{t.at(ref), t}
 	if k := e.header() & kindMask >> kindShift; k != kindPlain && k != kindLong {
-		return fmt.Errorf("it has an object of kind %d", k)
+		return fmt.Errorf("an object of kind %d", k)
 	}
 	h := t.hash(e.Key())
 	switch {

@@ -55,8 +55,8 @@ func openRegular(name string, flags int) (*os.File, error) {
 }
 
 var (
-	errSymlink   = errors.New("it is a symbolic link, which is not followed")
-	errIrregular = errors.New("it is not a regular file")
+	errSymlink   = errors.New("a symbolic link is not followed")
+	errIrregular = errors.New("not a regular file")
 )
 
 func (osFS) Truncate(name string, size int64) error {

@@ -109,7 +109,7 @@ func (r *recovery) loadSnapshot(name string, seq uint64) (frame.Header, error) {
 		}
 	}
 	if n := uint64(r.entries.Load()); n != t.Entries {
-		return h, r.Damage(name, fr.Off, fmt.Sprintf("it holds %d entries, and was written with %d", n, t.Entries))
+		return h, r.Damage(name, fr.Off, fmt.Sprintf("the snapshot holds %d entries, and was written with %d", n, t.Entries))
 	}
 	r.newest = t.Version
 	return h, nil
@@ -163,7 +163,7 @@ func (l *loader) read() (record.Trailer, error) {
 	n := uint64(0)
 	for l.bad.Load() == nil {
 		if fr.Off == fr.End {
-			return record.Trailer{}, l.r.Damage(l.name, fr.Off, "it ends without its trailer")
+			return record.Trailer{}, l.r.Damage(l.name, fr.Off, "the snapshot ends without its trailer")
 		}
 		off := fr.Off
 		size, err := fr.Length(off)
@@ -284,7 +284,7 @@ func (l *loader) trailer(blocks uint64) (record.Trailer, error) {
 	case !ok:
 		return t, l.r.Damage(l.name, off, "the trailer is not valid")
 	case t.Blocks != blocks:
-		return t, l.r.Damage(l.name, off, fmt.Sprintf("it has %d blocks, and was written with %d", blocks, t.Blocks))
+		return t, l.r.Damage(l.name, off, fmt.Sprintf("the snapshot has %d blocks, and was written with %d", blocks, t.Blocks))
 	case l.fr.Off != l.fr.End:
 		return t, l.r.Damage(l.name, l.fr.Off, fmt.Sprintf("%d bytes follow the trailer", l.fr.End-l.fr.Off))
 	}

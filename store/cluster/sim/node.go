@@ -96,7 +96,7 @@ func (p *promises) check(log *cluster.FileLog) error {
 		return err
 	}
 	if hs.GetTerm() < p.term || hs.GetTerm() == p.term && p.vote != 0 && hs.GetVote() != p.vote {
-		return fmt.Errorf("it has voted for %d in term %d, and its log says %d in term %d", p.vote, p.term, hs.GetVote(), hs.GetTerm())
+		return fmt.Errorf("the node has voted for %d in term %d, and its log says %d in term %d", p.vote, p.term, hs.GetVote(), hs.GetTerm())
 	}
 	if p.index == 0 {
 		return nil
@@ -104,9 +104,9 @@ func (p *promises) check(log *cluster.FileLog) error {
 	switch term, err := log.Term(p.index); {
 	case err == raft.ErrCompacted:
 	case err != nil:
-		return fmt.Errorf("it has said that it has entry %d: %w", p.index, err)
+		return fmt.Errorf("the node has said that it has entry %d: %w", p.index, err)
 	case term != p.last:
-		return fmt.Errorf("it has said that it has entry %d of term %d, and has one of term %d", p.index, p.last, term)
+		return fmt.Errorf("the node has said that it has entry %d of term %d, and has one of term %d", p.index, p.last, term)
 	}
 	return nil
 }

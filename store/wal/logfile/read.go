@@ -71,7 +71,7 @@ func (r *Reader) Read(logs []uint64, base int64) error {
 			}
 			if cur.h.Base != base {
 				cur.f.Close()
-				return r.Damage(cur.name, 0, fmt.Sprintf("it begins at position %d, not at %d", cur.h.Base, base))
+				return r.Damage(cur.name, 0, fmt.Sprintf("the log begins at position %d, not at %d", cur.h.Base, base))
 			}
 		}
 		proven := int64(frame.HeaderSize)
@@ -138,9 +138,9 @@ func (r *Reader) Open(name, magic string, seq uint64) (vfs.File, *frame.Reader, 
 	fr, h, err := frame.Open(f, magic)
 	switch {
 	case err == nil && h.Seq != seq:
-		err = r.Damage(name, 0, fmt.Sprintf("its header is that of sequence %x", h.Seq))
+		err = r.Damage(name, 0, fmt.Sprintf("the header is that of sequence %x", h.Seq))
 	case err == nil && r.ID != 0 && h.ID != r.ID:
-		err = r.Damage(name, 0, "it belongs to another store")
+		err = r.Damage(name, 0, "the file belongs to another store")
 	case err == nil:
 		r.ID = h.ID
 		return f, fr, h, nil
@@ -200,7 +200,7 @@ func (r *Reader) readLast(g *openLog, proven int64) error {
 
 // short is the error of a log that has not the n bytes that the next one says it had.
 func (r *Reader) short(g *openLog, n int64) error {
-	return r.Damage(g.name, g.fr.End, fmt.Sprintf("it has %d bytes, and had %d when the next one was begun", g.fr.End, n))
+	return r.Damage(g.name, g.fr.End, fmt.Sprintf("the log has %d bytes, and had %d when the next one was begun", g.fr.End, n))
 }
 
 // judge decides whether the bad record at r.end is a torn tail, and returns an error if it is not.

@@ -65,7 +65,7 @@ func (s *SnapshotReader) Next() ([]byte, error) {
 	}
 	if t, ok := ParseTrailer(body); ok {
 		if t.Blocks != s.n.Blocks || t.Entries != s.n.Entries {
-			return nil, s.bad(fmt.Sprintf("it has %d blocks with %d entries, and was written with %d and %d", s.n.Blocks, s.n.Entries, t.Blocks, t.Entries))
+			return nil, s.bad(fmt.Sprintf("the snapshot has %d blocks with %d entries, and was written with %d and %d", s.n.Blocks, s.n.Entries, t.Blocks, t.Entries))
 		}
 		s.end, s.ended = t, true
 		s.off += frame.Overhead + int64(len(body))
@@ -89,7 +89,7 @@ func (s *SnapshotReader) Next() ([]byte, error) {
 func (s *SnapshotReader) frame() ([]byte, error) {
 	var head [frame.Overhead]byte
 	if _, err := io.ReadFull(s.r, head[:]); err == io.EOF || err == io.ErrUnexpectedEOF {
-		return nil, s.bad("it ends without its trailer")
+		return nil, s.bad("the snapshot ends without its trailer")
 	} else if err != nil {
 		return nil, err
 	}

@@ -152,7 +152,7 @@ func (x *inspection) head(name, magic string, seq uint64, missing map[string]boo
 	defer f.Close()
 	fr, h, err := frame.Open(f, magic)
 	if err == nil && (h.Seq != seq || x.id != 0 && h.ID != x.id) {
-		err = errors.New("its header is that of another file")
+		err = errors.New("the header is that of another file")
 	}
 	switch {
 	case err == nil:
@@ -256,9 +256,9 @@ func (x *inspection) snapshotFrames(g *inspected) error {
 	switch {
 	case len(g.bad) > 0:
 	case !g.whole:
-		x.problem(g.name, g.end, 0, "it ends without its trailer")
+		x.problem(g.name, g.end, 0, "the snapshot ends without its trailer")
 	case g.trailer.Blocks != uint64(rep.Records) || g.trailer.Entries != uint64(rep.Entries):
-		x.problem(g.name, g.end, 0, fmt.Sprintf("it has %d blocks with %d entries, and was written with %d and %d", rep.Records, rep.Entries, g.trailer.Blocks, g.trailer.Entries))
+		x.problem(g.name, g.end, 0, fmt.Sprintf("the snapshot has %d blocks with %d entries, and was written with %d and %d", rep.Records, rep.Entries, g.trailer.Blocks, g.trailer.Entries))
 		g.whole = false
 	}
 	g.newest = max(rep.Newest, g.trailer.Version)
@@ -299,7 +299,7 @@ func (x *inspection) logFrames(i int, g *inspected) error {
 			}
 		}
 	} else if i == 0 && g.h.Base != bases[0] {
-		x.problem(g.name, 0, frame.HeaderSize, fmt.Sprintf("it begins at position %d, not at %d", g.h.Base, bases[0]))
+		x.problem(g.name, 0, frame.HeaderSize, fmt.Sprintf("the log begins at position %d, not at %d", g.h.Base, bases[0]))
 		if s := x.snapshot; s != nil && (s.missing || s.badHead) {
 			s.h.Base = g.h.Base
 		} else {

@@ -16,7 +16,7 @@ import (
 )
 
 // ErrNotWhole is the error of a backup that is not what was written, or is none.
-var ErrNotWhole = errors.New("it is not a whole backup")
+var ErrNotWhole = errors.New("not a whole backup")
 
 // Restore makes a data folder of a backup, a file of fs: see RestoreFrom.
 func Restore(fs vfs.FS, file, dir string) (Report, error) {
