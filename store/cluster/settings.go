@@ -57,27 +57,6 @@ func (s Settings) likeHistory(t Settings) bool {
 	return s.History == t.History && s.HistoryAge == t.HistoryAge
 }
 
-// settings returns what the members have said: the least memory, 0 if none has a limit; what all say of the history, false if they do not all say the same; and whether they
-// differ in a way that somebody should know of.
-func (all Members) settings() (memory int64, history Settings, same, differ bool) {
-	memory, differ = all.memory()
-	same = len(all) > 0
-	n := 0
-	for _, m := range all {
-		s := m.Settings
-		if !s.Said {
-			same = false
-			continue
-		}
-		if n++; n == 1 {
-			history = s
-		} else if !s.likeHistory(history) {
-			same, differ = false, true
-		}
-	}
-	return memory, history, same, differ
-}
-
 // memory returns the least memory that members have said, 0 if none has a limit, and whether it is less than another's in a way that somebody should know of: by more
 // than a tenth, since machines of one kind differ by as much.
 func (all Members) memory() (least int64, differ bool) {
@@ -95,6 +74,27 @@ func (all Members) memory() (least int64, differ bool) {
 		}
 	}
 	return least, limits > 0 && limits < n || least < most-most/10
+}
+
+// history returns what members have said of the history, and whether all of them that have said something agree.
+func (all Members) history() (said Settings, agree bool) {
+	for _, m := range all {
+		switch s := m.Settings; {
+		case !s.Said:
+		case !said.Said:
+			said = s
+		case !s.likeHistory(said):
+			return said, false
+		}
+	}
+	return said, true
+}
+
+// differ reports whether members have said settings that differ in a way that somebody should know of.
+func (all Members) differ() bool {
+	_, uneven := all.memory()
+	_, agree := all.history()
+	return uneven || !agree
 }
 
 // each says which members say what, in words: "A at n1:7071, n2:7071; B at n3:7071".
@@ -176,10 +176,12 @@ func (r *Replica) settle(ctx context.Context, n *Node, st *store.Store) {
 		if !n.call(func(c *Core) { all, leads = c.Members(), c.Leads() && c.Format() >= formatSettings }) {
 			return
 		}
-		memory, history, same, _ := all.settings()
+		memory, differ := all.memory()
+		history, agree := all.history()
+		same := agree && all.said()
 		st.LimitTo(memory)
 		rooms := ""
-		if _, differ := all.memory(); differ {
+		if differ {
 			rooms = all.each(func(m Member) string { return m.Settings.memory() })
 		}
 		if rooms != uneven {

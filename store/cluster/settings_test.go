@@ -38,9 +38,10 @@ func TestWhatMembersHaveSaid(t *testing.T) {
 		for i, s := range x.members {
 			all[uint64(i+1)] = Member{ID: uint64(i + 1), Formats: built, Settings: s}
 		}
-		memory, _, same, differ := all.settings()
+		memory, _ := all.memory()
 		require.Equal(t, x.memory, memory, x.name)
-		require.Equal(t, []bool{x.same, x.differ}, []bool{same, differ}, x.name)
+		_, agree := all.history()
+		require.Equal(t, []bool{x.same, x.differ}, []bool{agree && all.said(), all.differ()}, x.name)
 		again, err := DecodeMembers(all.Encode())
 		require.NoError(t, err)
 		require.Equal(t, all, again, x.name)

@@ -37,8 +37,7 @@ func (v View) Differ() bool {
 	for _, m := range v.Members {
 		all[m.ID] = m.Member
 	}
-	_, _, _, differ := all.settings()
-	return differ
+	return all.differ()
 }
 
 // View returns how the cluster is; false: this node does not run.
