@@ -27,7 +27,7 @@ type Log interface {
 	Applied(index uint64)
 	// Wants reports whether Fetch has something to read, for a follower that is far behind. Fetch may wait for a disk.
 	Wants() bool
-	Fetch() (bool, error)
+	Fetch() error
 }
 
 // StateMachine is what a log is applied to. One goroutine calls it, in the log's order.
@@ -362,7 +362,7 @@ func (n *Node) fetch() {
 			return
 		case <-n.fetches:
 		}
-		if _, err := n.log.Fetch(); err != nil {
+		if err := n.log.Fetch(); err != nil {
 			n.fail(fmt.Errorf("read the log: %w", err))
 			return
 		}

@@ -51,7 +51,7 @@ func (l *memLog) Pin(uint64) *Pin { panic("nobody needs a snapshot") }
 
 func (l *memLog) Wants() bool { return false }
 
-func (l *memLog) Fetch() (bool, error) { return false, nil }
+func (l *memLog) Fetch() error { return nil }
 
 // words is a state machine that keeps all payloads.
 type words struct {

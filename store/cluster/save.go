@@ -6,7 +6,6 @@ import (
 
 	pb "go.etcd.io/raft/v3/raftpb"
 
-	"kv/store/wal/folder"
 	"kv/store/wal/frame"
 	"kv/store/wal/logfile"
 )
@@ -260,6 +259,3 @@ func (l *FileLog) Close() error {
 	}
 	return l.file.Close()
 }
-
-// Name returns the name of the file that is being written.
-func (l *FileLog) Name() string { return folder.LogName(l.file.Header().Seq) }

@@ -137,9 +137,8 @@ func (l *FileLog) Wants() bool {
 	return l.want != 0
 }
 
-// Fetch reads what a follower lacks and only the disk has. It reports whether there was something to read. It is called by
-// a goroutine that may wait for a disk.
-func (l *FileLog) Fetch() (bool, error) {
+// Fetch reads what a follower lacks and only the disk has, if there is something. It is called by a goroutine that may wait for a disk.
+func (l *FileLog) Fetch() error {
 	l.mu.Lock()
 	want, cuts, s, to := l.want, l.cuts, (*segment)(nil), l.last+1
 	var marks []mark
@@ -158,7 +157,7 @@ func (l *FileLog) Fetch() (bool, error) {
 	o := l.o
 	l.mu.Unlock()
 	if s == nil {
-		return false, nil
+		return nil
 	}
 	entries, err := s.fetch(o, want, to, marks)
 	l.mu.Lock()
@@ -167,7 +166,7 @@ func (l *FileLog) Fetch() (bool, error) {
 		l.want = 0
 	}
 	if errors.Is(err, iofs.ErrNotExist) && want <= l.prev.index { // it has gone meanwhile
-		return true, nil
+		return nil
 	}
 	if err == nil && l.cuts == cuts {
 		if n := len(l.fetched); n > 0 && l.fetched[n-1].GetIndex()+1 == want {
@@ -175,7 +174,7 @@ func (l *FileLog) Fetch() (bool, error) {
 		}
 		l.fetched, l.served = entries, l.applied
 	}
-	return true, err
+	return err
 }
 
 // fetch reads the entries from one on up to another, as many as take fetchSize. marks begin with the last one up to the first of them.

@@ -87,7 +87,7 @@ func (s *Sim) round() error {
 			}
 		}
 		if n.core != nil && n.log.Wants() {
-			if _, err := n.log.Fetch(); err != nil {
+			if err := n.log.Fetch(); err != nil {
 				return err
 			}
 		}

@@ -182,8 +182,7 @@ func (s *Sim) step() error {
 		}
 	case kind < 960:
 		if n.up() && n.log.Wants() {
-			_, err := n.log.Fetch()
-			return err
+			return n.log.Fetch()
 		}
 	case kind < 975:
 		if n.up() {
