@@ -8,10 +8,13 @@ import (
 	"net"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"kv/netserver"
 	"kv/protocol"
 	"kv/store"
 	"kv/store/cluster"
+	"kv/store/wal"
 )
 
 // handOverLimit is how long a node that ends waits for another to lead.
@@ -21,32 +24,68 @@ const handOverLimit = 2 * time.Second
 type replica struct{ *cluster.Replica }
 
 // takeReplica takes the folder of a node, and listens for the others.
-func takeReplica(o options, synced func(took time.Duration), log *slog.Logger) (*replica, error) {
+func takeReplica(o options, log *slog.Logger) (backend, error) {
 	secure, err := newPeerTLS(&o.peers, log)
 	if err != nil {
-		return nil, failed(exitUsage, err)
+		return backend{}, failed(exitUsage, err)
 	}
 	l, err := net.Listen("tcp", string(o.peers.listen))
 	if err != nil {
-		return nil, failed(exitListen, fmt.Errorf("--peer-listen: %w", err))
+		return backend{}, failed(exitListen, fmt.Errorf("--peer-listen: %w", err))
 	}
+	syncs := newSyncTimes()
 	client, peer := o.peers.addresses(&o)
 	all := cluster.ReplicaOptions{
-		FS: o.fs, Dir: string(o.data), Listen: l, Client: client, Peer: peer, Peers: o.peers.list(), Logger: log, Synced: synced,
+		FS: o.fs, Dir: string(o.data), Listen: l, Client: client, Peer: peer, Peers: o.peers.list(), Logger: log,
+		Synced:   func(took time.Duration) { syncs.Observe(took.Seconds()) },
 		KeepLog:  int64(o.peers.keepLog),
 		Settings: cluster.Settings{Said: true, Memory: o.shares().data, History: o.history, HistoryAge: time.Duration(o.historyAge)},
 	}
 	if secure != nil {
 		all.TLS = secure.config
 	}
-	r, err := cluster.OpenReplica(all)
+	opened, err := cluster.OpenReplica(all)
 	if errors.As(err, new(*cluster.HistoryError)) {
 		err = failed(exitUsage, err)
 	}
 	if err != nil {
-		return nil, err
+		return backend{}, err
 	}
-	return &replica{r}, nil
+	r := &replica{opened}
+	return backend{
+		journal:      r.Journal,
+		policy:       wal.Always.String(),
+		begin:        r.Start,
+		ready:        r.ready,
+		snapshots:    r,
+		figures:      r.figures,
+		metrics:      []prometheus.Collector{syncs, replicaMetrics{r.View}},
+		replica:      r,
+		closeJournal: r.Close,
+	}, nil
+}
+
+// figures are those of the node's folder and of what the cluster agrees on.
+func (r *replica) figures() []protocol.Stat {
+	c := r.Counts()
+	format, reads := r.Format()
+	differ := uint64(0)
+	if v, ok := r.View(); ok && v.Differ() {
+		differ = 1
+	}
+	return []protocol.Stat{
+		{Name: "sync_policy", Value: policies[wal.Always]},
+		{Name: "read_only"},
+		{Name: "log_files", Value: uint64(c.Files)},
+		{Name: "log_bytes", Value: uint64(c.Bytes)},
+		{Name: "log_syncs", Value: c.Syncs},
+		{Name: "snapshot_bytes", Value: uint64(c.KeptBytes)},
+		{Name: "snapshot_age_seconds", Value: uint64(c.KeptAge.Seconds())},
+		{Name: "snapshot_failures", Value: c.KeepsFailed},
+		{Name: "cluster_format", Value: uint64(format)},
+		{Name: "cluster_format_readable", Value: uint64(reads.Newest)},
+		{Name: "cluster_settings_differ", Value: differ},
+	}
 }
 
 // readyWithin is how old what a node shows may be, for clients to be sent there.

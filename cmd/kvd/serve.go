@@ -115,9 +115,9 @@ func (p *program) servePages(web net.Listener, connections int) (stop func()) {
 		if p.server.Load() == nil {
 			return errors.New(p.data.loading())
 		}
-		return p.data.failed()
+		return p.data.ready()
 	}
-	shown := ops.Config{Server: p.server.Load, Ready: ready, Version: version.String(), Metrics: p.data.metrics()}
+	shown := ops.Config{Server: p.server.Load, Ready: ready, Version: version.String(), Metrics: p.data.metrics}
 	var api *rest.Config
 	switch {
 	case p.o.tlsClientCA != "":
@@ -148,7 +148,7 @@ func (p *program) serverConfig(share shares, doors []netserver.Door, connections
 		TLS:            p.sec.tls,
 		Accounts:       p.sec.accounts,
 		MemoryLimit:    int64(p.o.maxMemory),
-		Snapshots:      p.data.snapshots(),
+		Snapshots:      p.data.snapshots,
 		Backups:        p.data.backups(),
 		Cluster:        p.data.cluster(),
 		Doors:          doors,
@@ -164,7 +164,7 @@ func (p *program) run(ctx context.Context, s *netserver.Server, listeners []nets
 		go func() { served <- s.Serve(l) }()
 	}
 	p.log.Info("listening on "+shownAddress(listeners[0]),
-		"version", version.String(), "data", p.data.name(), "sync", p.data.policy(), "max_memory", p.o.maxMemory.String(),
+		"version", version.String(), "data", p.data.name(), "sync", p.data.policy, "max_memory", p.o.maxMemory.String(),
 		"max_frame", size(s.Limit()).String(), "max_connections", connections, "history", p.data.store.HistoryDepth(), "history_age", duration(p.data.store.HistoryAge()).String(),
 		"tls", p.sec.tls != nil, "users", p.sec.accounts != nil)
 	for _, l := range listeners[1:] {
