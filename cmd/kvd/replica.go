@@ -79,9 +79,9 @@ func (r *replica) figures() []protocol.Stat {
 		{Name: "log_files", Value: uint64(c.Files)},
 		{Name: "log_bytes", Value: uint64(c.Bytes)},
 		{Name: "log_syncs", Value: c.Syncs},
-		{Name: "snapshot_bytes", Value: uint64(c.KeptBytes)},
-		{Name: "snapshot_age_seconds", Value: uint64(c.KeptAge.Seconds())},
-		{Name: "snapshot_failures", Value: c.KeepsFailed},
+		{Name: "snapshot_bytes", Value: uint64(c.SnapshotBytes)},
+		{Name: "snapshot_age_seconds", Value: uint64(c.SnapshotAge.Seconds())},
+		{Name: "snapshot_failures", Value: c.SnapshotsFailed},
 		{Name: "cluster_format", Value: uint64(format)},
 		{Name: "cluster_format_readable", Value: uint64(reads.Newest)},
 		{Name: "cluster_settings_differ", Value: differ},
@@ -120,8 +120,8 @@ func (r *replica) ending() error {
 // Snapshot is part of netserver.Snapshots.
 func (r *replica) Snapshot(context.Context) (version uint64, size int64, err error) {
 	version = r.Durable()
-	err = r.Keep()
-	return version, r.Counts().KeptBytes, err
+	err = r.SaveSnapshot()
+	return version, r.Counts().SnapshotBytes, err
 }
 
 // Status is part of netserver.Cluster.

@@ -93,7 +93,7 @@ func TestConnectionsStayWhileANodeTakesAState(t *testing.T) {
 	for _, f := range snapshots {
 		received = received || strings.HasPrefix(f.Name(), "snapshot")
 	}
-	require.True(t, received, "it has received a state: it has never been asked to keep one itself")
+	require.True(t, received, "a snapshot was received: the node has never been asked to write one itself")
 	require.Eventually(t, func() bool { return leader(t, all).set("a", "3") == nil }, 60*time.Second, 20*time.Millisecond)
 	require.Equal(t, "3", away.get("a"))
 }

@@ -53,23 +53,23 @@ type LogCounts struct {
 	Files int
 	Bytes int64  // of entries that no snapshot of this node's covers
 	Syncs uint64 // that made appends durable
-	// KeepsFailed is how often the state could not be kept, so that the log grows.
-	KeepsFailed uint64
-	KeptBytes   int64         // of the newest state that was kept; 0: none was
-	KeptAge     time.Duration // since that was kept or received, or since the start if none was since
+	// SnapshotsFailed is how often a snapshot could not be written, so that the log grows.
+	SnapshotsFailed uint64
+	SnapshotBytes   int64         // of the newest snapshot; 0: there is none
+	SnapshotAge     time.Duration // since that was written or received, or since the start if none was since
 }
 
-// keptFigures say how the newest state is that was kept. The parts are figures, and publish nothing.
-type keptFigures struct {
+// snapshotFigures say how the newest snapshot is. The parts are figures, and publish nothing.
+type snapshotFigures struct {
 	since time.Time    // when the journal was opened; fixed
 	bytes atomic.Int64 // of its file
-	at    atomic.Int64 // when it was kept, in nanoseconds since then
+	at    atomic.Int64 // when it was written, in nanoseconds since then
 }
 
-// note notes that a state of so many bytes was kept.
-func (k *keptFigures) note(bytes int64) {
-	k.bytes.Store(bytes)
-	k.at.Store(int64(time.Since(k.since)))
+// note notes that a snapshot of so many bytes was written.
+func (f *snapshotFigures) note(bytes int64) {
+	f.bytes.Store(bytes)
+	f.at.Store(int64(time.Since(f.since)))
 }
 
 // Counts returns how the log is.
@@ -80,8 +80,8 @@ func (j *Journal) Counts() LogCounts {
 	files := len(l.segments)
 	l.mu.Unlock()
 	return LogCounts{
-		Files: files, Bytes: l.BytesBehind(base), Syncs: l.syncs.Load(), KeepsFailed: j.keepsFailed.Load(),
-		KeptBytes: j.kept.bytes.Load(), KeptAge: time.Since(j.kept.since) - time.Duration(j.kept.at.Load()),
+		Files: files, Bytes: l.BytesBehind(base), Syncs: l.syncs.Load(), SnapshotsFailed: j.snapshotsFailed.Load(),
+		SnapshotBytes: j.newest.bytes.Load(), SnapshotAge: time.Since(j.newest.since) - time.Duration(j.newest.at.Load()),
 	}
 }
 

@@ -20,7 +20,7 @@ import (
 const (
 	formatOldest = 1
 
-	// formatSettings is the first that has Settings, of members, and what is kept of the history, in a state.
+	// formatSettings is the first that has Settings, of members, and what is kept of the history, in a snapshot.
 	formatSettings = 2
 )
 

@@ -183,10 +183,10 @@ func TestTheFormatRisesWhenAllMembersReadIt(t *testing.T) {
 	require.ErrorContains(t, all[0].replica.Err(), "with a kvd that reads both", "its log begins in the old format")
 	require.NoError(t, all[0].restart(peers, both))
 	agrees(t, all, 2)
-	require.NoError(t, all[0].replica.Keep())
+	require.NoError(t, all[0].replica.SaveSnapshot())
 	require.NoError(t, all[0].restart(peers, newer))
 	agrees(t, all, 2)
-	require.ErrorContains(t, all[0].restart(peers, old), "data folder /log: the cluster's format is 2", "it finds that in its state")
+	require.ErrorContains(t, all[0].restart(peers, old), "data folder /log: the cluster's format is 2", "it finds that in its snapshot")
 	require.NoError(t, all[0].restart(peers, both))
 	agrees(t, all, 2)
 }

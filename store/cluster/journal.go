@@ -16,10 +16,10 @@ import (
 const (
 	// maxProposed is how many bytes of proposals may be under way before Admit waits.
 	maxProposed = 64 << 20
-	// imageAfter is how many bytes entries that are applied take in memory, at most, before the state is kept, and log given up, again: a start has those behind
-	// the state in memory. imageLeast is how many there are at least where there is little memory.
-	imageAfter = 256 << 20
-	imageLeast = 8 << 20
+	// snapshotAfter is how many bytes entries that are applied take in memory, at most, before a snapshot is written, and log given up, again: a start has those behind
+	// the snapshot in memory. snapshotLeast is how many there are at least where there is little memory.
+	snapshotAfter = 256 << 20
+	snapshotLeast = 8 << 20
 	// leastLog and mostLog bound how much of the log stays behind that.
 	leastLog = 64 << 20
 	mostLog  = 4 << 30
@@ -30,9 +30,9 @@ type JournalOptions struct {
 	FS     vfs.FS
 	Dir    string // it is there, and locked
 	Logger *slog.Logger
-	// KeepLog is how many bytes of the log stay behind a state that is kept, for nodes that are away; 0: as many as the state takes, within bounds.
+	// KeepLog is how many bytes of the log stay behind a snapshot, for nodes that are away; 0: as many as the snapshot takes, within bounds.
 	KeepLog int64
-	// Memory is how many bytes the store may take; 0: any. The less that is, the sooner the state is kept.
+	// Memory is how many bytes the store may take; 0: any. The less that is, the sooner a snapshot is written.
 	Memory  int64
 	Formats Formats    // as in CoreOptions
 	Log     LogOptions // what is for tests, and Synced; the rest is as here
@@ -43,22 +43,22 @@ type JournalOptions struct {
 type Journal struct {
 	o   JournalOptions
 	log *FileLog
-	at  image // what the file has that Replay loads
+	at  snapshotMeta // what the file has that Replay loads
 
 	store *store.Store         // since Start
 	node  atomic.Pointer[Node] // likewise; the store asks before that, too
 
 	published atomic.Uint64 // the highest version that was applied; stored when its write is in the store
 	applying  atomic.Uint64 // the entry that is being applied, or was last: the store may have parts of it
-	installed atomic.Uint64 // the entry of the last state that was put in the place of the store's; stored before that begins
-	history   []historyFrom // as of the state that was loaded, and since; guarded by entry
-	applied   int64         // what entries take that were applied since the state was kept; the state machine's goroutine's
+	installed atomic.Uint64 // the entry of the last snapshot that was put in the place of the store's state; stored before that begins
+	history   []historyFrom // as of the snapshot that was loaded, and since; guarded by entry
+	applied   int64         // what entries take that were applied since the snapshot; the state machine's goroutine's
 	records   records       // of the entry that is being applied; likewise
-	keeping   sync.Mutex    // held while a state is kept
+	saving    sync.Mutex    // held while a snapshot is written, or its file is to stay
 	backups
 
-	refused, unknown, keepsFailed atomic.Uint64 // counts, publish nothing: see Counts and LogCounts
-	kept                          keptFigures
+	refused, unknown, snapshotsFailed atomic.Uint64 // counts, publish nothing: see Counts and LogCounts
+	newest                            snapshotFigures
 
 	mu      sync.Mutex // guards what follows up to ended
 	changed *sync.Cond // published, lost or ended, or writes need not wait for held any more
@@ -82,8 +82,8 @@ var (
 
 // OpenJournal opens what a folder has; with nothing in it, it is a new node.
 func OpenJournal(o JournalOptions) (*Journal, error) {
-	j := &Journal{o: o, at: image{base: Base{}}, history: make([]historyFrom, 1)}
-	j.kept.since = time.Now()
+	j := &Journal{o: o, at: snapshotMeta{base: Base{}}, history: make([]historyFrom, 1)}
+	j.newest.since = time.Now()
 	j.changed = sync.NewCond(&j.mu)
 	j.follow()
 	d, err := folder.Read(o.FS, o.Dir)
@@ -100,14 +100,14 @@ func OpenJournal(o JournalOptions) (*Journal, error) {
 		return j, err
 	}
 	if n := len(d.Snapshots); n > 0 {
-		if j.at, err = readState(o.FS, o.Dir, d.Snapshots[n-1], justRead); err != nil {
+		if j.at, err = readSnapshotFile(o.FS, o.Dir, d.Snapshots[n-1], justRead); err != nil {
 			return nil, lost(err)
 		}
 		if err := o.Formats.or(built).check(max(j.at.base.Format, 1)); err != nil {
 			return nil, fmt.Errorf("data folder %s: %w", o.Dir, err)
 		}
 		lo.Base, lo.Owner = j.at.base, j.at.owner()
-		j.kept.bytes.Store(j.at.size)
+		j.newest.bytes.Store(j.at.size)
 		j.history[0] = historyFrom{j.at.base.Index, j.at.depth, j.at.age}
 	}
 	if j.log, err = OpenLog(lo); err != nil {
@@ -147,24 +147,24 @@ func (j *Journal) Start(st *store.Store, o CoreOptions, t Transport) (*Node, err
 	return n, nil
 }
 
-// Close closes the log, once no state is being kept. The node has ended.
+// Close closes the log, once no snapshot is being written. The node has ended.
 func (j *Journal) Close() error {
-	j.keeping.Lock()
-	defer j.keeping.Unlock()
+	j.saving.Lock()
+	defer j.saving.Unlock()
 	return j.log.Close()
 }
 
 // Expect is part of store.Journal.
 func (j *Journal) Expect() int64 { return 0 }
 
-// Replay is part of store.Journal: the state that was kept. What the log has besides comes by Apply, as it does from others.
+// Replay is part of store.Journal: the snapshot. What the log has besides comes by Apply, as it does from others.
 func (j *Journal) Replay(load, apply func([]*store.Entry)) (uint64, error) {
 	if j.at.base.Index == 0 {
 		return 0, nil
 	}
-	m, err := loadState(j.o.FS, j.o.Dir, j.at.base.Index, load, apply)
+	m, err := loadSnapshot(j.o.FS, j.o.Dir, j.at.base.Index, load, apply)
 	if err != nil {
-		return 0, fmt.Errorf("load the state that was kept: %w", err)
+		return 0, fmt.Errorf("load the snapshot: %w", err)
 	}
 	if m.time != 0 {
 		apply([]*store.Entry{store.NewTime(m.version, m.time)})

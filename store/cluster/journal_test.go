@@ -161,9 +161,9 @@ func TestStoresAreAlike(t *testing.T) {
 	require.ErrorAs(t, leader.set("a", "3", store.SetOptions{Conditional: true}), &conflict)
 }
 
-// A state that is being kept when its node ends is given up, and nothing touches the folder any more once the journal is closed: another process may
+// A snapshot that is being written when its node ends is given up, and nothing touches the folder any more once the journal is closed: another process may
 // have the folder then.
-func TestNothingIsKeptOnceClosed(t *testing.T) {
+func TestNoSnapshotIsWrittenOnceClosed(t *testing.T) {
 	s := openStores(t, 1, store.Options{})[0]
 	storeLeader(t, []*storeNode{s})
 	require.NoError(t, s.set("a", "1", store.SetOptions{}))
@@ -174,14 +174,14 @@ func TestNothingIsKeptOnceClosed(t *testing.T) {
 		if closed.Load() {
 			touched.Store(true)
 		}
-		if op == "create" { // the state's file: the log begins no other for so little
+		if op == "create" { // the snapshot's file: the log begins no other for so little
 			close(begun)
 			<-stop
 		}
 		return nil
 	}))
 	kept := make(chan error)
-	go func() { kept <- s.journal.Keep() }()
+	go func() { kept <- s.journal.SaveSnapshot() }()
 	<-begun
 	require.NoError(t, s.end())
 	closed.Store(true)
@@ -193,15 +193,15 @@ func TestNothingIsKeptOnceClosed(t *testing.T) {
 	require.Empty(t, d.Tmp)
 }
 
-// All that was answered is there after a restart of all, from the state that was kept and the log behind it.
-func TestStoresComeBackFromWhatTheyKept(t *testing.T) {
+// All that was answered is there after a restart of all, from the snapshot and the log behind it.
+func TestStoresComeBackFromSnapshotsAndLogs(t *testing.T) {
 	all := openStores(t, 3, store.Options{})
 	leader := storeLeader(t, all)
 	for i := range 40 {
 		require.NoError(t, leader.set(fmt.Sprint("key", i%7), fmt.Sprint(i), store.SetOptions{}))
 		if i == 25 {
 			for _, s := range all[:2] {
-				require.NoError(t, s.journal.Keep())
+				require.NoError(t, s.journal.SaveSnapshot())
 			}
 		}
 	}
@@ -222,8 +222,8 @@ func TestStoresComeBackFromWhatTheyKept(t *testing.T) {
 	require.Equal(t, "again", all[2].get("key0"))
 }
 
-// A node that was away catches up from the log, though the others have kept their state since, if no more was written meanwhile than they keep, or four times
-// as much while the leader hears of it; if more was, it gets the state, and their disks hold no more of the log than that.
+// A node that was away catches up from the log, though the others have written snapshots since, if no more was written meanwhile than they keep, or four times
+// as much while the leader hears of it; if more was, it gets a snapshot, and their disks hold no more of the log than that.
 func TestHowMuchOfTheLogIsKept(t *testing.T) {
 	const keep = 40_000
 	all := openKeeping(t, 3, store.Options{}, keep)
@@ -251,7 +251,7 @@ func TestHowMuchOfTheLogIsKept(t *testing.T) {
 			require.NoError(t, leader.set(fmt.Sprint("key", written/1000%20), strings.Repeat("x", 900), store.SetOptions{}))
 			if written%5000 == 0 {
 				for _, s := range others {
-					require.NoError(t, s.journal.Keep())
+					require.NoError(t, s.journal.SaveSnapshot())
 				}
 			}
 		}
@@ -260,8 +260,8 @@ func TestHowMuchOfTheLogIsKept(t *testing.T) {
 				s.node.Call(func(c *Core) { clear(c.heard) })
 			}
 			require.NoError(t, leader.set("a", fmt.Sprint("after", round), store.SetOptions{}))
-			require.Equal(t, fmt.Sprint("after", round), s.get("a"), "there is something new to keep")
-			require.NoError(t, s.journal.Keep())
+			require.Equal(t, fmt.Sprint("after", round), s.get("a"), "there is something new to write")
+			require.NoError(t, s.journal.SaveSnapshot())
 			size := int64(0)
 			d, err := folder.Read(s.fs, "/log")
 			require.NoError(t, err)
@@ -282,22 +282,22 @@ func TestHowMuchOfTheLogIsKept(t *testing.T) {
 		if x.bytes < keep || !x.forgotten && x.bytes < 4*keep && leader == storeLeader(t, all) {
 			require.Equal(t, installed, away.journal.installed.Load(), "it catches up from the log")
 		} else if x.bytes > 4*keep || x.forgotten {
-			require.Greater(t, away.journal.installed.Load(), installed, "it gets the state")
+			require.Greater(t, away.journal.installed.Load(), installed, "it gets the snapshot")
 		}
 		alike(t, all)
 	}
 }
 
 // What counts is what entries take in memory, which a start has them in: of small ones that is not their bytes.
-func TestTheStateIsKeptBehindManySmallEntries(t *testing.T) {
+func TestASnapshotIsWrittenBehindManySmallEntries(t *testing.T) {
 	for memory, want := range map[int64]int64{0: 256 << 20, 1: 8 << 20, 64 << 20: 16 << 20, 1 << 40: 256 << 20} {
-		require.Equal(t, want, (&Journal{o: JournalOptions{Memory: memory}}).imageAfter())
+		require.Equal(t, want, (&Journal{o: JournalOptions{Memory: memory}}).snapshotAfter())
 	}
 	s := &storeNode{t: t, net: &lan{nodes: map[uint64]*Node{}}, fs: newFS(t), keepLog: 1}
 	s.openJournal()
 	self := s.journal.Log().Self()
 	require.NoError(t, s.journal.Log().Belong(Self{Cluster: 9, Node: self.Node, Founders: Members{self.Node: {ID: self.Node}}}))
-	s.journal.o.Memory, s.journal.applied = 1, imageLeast-100*entryMemory
+	s.journal.o.Memory, s.journal.applied = 1, snapshotLeast-100*entryMemory
 	s.start(store.Options{})
 	defer s.stop()
 	storeLeader(t, []*storeNode{s})
@@ -324,7 +324,7 @@ func lags(t *testing.T, all []*storeNode, away *storeNode) {
 		require.NoError(t, leader.set(fmt.Sprint("key", i%50), fmt.Sprint(i), store.SetOptions{}))
 	}
 	for _, s := range others {
-		require.NoError(t, s.journal.Keep())
+		require.NoError(t, s.journal.SaveSnapshot())
 	}
 	last, err := away.journal.Log().LastIndex()
 	require.NoError(t, err)

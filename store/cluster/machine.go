@@ -25,13 +25,13 @@ func (j *Journal) Apply(e *Committed) error {
 	j.fate.Published(e.Term, j.published.Load())
 	j.changed.Broadcast()
 	j.mu.Unlock()
-	if j.applied += int64(len(e.Payload)) + entryMemory; j.applied >= j.imageAfter() && j.keeping.TryLock() {
+	if j.applied += int64(len(e.Payload)) + entryMemory; j.applied >= j.snapshotAfter() && j.saving.TryLock() {
 		j.applied = 0
-		go func() { // Close waits for keeping
-			defer j.keeping.Unlock()
-			if err := j.keep(); err != nil && !errors.Is(err, ErrStopped) {
-				j.keepsFailed.Add(1)
-				j.o.Logger.Warn("the state could not be kept, and the log grows", "error", err)
+		go func() { // Close waits for saving
+			defer j.saving.Unlock()
+			if err := j.saveSnapshot(); err != nil && !errors.Is(err, ErrStopped) {
+				j.snapshotsFailed.Add(1)
+				j.o.Logger.Warn("a snapshot could not be written, and the log grows", "error", err)
 			}
 		}()
 	}
@@ -84,14 +84,14 @@ func (j *Journal) Abandon(term uint64) {
 	j.changed.Broadcast()
 }
 
-// Keep makes the state durable, and gives up the log that it covers.
-func (j *Journal) Keep() error {
-	j.keeping.Lock()
-	defer j.keeping.Unlock()
-	return j.keep()
+// SaveSnapshot writes a snapshot of the state, durably, and gives up the log that it covers.
+func (j *Journal) SaveSnapshot() error {
+	j.saving.Lock()
+	defer j.saving.Unlock()
+	return j.saveSnapshot()
 }
 
-func (j *Journal) keep() error {
+func (j *Journal) saveSnapshot() error {
 	var base Base
 	var lacked uint64
 	whole := false
@@ -105,16 +105,16 @@ func (j *Journal) keep() error {
 	if !whole || base.Index <= j.log.Base().Index {
 		return nil
 	}
-	size, err := keepImage(j.o.FS, j.o.Dir, base.Index, func(w io.Writer) error { return j.Walk(base, runningWriter{w, n}) }, nil)
+	size, err := createSnapshot(j.o.FS, j.o.Dir, base.Index, func(w io.Writer) error { return j.Walk(base, runningWriter{w, n}) }, nil)
 	if err != nil {
 		return err
 	}
-	j.kept.note(size)
+	j.newest.note(size)
 	j.log.Snapshotted(base)
 	return j.log.Compact(base.Index, j.keepLog(size), lacked)
 }
 
-// runningWriter fails once its node is to stop, which does not wait until all of a state is written.
+// runningWriter fails once its node is to stop, which does not wait until all of a snapshot is written.
 type runningWriter struct {
 	io.Writer
 	n *Node
@@ -129,15 +129,15 @@ func (r runningWriter) Write(b []byte) (int, error) {
 	}
 }
 
-// imageAfter is what entries may take before the state is kept again: a quarter of the store's memory, within bounds.
-func (j *Journal) imageAfter() int64 {
+// snapshotAfter is what entries may take before a snapshot is written again: a quarter of the store's memory, within bounds.
+func (j *Journal) snapshotAfter() int64 {
 	if j.o.Memory > 0 {
-		return min(max(j.o.Memory/4, imageLeast), imageAfter)
+		return min(max(j.o.Memory/4, snapshotLeast), snapshotAfter)
 	}
-	return imageAfter
+	return snapshotAfter
 }
 
-// keepLog is how many bytes of the log stay behind a state of so many bytes: to read a log is no quicker than to read a state of its size. The
+// keepLog is how many bytes of the log stay behind a snapshot of so many bytes: to read a log is no quicker than to read a snapshot of its size. The
 // log's files are read at a start, and fill the disk: so there is a most.
 func (j *Journal) keepLog(size int64) int64 {
 	if j.o.KeepLog > 0 {
@@ -152,7 +152,7 @@ var errInstalled = fmt.Errorf("%w: another node's state has taken the place of w
 // Walk is part of StateMachine.
 func (j *Journal) Walk(base Base, w io.Writer) error {
 	kept := j.historyAt(base.Index)
-	return writeImage(w, j.log.Self().Cluster, image{base: base, depth: kept.depth, age: kept.age}, j.store, func() (whole, version uint64, err error) {
+	return writeSnapshot(w, j.log.Self().Cluster, snapshotMeta{base: base, depth: kept.depth, age: kept.age}, j.store, func() (whole, version uint64, err error) {
 		if j.installed.Load() > base.Index {
 			err = errInstalled
 		}
@@ -162,23 +162,23 @@ func (j *Journal) Walk(base Base, w io.Writer) error {
 
 // Receive is part of StateMachine.
 func (j *Journal) Receive(base Base, r io.Reader) error {
-	j.keeping.Lock()
-	defer j.keeping.Unlock()
+	j.saving.Lock()
+	defer j.saving.Unlock()
 	if base.Index <= j.log.Base().Index { // this node has come further by itself
 		_, err := io.Copy(io.Discard, r)
 		return err
 	}
-	size, err := keepImage(j.o.FS, j.o.Dir, base.Index,
+	size, err := createSnapshot(j.o.FS, j.o.Dir, base.Index,
 		func(w io.Writer) error {
 			_, err := io.Copy(w, r)
 			return err
 		},
 		func(f vfs.File) error {
-			_, err := readImage(f, base.Index, justRead)
+			_, err := readSnapshot(f, base.Index, justRead)
 			return err
 		})
 	if err == nil {
-		j.kept.note(size)
+		j.newest.note(size)
 	}
 	return err
 }
@@ -187,7 +187,7 @@ func (j *Journal) Receive(base Base, r io.Reader) error {
 // what goes on longer is void, and said to be.
 const readsEnd = 20 * time.Millisecond
 
-// Install is part of StateMachine: the store goes on with the state that was received, or with a newer one that was since. Reads wait meanwhile, as
+// Install is part of StateMachine: the store goes on with the snapshot that was received, or with a newer one that was since. Reads wait meanwhile, as
 // the Core has said (Swap); those that have begun before, and do not end in time, are not answered.
 func (j *Journal) Install(base Base) (whole uint64, err error) {
 	began := time.Now()
@@ -196,8 +196,8 @@ func (j *Journal) Install(base Base) (whole uint64, err error) {
 	case <-time.After(readsEnd):
 	case <-j.node.Load().stop:
 	}
-	j.keeping.Lock() // the file stays meanwhile
-	defer j.keeping.Unlock()
+	j.saving.Lock() // the file stays meanwhile
+	defer j.saving.Unlock()
 	j.entry.Lock() // no backup begins, or ends
 	defer j.entry.Unlock()
 	j.mu.Lock()
@@ -209,11 +209,11 @@ func (j *Journal) Install(base Base) (whole uint64, err error) {
 		return 0, err
 	}
 	if len(d.Snapshots) == 0 || d.Snapshots[len(d.Snapshots)-1] < base.Index {
-		return 0, fmt.Errorf("the state of entry %d was received, and is not in %s", base.Index, j.o.Dir)
+		return 0, fmt.Errorf("the snapshot of entry %d was received, and is not in %s", base.Index, j.o.Dir)
 	}
-	var m image
+	var m snapshotMeta
 	if err := j.store.Install(func(load func([]*store.Entry)) error {
-		m, err = loadState(j.o.FS, j.o.Dir, d.Snapshots[len(d.Snapshots)-1], load, load) // nobody sends tails
+		m, err = loadSnapshot(j.o.FS, j.o.Dir, d.Snapshots[len(d.Snapshots)-1], load, load) // nobody sends tails
 		if err == nil && m.time != 0 {
 			load([]*store.Entry{store.NewTime(m.version, m.time)})
 		}

@@ -62,7 +62,7 @@ func openLog(o LogOptions) (*FileLog, error) {
 	if o.Owner.Cluster != 0 && o.Owner.Cluster != self.Cluster {
 		if o.Owner.Node == 0 {
 			return nil, &folder.DamageError{Dir: o.Dir, File: folder.SnapshotName(o.Base.Index), Detail: fmt.Sprintf(
-				"the state is one of cluster %d, and the log one of cluster %d", o.Owner.Cluster, self.Cluster)}
+				"the snapshot is one of cluster %d, and the log one of cluster %d", o.Owner.Cluster, self.Cluster)}
 		}
 		self = o.Owner
 	}

@@ -24,8 +24,8 @@ import (
 // whose only member it is: so the nodes of the old one that come back are refused, by its number, and it by them. (hashicorp/raft's RecoverCluster does
 // it that way, but for the number, without which the old ones could go on beside it.)
 //
-// The state that was kept, and behind it what the log has, as tails, become one new state, of an entry above all that there are. It is written beside the
-// others, and the instant at which it gets its name is the one at which the folder is the new cluster's: a start, or Recover again, finds a state of another
+// The snapshot, and behind it what the log has, as tails, become one new snapshot, of an entry above all that there are. It is written beside the
+// others, and the instant at which it gets its name is the one at which the folder is the new cluster's: a start, or Recover again, finds a snapshot of another
 // cluster than the log's, and begins the log anew behind it. Before that instant nothing has changed.
 
 // Notes is the file in a node's folder that says what Recover did.
@@ -63,8 +63,8 @@ func Recover(fs vfs.FS, dir string, now time.Time) (was, is *Standing, err error
 		return was, nil, err
 	}
 	index := was.LastIndex + 1
-	_, err = keepImage(fs, dir, index, func(w io.Writer) error { return was.write(w, self, index) }, func(f vfs.File) error {
-		_, err := readImage(f, index, justRead)
+	_, err = createSnapshot(fs, dir, index, func(w io.Writer) error { return was.write(w, self, index) }, func(f vfs.File) error {
+		_, err := readSnapshot(f, index, justRead)
 		return err
 	})
 	if err != nil {
@@ -82,13 +82,13 @@ func Recover(fs vfs.FS, dir string, now time.Time) (was, is *Standing, err error
 
 // write writes all that the folder has as the state of a node that is alone in its cluster, as of this entry.
 func (s *Standing) write(w io.Writer, self Self, index uint64) error {
-	out := record.NewSnapshotWriter(w, frame.Header{Magic: MagicImage, ID: self.Cluster, Seq: index})
+	out := record.NewSnapshotWriter(w, frame.Header{Magic: MagicSnapshot, ID: self.Cluster, Seq: index})
 	if s.Snapshot != 0 {
-		if _, err := readState(s.log.o.FS, s.Dir, s.Snapshot, out.AddBlock); err != nil {
+		if _, err := readSnapshotFile(s.log.o.FS, s.Dir, s.Snapshot, out.AddBlock); err != nil {
 			return err
 		}
 	}
-	m := image{whole: index, time: s.image.time, depth: s.image.depth, age: s.image.age}
+	m := snapshotMeta{whole: index, time: s.meta.time, depth: s.meta.depth, age: s.meta.age}
 	err := s.each(func(version uint64, entries []*store.Entry) error {
 		for _, e := range entries {
 			if now, is := e.Time(); is {
@@ -121,7 +121,7 @@ func (s *Standing) write(w io.Writer, self Self, index uint64) error {
 		}
 	}
 	m.base = alone(own, index, s.Term+1)
-	return finishImage(out, m, s.Version)
+	return finishSnapshot(out, m, s.Version)
 }
 
 // alone is the base of a cluster that has one member, and that this kvd begins: it writes the newest format that it reads.
@@ -130,8 +130,8 @@ func alone(m Member, index, term uint64) Base {
 	return Base{Index: index, Term: term, Conf: &pb.ConfState{Voters: []uint64{m.ID}}, Members: Members{m.ID: m}, Format: built.Newest}
 }
 
-// finishImage ends a file with a state.
-func finishImage(out *record.SnapshotWriter, m image, version uint64) error {
+// finishSnapshot ends a snapshot.
+func finishSnapshot(out *record.SnapshotWriter, m snapshotMeta, version uint64) error {
 	place, err := m.append(nil)
 	if err != nil {
 		return err

@@ -23,7 +23,7 @@ import (
 
 var quiet = slog.New(slog.DiscardHandler)
 
-// survivors are the folders of three nodes that were stopped: each has a state that was kept and a log behind it, with earlier versions, expiries, erasures and deletions; the
+// survivors are the folders of three nodes that were stopped: each has a snapshot and a log behind it, with earlier versions, expiries, erasures and deletions; the
 // leader's has most, and the last one's less than the others.
 func survivors(t *testing.T) (all []*storeNode, want map[string][]string) {
 	o := store.Options{History: 3}
@@ -40,7 +40,7 @@ func survivors(t *testing.T) (all []*storeNode, want map[string][]string) {
 				require.Equal(t, "29", s.get("key1")) // nobody lacks what the others give up
 			}
 			for _, s := range all {
-				require.NoError(t, s.journal.Keep())
+				require.NoError(t, s.journal.SaveSnapshot())
 			}
 			c := leader.store.Session()
 			_, _, err := c.Purge([][]byte{[]byte("key0")})
@@ -134,16 +134,16 @@ func TestRecover(t *testing.T) {
 	require.Equal(t, want, s.all())
 	require.Equal(t, is.Cluster, s.journal.Log().Self().Cluster)
 	require.NoError(t, s.set("key9", "new", store.SetOptions{}))
-	before := s.journal.Counts().KeptBytes
-	require.NoError(t, s.journal.Keep())
-	kept := s.journal.Counts().KeptBytes
+	before := s.journal.Counts().SnapshotBytes
+	require.NoError(t, s.journal.SaveSnapshot())
+	kept := s.journal.Counts().SnapshotBytes
 	require.NotEqual(t, before, kept)
-	checkKept(t, s)
+	checkSnapshotFigures(t, s)
 	require.NoError(t, s.set("key9", "newer", store.SetOptions{}))
 	s.stop()
 	s = startAlone(t, all[0].fs)
-	require.Equal(t, kept, s.journal.Counts().KeptBytes)
-	checkKept(t, s)
+	require.Equal(t, kept, s.journal.Counts().SnapshotBytes)
+	checkSnapshotFigures(t, s)
 	require.Equal(t, "newer", s.get("key9"))
 	require.Equal(t, want, s.all())
 	s.stop()
@@ -258,7 +258,7 @@ func TestRecoverRefuses(t *testing.T) {
 	log, err := NewLog(LogOptions{FS: fs, Dir: "/log", Base: base, Logger: quiet}, Self{Cluster: 77, Node: 2})
 	require.NoError(t, err)
 	require.NoError(t, log.Close())
-	fs.WriteFile("/log/snapshot-0000000000000008", keptState(t, base))
+	fs.WriteFile("/log/snapshot-0000000000000008", snapshotBytes(t, base))
 	before := fs.Snapshot()
 	was, _, err := Recover(fs, "/log", time.Now())
 	require.ErrorAs(t, err, new(*NotWholeError))
@@ -270,8 +270,8 @@ func TestRecoverRefuses(t *testing.T) {
 	require.Equal(t, before, after)
 }
 
-// checkKept checks that the figures of the state that a node has kept are those of the file.
-func checkKept(t *testing.T, s *storeNode) {
+// checkSnapshotFigures checks that the figures of a node's snapshot are those of the file.
+func checkSnapshotFigures(t *testing.T, s *storeNode) {
 	d, err := folder.Read(s.fs, "/log")
 	require.NoError(t, err)
 	require.Len(t, d.Snapshots, 1)
@@ -281,12 +281,12 @@ func checkKept(t *testing.T, s *storeNode) {
 	require.NoError(t, err)
 	require.NoError(t, f.Close())
 	c := s.journal.Counts()
-	require.Equal(t, size, c.KeptBytes)
-	require.GreaterOrEqual(t, c.KeptAge, time.Duration(0))
+	require.Equal(t, size, c.SnapshotBytes)
+	require.GreaterOrEqual(t, c.SnapshotAge, time.Duration(0))
 }
 
 // A folder that is damaged, at whichever place, is not recovered: the error names the file, and nothing is changed. What is not looked at, such
-// as a file of the log that the state makes superfluous, may be as it likes: all is there.
+// as a file of the log that the snapshot makes superfluous, may be as it likes: all is there.
 func TestRecoverRefusesADamagedFolder(t *testing.T) {
 	all, want := survivors(t)
 	whole := all[0].fs.Snapshot()

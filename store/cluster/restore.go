@@ -16,9 +16,9 @@ func Restore(fs vfs.FS, from io.Reader, dir string) (tool.Report, Self, error) {
 	self := Self{Cluster: folder.NewMemberID(), Node: folder.NewMemberID()}
 	base := alone(Member{ID: self.Node}, 1, 1)
 	report, err := tool.RestoreAs(fs, from, dir, tool.Form{
-		Header: frame.Header{Magic: MagicImage, ID: self.Cluster, Seq: base.Index},
+		Header: frame.Header{Magic: MagicSnapshot, ID: self.Cluster, Seq: base.Index},
 		End: func(out *record.SnapshotWriter, at record.Point) error {
-			return finishImage(out, image{base: base, whole: base.Index, time: at.Time}, at.Version)
+			return finishSnapshot(out, snapshotMeta{base: base, whole: base.Index, time: at.Time}, at.Version)
 		},
 		Log: func() error {
 			l, err := NewLog(LogOptions{FS: fs, Dir: dir, Base: base}, self)

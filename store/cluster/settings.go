@@ -155,7 +155,7 @@ func (all Members) keeps(own Settings) error {
 	return nil
 }
 
-// History returns how much history the store that is to be opened with the journal keeps, and for how long: what the state that was kept says, or the founders have
+// History returns how much history the store that is to be opened with the journal keeps, and for how long: what the snapshot says, or the founders have
 // said, or else what the node was started with.
 func (r *Replica) History() (depth int, age time.Duration) {
 	if at := r.Journal.history[0]; at.depth > 0 {

@@ -140,7 +140,7 @@ func TestHowMuchIsKeptChangesWhenAllSayIt(t *testing.T) {
 	fill("a")
 	keep(t, all, 5, "a")
 
-	require.NoError(t, all[0].replica.Keep()) // one begins with a state that says it, and the others with their logs
+	require.NoError(t, all[0].replica.SaveSnapshot()) // one begins with a snapshot that says it, and the others with their logs
 	for i, k := range all {
 		require.NoError(t, restart(k, 2))
 		if i < 2 {

@@ -24,7 +24,7 @@ type Standing struct {
 	// same term the one with the highest index: see Compare.
 	LastTerm, LastIndex uint64
 	Committed           uint64 // up to which entry a majority has them, as far as this node knows
-	Snapshot            uint64 // up to which entry all is in the state that was kept; 0: there is none
+	Snapshot            uint64 // up to which entry all is in the snapshot; 0: there is none
 	Whole               uint64 // from which entry on the state is one; above LastIndex: a copy of another's was under way, and it is none
 	Version             uint64 // the newest
 	Entries             uint64 // of keys, in the state and in the log
@@ -32,9 +32,9 @@ type Standing struct {
 	Torn                int64  // bytes of a torn tail, which was promised to nobody
 	Members             []MemberView
 
-	self  Self
-	image image
-	log   *FileLog
+	self Self
+	meta snapshotMeta
+	log  *FileLog
 }
 
 // Compare is for slices.MaxFunc: whose folder has more.
@@ -72,26 +72,26 @@ func lookAt(fs vfs.FS, dir string) (*Standing, error) {
 	quiet := slog.New(slog.DiscardHandler)
 	o := LogOptions{FS: fs, Dir: dir, Logger: quiet}
 	if n := len(d.Snapshots); n > 0 {
-		s.image, err = readState(fs, dir, d.Snapshots[n-1], func(_ []byte, entries uint64) error {
+		s.meta, err = readSnapshotFile(fs, dir, d.Snapshots[n-1], func(_ []byte, entries uint64) error {
 			s.Entries += entries
 			return nil
 		})
 		if err != nil {
 			return nil, err
 		}
-		o.Base = s.image.base
+		o.Base = s.meta.base
 	}
 	l, r, err := readLog(o, d)
 	if err != nil {
 		return nil, err
 	}
 	s.log, s.self, s.Torn = l, l.self, r.Torn
-	if own := s.image.owner(); own.Cluster != 0 && own.Cluster != s.self.Cluster && own.Node != 0 { // Recover was interrupted
+	if own := s.meta.owner(); own.Cluster != 0 && own.Cluster != s.self.Cluster && own.Node != 0 { // Recover was interrupted
 		s.self = own
 	}
 	s.Cluster, s.Node, s.Term = s.self.Cluster, s.self.Node, l.state.GetTerm()
 	s.LastTerm, s.LastIndex, s.Committed = l.termOf(l.last), l.last, l.state.GetCommit()
-	s.Snapshot, s.Whole, s.Version = s.image.base.Index, s.image.whole, s.image.version
+	s.Snapshot, s.Whole, s.Version = s.meta.base.Index, s.meta.whole, s.meta.version
 	if s.Cluster == 0 {
 		return s, nil
 	}
@@ -106,7 +106,7 @@ func lookAt(fs vfs.FS, dir string) (*Standing, error) {
 	return s, s.knowMembers(quiet)
 }
 
-// behind are the entries that are not in the state that was kept.
+// behind are the entries that are not in the snapshot.
 func (s *Standing) behind() []*pb.Entry {
 	from := s.log.base.Index + 1
 	if s.log.last < from {
@@ -115,7 +115,7 @@ func (s *Standing) behind() []*pb.Entry {
 	return s.log.mem[from-s.log.memFirst():]
 }
 
-// each gives all records that are not in the state that was kept to f.
+// each gives all records that are not in the snapshot to f.
 func (s *Standing) each(f func(version uint64, entries []*store.Entry) error) error {
 	for _, e := range s.behind() {
 		if e.GetType() != pb.EntryNormal || len(e.GetData()) == 0 {

@@ -17,8 +17,8 @@ import (
 	"kv/store/vfs/vfstest"
 )
 
-// keptState is the bytes of a small store's state.
-func keptState(t *testing.T, base Base) []byte {
+// snapshotBytes is a small store's snapshot.
+func snapshotBytes(t *testing.T, base Base) []byte {
 	st, err := store.Open(store.Options{History: 2})
 	require.NoError(t, err)
 	defer st.Close()
@@ -29,7 +29,7 @@ func keptState(t *testing.T, base Base) []byte {
 		require.NoError(t, err)
 	}
 	var b bytes.Buffer
-	require.NoError(t, writeImage(&b, 77, image{base: base, depth: 2, age: time.Minute}, st, func() (uint64, uint64, error) { return base.Index + 3, 1 << 60, nil }))
+	require.NoError(t, writeSnapshot(&b, 77, snapshotMeta{base: base, depth: 2, age: time.Minute}, st, func() (uint64, uint64, error) { return base.Index + 3, 1 << 60, nil }))
 	return b.Bytes()
 }
 
@@ -38,13 +38,13 @@ func TestAStateIsReadWholeOrNotAtAll(t *testing.T) {
 	said := at(2)
 	said.Settings = Settings{true, 1 << 40, 7, time.Second}
 	base.Members[2] = said
-	whole := keptState(t, base)
-	read := func(b []byte, each func([]byte, uint64) error) (image, error) {
+	whole := snapshotBytes(t, base)
+	read := func(b []byte, each func([]byte, uint64) error) (snapshotMeta, error) {
 		fs := newFS(t)
 		fs.WriteFile("/log/x", b)
 		f, err := fs.Open("/log/x")
 		require.NoError(t, err)
-		return readImage(f, 8, each)
+		return readSnapshot(f, 8, each)
 	}
 	n := 0
 	m, err := read(whole, func(_ []byte, entries uint64) error { n += int(entries); return nil })
@@ -67,20 +67,20 @@ func TestAStateIsReadWholeOrNotAtAll(t *testing.T) {
 	require.Error(t, err)
 }
 
-// A state that is kept takes an older one's place at one instant, whatever call fails or is the last.
-func TestAStateIsKeptWholeOrTheOldOneIsThere(t *testing.T) {
+// A snapshot that is written takes an older one's place at one instant, whatever call fails or is the last.
+func TestASnapshotIsWrittenWholeOrTheOldOneIsThere(t *testing.T) {
 	states := map[uint64][]byte{}
 	for _, index := range []uint64{8, 12} {
-		states[index] = keptState(t, Base{Index: index, Term: 3, Conf: &pb.ConfState{}})
+		states[index] = snapshotBytes(t, Base{Index: index, Term: 3, Conf: &pb.ConfState{}})
 	}
 	keep := func(fs vfs.FS, index uint64) error {
-		size, err := keepImage(fs, "/log", index,
+		size, err := createSnapshot(fs, "/log", index,
 			func(w io.Writer) error {
 				_, err := w.Write(states[index])
 				return err
 			},
 			func(f vfs.File) error {
-				_, err := readImage(f, index, justRead)
+				_, err := readSnapshot(f, index, justRead)
 				return err
 			})
 		if err == nil {
@@ -118,7 +118,7 @@ func TestAStateIsKeptWholeOrTheOldOneIsThere(t *testing.T) {
 			}
 			f, err3 := after.Open(fmt.Sprintf("/log/snapshot-%016x", newest))
 			require.NoError(t, err3)
-			_, err3 = readImage(f, newest, justRead)
+			_, err3 = readSnapshot(f, newest, justRead)
 			require.NoError(t, err3)
 			if err == nil && percent == 100 {
 				return
