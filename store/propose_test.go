@@ -92,7 +92,7 @@ func (r *fakeReplica) Confirm() error {
 	return nil
 }
 
-func (r *fakeReplica) Kept(epoch, _, _ uint64) error {
+func (r *fakeReplica) Outcome(epoch, _, _ uint64) error {
 	if epoch != r.Epoch() {
 		return ErrUnknown
 	}

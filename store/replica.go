@@ -19,10 +19,10 @@ type Replica interface {
 	// Epoch changes whenever this replica begins or ceases to take writes; it is odd while it does. A version names one write within one
 	// epoch.
 	Epoch() uint64
-	// Kept says what has become of writes that were given versions in an epoch, and are no more waited for: the first of them, and the last. nil: all
+	// Outcome says what has become of writes that were given versions in an epoch, and are no more waited for: the first of them, and the last. nil: all
 	// took effect, and what is published of them is theirs, not another replica's that was given the same. A *MovedError: none did, or ever
 	// will. ErrUnknown: that is not known. It may wait until it is.
-	Kept(epoch, first, last uint64) error
+	Outcome(epoch, first, last uint64) error
 }
 
 // ReadMode says how new what a read shows has to be.
@@ -180,8 +180,8 @@ func (c *Session) settle(r Replica, err error) error {
 	case mixed:
 		return ErrUnknown
 	}
-	if kept := r.Kept(c.epoch, c.first, c.last); kept != nil {
-		return kept
+	if err := r.Outcome(c.epoch, c.first, c.last); err != nil {
+		return err
 	}
 	if confirm {
 		return newest()

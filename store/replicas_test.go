@@ -54,7 +54,7 @@ func newGroup(t *testing.T, n int, o Options, mask uint64) *group {
 func (r *groupReplica) Expect() int64                              { return 0 }
 func (r *groupReplica) Admit(int64) error                          { return nil }
 func (r *groupReplica) Replay(_, _ func([]*Entry)) (uint64, error) { return 0, nil }
-func (r *groupReplica) Kept(epoch, _, _ uint64) error {
+func (r *groupReplica) Outcome(epoch, _, _ uint64) error {
 	if epoch != r.Epoch() {
 		return ErrUnknown
 	}

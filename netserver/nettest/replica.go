@@ -148,8 +148,8 @@ func (r *Replica) Begin(mode store.ReadMode) error {
 
 func (r *Replica) Confirm() error { return nil }
 
-// Kept is part of store.Replica.
-func (r *Replica) Kept(epoch, first, last uint64) error {
+// Outcome is part of store.Replica.
+func (r *Replica) Outcome(epoch, first, last uint64) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {

@@ -6,8 +6,8 @@ type Outcome uint8
 const (
 	// Pending: that will be known.
 	Pending Outcome = iota
-	// Kept: all of them are published.
-	Kept
+	// Applied: all of them are published.
+	Applied
 	// NotApplied: none of them is, or ever will be, on any node.
 	NotApplied
 	// Unknown: that will not be known here.
@@ -64,7 +64,7 @@ func (f *Fate) Of(epoch, first, last uint64) Outcome {
 	case f.epoch > epoch:
 		return Unknown
 	case last <= f.published:
-		return Kept
+		return Applied
 	case !f.sealed:
 		return Pending
 	case f.decided && first > f.published:

@@ -25,7 +25,7 @@ func TestFate(t *testing.T) {
 	require.False(t, f.Before(3), "no epoch is over")
 	require.True(t, f.End(1, 3, 5))
 	require.False(t, f.End(1, 3, 9), "it has ended")
-	is(Kept, 1, 4, 5)
+	is(Applied, 1, 4, 5)
 	is(Pending, 1, 5, 6)
 	is(Pending, 1, 6, 7)
 	is(Pending, 3, 4, 5) // of a later one, which is not over
@@ -33,12 +33,12 @@ func TestFate(t *testing.T) {
 	is(Pending, 1, 5, 6)
 	require.False(t, f.Before(3))
 	f.Published(3, 6)
-	is(Kept, 1, 5, 6)
+	is(Applied, 1, 5, 6)
 	is(Pending, 1, 6, 7)
 	require.True(t, f.Before(4))
 	require.False(t, f.Before(5), "it is decided")
 	f.Published(4, 9) // another's, with the same version and more
-	is(Kept, 1, 5, 6)
+	is(Applied, 1, 5, 6)
 	is(Unknown, 1, 6, 7) // one is, one is not
 	is(NotApplied, 1, 7, 7)
 	is(NotApplied, 1, 7, 9)
@@ -48,7 +48,7 @@ func TestFate(t *testing.T) {
 	f.Seal()
 	require.False(t, f.Before(7), "what was skipped is not known")
 	f.Published(6, 22)
-	is(Kept, 3, 19, 20)
+	is(Applied, 3, 19, 20)
 	is(Unknown, 3, 21, 22)
 }
 

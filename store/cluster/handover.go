@@ -10,8 +10,8 @@ import (
 // fateWithin is how long a write that was under way when its epoch ended waits for what has become of it.
 const fateWithin = 3 * time.Second
 
-// Kept is part of store.Replica.
-func (j *Journal) Kept(epoch, first, last uint64) error {
+// Outcome is part of store.Replica.
+func (j *Journal) Outcome(epoch, first, last uint64) error {
 	n := j.node.Load()
 	p := n.Proposals()
 	if p.Epoch() == epoch {
@@ -22,7 +22,7 @@ func (j *Journal) Kept(epoch, first, last uint64) error {
 		defer j.mu.Unlock()
 		for {
 			if p.Epoch() == epoch {
-				return Kept
+				return Applied
 			}
 			if o := j.fate.Of(epoch, first, last); o != Pending {
 				return o
@@ -34,7 +34,7 @@ func (j *Journal) Kept(epoch, first, last uint64) error {
 		}
 	}()
 	switch outcome {
-	case Kept:
+	case Applied:
 		return nil
 	case NotApplied:
 		j.refused.Add(1)

@@ -158,8 +158,8 @@ func (s *Sim) deposed(r *request) (done bool, err error) {
 		}
 	}
 	switch outcome {
-	case cluster.Kept:
-		s.ledger.kept++
+	case cluster.Applied:
+		s.ledger.appliedLate++
 		return true, s.ledger.answered(s.now, r.op)
 	case cluster.NotApplied:
 		return true, s.ledger.never(r.op)

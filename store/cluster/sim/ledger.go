@@ -22,7 +22,7 @@ type ledger struct {
 	floor  uint64
 	floors []floorAt // when it rose
 
-	writes, kept, notApplied, reads, bounded, conflicts, unknown int
+	writes, appliedLate, notApplied, reads, bounded, conflicts, unknown int
 }
 
 type occurrence struct{ index, version uint64 }

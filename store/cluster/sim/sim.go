@@ -36,7 +36,7 @@ type Result struct {
 	Time                                       time.Duration // that has passed on the fake clock
 	Entries                                    int           // of the log
 	Writes, Reads, Bounded, Conflicts, Unknown int           // that were answered, or not
-	Kept, NotApplied                           int           // writes whose node led no more, and of which it knew what had become of them
+	Applied, NotApplied                        int           // writes whose node led no more, and of which it knew what had become of them
 	Terms, Crashes, Failures, Snapshots, Cuts  int
 	Joined, Removed, Hints, Rivals             int
 	Format                                     uint16 // the newest that was written
@@ -100,7 +100,7 @@ func Run(o Options) (Result, error) {
 	}
 	l := s.ledger
 	s.result.Writes, s.result.Reads, s.result.Bounded, s.result.Conflicts, s.result.Unknown = l.writes, l.reads, l.bounded, l.conflicts, l.unknown
-	s.result.Kept, s.result.NotApplied = l.kept, l.notApplied
+	s.result.Applied, s.result.NotApplied = l.appliedLate, l.notApplied
 	s.result.Time, s.result.Entries, s.result.Terms, s.result.Sum = s.now-time.Hour, len(l.entries), len(l.leaders), s.trace
 	return s.result, err
 }

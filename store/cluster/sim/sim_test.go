@@ -43,7 +43,7 @@ func TestSeeds(t *testing.T) {
 		sum.Bounded += r.Bounded
 		sum.Conflicts += r.Conflicts
 		sum.Unknown += r.Unknown
-		sum.Kept += r.Kept
+		sum.Applied += r.Applied
 		sum.NotApplied += r.NotApplied
 		sum.Terms += r.Terms
 		sum.Crashes += r.Crashes
@@ -62,7 +62,7 @@ func TestSeeds(t *testing.T) {
 	require.NotZero(t, sum.Bounded)
 	require.NotZero(t, sum.Conflicts)
 	require.NotZero(t, sum.Unknown)
-	require.NotZero(t, sum.Kept)
+	require.NotZero(t, sum.Applied)
 	require.NotZero(t, sum.NotApplied)
 	require.NotZero(t, sum.Snapshots)
 	require.NotZero(t, sum.Joined)
