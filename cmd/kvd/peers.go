@@ -18,7 +18,7 @@ type peers struct {
 	listen    place  // where the other servers connect
 	advertise place  // CLIENT,PEER: where clients and the other servers are to connect
 	founders  string // the peer addresses of those that found the cluster, separated by commas; "": the server is alone
-	keepLog   size   // bytes of the log for servers that are away; 0: as many as the data take
+	retainLog size   // bytes of the log for servers that are away; 0: as many as the data take
 	cert, key place
 	ca        place
 }
@@ -27,7 +27,7 @@ func (p *peers) define(f *pflag.FlagSet) {
 	f.StringVar(&p.founders, "peers", "", "the addresses, HOST:PORT, at which the servers of the cluster reach each other, separated by commas: those that found it, the same list on all; none: the server is alone")
 	f.Var(&p.listen, "peer-listen", "address to serve the other servers of the cluster on, HOST:PORT")
 	f.Var(&p.advertise, "advertise", "where this server is reached, by clients and by the other servers: HOST:PORT,HOST:PORT; the default is what --listen and --peer-listen say")
-	f.Var(&p.keepLog, "peer-log", "how much of the log is kept for servers that are away, so that they need no copy of all data; 0: as much as the data take, from 64 MiB to 4 GiB")
+	f.Var(&p.retainLog, "peer-log", "how much of the log is kept for servers that are away, so that they need no copy of all data; 0: as much as the data take, from 64 MiB to 4 GiB")
 	f.Var(&p.cert, "peer-tls-cert", "file with the certificate to show the other servers, whose name is the host that they reach this one at")
 	f.Var(&p.key, "peer-tls-key", "file with that certificate's key")
 	f.Var(&p.ca, "peer-tls-ca", "file with the authority that the other servers' certificates come from")
@@ -95,7 +95,7 @@ func (p *peers) check(o *options) error {
 				return fmt.Errorf("--%s needs --peers: without it the server is alone", f.name)
 			}
 		}
-		if p.keepLog != 0 {
+		if p.retainLog != 0 {
 			return errors.New("--peer-log needs --peers: without it the server is alone")
 		}
 		return nil

@@ -37,9 +37,9 @@ func takeReplica(o options, log *slog.Logger) (backend, error) {
 	client, peer := o.peers.addresses(&o)
 	all := cluster.ReplicaOptions{
 		FS: o.fs, Dir: string(o.data), Listen: l, Client: client, Peer: peer, Peers: o.peers.list(), Logger: log,
-		Synced:   func(took time.Duration) { syncs.Observe(took.Seconds()) },
-		KeepLog:  int64(o.peers.keepLog),
-		Settings: cluster.Settings{Said: true, Memory: o.shares().data, History: o.history, HistoryAge: time.Duration(o.historyAge)},
+		Synced:    func(took time.Duration) { syncs.Observe(took.Seconds()) },
+		RetainLog: int64(o.peers.retainLog),
+		Settings:  cluster.Settings{Said: true, Memory: o.shares().data, History: o.history, HistoryAge: time.Duration(o.historyAge)},
 	}
 	if secure != nil {
 		all.TLS = secure.config

@@ -44,7 +44,7 @@ func TestConnectionsStayWhileANodeTakesAState(t *testing.T) {
 	first, err := leads.status()
 	require.NoError(t, err)
 	value := make([]byte, 1<<20)
-	for i := range 12 { // more than is kept
+	for i := range 12 { // more than is retained
 		_, err := at.Set(ctx, protocol.Set{Key: fmt.Append(nil, "large", i%10), Value: value})
 		require.NoError(t, err)
 	}

@@ -370,7 +370,7 @@ func TestARecordIsFoundInItsBatch(t *testing.T) {
 }
 
 // What is appended and not waited for, as the time by which keys expire, is not kept once it is published.
-func TestPublishedBatchesAreNotKept(t *testing.T) {
+func TestPublishedBatchesAreForgotten(t *testing.T) {
 	g := newGroup(t, 3)
 	leader := g.elect(1)
 	for i := range 100 {
@@ -802,7 +802,7 @@ func TestAnElectionThatTakesLong(t *testing.T) {
 	require.Equal(t, term+1, g.nodes[0].Term())
 }
 
-// TestWhoHasEndedIsNotReachable: at once, and until it is heard of; a change that needs it is refused meanwhile. The log is kept for it as for who is silent.
+// TestWhoHasEndedIsNotReachable: at once, and until it is heard of; a change that needs it is refused meanwhile. The log is retained for it as for who is silent.
 func TestWhoHasEndedIsNotReachable(t *testing.T) {
 	g := newGroup(t, 3)
 	leader := g.elect(1)

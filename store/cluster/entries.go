@@ -12,7 +12,7 @@ import (
 // beginAt has the log begin behind an entry, empty.
 func (l *FileLog) beginAt(at entryID) {
 	l.prev, l.last = at, at.index
-	l.terms, l.mem, l.fetched, l.want, l.kept, l.left = nil, nil, nil, 0, 0, 0
+	l.terms, l.mem, l.fetched, l.want, l.cached, l.left = nil, nil, nil, 0, 0, 0
 	l.cuts++
 	l.applied = max(l.applied, at.index)
 }
@@ -169,19 +169,19 @@ func (l *FileLog) Applied(index uint64) {
 	defer l.mu.Unlock()
 	first := l.memFirst()
 	for i := max(l.applied+1, first); i <= min(index, l.last); i++ {
-		l.kept += int64(len(l.mem[i-first].GetData()))
+		l.cached += int64(len(l.mem[i-first].GetData()))
 	}
 	l.applied = max(l.applied, index)
 	n := 0
-	for n < len(l.mem) && l.mem[n].GetIndex() <= l.applied && (l.kept > l.o.KeepApplied || l.applied-l.mem[n].GetIndex() >= keepEntries) {
-		l.kept -= int64(len(l.mem[n].GetData()))
+	for n < len(l.mem) && l.mem[n].GetIndex() <= l.applied && (l.cached > l.o.CacheBytes || l.applied-l.mem[n].GetIndex() >= cacheEntries) {
+		l.cached -= int64(len(l.mem[n].GetData()))
 		n++
 	}
 	l.mem = l.mem[n:]
 	if l.left += n; l.left > len(l.mem)/4 {
 		l.mem, l.left = slices.Clone(l.mem), 0
 	}
-	if l.applied-l.served > keepEntries {
+	if l.applied-l.served > cacheEntries {
 		l.fetched = nil
 	}
 }

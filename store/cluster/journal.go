@@ -30,8 +30,8 @@ type JournalOptions struct {
 	FS     vfs.FS
 	Dir    string // it is there, and locked
 	Logger *slog.Logger
-	// KeepLog is how many bytes of the log stay behind a snapshot, for nodes that are away; 0: as many as the snapshot takes, within bounds.
-	KeepLog int64
+	// RetainLog is how many bytes of the log stay behind a snapshot, for nodes that are away; 0: as many as the snapshot takes, within bounds.
+	RetainLog int64
 	// Memory is how many bytes the store may take; 0: any. The less that is, the sooner a snapshot is written.
 	Memory  int64
 	Formats Formats    // as in CoreOptions
@@ -92,8 +92,8 @@ func OpenJournal(o JournalOptions) (*Journal, error) {
 	}
 	lo := o.Log
 	lo.FS, lo.Dir, lo.Logger = o.FS, o.Dir, o.Logger
-	if lo.SegmentSize == 0 && o.KeepLog > 0 { // a file is given up as a whole
-		lo.SegmentSize = min(max(o.KeepLog, 1<<20), segmentSize)
+	if lo.SegmentSize == 0 && o.RetainLog > 0 { // a file is given up as a whole
+		lo.SegmentSize = min(max(o.RetainLog, 1<<20), segmentSize)
 	}
 	if len(d.Logs) == 0 && len(d.Snapshots) == 0 {
 		j.log, err = NewLog(lo, Self{Node: folder.NewMemberID()})

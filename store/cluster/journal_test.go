@@ -24,26 +24,26 @@ import (
 
 // storeNode is a store that is one of several.
 type storeNode struct {
-	t       *testing.T
-	net     *lan
-	id      uint64
-	keepLog int64
-	fs      *vfstest.Mem
-	before  atomic.Pointer[func(op string) error] // called before each call that changes the file system: see vfstest.Inject; nil: nothing is
-	journal *Journal
-	store   *store.Store
-	node    *Node
+	t         *testing.T
+	net       *lan
+	id        uint64
+	retainLog int64
+	fs        *vfstest.Mem
+	before    atomic.Pointer[func(op string) error] // called before each call that changes the file system: see vfstest.Inject; nil: nothing is
+	journal   *Journal
+	store     *store.Store
+	node      *Node
 }
 
 // openStores opens stores that are alike, on disks of their own.
-func openStores(t *testing.T, n int, o store.Options) []*storeNode { return openKeeping(t, n, o, 1) }
+func openStores(t *testing.T, n int, o store.Options) []*storeNode { return openRetaining(t, n, o, 1) }
 
-// openKeeping is openStores of such that keep so many bytes of the log for others.
-func openKeeping(t *testing.T, n int, o store.Options, keepLog int64) (all []*storeNode) {
+// openRetaining is openStores of such that retain so many bytes of the log for others.
+func openRetaining(t *testing.T, n int, o store.Options, retainLog int64) (all []*storeNode) {
 	net := &lan{nodes: map[uint64]*Node{}}
 	founders := Members{}
 	for range n {
-		s := &storeNode{t: t, net: net, fs: newFS(t), keepLog: keepLog}
+		s := &storeNode{t: t, net: net, fs: newFS(t), retainLog: retainLog}
 		s.openJournal()
 		self := s.journal.Log().Self()
 		founders[self.Node] = Member{ID: self.Node, Client: fmt.Sprintf("client-%x", self.Node)}
@@ -64,7 +64,7 @@ func (s *storeNode) openJournal() {
 		}
 		return nil
 	}}
-	j, err := OpenJournal(JournalOptions{FS: disk, Dir: "/log", Logger: slog.New(slog.DiscardHandler), KeepLog: s.keepLog, Log: LogOptions{Ahead: -1, SegmentSize: 4000}})
+	j, err := OpenJournal(JournalOptions{FS: disk, Dir: "/log", Logger: slog.New(slog.DiscardHandler), RetainLog: s.retainLog, Log: LogOptions{Ahead: -1, SegmentSize: 4000}})
 	require.NoError(s.t, err)
 	s.journal = j
 }
@@ -222,15 +222,15 @@ func TestStoresComeBackFromSnapshotsAndLogs(t *testing.T) {
 	require.Equal(t, "again", all[2].get("key0"))
 }
 
-// A node that was away catches up from the log, though the others have written snapshots since, if no more was written meanwhile than they keep, or four times
+// A node that was away catches up from the log, though the others have written snapshots since, if no more was written meanwhile than they retain, or four times
 // as much while the leader hears of it; if more was, it gets a snapshot, and their disks hold no more of the log than that.
-func TestHowMuchOfTheLogIsKept(t *testing.T) {
-	const keep = 40_000
-	all := openKeeping(t, 3, store.Options{}, keep)
+func TestHowMuchOfTheLogIsRetained(t *testing.T) {
+	const retain = 40_000
+	all := openRetaining(t, 3, store.Options{}, retain)
 	for round, x := range []struct {
 		bytes     int
 		forgotten bool // it has not been heard of lately
-	}{{0, true}, {keep / 2, true}, {3 * keep, true}, {3 * keep, false}, {6 * keep, false}, {keep / 4, true}} {
+	}{{0, true}, {retain / 2, true}, {3 * retain, true}, {3 * retain, false}, {6 * retain, false}, {retain / 4, true}} {
 		leader := storeLeader(t, all)
 		away := all[0]
 		if away == leader {
@@ -272,16 +272,16 @@ func TestHowMuchOfTheLogIsKept(t *testing.T) {
 				require.NoError(t, err)
 				size += n
 			}
-			require.Less(t, size, int64(5*keep))
+			require.Less(t, size, int64(5*retain))
 			if x.forgotten {
-				require.Less(t, size, int64(2*keep))
+				require.Less(t, size, int64(2*retain))
 			}
 		}
 		away.net.cutOff(0)
 		require.Equal(t, fmt.Sprint("after", round), away.get("a"))
-		if x.bytes < keep || !x.forgotten && x.bytes < 4*keep && leader == storeLeader(t, all) {
+		if x.bytes < retain || !x.forgotten && x.bytes < 4*retain && leader == storeLeader(t, all) {
 			require.Equal(t, installed, away.journal.installed.Load(), "it catches up from the log")
-		} else if x.bytes > 4*keep || x.forgotten {
+		} else if x.bytes > 4*retain || x.forgotten {
 			require.Greater(t, away.journal.installed.Load(), installed, "it gets the snapshot")
 		}
 		alike(t, all)
@@ -293,7 +293,7 @@ func TestASnapshotIsWrittenBehindManySmallEntries(t *testing.T) {
 	for memory, want := range map[int64]int64{0: 256 << 20, 1: 8 << 20, 64 << 20: 16 << 20, 1 << 40: 256 << 20} {
 		require.Equal(t, want, (&Journal{o: JournalOptions{Memory: memory}}).snapshotAfter())
 	}
-	s := &storeNode{t: t, net: &lan{nodes: map[uint64]*Node{}}, fs: newFS(t), keepLog: 1}
+	s := &storeNode{t: t, net: &lan{nodes: map[uint64]*Node{}}, fs: newFS(t), retainLog: 1}
 	s.openJournal()
 	self := s.journal.Log().Self()
 	require.NoError(t, s.journal.Log().Belong(Self{Cluster: 9, Node: self.Node, Founders: Members{self.Node: {ID: self.Node}}}))

@@ -20,10 +20,10 @@ import (
 const (
 	// segmentSize is how many bytes a file of the log has before another one is begun.
 	segmentSize = 64 << 20
-	// keepApplied is how many bytes of entries stay in memory after they were applied, for followers that are a little behind.
-	keepApplied = 16 << 20
-	// keepEntries is how many those are at most.
-	keepEntries = 16 << 10
+	// cacheBytes is how many bytes of entries stay in memory after they were applied, for followers that are a little behind.
+	cacheBytes = 16 << 20
+	// cacheEntries is how many those are at most.
+	cacheEntries = 16 << 10
 	// entryMemory is how many bytes an entry has in memory besides its data.
 	entryMemory = 200
 	// fetchSize is how many bytes entries take that are read at a time for a follower that is further behind.
@@ -66,8 +66,8 @@ type LogOptions struct {
 	Logger *slog.Logger
 	// Synced is called after each sync that made appends durable, with how long that took. It does not wait. Nil: nothing is.
 	Synced func(took time.Duration)
-	// SegmentSize, KeepApplied, FetchSize, MarkEvery and Ahead are for tests; 0: what is best.
-	SegmentSize, KeepApplied, FetchSize, MarkEvery, Ahead int64
+	// SegmentSize, CacheBytes, FetchSize, MarkEvery and Ahead are for tests; 0: what is best.
+	SegmentSize, CacheBytes, FetchSize, MarkEvery, Ahead int64
 }
 
 // FileLog is a log in files: the write-ahead log of a replica. Entries and hard state are in one file, in order, and what is not
@@ -98,7 +98,7 @@ type FileLog struct {
 	segments []*segment  // in order; the last one is being written
 	mem      []*pb.Entry // the newest entries, up to last
 	applied  uint64
-	kept     int64       // bytes of mem up to applied
+	cached   int64       // bytes of mem up to applied
 	left     int         // how many entries have left mem and are held by its array
 	fetched  []*pb.Entry // what Fetch has read
 	served   uint64      // what was applied when that was asked for, or read, last
@@ -163,8 +163,8 @@ func newLog(o LogOptions) *FileLog {
 	if o.SegmentSize == 0 {
 		o.SegmentSize = segmentSize
 	}
-	if o.KeepApplied == 0 {
-		o.KeepApplied = keepApplied
+	if o.CacheBytes == 0 {
+		o.CacheBytes = cacheBytes
 	}
 	if o.FetchSize == 0 {
 		o.FetchSize = fetchSize

@@ -34,7 +34,7 @@ func hardState(term, vote, commit uint64) *pb.HardState {
 func smallLog(fs *vfstest.Mem, base uint64) LogOptions {
 	return LogOptions{
 		FS: fs, Dir: "/log", Base: Base{Index: base, Term: 1, Conf: &pb.ConfState{Voters: []uint64{1}}},
-		Logger: slog.New(slog.DiscardHandler), SegmentSize: 600, KeepApplied: 1, FetchSize: 1200, MarkEvery: 150, Ahead: -1,
+		Logger: slog.New(slog.DiscardHandler), SegmentSize: 600, CacheBytes: 1, FetchSize: 1200, MarkEvery: 150, Ahead: -1,
 	}
 }
 
@@ -109,19 +109,19 @@ func TestLogKeepsEntriesAndState(t *testing.T) {
 // However small entries are, no more than so many stay in memory, and the others are read again; where they are is known by the bytes, and not for each of them.
 func TestLogForgetsSmallEntries(t *testing.T) {
 	o := smallLog(newFS(t), 1)
-	o.SegmentSize, o.KeepApplied, o.FetchSize, o.MarkEvery = 0, 0, 0, 0
+	o.SegmentSize, o.CacheBytes, o.FetchSize, o.MarkEvery = 0, 0, 0, 0
 	l, err := NewLog(o, Self{})
 	require.NoError(t, err)
 	defer l.Close()
 	var all []*pb.Entry
-	for i := range uint64(keepEntries + 1000) {
+	for i := range uint64(cacheEntries + 1000) {
 		all = append(all, entry(i+2, 1, "x"))
 	}
 	last := all[len(all)-1].GetIndex()
 	require.NoError(t, l.Save([]*Append{{Entries: all, Sync: true}}))
 	l.Applied(last - 10)
-	require.Len(t, l.mem, keepEntries+10, "what is not applied stays, too")
-	require.Equal(t, last-10-keepEntries+1, l.memFirst())
+	require.Len(t, l.mem, cacheEntries+10, "what is not applied stays, too")
+	require.Equal(t, last-10-cacheEntries+1, l.memFirst())
 	require.Len(t, show(t, l), len(all))
 	require.Len(t, l.segments, 1)
 	require.LessOrEqual(t, cap(l.segments[0].marks), int(2*l.file.Size()/markEvery))
@@ -130,7 +130,7 @@ func TestLogForgetsSmallEntries(t *testing.T) {
 // What has left the memory is held by nothing, after a start as behind each write, and what was fetched goes once it is not asked for any more.
 func TestLogHoldsNoEntriesThatItHasGivenUp(t *testing.T) {
 	o := smallLog(newFS(t), 1)
-	o.SegmentSize, o.KeepApplied, o.FetchSize, o.MarkEvery = 0, 0, 0, 0
+	o.SegmentSize, o.CacheBytes, o.FetchSize, o.MarkEvery = 0, 0, 0, 0
 	l, err := NewLog(o, Self{})
 	require.NoError(t, err)
 	var all []weak.Pointer[pb.Entry]
@@ -157,7 +157,7 @@ func TestLogHoldsNoEntriesThatItHasGivenUp(t *testing.T) {
 	for range 300 {
 		write(300)
 	}
-	require.Less(t, held(), keepEntries*5/4+2)
+	require.Less(t, held(), cacheEntries*5/4+2)
 	require.NoError(t, l.Close())
 
 	l, err = OpenLog(o)
@@ -169,18 +169,18 @@ func TestLogHoldsNoEntriesThatItHasGivenUp(t *testing.T) {
 	}
 	require.Len(t, all, int(last-1))
 	l.Applied(last)
-	require.Less(t, held(), keepEntries*5/4+2)
+	require.Less(t, held(), cacheEntries*5/4+2)
 
 	_, err = l.Entries(2, last, 1<<20)
 	require.Equal(t, raft.ErrCompacted, err)
 	require.NoError(t, l.Fetch())
 	require.NotEmpty(t, l.fetched)
 	require.Less(t, len(l.fetched)*entryMemory, fetchSize+2*entryMemory)
-	write(keepEntries)
+	write(cacheEntries)
 	require.NotEmpty(t, l.fetched)
 	_, err = l.Entries(2, last, 1<<20)
 	require.NoError(t, err)
-	write(keepEntries)
+	write(cacheEntries)
 	require.NotEmpty(t, l.fetched, "it was asked for in between")
 	write(1)
 	require.Empty(t, l.fetched)

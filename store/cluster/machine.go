@@ -111,7 +111,7 @@ func (j *Journal) saveSnapshot() error {
 	}
 	j.newest.note(size)
 	j.log.Snapshotted(base)
-	return j.log.Compact(base.Index, j.keepLog(size), lacked)
+	return j.log.Compact(base.Index, j.retainLog(size), lacked)
 }
 
 // runningWriter fails once its node is to stop, which does not wait until all of a snapshot is written.
@@ -137,11 +137,11 @@ func (j *Journal) snapshotAfter() int64 {
 	return snapshotAfter
 }
 
-// keepLog is how many bytes of the log stay behind a snapshot of so many bytes: to read a log is no quicker than to read a snapshot of its size. The
+// retainLog is how many bytes of the log stay behind a snapshot of so many bytes: to read a log is no quicker than to read a snapshot of its size. The
 // log's files are read at a start, and fill the disk: so there is a most.
-func (j *Journal) keepLog(size int64) int64 {
-	if j.o.KeepLog > 0 {
-		return j.o.KeepLog
+func (j *Journal) retainLog(size int64) int64 {
+	if j.o.RetainLog > 0 {
+		return j.o.RetainLog
 	}
 	return min(max(size, leastLog), mostLog)
 }

@@ -166,7 +166,7 @@ func (c *Core) Heard(id uint64) bool {
 	return id == c.id || ok && c.clock()-at <= heardWithin && !c.ended[id]
 }
 
-// lately is how long ago a member may have been heard of last for the log to be kept for it. One that is away for longer has what is kept for anybody.
+// lately is how long ago a member may have been heard of last for the log to be retained for it. One that is away for longer has what is retained for anybody.
 const lately = time.Minute
 
 // Lacked returns the entry behind which the log has what members lack that were heard of lately. Only the leader knows: others return what is published.

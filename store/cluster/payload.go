@@ -38,12 +38,12 @@ func (r *records) parse(payload []byte) error {
 	return nil
 }
 
-// keptRecords is for how many entries there is room between two payloads.
-const keptRecords = 4 << 10
+// spareRecords is for how many entries there is room between two payloads.
+const spareRecords = 4 << 10
 
 // clear forgets them.
 func (r *records) clear() {
-	if cap(r.entries) > keptRecords || cap(r.versions) > keptRecords {
+	if cap(r.entries) > spareRecords || cap(r.versions) > spareRecords {
 		*r = records{}
 		return
 	}

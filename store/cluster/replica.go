@@ -32,9 +32,9 @@ type ReplicaOptions struct {
 	Logger *slog.Logger
 	// Synced is called after each sync that made a part of the log durable, with how long that took. It does not wait. Nil: nothing is.
 	Synced func(took time.Duration)
-	// KeepLog is JournalOptions.KeepLog.
-	KeepLog int64
-	Formats Formats // for tests; zero: what this package reads
+	// RetainLog is JournalOptions.RetainLog.
+	RetainLog int64
+	Formats   Formats // for tests; zero: what this package reads
 	// Settings are what the node says of itself; Said is set where there are any.
 	Settings Settings
 }
@@ -79,7 +79,7 @@ func openReplica(o ReplicaOptions) (*Replica, error) {
 	if err != nil {
 		return nil, err
 	}
-	j, err := OpenJournal(JournalOptions{FS: o.FS, Dir: o.Dir, Logger: o.Logger, KeepLog: o.KeepLog, Memory: o.Settings.Memory, Formats: o.Formats, Log: LogOptions{Synced: o.Synced}})
+	j, err := OpenJournal(JournalOptions{FS: o.FS, Dir: o.Dir, Logger: o.Logger, RetainLog: o.RetainLog, Memory: o.Settings.Memory, Formats: o.Formats, Log: LogOptions{Synced: o.Synced}})
 	if err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}

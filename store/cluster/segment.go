@@ -265,19 +265,19 @@ func (l *FileLog) Compact(index uint64, behind int64, lacked uint64) error {
 		l.mu.Unlock()
 		return nil
 	}
-	keep := l.needed(index)
-	for keep > 0 && (!l.segments[keep].headed || l.segments[keep].head.index > index) {
-		keep--
+	first := l.needed(index)
+	for first > 0 && (!l.segments[first].headed || l.segments[first].head.index > index) {
+		first--
 	}
-	end, lack := l.segments[keep].base, l.needed(min(lacked, index))
-	for i := keep - 1; i >= 0 && (end-l.segments[i+1].base < behind || i >= lack && end-l.segments[i].base <= 4*behind); i-- {
+	end, lack := l.segments[first].base, l.needed(min(lacked, index))
+	for i := first - 1; i >= 0 && (end-l.segments[i+1].base < behind || i >= lack && end-l.segments[i].base <= 4*behind); i-- {
 		if l.canBegin(i) {
-			keep = i
+			first = i
 		}
 	}
-	gone, oldest := l.segments[:keep], l.segments[keep].seq
+	gone, oldest := l.segments[:first], l.segments[first].seq
 	l.mu.Unlock()
-	if keep == 0 {
+	if first == 0 {
 		return nil
 	}
 	if err := l.writeOldest(oldest); err != nil {
@@ -285,7 +285,7 @@ func (l *FileLog) Compact(index uint64, behind int64, lacked uint64) error {
 		return err
 	}
 	l.mu.Lock()
-	l.segments = l.segments[keep:]
+	l.segments = l.segments[first:]
 	l.prev = l.segments[0].head
 	for len(l.terms) > 0 && l.terms[0].index <= l.prev.index {
 		l.terms = l.terms[1:]

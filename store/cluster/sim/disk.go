@@ -72,7 +72,7 @@ func (d *disk) found(id uint64, voters []uint64) error {
 		for _, id := range voters {
 			s.base.Members[id] = member(id)
 		}
-		if err := d.keep(s); err != nil {
+		if err := d.saveSnapshot(s); err != nil {
 			return err
 		}
 	}
@@ -86,12 +86,12 @@ func (d *disk) found(id uint64, voters []uint64) error {
 func (d *disk) logOptions() cluster.LogOptions {
 	return cluster.LogOptions{
 		FS: d.files(), Dir: dir, Base: d.durable, Logger: slog.New(slog.DiscardHandler),
-		SegmentSize: 2000, KeepApplied: 300, FetchSize: 1500, MarkEvery: 300, Ahead: -1,
+		SegmentSize: 2000, CacheBytes: 300, FetchSize: 1500, MarkEvery: 300, Ahead: -1,
 	}
 }
 
-// keep makes a snapshot durable, in the place of any older.
-func (d *disk) keep(s *snapshot) error {
+// saveSnapshot makes a snapshot durable, in the place of any older.
+func (d *disk) saveSnapshot(s *snapshot) error {
 	fs, name, data := d.files(), filepath.Join(dir, folder.SnapshotName(s.base.Index)), s.encode()
 	f, err := fs.Create(name + folder.TmpSuffix)
 	if err != nil {

@@ -303,7 +303,7 @@ func (n *node) snapshot() error {
 	}
 	s.walk(n.m, keys/2, keys)
 	s.whole = n.m.index
-	err := n.keep(s)
+	err := n.saveSnapshot(s)
 	if err == nil {
 		n.log.Snapshotted(s.base)
 		err = n.log.Compact(s.base.Index-min(s.base.Index, uint64(n.sim.rng.IntN(20))), int64(n.sim.rng.IntN(3))*2000, n.core.Lacked())
@@ -324,7 +324,7 @@ func (n *node) snapshot() error {
 // receive takes a snapshot in.
 func (n *node) receive(s *snapshot, m *pb.Message) error {
 	if s.base.Index > n.durable.Index {
-		if err := n.keep(s); err != nil {
+		if err := n.saveSnapshot(s); err != nil {
 			if n.broken == nil {
 				return err
 			}
