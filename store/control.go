@@ -63,7 +63,7 @@ func (s *Store) applyControl(version uint64, entries []*Entry) error {
 		s.dropped.Add(s.forgetAll(version, oldest))
 		return nil
 	}
-	if is, err := s.applyKeep(version, e); is {
+	if is, err := s.applyHistory(version, e); is {
 		return err
 	}
 	var set table.ShardSet

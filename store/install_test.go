@@ -54,7 +54,7 @@ func scribble(t *testing.T, s opened, r *fakeReplica, rng *rand.Rand, n int) {
 			}
 		case 5:
 			if s.KeepsHistory() {
-				require.NoError(t, s.Keep(1+rng.IntN(5), 0))
+				require.NoError(t, s.SetHistory(1+rng.IntN(5), 0))
 			}
 		default:
 			_, err := s.Set(key, make([]byte, rng.IntN(6000)), SetOptions{TTL: uint64(rng.IntN(2) * rng.IntN(50))})

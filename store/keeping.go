@@ -41,9 +41,9 @@ func (e *Entry) Age() (age time.Duration, is bool) {
 	return time.Duration(min(e.Expiry()-1, math.MaxInt64/1000)) * time.Microsecond, e.control() == controlAge
 }
 
-// Keep has a store that proposes keep so many earlier versions of each key, and for so long, 0: for any time, once the journal says so: it does not wait for that.
+// SetHistory has a store that proposes keep so many earlier versions of each key, and for so long, 0: for any time, once the journal says so: it does not wait for that.
 // What was kept of more is given up then. The errors are those of a write, or say that history can't be begun or ended.
-func (s *Store) Keep(depth int, age time.Duration) error {
+func (s *Store) SetHistory(depth int, age time.Duration) error {
 	if depth < 1 || age < 0 || !s.keeps {
 		return fmt.Errorf("keep %d versions for %v: %w", depth, age, errHistoryFixed)
 	}
@@ -59,8 +59,8 @@ func (s *Store) Keep(depth int, age time.Duration) error {
 	return nil
 }
 
-// applyKeep carries out what NewDepth or NewAge says, if it is one of those. One that comes again changes nothing but what it has changed before.
-func (s *Store) applyKeep(version uint64, e *Entry) (is bool, err error) {
+// applyHistory carries out what NewDepth or NewAge says, if it is one of those. One that comes again changes nothing but what it has changed before.
+func (s *Store) applyHistory(version uint64, e *Entry) (is bool, err error) {
 	depth, isDepth := e.Depth()
 	age, isAge := e.Age()
 	switch {

@@ -35,7 +35,7 @@ func TestHowMuchIsKeptIsInTheJournal(t *testing.T) {
 					require.NoError(t, follower.Apply(r.log[applied].version, r.log[applied].copies()))
 				}
 			}
-			require.NoError(t, s.Keep(5, 0))
+			require.NoError(t, s.SetHistory(5, 0))
 			write(10, "a", "b")
 			commit()
 			require.Equal(t, 5, s.HistoryDepth())
@@ -43,7 +43,7 @@ func TestHowMuchIsKeptIsInTheJournal(t *testing.T) {
 			require.Equal(t, 5, kept(follower.Store, "a"))
 
 			write(1, "a")
-			require.NoError(t, s.Keep(2, 0))
+			require.NoError(t, s.SetHistory(2, 0))
 			write(1, "a")
 			require.Equal(t, 5, kept(s.Store, "b"), "not before it is committed")
 			commit()
@@ -52,7 +52,7 @@ func TestHowMuchIsKeptIsInTheJournal(t *testing.T) {
 			require.Equal(t, walkedAll(t, s.Store), walkedAll(t, follower.Store))
 			require.NoError(t, follower.Check())
 
-			require.NoError(t, s.Keep(9, time.Minute))
+			require.NoError(t, s.SetHistory(9, time.Minute))
 			write(20, "a")
 			commit()
 			require.Equal(t, 9, kept(follower.Store, "a"))
@@ -60,9 +60,9 @@ func TestHowMuchIsKeptIsInTheJournal(t *testing.T) {
 			require.Equal(t, walkedAll(t, s.Store), walkedAll(t, follower.Store))
 			require.NoError(t, follower.Check())
 
-			require.ErrorIs(t, s.Keep(0, 0), errHistoryFixed)
+			require.ErrorIs(t, s.SetHistory(0, 0), errHistoryFixed)
 			none, _ := openReplica(t, Options{}, m.mask)
-			require.ErrorIs(t, none.Keep(1, 0), errHistoryFixed)
+			require.ErrorIs(t, none.SetHistory(1, 0), errHistoryFixed)
 			require.ErrorIs(t, none.Apply(1, []*Entry{NewDepth(1, 1)}), errHistoryFixed)
 		})
 	}
@@ -75,7 +75,7 @@ func TestAnAgeThatTheJournalBrings(t *testing.T) {
 		_, err := s.Set([]byte("a"), fmt.Append(nil, i), SetOptions{})
 		require.NoError(t, err)
 	}
-	require.NoError(t, s.Keep(5, 100*time.Millisecond))
+	require.NoError(t, s.SetHistory(5, 100*time.Millisecond))
 	for r.commit() {
 	}
 	require.NoError(t, s.Check())

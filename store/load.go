@@ -192,7 +192,7 @@ func (s *Store) loaded() {
 		if oldest, is := e.Forget(); is {
 			s.forgetAll(e.version, oldest)
 		} else if s.replica != nil && s.keeps { // a store alone is told by its Options
-			_, _ = s.applyKeep(e.version, e)
+			_, _ = s.applyHistory(e.version, e)
 		}
 	}
 	for i := range s.shards {

@@ -151,8 +151,8 @@ var errInstalled = fmt.Errorf("%w: another node's state has taken the place of w
 
 // Walk is part of StateMachine.
 func (j *Journal) Walk(base Base, w io.Writer) error {
-	kept := j.historyAt(base.Index)
-	return writeSnapshot(w, j.log.Self().Cluster, snapshotMeta{base: base, depth: kept.depth, age: kept.age}, j.store, func() (whole, version uint64, err error) {
+	history := j.historyAt(base.Index)
+	return writeSnapshot(w, j.log.Self().Cluster, snapshotMeta{base: base, depth: history.depth, age: history.age}, j.store, func() (whole, version uint64, err error) {
 		if j.installed.Load() > base.Index {
 			err = errInstalled
 		}

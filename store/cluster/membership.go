@@ -53,7 +53,7 @@ func (c *Core) AddLearner(m Member) error {
 	if old, ok := c.members[m.ID]; ok {
 		return wrongChange("node %d is a member already, at %s", m.ID, old.Peer)
 	}
-	if err := c.members.keeps(m.Settings); err != nil {
+	if err := c.members.checkHistory(m.Settings); err != nil {
 		return &WrongChangeError{err: err}
 	}
 	if _, ok := c.members[m.Replaces]; m.Replaces != 0 && !ok {

@@ -88,7 +88,7 @@ func openReplica(o ReplicaOptions) (*Replica, error) {
 		others := maps.Clone(known)
 		delete(others, self.Node)
 		if err == nil {
-			err = others.keeps(o.Settings)
+			err = others.checkHistory(o.Settings)
 		}
 	}
 	if depth := j.history[0].depth; err == nil && depth > 0 && o.Settings.Said && o.Settings.History == 0 {

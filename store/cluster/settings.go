@@ -145,8 +145,8 @@ func (e *HistoryError) Error() string {
 	return fmt.Sprintf("the cluster keeps no earlier versions of keys, and this node was started with --history %d: start it without. To have them, restore a backup as a new cluster whose nodes are started with --history", e.Node)
 }
 
-// keeps returns a *HistoryError if a node with these settings keeps history and the members do not, or the other way round.
-func (all Members) keeps(own Settings) error {
+// checkHistory returns a *HistoryError if a node with these settings keeps history and the members do not, or the other way round.
+func (all Members) checkHistory(own Settings) error {
 	for _, m := range all {
 		if s := m.Settings; s.Said && own.Said && (s.History > 0) != (own.History > 0) {
 			return &HistoryError{s.History, own.History}
@@ -192,10 +192,10 @@ func (r *Replica) settle(ctx context.Context, n *Node, st *store.Store) {
 		in := r.historyNow()
 		own := r.o.Settings
 		if in.depth == 0 { // what this node keeps is what the log says, before anybody is to join
-			history, same = Settings{History: st.HistoryDepth(), HistoryAge: st.HistoryAge()}, all.said() && all.keeps(own) == nil
+			history, same = Settings{History: st.HistoryDepth(), HistoryAge: st.HistoryAge()}, all.said() && all.checkHistory(own) == nil
 		}
 		if leads && same && history.History > 0 && (in.depth != history.History || in.age != history.HistoryAge) {
-			if err := st.Keep(history.History, history.HistoryAge); err != nil {
+			if err := st.SetHistory(history.History, history.HistoryAge); err != nil {
 				r.o.Logger.Debug("how much history is kept could not be proposed", "error", err)
 			}
 		}
