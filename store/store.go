@@ -138,22 +138,33 @@ func Open(o Options) (*Store, error) {
 	return s, nil
 }
 
-// open is Open without a sweeper of its own.
-func open(o Options, hashMask uint64, read func() (wall, mono int64), memory arena.Options) (*Store, error) {
+// check says what is wrong with the options.
+func (o Options) check() error {
 	if o.History < 0 {
-		return nil, fmt.Errorf("history of %d versions: it must be 0 or more", o.History)
+		return fmt.Errorf("history of %d versions: it must be 0 or more", o.History)
 	}
 	if o.HistoryAge < 0 || o.HistoryAge > 0 && o.HistoryAge < time.Millisecond {
-		return nil, fmt.Errorf("history of %v: it must be a millisecond or more, or 0 for any time", o.HistoryAge)
+		return fmt.Errorf("history of %v: it must be a millisecond or more, or 0 for any time", o.HistoryAge)
 	}
 	if o.Evict && o.History > 0 {
-		return nil, errors.New("both eviction and history: what is evicted would be kept")
+		return errors.New("both eviction and history: what is evicted would be kept")
 	}
 	if o.Evict && o.Proposes {
-		return nil, errors.New("both eviction and proposing: what one replica evicts by itself, the others would keep")
+		return errors.New("both eviction and proposing: what one replica evicts by itself, the others would keep")
 	}
 	if o.MaxMemory < 0 {
-		return nil, fmt.Errorf("memory limit of %d bytes: it must be above 0, or 0 for none", o.MaxMemory)
+		return fmt.Errorf("memory limit of %d bytes: it must be above 0, or 0 for none", o.MaxMemory)
+	}
+	if _, ok := o.Journal.(Replica); o.Proposes && !ok {
+		return errors.New("a store that proposes needs a journal that is a replica")
+	}
+	return nil
+}
+
+// open is Open without a sweeper of its own.
+func open(o Options, hashMask uint64, read func() (wall, mono int64), memory arena.Options) (*Store, error) {
+	if err := o.check(); err != nil {
+		return nil, err
 	}
 	s := &Store{
 		hashMask: hashMask,
@@ -173,11 +184,7 @@ func open(o Options, hashMask uint64, read func() (wall, mono int64), memory are
 	s.vain.Store(math.MaxInt64)
 	s.wall = read
 	if o.Proposes {
-		r, ok := o.Journal.(Replica)
-		if !ok {
-			return nil, errors.New("a store that proposes needs a journal that is a replica")
-		}
-		s.replica = r
+		s.replica = o.Journal.(Replica)
 		read = func() (wall, mono int64) { // time is in the journal, and never goes back
 			now := int64(min(s.appliedClock.Load(), math.MaxInt64/1000)) * 1000
 			return now, now
@@ -208,19 +215,26 @@ func open(o Options, hashMask uint64, read func() (wall, mono int64), memory are
 	}
 	s.versions.Store(s.wallMicros())
 	if s.journal != nil {
-		s.setLoading(true, true)
-		if s.recovered, err = s.journal.Replay(s.load, s.apply); err != nil {
+		if err := s.readJournal(); err != nil {
 			s.table.Close()
-			return nil, fmt.Errorf("read the journal: %w", err)
-		}
-		s.setLoading(false, false)
-		s.loaded()
-		if n := s.unloaded.Load(); n > 0 {
-			s.table.Close()
-			return nil, fmt.Errorf("load the journal: no memory for %d entries", n)
+			return nil, err
 		}
 	}
 	return s, nil
+}
+
+// readJournal loads what the journal holds.
+func (s *Store) readJournal() (err error) {
+	s.setLoading(true, true)
+	if s.recovered, err = s.journal.Replay(s.load, s.apply); err != nil {
+		return fmt.Errorf("read the journal: %w", err)
+	}
+	s.setLoading(false, false)
+	s.loaded()
+	if n := s.unloaded.Load(); n > 0 {
+		return fmt.Errorf("load the journal: no memory for %d entries", n)
+	}
+	return nil
 }
 
 // Close stops the store's own work. Writes fail with ErrReadOnly from then on; reads go on. The journal is its opener's to
