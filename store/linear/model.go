@@ -201,29 +201,8 @@ func (q Request) keys() (all keySet) {
 // apply does what q asks for to s, and returns nothing if r is what it then has to be answered, else keys at which it is not. Where it can't be known
 // whether a request without an answer was applied, it was: that it was not is the same as that it came last.
 func apply(s state, q Request, r Response) (state, keySet) {
-	for i, c := range q.Conditions {
-		now := &s[c.Key]
-		if r.Unknown {
-			if v := now.current(); v != c.Version && (v != unknownVersion || c.Version == 0) {
-				if r.Version != 0 {
-					return s, 1 << c.Key // it was applied
-				}
-				return s, nothing
-			}
-			continue
-		}
-		if r.Conflict && r.Index == i {
-			if r.Version != c.Version && now.is(r.Version) {
-				return s, nothing
-			}
-			return s, 1 << c.Key
-		}
-		if !now.is(c.Version) {
-			return s, 1 << c.Key
-		}
-	}
-	if r.Conflict {
-		return s, q.keys()
+	if wrong, decided := conditions(&s, q, r); decided {
+		return s, wrong
 	}
 	version := r.Version
 	if r.Unknown && version == 0 {
@@ -279,6 +258,36 @@ func apply(s state, q Request, r Response) (state, keySet) {
 		}
 	}
 	return s, nothing
+}
+
+// conditions reports whether q's conditions decide what becomes of it with the answer r, and then at which keys that is not the answer: where one does
+// not hold, or was said not to, s stays as it is.
+func conditions(s *state, q Request, r Response) (wrong keySet, decided bool) {
+	for i, c := range q.Conditions {
+		now := &s[c.Key]
+		if r.Unknown {
+			if v := now.current(); v != c.Version && (v != unknownVersion || c.Version == 0) {
+				if r.Version != 0 {
+					return 1 << c.Key, true // it was applied
+				}
+				return nothing, true
+			}
+			continue
+		}
+		if r.Conflict && r.Index == i {
+			if r.Version != c.Version && now.is(r.Version) {
+				return nothing, true
+			}
+			return 1 << c.Key, true
+		}
+		if !now.is(c.Version) {
+			return 1 << c.Key, true
+		}
+	}
+	if r.Conflict {
+		return q.keys(), true
+	}
+	return nothing, false
 }
 
 // far reports whether a value is one that no few requests which add or delete can have made of c.
