@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -146,6 +144,7 @@ func (w *world) note(format string, args ...any) {
 	w.notes = append(w.notes, fmt.Sprintf(format, args...))
 }
 
+// run has a cluster struck while clients ask it, and looks at what they were answered, and at what is there afterwards.
 func (r round) run(t *testing.T, n nemesis, seed uint64) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -156,41 +155,9 @@ func (r round) run(t *testing.T, n nemesis, seed uint64) {
 		dir = filepath.Join(base, strings.ReplaceAll(t.Name(), "/", "-"))
 		require.NoError(t, os.MkdirAll(dir, 0o755))
 	}
-	users := filepath.Join(t.TempDir(), "users")
-	writeUsers(t, users, "nemesis", "admin", "adrasteia")
-	var peers []string
-	for i := range r.nodes + 1 {
-		m := &member{t: t, dir: t.TempDir(), listen: freeAddress(t), peer: freeAddress(t), web: freeAddress(t), user: "nemesis", secret: "adrasteia"}
-		m.args = []string{"--http", m.web, "--auth-file", users, "--history", "3", "--insecure"}
-		if w.net != nil {
-			m.listen, m.peer, m.web = w.net.host(i)+":7070", w.net.host(i)+":7071", w.net.host(i)+":7072"
-			m.command = []string{"ip", "netns", "exec", w.net.name(i), "kvd"}
-			m.args[1] = m.web
-		}
-		log, err := os.Create(filepath.Join(dir, fmt.Sprintf("node-%d.log", i)))
-		require.NoError(t, err)
-		defer log.Close()
-		m.out = log
-		w.all = append(w.all, m)
-	}
-	if n.prepare != nil {
-		n.prepare(w)
-	}
-	if r.tls {
-		w.certificates()
-	}
-	for _, m := range w.all[:r.nodes] {
-		peers = append(peers, m.peer)
-	}
-	for _, m := range w.all {
-		m.peers = strings.Join(peers, ",")
-	}
-	for _, m := range w.all[:r.nodes] {
-		m.start()
-	}
-	leader(t, w.all)
+	w.found(r, n, dir)
 
-	begin, minutes := time.Now(), numberOf(t, "KV_NEMESIS_MINUTES")
+	minutes := numberOf(t, "KV_NEMESIS_MINUTES")
 	ledger := newLedger(w.all)
 	if minutes > 0 {
 		ledger.keys, ledger.pace = 1000, 50*time.Millisecond
@@ -212,26 +179,7 @@ func (r round) run(t *testing.T, n nemesis, seed uint64) {
 	if minutes > 0 {
 		side.Go(func() { w.watchMemory(ctx, filepath.Join(dir, "memory.txt")) })
 	}
-	var histories [][]porcupine.Operation
-	why := map[string]int{} // requests had no answer, but for addresses
-	for i := 0; i < r.histories || time.Since(begin) < time.Duration(minutes)*time.Minute; i++ {
-		if minutes > 0 {
-			w.pause(60_000, 1)
-		}
-		var clients []*outsideClient
-		o := linear.Options{Clients: 5, Requests: 200, Batch: 1, Seed: 1000*seed + uint64(i), Counters: true, TTL: 200 * time.Millisecond, Skewed: n.skews}
-		histories = append(histories, linear.Run(o, func() linear.Client {
-			c := newOutsideClient(t.Context(), w.all, keyNames(fmt.Sprintf("%d-", i)), o.Seed, len(clients))
-			clients = append(clients, c)
-			return c
-		}))
-		for _, c := range clients {
-			for text, n := range c.why {
-				why[address.ReplaceAllString(text, "…")] += n
-			}
-			c.Close() // or the nodes had ever more connections
-		}
-	}
+	histories, why := w.histories(r, n, seed, time.Duration(minutes)*time.Minute)
 	cancel()
 	side.Wait()
 
@@ -244,23 +192,73 @@ func (r round) run(t *testing.T, n nemesis, seed uint64) {
 	}
 	t.Logf("%d histories of 1000 requests; %d writes acknowledged; of reads under a bound %d answered, %d refused; without an answer were %v",
 		len(histories), ledger.sets, ledger.fresh, ledger.stale, why)
-	for i, history := range histories {
-		file := filepath.Join(dir, fmt.Sprintf("history-%d.json", i))
-		text, err := json.Marshal(history)
-		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(file, text, 0o600))
-		switch err := linear.Check(history, 40*time.Second); {
-		case errors.Is(err, linear.ErrUndecided):
-			t.Logf("%s: %v", file, err)
-		case err != nil:
-			t.Errorf("%s: %v", file, err)
-		default:
-			require.NoError(t, os.Remove(file))
-		}
-	}
+	checkHistories(t, histories, dir)
 	if os.Getenv("KV_SOAK") != "" && n.majority && !r.members && len(gaps) > 0 {
 		require.Less(t, gaps[len(gaps)-1], 5*time.Second, "no write was taken, though a majority was connected")
 	}
+}
+
+// found makes the round's nodes, which log below dir, and one more, and starts them.
+func (w *world) found(r round, n nemesis, dir string) {
+	t := w.t
+	users := filepath.Join(t.TempDir(), "users")
+	writeUsers(t, users, "nemesis", "admin", "adrasteia")
+	var peers []string
+	for i := range r.nodes + 1 {
+		m := &member{t: t, dir: t.TempDir(), listen: freeAddress(t), peer: freeAddress(t), web: freeAddress(t), user: "nemesis", secret: "adrasteia"}
+		m.args = []string{"--http", m.web, "--auth-file", users, "--history", "3", "--insecure"}
+		if w.net != nil {
+			m.listen, m.peer, m.web = w.net.host(i)+":7070", w.net.host(i)+":7071", w.net.host(i)+":7072"
+			m.command = []string{"ip", "netns", "exec", w.net.name(i), "kvd"}
+			m.args[1] = m.web
+		}
+		log, err := os.Create(filepath.Join(dir, fmt.Sprintf("node-%d.log", i)))
+		require.NoError(t, err)
+		t.Cleanup(func() { log.Close() })
+		m.out = log
+		w.all = append(w.all, m)
+	}
+	if n.prepare != nil {
+		n.prepare(w)
+	}
+	if r.tls {
+		w.certificates()
+	}
+	for _, m := range w.all[:r.nodes] {
+		peers = append(peers, m.peer)
+	}
+	for _, m := range w.all {
+		m.peers = strings.Join(peers, ",")
+	}
+	for _, m := range w.all[:r.nodes] {
+		m.start()
+	}
+	leader(t, w.all)
+}
+
+// histories has clients ask, as often as the round says and for as long as is asked for, and returns what they did, and why how many requests had no answer.
+func (w *world) histories(r round, n nemesis, seed uint64, least time.Duration) (all [][]porcupine.Operation, why map[string]int) {
+	begin := time.Now()
+	why = map[string]int{} // but for addresses
+	for i := 0; i < r.histories || time.Since(begin) < least; i++ {
+		if least > 0 {
+			w.pause(60_000, 1)
+		}
+		var clients []*outsideClient
+		o := linear.Options{Clients: 5, Requests: 200, Batch: 1, Seed: 1000*seed + uint64(i), Counters: true, TTL: 200 * time.Millisecond, Skewed: n.skews}
+		all = append(all, linear.Run(o, func() linear.Client {
+			c := newOutsideClient(w.t.Context(), w.all, keyNames(fmt.Sprintf("%d-", i)), o.Seed, len(clients))
+			clients = append(clients, c)
+			return c
+		}))
+		for _, c := range clients {
+			for text, n := range c.why {
+				why[address.ReplaceAllString(text, "…")] += n
+			}
+			c.Close() // or the nodes had ever more connections
+		}
+	}
+	return all, why
 }
 
 var address = regexp.MustCompile(`[0-9.]+:[0-9]+|"http:[^"]*"`)
@@ -349,80 +347,6 @@ func (w *world) status(m *member) (s protocol.ClusterResponse, err error) {
 	}
 	defer c.Close()
 	return c.Cluster(w.t.Context())
-}
-
-// quiet is called when nothing is broken any more. It waits until all nodes have all, and compares them, and what was acknowledged.
-func (w *world) quiet(ledger *ledger, nodes int) {
-	leader(w.t, w.all)
-	var voters int
-	require.Eventually(w.t, func() bool {
-		s, err := leader(w.t, w.all).status()
-		voters = 0
-		for _, m := range s.Members {
-			if m.Role == protocol.Voter && m.Reachable {
-				voters++
-			}
-		}
-		return err == nil && voters == len(s.Members) && voters >= nodes
-	}, 2*time.Minute, 50*time.Millisecond, "%d voters", &voters)
-	var differ error
-	require.Eventually(w.t, func() bool {
-		var first map[string]protocol.Value
-		differ = nil
-		for _, m := range w.all {
-			if s, err := w.status(m); err != nil || !slices.ContainsFunc(s.Members, func(one protocol.ClusterMember) bool { return one.ID == s.Node }) {
-				continue // it belongs to it no more
-			}
-			has := contents(w.t, m)
-			if err := ledger.compare(has); err != nil {
-				differ = errors.Join(differ, fmt.Errorf("%s: %w", m.listen, err))
-			}
-			if first == nil {
-				first = has
-			} else if err := same(first, has); err != nil {
-				differ = errors.Join(differ, fmt.Errorf("%s: %w", m.listen, err))
-			}
-		}
-		return differ == nil
-	}, 20*time.Second, 500*time.Millisecond, "%v", lazy{&differ})
-}
-
-// lazy is an error as it is when it is printed.
-type lazy struct{ err *error }
-
-func (l lazy) String() string { return fmt.Sprint(*l.err) }
-
-// contents are all keys that a node has, as it is asked itself.
-func contents(t *testing.T, m *member) map[string]protocol.Value {
-	c, err := m.dial(20 * time.Second)
-	require.NoError(t, err)
-	defer c.Close()
-	all := map[string]protocol.Value{}
-	for q := (protocol.Scan{WithMeta: true, WithValues: true}); ; {
-		page, err := c.Scan(t.Context(), q)
-		require.NoError(t, err)
-		for _, item := range page.Items {
-			all[string(item.Key)] = protocol.Value{Found: true, Data: item.Value, Meta: item.Meta}
-		}
-		if q.Cursor = page.Cursor; len(q.Cursor) == 0 {
-			return all
-		}
-	}
-}
-
-// same says how the contents of two nodes differ.
-func same(a, b map[string]protocol.Value) error {
-	for key, v := range a {
-		if o, ok := b[key]; !ok || string(o.Data) != string(v.Data) || o.Meta != v.Meta {
-			return fmt.Errorf("%s is %q %+v, and %q %+v at another node", key, o.Data, o.Meta, v.Data, v.Meta)
-		}
-	}
-	for key := range b {
-		if _, ok := a[key]; !ok {
-			return fmt.Errorf("%s is there, and not at another node", key)
-		}
-	}
-	return nil
 }
 
 // certificates has the nodes prove who they are.
