@@ -276,7 +276,7 @@ func TestAPeerOfAnotherVersionIsRefused(t *testing.T) {
 
 // So is a folder from then.
 func TestAFolderFromBeforeFormatsIsRefused(t *testing.T) {
-	for name, magic := range map[string]string{folder.LogName(1): frame.MagicEarlyLog, folder.SnapshotName(9): frame.MagicEarlyState} {
+	for name, magic := range map[string]string{folder.LogName(1): frame.MagicEarlyLog, folder.SnapshotName(9): frame.MagicEarlySnapshot} {
 		k := &kvd{t: t, fs: newFS(t)}
 		k.fs.WriteFile("/log/"+name, frame.Header{Magic: magic, ID: 1, Seq: 1}.Append(nil))
 		l, err := net.Listen("tcp", "127.0.0.1:0")

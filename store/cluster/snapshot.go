@@ -20,7 +20,7 @@ import (
 )
 
 // MagicSnapshot is what a replica's snapshot begins with.
-const MagicSnapshot = frame.MagicReplicaState
+const MagicSnapshot = frame.MagicReplicaSnapshot
 
 // A replica's snapshot is written and streamed as a store's, whose store id is the number of the cluster, with one body more, the last before the trailer:
 //

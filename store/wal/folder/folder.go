@@ -143,11 +143,11 @@ func IsReplica(fs vfs.FS, dir string) (bool, error) {
 }
 
 func ofReplica(magic string) bool {
-	return magic == frame.MagicReplicaLog || magic == frame.MagicReplicaState
+	return magic == frame.MagicReplicaLog || magic == frame.MagicReplicaSnapshot
 }
 
 func ofEarlyReplica(magic string) bool {
-	return magic == frame.MagicEarlyLog || magic == frame.MagicEarlyState
+	return magic == frame.MagicEarlyLog || magic == frame.MagicEarlySnapshot
 }
 
 // belongs says what is wrong where the folder is that of a node of a cluster and is not to be, or is not and is to be.
@@ -188,7 +188,7 @@ func (d Folder) magic(fs vfs.FS, dir string) (string, error) {
 			continue
 		}
 		switch m := string(b[:]); m {
-		case frame.MagicReplicaLog, frame.MagicReplicaState, frame.MagicEarlyLog, frame.MagicEarlyState, frame.MagicLog, frame.MagicSnapshot:
+		case frame.MagicReplicaLog, frame.MagicReplicaSnapshot, frame.MagicEarlyLog, frame.MagicEarlySnapshot, frame.MagicLog, frame.MagicSnapshot:
 			return m, nil
 		}
 	}

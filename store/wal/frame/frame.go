@@ -40,12 +40,12 @@ const (
 	// MagicLog and MagicSnapshot are the kinds of file that a data folder has.
 	MagicLog      = "kv-log"
 	MagicSnapshot = "kv-snp"
-	// MagicReplicaLog and MagicReplicaState are those that the folder of a node of a cluster has.
-	MagicReplicaLog   = "kv-rlg"
-	MagicReplicaState = "kv-rst"
-	// MagicEarlyLog and MagicEarlyState are those that it had before 0.1.0, whose members had no formats: what is in such files can't be read.
-	MagicEarlyLog   = "kv-rft"
-	MagicEarlyState = "kv-rsn"
+	// MagicReplicaLog and MagicReplicaSnapshot are those that the folder of a node of a cluster has.
+	MagicReplicaLog      = "kv-rlg"
+	MagicReplicaSnapshot = "kv-rst"
+	// MagicEarlyLog and MagicEarlySnapshot are those that it had before 0.1.0, whose members had no formats: what is in such files can't be read.
+	MagicEarlyLog      = "kv-rft"
+	MagicEarlySnapshot = "kv-rsn"
 	// HeaderSize is the length of a file's header, Overhead that of a frame without its body.
 	HeaderSize = 36
 	Overhead   = 12
