@@ -152,7 +152,7 @@ func (s *Store) wallMicros() uint64 {
 // proposeTime puts the time into the journal if something is due by now that is not by what is there.
 func (s *Store) proposeTime() error {
 	now := s.wallMillis()
-	if now <= s.aheadClock.Load() || !s.dueBy(now) {
+	if now <= s.aheadClock.Load() || !s.dueBy(now) && !s.settling.Load() { // of what a sweep has taken something may be due
 		return nil
 	}
 	s.table.LockAll(allShards) // no write is between its conditions and its place in the journal: see (5)

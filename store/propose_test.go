@@ -893,3 +893,31 @@ func TestARollbackBehindWhatIsUnderWay(t *testing.T) {
 	require.ErrorIs(t, err, ErrNoVersion)
 	require.Empty(t, r.pending)
 }
+
+// However long a sweep takes, keys expire in time: such as it has not come to, and such as it has taken and not noted again.
+func TestKeysExpireDuringASweep(t *testing.T) {
+	r := newFakeReplica()
+	s, err := Open(Options{Journal: r, Proposes: true})
+	require.NoError(t, err)
+	defer s.Close()
+	r.store = s
+	c := s.Session()
+	defer c.Close()
+	s.sweeping.Lock() // as a sweep does that has begun
+	defer s.sweeping.Unlock()
+	key := []byte("k")
+	for _, taken := range []bool{false, true} {
+		_, err := c.Set(key, nil, SetOptions{TTL: 20})
+		require.NoError(t, err)
+		require.NoError(t, c.Flush())
+		if taken {
+			later := moment{state: &clockState{lead: time.Now().Add(time.Hour).UnixMicro()}}
+			require.NotEmpty(t, s.takeDue(nil, s.shardOf(s.hash(key)), later))
+		}
+		require.Eventually(t, func() bool {
+			for r.commit() {
+			}
+			return c.Get(key) == nil
+		}, 10*time.Second, time.Millisecond)
+	}
+}

@@ -89,6 +89,7 @@ type Store struct {
 	due      []uint64    // what a sweep has taken; guarded by sweeping
 	gone     []change    // those that expire removes, while it runs; guarded by sweeping
 	leads    bool        // this replica takes writes; guarded by sweeping
+	settling atomic.Bool // a sweep has taken notes that are to be noted again. Stored with the shard of the notes locked as they are taken: who finds them gone finds it set
 	sweeps   uint        // how many there were; guarded by sweeping
 	free     int64       // bytes of the arena that nothing was in when it was last tidied up; guarded by sweeping
 
@@ -106,7 +107,7 @@ type Store struct {
 // sweepEvery bounds how long an expired key still counts, together with how long a sweep takes.
 const sweepEvery = 250 * time.Millisecond
 
-// proposeEvery is how often a store that proposes looks whether something is due.
+// proposeEvery is how often a store that proposes looks whether something is due, and how often it sweeps.
 const proposeEvery = 50 * time.Millisecond
 
 // Open makes a store and, if it has a journal, fills it with what the journal holds. Close it when it is no longer used.
@@ -115,15 +116,19 @@ func Open(o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	every := sweepEvery
 	if s.replica == nil {
 		s.clock.mono = systemMono
+		s.each(sweepEvery, s.sweep)
 	} else {
-		every = proposeEvery
+		s.each(proposeEvery, s.tellTime) // by itself: a sweep takes as long as there is much to remove
+		s.each(proposeEvery, s.sweepDue)
 	}
-	s.sweeperUp.Add(1)
-	go func() {
-		defer s.sweeperUp.Done()
+	return s, nil
+}
+
+// each calls f every so often, until Close.
+func (s *Store) each(every time.Duration, f func()) {
+	s.sweeperUp.Go(func() {
 		tick := time.NewTicker(every)
 		defer tick.Stop()
 		for {
@@ -131,11 +136,10 @@ func Open(o Options) (*Store, error) {
 			case <-s.stop:
 				return
 			case <-tick.C:
-				s.sweep()
+				f()
 			}
 		}
-	}()
-	return s, nil
+	})
 }
 
 // check says what is wrong with the options.

@@ -26,14 +26,27 @@ const followerSweeps = 20
 // sweepSteps bounds how long a sweep holds a shard's lock at a time.
 const sweepSteps = 256
 
-// sweep removes what has expired by now.
+// sweep removes what has expired by now, of a store that proposes what has by what is committed.
 func (s *Store) sweep() {
+	s.tellTime()
+	s.sweepDue()
+}
+
+// tellTime sees to it that keys expire: it puts the time into the journal where something is due, if this replica leads.
+func (s *Store) tellTime() {
+	if s.replica != nil && s.replica.Epoch()%2 == 1 {
+		_ = s.proposeTime() // the journal takes nothing: then there is a leader elsewhere, or about to be one, or the next attempt succeeds
+	}
+}
+
+// sweepDue removes what has expired.
+func (s *Store) sweepDue() {
 	s.sweeping.Lock()
 	defer s.sweeping.Unlock()
 	if s.replica == nil {
 		s.followClock()
 	} else {
-		s.leads = s.replica.Epoch()%2 == 1 && s.proposeTime() == nil
+		s.leads = s.replica.Epoch()%2 == 1
 	}
 	now := s.clock.now()
 	again := s.swept != nil && s.swept.reach(now.state)
@@ -56,6 +69,7 @@ func (s *Store) sweep() {
 
 // sweepShard is sweep for one shard. With again all that is noted is looked at.
 func (s *Store) sweepShard(sh *shard, now moment, again bool) error {
+	defer s.settling.Store(false)
 	if sh.crowded(s) || again {
 		if err := s.sweepAll(sh, now); err != nil {
 			return err
@@ -78,6 +92,9 @@ func (s *Store) takeDue(due []uint64, sh *shard, now moment) []uint64 {
 		sh.Lock()
 		was := sh.due.memory()
 		due, more = sh.due.take(due, now.latest(), sweepSteps)
+		if len(due) > 0 {
+			s.settling.Store(true)
+		}
 		s.budget.Take(sh.due.memory()-was, true)
 		sh.Unlock()
 	}
@@ -103,6 +120,7 @@ func (s *Store) sweepAll(sh *shard, now moment) error {
 	sh.Lock()
 	old := sh.due
 	sh.due = nil
+	s.settling.Store(true)
 	s.budget.Give(old.memory())
 	sh.Unlock()
 	var all []uint64
