@@ -36,6 +36,7 @@ type answer struct {
 	Members Members // as far as the node knows
 	Leader  string  // the address of the peer that leads, as far as the node knows; empty: nobody
 	Joined  bool    // who wanted to join is a member
+	Later   string  // why who wanted to join can't now, and is to ask again; empty: for no reason that is told
 	Removed bool    // who wanted to join was one, of this cluster, and is none any more
 }
 
@@ -60,8 +61,9 @@ func (d *Desk) Control(cluster uint64, asked []byte) ([]byte, error) {
 		return nil, fmt.Errorf("the question can't be read: %w", err)
 	}
 	d.mu.Lock()
-	a, node, room := answer{Self: d.self, Member: d.Member, Peers: d.Peers}, d.node, d.room
+	own, node, room := answer{Self: d.self, Member: d.Member, Peers: d.Peers}, d.node, d.room
 	d.mu.Unlock()
+	a := own
 	if node != nil {
 		var err error
 		var used int64
@@ -78,11 +80,13 @@ func (d *Desk) Control(cluster uint64, asked []byte) ([]byte, error) {
 				}
 			}
 		}) {
-			return nil, ErrStopped
+			return json.Marshal(own) // it knows of no leader any more: a refusal would be final for who wants to join
 		}
-		var not *NotLeaderError
-		if err != nil && !errors.As(err, &not) && !errors.Is(err, ErrChanging) {
+		if wrong := (*WrongChangeError)(nil); errors.As(err, &wrong) {
 			return nil, err
+		}
+		if err != nil {
+			a.Later = err.Error()
 		}
 	}
 	return json.Marshal(a)
@@ -96,7 +100,7 @@ func (d *Desk) mayJoin(c *Core, cluster uint64, m Member) (removed bool, err err
 	case cluster == 0 || member && cluster == d.cluster():
 		return false, nil
 	case cluster != d.cluster():
-		return false, fmt.Errorf("node %d is of another cluster, %d, and this one is %d", m.ID, cluster, d.cluster())
+		return false, wrongChange("node %d is of another cluster, %d, and this one is %d", m.ID, cluster, d.cluster())
 	case !c.Leads():
 		return false, &NotLeaderError{c.Leader()} // this node may not know of it yet
 	}

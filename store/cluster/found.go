@@ -150,6 +150,9 @@ func (f *founding) come(ctx context.Context, address string, a answer) (Members,
 			f.tell(slog.LevelInfo, "this node has joined a cluster", "cluster", idText(self.Cluster))
 			return a.Members, f.belong(self)
 		}
+		if a.Later != "" {
+			f.tell(slog.LevelInfo, "this node waits to join", "peer", address, "error", a.Later)
+		}
 	}
 	return nil, nil
 }

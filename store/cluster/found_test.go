@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -127,8 +128,8 @@ func (h *host) stop() {
 // up waits until the node belongs to a cluster.
 func (h *host) up() *host {
 	err := <-h.belongs
-	require.NoError(h.t, err, h.logged.String())
 	h.belongs <- nil // for stop
+	require.NoError(h.t, err, h.logged.String())
 	return h
 }
 
@@ -262,6 +263,46 @@ func TestANodeJoinsAndGetsASnapshot(t *testing.T) {
 }
 
 // A node that has lost its disk is a new member, in the old one's place; and no second cluster is founded, be it the one that founds.
+// TestWhoAsksALeaderThatHasStoppedWaits: a leader whose log can't be written is asked to let a node in, before the others know.
+func TestWhoAsksALeaderThatHasStoppedWaits(t *testing.T) {
+	a, b, c, peers := founded(t)
+	say(t, "a", a, b, c)
+	leader := leading(t, a, b, c)
+	others := slices.DeleteFunc([]*host{a, b, c}, func(h *host) bool { return h == leader })
+	for _, h := range others {
+		hears(t, h, "a")
+	}
+	leader.node.Stop() // it answers its peers still
+	d := newHost(t)
+	d.start(peers...)
+	d.up()
+	say(t, "b", others...)
+	hears(t, d, "ab")
+}
+
+// TestWhoAsksALeaderWithoutAMajorityWaits: what can't be changed now can be when the others are back.
+func TestWhoAsksALeaderWithoutAMajorityWaits(t *testing.T) {
+	a, b, c, peers := founded(t)
+	say(t, "a", a, b, c)
+	leader := leading(t, a, b, c)
+	others := slices.DeleteFunc([]*host{a, b, c}, func(h *host) bool { return h == leader })
+	for _, h := range others {
+		hears(t, h, "a")
+		id := h.log.Self().Node
+		h.stop()
+		leader.node.Call(func(c *Core) { c.Down(id) })
+	}
+	d := newHost(t)
+	d.start(peers...)
+	d.logged.wait(t, "waits to join")
+	for _, h := range others {
+		h.start(peers...)
+		h.up()
+	}
+	d.up()
+	hears(t, d, "a")
+}
+
 func TestANodeThatLostItsDiskTakesItsOwnPlaceAsAnother(t *testing.T) {
 	a, b, c, peers := founded(t)
 	say(t, "one", a, b, c)
