@@ -148,6 +148,17 @@ func TestReadsAcrossAnInstall(t *testing.T) {
 	require.Equal(t, "1", text(other.Get([]byte("own"))))
 	require.NoError(t, other.Flush())
 
+	// Who has written besides is told that this may have been applied, and not to try again.
+	require.NoError(t, other.Begin(ReadMode{}))
+	require.Equal(t, "1", text(other.Get([]byte("own"))))
+	other.put(t, "own", "2")
+	takeIn(t, other, follower, s, r)
+	err = other.Flush()
+	require.ErrorIs(t, err, ErrUnknown)
+	require.NotErrorIs(t, err, ErrNoMajority)
+	require.NoError(t, other.Begin(ReadMode{}))
+	require.NoError(t, other.Flush())
+
 	// A transaction that only reads may look, at a node that does not lead, behind Begin, but not behind what that was for.
 	follower.depose(0)
 	looks := func() error {

@@ -168,6 +168,9 @@ func (c *Session) settle(r Replica, err error) error {
 	}
 	switch {
 	case c.reads && (c.installs%2 == 1 || c.installs != c.store.installs.Load()):
+		if wrote { // which is not to be asked again
+			return ErrUnknown
+		}
 		return errReplaced
 	case !began:
 		return err
