@@ -777,6 +777,7 @@ func TestWritesThatWriteNothingElsewhere(t *testing.T) {
 		"Del, of nothing": func() error { _, _, err := s.Del(keysOf("none")); return err },
 		"Del, of two":     func() error { _, _, err := s.Del(keysOf("none", "other")); return err },
 		"Rollback":        func() error { _, err := s.Rollback(key, 1); return err },
+		"a prefix":        func() error { _, _, _, err := s.PurgePrefix(nil, []byte("none")); return err },
 	}
 	for name, look := range looks {
 		var moved *MovedError

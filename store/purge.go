@@ -143,6 +143,14 @@ const purgePage = 1000
 // from cursor on, which is nil for the first page and else the next of the page before; nil: this was the last. Cursors are
 // those of Scan, and so is the error ErrStaleCursor.
 func (c *Session) PurgePrefix(cursor, prefix []byte) (erased int, version uint64, next []byte, err error) {
+	if c.store.replica != nil { // which keys there are is for the one that leads to say
+		c.writes()
+		if err := c.mayLook(); err != nil {
+			c.shows(0, err)
+			return 0, 0, nil, err
+		}
+		c.shows(0, nil)
+	}
 	from, err := c.store.fromCursor(cursor)
 	if err != nil {
 		return 0, 0, nil, err
