@@ -12,7 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestTheClusterPage runs the sessions of docs/cluster.md, all of them in one shell: what it says of 127.0.0.1:7001 to 7005 and 7101 to 7105 is done at ports that are free.
+// TestTheClusterPage runs the sessions of docs/cluster.md, all of them in one shell: what it says of 127.0.0.1:7001 to
+// 7005 and 7101 to 7105 is done at ports that are free.
 func TestTheClusterPage(t *testing.T) {
 	clients := freePorts(t, "")
 	ports := strings.NewReplacer("127.0.0.1:700", clients, "127.0.0.1:710", freePorts(t, clients))

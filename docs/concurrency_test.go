@@ -13,7 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestEveryAtomicAndLockIsInTheTables: docs/concurrency.md says of each atomic and each lock of the map what it publishes or guards.
+// TestEveryAtomicAndLockIsInTheTables: docs/concurrency.md says of each atomic and each lock of the map what it
+// publishes or guards.
 func TestEveryAtomicAndLockIsInTheTables(t *testing.T) {
 	page, err := os.ReadFile("concurrency.md")
 	require.NoError(t, err)

@@ -193,8 +193,8 @@ func metricsOf(t *testing.T, args ...string) string {
 	return string(body)
 }
 
-// TestEveryAlarmHasItsAlert: the alerts are those that docs/operations.md names, each looks at the metrics of its alarm, and each says
-// what it means.
+// TestEveryAlarmHasItsAlert: the alerts are those that docs/operations.md names, each looks at the metrics of its
+// alarm, and each says what it means.
 func TestEveryAlarmHasItsAlert(t *testing.T) {
 	exprs := make(map[string]string)
 	for _, r := range alerts(t) {

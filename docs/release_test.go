@@ -18,8 +18,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestRelease: `make release` has archives of programs that run, with what belongs to them; and who makes it again, in another folder
-// gets the same bit for bit. Here for this platform alone. This module's packages are compiled anew for that, and with KV_SOAK all are, Go's own too, which takes minutes.
+// TestRelease: `make release` has archives of programs that run, with what belongs to them; and who makes it again, in
+// another folder gets the same bit for bit. Here for this platform alone. This module's packages are compiled anew for
+// that, and with KV_SOAK all are, Go's own too, which takes minutes.
 func TestRelease(t *testing.T) {
 	platform := runtime.GOOS + "/" + runtime.GOARCH
 	const version, epoch = "v1.2.3-test", "1790000000"
@@ -129,8 +130,8 @@ func linksStayWithin(t *testing.T, dir string) {
 	require.Contains(t, string(text), "| `store` |", "of a link to sources the text stays")
 }
 
-// compiledAnew sees to it that what was compiled of a copy of this module elsewhere is not used for it: another file, which changes nothing, makes each package another
-// one to the build cache.
+// compiledAnew sees to it that what was compiled of a copy of this module elsewhere is not used for it: another file,
+// which changes nothing, makes each package another one to the build cache.
 func compiledAnew(t *testing.T, module string) {
 	packages := 0
 	require.NoError(t, filepath.WalkDir(module, func(path string, d fs.DirEntry, err error) error {

@@ -30,8 +30,8 @@ const (
 // Access returns what c may do: where there are no Accounts, everything.
 func (c *Client) Access() Access { return c.access }
 
-// Denied returns the *protocol.Error to a request that c may not make, for want of access: UNAUTHENTICATED where nobody has logged
-// in, else FORBIDDEN. what names the request.
+// Denied returns the *protocol.Error to a request that c may not make, for want of access: UNAUTHENTICATED where nobody
+// has logged in, else FORBIDDEN. what names the request.
 func (c *Client) Denied(what string) error {
 	if c.access == AccessNone {
 		return refusalf(protocol.StatusUnauthenticated, "%s needs a HELLO with a user and a secret first", what)

@@ -93,8 +93,9 @@ func (c *Client) Release(n int) {
 	c.server.release(claim(n))
 }
 
-// Grow returns a longer buffer that begins with what is in buf, for a request of size bytes of which more is to come; nil for one of
-// which nothing has. It is claimed, and buf is given back. It ends with GiveBuffer. The error is that of Claim, and buf as it was.
+// Grow returns a longer buffer that begins with what is in buf, for a request of size bytes of which more is to come;
+// nil for one of which nothing has. It is claimed, and buf is given back. It ends with GiveBuffer. The error is that of
+// Claim, and buf as it was.
 func (c *Client) Grow(buf []byte, size int) ([]byte, error) {
 	next := nextBuffer(size, len(buf))
 	if err := c.Claim(next); err != nil {
@@ -149,8 +150,8 @@ func (c *Client) Answered(status protocol.Status, took time.Duration) {
 // Stats returns the figures of STATS, with all that this client has done.
 func (c *Client) Stats() []protocol.Stat { return c.server.figures(c.session.Stats()) }
 
-// Snapshot writes a snapshot, waits until it is durable, and says which version it reaches and how many bytes it has. The error is
-// a *protocol.Error.
+// Snapshot writes a snapshot, waits until it is durable, and says which version it reaches and how many bytes it has.
+// The error is a *protocol.Error.
 func (c *Client) Snapshot() (version uint64, size int64, err error) {
 	s := c.server.config.Snapshots
 	if s == nil {
@@ -163,9 +164,9 @@ func (c *Client) Snapshot() (version uint64, size int64, err error) {
 // usualChunk is at least what a chunk of a backup takes, as a rule.
 const usualChunk = 1<<20 + 64
 
-// Backup returns the next chunk of the client's backup and the handle to continue with, 0 after the last chunk. With handle 0 it
-// begins one, and gives up another that it has not finished. A chunk, of about 1 MiB, is lost if it is not sent, and the backup with it: so
-// what it takes is held before. The error is a *protocol.Error.
+// Backup returns the next chunk of the client's backup and the handle to continue with, 0 after the last chunk. With
+// handle 0 it begins one, and gives up another that it has not finished. A chunk, of about 1 MiB, is lost if it is not
+// sent, and the backup with it: so what it takes is held before. The error is a *protocol.Error.
 func (c *Client) Backup(handle uint64) (next uint64, chunk []byte, err error) {
 	if err := c.canBackup(handle); err != nil {
 		return 0, nil, err
@@ -235,8 +236,9 @@ func (c *Client) giveBack() {
 	c.claimed = 0
 }
 
-// Enter makes a client that has no connection of its own: the sender of an HTTP request. remote is his address; cut breaks off his
-// connection, from any goroutine. Shutdown waits until the client has called Leave; once it was called, the error is ErrServerClosed.
+// Enter makes a client that has no connection of its own: the sender of an HTTP request. remote is his address; cut
+// breaks off his connection, from any goroutine. Shutdown waits until the client has called Leave; once it was called,
+// the error is ErrServerClosed.
 func (s *Server) Enter(remote string, cut func()) (*Client, error) {
 	c := new(Client)
 	s.mu.Lock()

@@ -13,8 +13,8 @@ import (
 	"kv/store"
 )
 
-// TestEntered: who has no connection of his own here has all that others have: a session, memory that is claimed, a turn at being cut off,
-// figures; what he does not give back goes with him, and the server's end waits for him.
+// TestEntered: who has no connection of his own here has all that others have: a session, memory that is claimed, a
+// turn at being cut off, figures; what he does not give back goes with him, and the server's end waits for him.
 func TestEntered(t *testing.T) {
 	s := nettest.Start(t, nettest.Options{Config: netserver.Config{RequestMemory: 1 << 20, OutputMemory: 4 << 20, ClientOutput: 3 << 20}})
 	cut := make(chan struct{})

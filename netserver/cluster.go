@@ -12,8 +12,8 @@ import (
 type Cluster interface {
 	// Status says how the cluster is, as this server sees it. It waits for nothing.
 	Status() protocol.ClusterResponse
-	// Change begins a change of members, or of who leads, and returns once it is under way, or ctx has ended. An error that is a *protocol.Error or a
-	// *store.MovedError is told as that, any other as UNAVAILABLE with its text.
+	// Change begins a change of members, or of who leads, and returns once it is under way, or ctx has ended. An error
+	// that is a *protocol.Error or a *store.MovedError is told as that, any other as UNAVAILABLE with its text.
 	Change(ctx context.Context, change protocol.Member) error
 }
 

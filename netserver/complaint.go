@@ -11,8 +11,9 @@ import (
 // complaintEvery is how much time there is at least between two warnings of one kind.
 const complaintEvery = time.Second
 
-// Complaint is one kind of warning about clients. Anyone who can connect can cause it, any number of times, so of each kind
-// only so many are warnings; the others are logged for debugging alone, and counted in the next warning. The zero value is ready for use.
+// Complaint is one kind of warning about clients. Anyone who can connect can cause it, any number of times, so of each
+// kind only so many are warnings; the others are logged for debugging alone, and counted in the next warning. The zero
+// value is ready for use.
 type Complaint struct {
 	mu   sync.Mutex // guards what follows
 	next time.Time  // when there may be a warning again

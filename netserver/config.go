@@ -59,8 +59,8 @@ type Config struct {
 	Doors []Door
 	// MemoryLimit is what the store's limit, RequestMemory and OutputMemory come to, for STATS to tell; 0: none.
 	MemoryLimit int64
-	// Uncounted says what the process has taken of the system's memory beyond counted, what is counted for data, requests and answers:
-	// memory_bytes has it, too. Nil: nothing.
+	// Uncounted says what the process has taken of the system's memory beyond counted, what is counted for data,
+	// requests and answers: memory_bytes has it, too. Nil: nothing.
 	Uncounted func(counted int64) int64
 	// Snapshots does what SNAPSHOT asks for; nil: there is no data folder, and it is UNAVAILABLE.
 	Snapshots Snapshots

@@ -169,8 +169,8 @@ func (c *conn) readable() bool {
 	return true
 }
 
-// rest prepares for the wait. It returns false if there is to be none, because the server drains and the client is to be told, or the
-// connection has ended: it looks after the deadline is set, see Server.draining.
+// rest prepares for the wait. It returns false if there is to be none, because the server drains and the client is to
+// be told, or the connection has ended: it looks after the deadline is set, see Server.draining.
 func (c *conn) rest(w *workspace) bool {
 	c.closeInbox(w)
 	if c.Lapsed() {

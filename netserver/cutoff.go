@@ -7,10 +7,11 @@ import (
 	"kv/protocol"
 )
 
-// What clients hold in order to be answered: connections their workspaces, and all the long answers that are on their way. A long
-// value is not copied but sent out of its entry, which lives until it is sent, even if the key gets another value meanwhile; and so do
-// all entries of an answer of many keys. A client that does not read keeps all that for as long as it is waited for. So it is
-// taken from Config.OutputMemory before it is used, and no client may have more than Config.ClientOutput of it.
+// What clients hold in order to be answered: connections their workspaces, and all the long answers that are on their
+// way. A long value is not copied but sent out of its entry, which lives until it is sent, even if the key gets another
+// value meanwhile; and so do all entries of an answer of many keys. A client that does not read keeps all that for as
+// long as it is waited for. So it is taken from Config.OutputMemory before it is used, and no client may have more than
+// Config.ClientOutput of it.
 //
 // When it is short, who needs some of it waits, and the client is cut off that has let the server wait longest.
 
@@ -42,9 +43,9 @@ func (s *Server) awaitOutput(ctx context.Context, n int64, patience time.Duratio
 	})
 }
 
-// cutOffSlowest cuts off the client that the server has waited longest for to take what it is sent, less what that has made
-// good by taking some, if there is one that it has waited for cutAfter. If there is none, and anyone may be cut off, it is the one
-// whose answer has been on its way for longest.
+// cutOffSlowest cuts off the client that the server has waited longest for to take what it is sent, less what that has
+// made good by taking some, if there is one that it has waited for cutAfter. If there is none, and anyone may be cut
+// off, it is the one whose answer has been on its way for longest.
 func (s *Server) cutOffSlowest(anyone bool) {
 	if !s.cutting.TryLock() {
 		return // somebody else is at it

@@ -57,8 +57,8 @@ func (c *conn) get(w *workspace, h protocol.Header, body []byte) error {
 // manyGets is how many GETs are looked up together, at most.
 const manyGets = 16
 
-// gets answers the plain GETs that p begins with, as far as they are whole and their answers short, if there are two at least. It returns how many
-// it has answered. They are looked up side by side, in one view, and in their order.
+// gets answers the plain GETs that p begins with, as far as they are whole and their answers short, if there are two at
+// least. It returns how many it has answered. They are looked up side by side, in one view, and in their order.
 func (c *conn) gets(w *workspace, o *Output, p []byte) (answered int) {
 	if c.access < AccessRead || o.Solo() {
 		return 0
@@ -221,8 +221,8 @@ func (c *conn) mget(w *workspace, h protocol.Header, body []byte) (err error) {
 	return nil
 }
 
-// foundAnswer is what an answer is made of whose entries are where the store has them. Values from CopySize on are sent from there, the
-// others are copied.
+// foundAnswer is what an answer is made of whose entries are where the store has them. Values from CopySize on are sent
+// from there, the others are copied.
 type foundAnswer struct {
 	size int   // of its body
 	long int   // of size, values that are not copied
@@ -251,8 +251,9 @@ func appendFound(o *Output, e store.Found, withMeta bool, version uint64) {
 	o.Value(e.Value())
 }
 
-// withRoom runs a request that finds out how long its answer is while it must not wait: it then calls promise, and ends with the error of
-// that. Where the answers before have to be sent first, or memory has to be waited for, that is done, and it runs again.
+// withRoom runs a request that finds out how long its answer is while it must not wait: it then calls promise, and ends
+// with the error of that. Where the answers before have to be sent first, or memory has to be waited for, that is done,
+// and it runs again.
 func (c *conn) withRoom(w *workspace, h protocol.Header, run func(promise func(size int, held int64) error) error) error {
 	what := h.Opcode.String()
 	var size int
@@ -334,7 +335,8 @@ var opKinds = [...]store.OpKind{
 	protocol.TxnGet: store.OpGet, protocol.TxnSet: store.OpSet, protocol.TxnDel: store.OpDel, protocol.TxnSetAt: store.OpSet,
 }
 
-// room makes room for an answer with a body of size bytes, made of entries that take so much besides their values: see Output.Begin.
+// room makes room for an answer with a body of size bytes, made of entries that take so much besides their values: see
+// Output.Begin.
 func (c *conn) room(w *workspace, h protocol.Header, size int, entries int64) error {
 	if !protocol.Fits(size) {
 		return tooLarge(h.Opcode)

@@ -17,11 +17,12 @@ type Dismissal struct {
 
 var tooMany = Dismissal{Message: "too many connections"}
 
-// firstTime is how long the first byte of a connection that is dismissed is waited for: it says which protocol the client understands.
+// firstTime is how long the first byte of a connection that is dismissed is waited for: it says which protocol the
+// client understands.
 const firstTime = 250 * time.Millisecond
 
-// dismiss tells nc why it is not served, after a handshake where TLS is spoken, and closes it: in the words of the door that its first byte is for,
-// or as a kv frame with UNAVAILABLE.
+// dismiss tells nc why it is not served, after a handshake where TLS is spoken, and closes it: in the words of the door
+// that its first byte is for, or as a kv frame with UNAVAILABLE.
 func dismiss(nc net.Conn, secure *tls.Config, doors []Door, why Dismissal) {
 	defer nc.Close()
 	end := time.Now().Add(lingerTime)
@@ -61,9 +62,10 @@ type Listener interface {
 	SetDeadline(t time.Time) error
 }
 
-// TurnAway answers for a server that is not there yet: until ctx ends, it accepts connections on l, tells each that it is loading, with
-// what message returns then, as kv frames or the door that a client is at have it, and closes it. At most 64 are told at a time, each for a second at most; others are closed without a
-// word. Then l is as it was, and can be served on. secure is spoken where it is not nil.
+// TurnAway answers for a server that is not there yet: until ctx ends, it accepts connections on l, tells each that it
+// is loading, with what message returns then, as kv frames or the door that a client is at have it, and closes it. At
+// most 64 are told at a time, each for a second at most; others are closed without a word. Then l is as it was, and can
+// be served on. secure is spoken where it is not nil.
 func TurnAway(ctx context.Context, l Listener, secure *tls.Config, doors []Door, message func() string) {
 	stop := context.AfterFunc(ctx, func() { l.SetDeadline(time.Unix(1, 0)) })
 	defer stop()

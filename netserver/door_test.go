@@ -17,7 +17,8 @@ import (
 	"kv/store"
 )
 
-// echoes is a protocol of its own: a request is ~length:bytes and is answered with =length:bytes, or !status. Some bytes mean more.
+// echoes is a protocol of its own: a request is ~length:bytes and is answered with =length:bytes, or !status. Some
+// bytes mean more.
 type echoes struct{}
 
 func (echoes) Name() string { return "echo" }
@@ -125,8 +126,8 @@ func expectBytes(t *testing.T, c *nettest.Conn, want string) {
 	require.True(t, want == string(got), "%.100q, not %.100q", got, want)
 }
 
-// TestDoor: another protocol is spoken beside kv frames, with all that those have: requests cut anywhere, long ones, limits, durability,
-// and an orderly end.
+// TestDoor: another protocol is spoken beside kv frames, with all that those have: requests cut anywhere, long ones,
+// limits, durability, and an orderly end.
 func TestDoor(t *testing.T) {
 	j := &journal{}
 	o := nettest.Options{Store: store.Options{Journal: j}, Config: netserver.Config{

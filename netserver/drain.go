@@ -35,15 +35,16 @@ func (c *conn) endingWrite() *protocol.Error {
 	return errEnding
 }
 
-// draining is what connections go by while the server drains. It is written before Server.draining is set, which publishes it. Both are as
-// Server.age has them.
+// draining is what connections go by while the server drains. It is written before Server.draining is set, which
+// publishes it. Both are as Server.age has them.
 type draining struct {
 	refuseFrom time.Duration // what comes is refused
 	leaveBy    time.Duration // no connection is read from any more
 	quiet      time.Duration // for how long nothing has to come, for a connection to be closed
 }
 
-// drainWithin says how long what is left may take. A Shutdown that has less time than is usual keeps half of it for answers that are under way.
+// drainWithin says how long what is left may take. A Shutdown that has less time than is usual keeps half of it for
+// answers that are under way.
 func (s *Server) drainWithin(left time.Duration) draining {
 	now := s.age()
 	return draining{refuseFrom: now + min(quietTime, left/4), leaveBy: now + min(s.leave, left/2), quiet: s.quiet}

@@ -45,7 +45,8 @@ func greet(c *nettest.Conn, asks bool) {
 	c.Expect(protocol.OpHello, protocol.StatusOK, 0)
 }
 
-// nextWord reads what is answered to the next request, which is the one with this id; or, in the place of that, how the connection ends.
+// nextWord reads what is answered to the next request, which is the one with this id; or, in the place of that, how the
+// connection ends.
 func nextWord(t *testing.T, c *nettest.Conn, id uint32) word {
 	f, err := c.ReadFrame()
 	switch {
@@ -68,9 +69,10 @@ func nextWord(t *testing.T, c *nettest.Conn, id uint32) word {
 	return refused
 }
 
-// TestNoRequestEndsWithoutAWord: who has 64 requests under way all the time, until one is refused, is told of each what has become of it when the
-// server ends: it is done, or it was not applied. Who has not asked for a goodbye, and gets no processor for a tenth of a second, would be taken for one
-// who has nothing to ask: here the server waits for him, and he is the one who closes.
+// TestNoRequestEndsWithoutAWord: who has 64 requests under way all the time, until one is refused, is told of each what
+// has become of it when the server ends: it is done, or it was not applied. Who has not asked for a goodbye, and gets
+// no processor for a tenth of a second, would be taken for one who has nothing to ask: here the server waits for him,
+// and he is the one who closes.
 func TestNoRequestEndsWithoutAWord(t *testing.T) {
 	test := func(t *testing.T, s *nettest.Server, asks bool, handOver func()) {
 		if !asks {
@@ -176,7 +178,8 @@ func (p pointed) Close() error {
 	return p.Conn.Close()
 }
 
-// late is a connection on which a request comes just after the time has passed in which one was waited for, and before that is noticed.
+// late is a connection on which a request comes just after the time has passed in which one was waited for, and before
+// that is noticed.
 type late struct {
 	net.Conn
 	passed func()
@@ -190,8 +193,8 @@ func (l late) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// TestARequestAsTheTimeEnds: a request that is there when the time has passed in which nothing came, as on a machine that has had no processor for the
-// server, is answered.
+// TestARequestAsTheTimeEnds: a request that is there when the time has passed in which nothing came, as on a machine
+// that has had no processor for the server, is answered.
 func TestARequestAsTheTimeEnds(t *testing.T) {
 	told := make(map[word]int)
 	for k := range 2 { // as the server begins to end, and as the connection is to be closed
@@ -218,8 +221,8 @@ func TestARequestAsTheTimeEnds(t *testing.T) {
 	require.Zero(t, told[none], "without a word")
 }
 
-// TestARequestAtEachPointOfTheEnd: a request comes before the first call of the end, before the second, and so on: it is answered, or was not applied. Who
-// asks is always told.
+// TestARequestAtEachPointOfTheEnd: a request comes before the first call of the end, before the second, and so on: it
+// is answered, or was not applied. Who asks is always told.
 func TestARequestAtEachPointOfTheEnd(t *testing.T) {
 	for _, asks := range []bool{false, true} {
 		told := make(map[word]int)

@@ -114,8 +114,8 @@ func (f *frames) Unflushed(o *Output, n int, err error) {
 // Close has nothing to do.
 func (f *frames) Close() {}
 
-// unwanted returns why a frame that has not come, or not whole, need not be kept: it is over the client's limit, or is refused whatever its body
-// is.
+// unwanted returns why a frame that has not come, or not whole, need not be kept: it is over the client's limit, or is
+// refused whatever its body is.
 func (c *conn) unwanted(h protocol.Header) error {
 	if h.Length > c.server.config.Limit {
 		return refusalf(protocol.StatusTooLarge, "a request of length %d: this server takes %d at most", h.Length, c.server.config.Limit)

@@ -51,8 +51,8 @@ func every() [][]byte {
 	}
 }
 
-// TestGetsThatComeTogether: GETs that are looked up side by side are answered as if they came one by one, whatever lies behind their keys and
-// whatever comes between them, and counted as often.
+// TestGetsThatComeTogether: GETs that are looked up side by side are answered as if they came one by one, whatever lies
+// behind their keys and whatever comes between them, and counted as often.
 func TestGetsThatComeTogether(t *testing.T) {
 	s := nettest.Start(t, nettest.Options{})
 	c := s.Dial(t)

@@ -2,13 +2,15 @@ package netserver
 
 import "time"
 
-// inbox has what has come on a connection and is not used yet: the beginning of a request that is not whole, or whatever came
-// with the last read. Who drives it reads to where space says, says so with arrived, looks at bytes if that is ready, and says with use
-// how many of them are done with, and with require how many there must be before it is worth to look again.
+// inbox has what has come on a connection and is not used yet: the beginning of a request that is not whole, or
+// whatever came with the last read. Who drives it reads to where space says, says so with arrived, looks at bytes if
+// that is ready, and says with use how many of them are done with, and with require how many there must be before it is
+// worth to look again.
 //
-// While the connection reads, the bytes are in a window, which is lent to the inbox: a request that is longer than that gets a
-// buffer of its own, which grows with what arrives, at most doubling. While the connection waits there is no window; then close has moved
-// what little there is of a short request to a buffer of its size. What may grow with what a client sends is claimed from memory.
+// While the connection reads, the bytes are in a window, which is lent to the inbox: a request that is longer than that
+// gets a buffer of its own, which grows with what arrives, at most doubling. While the connection waits there is no
+// window; then close has moved what little there is of a short request to a buffer of its size. What may grow with what
+// a client sends is claimed from memory.
 //
 // An inbox knows no protocol.
 type inbox struct {
@@ -24,8 +26,8 @@ type inbox struct {
 	skip   int  // how many bytes are to be thrown away as they come
 	resume bool // all that was to be thrown away has come
 
-	// Of the request that has not come whole: how many bytes of it were thrown away, and when, as Server.age has it, the connection first
-	// waited for the rest; 0: it did not.
+	// Of the request that has not come whole: how many bytes of it were thrown away, and when, as Server.age has it,
+	// the connection first waited for the rest; 0: it did not.
 	skipped int
 	began   time.Duration
 }
@@ -123,12 +125,12 @@ func (in *inbox) arrived(n int) {
 	}
 }
 
-// ready reports whether it is worth to look at bytes: so many are there as were required; or, though there may be none, all that was to be
-// thrown away has come.
+// ready reports whether it is worth to look at bytes: so many are there as were required; or, though there may be none,
+// all that was to be thrown away has come.
 func (in *inbox) ready() bool { return in.resume || in.skip == 0 && len(in.bytes()) >= max(in.need, 1) }
 
-// use takes n bytes away; if that is more than there are, as many as are missing are thrown away when they come. finished says that
-// they end the request that was waited for, if there was one.
+// use takes n bytes away; if that is more than there are, as many as are missing are thrown away when they come.
+// finished says that they end the request that was waited for, if there was one.
 func (in *inbox) use(n int, finished bool) {
 	in.resume, in.need = false, 0
 	if finished {

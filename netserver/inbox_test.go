@@ -8,8 +8,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// FuzzInbox drives an inbox as a connection does, in any order of reads and waits, with records that have their length before them: each is seen
-// once, whole and in order, or was refused; what has come is kept in memory that was claimed; and in the end all of that is given back.
+// FuzzInbox drives an inbox as a connection does, in any order of reads and waits, with records that have their length
+// before them: each is seen once, whole and in order, or was refused; what has come is kept in memory that was claimed;
+// and in the end all of that is given back.
 func FuzzInbox(f *testing.F) {
 	f.Add([]byte{1, 2, 3}, []byte{1, 2, 3, 4, 5}, uint32(1<<20))
 	f.Add([]byte{0, 0, 0}, []byte{3}, uint32(0))

@@ -43,8 +43,8 @@ func (c *Client) Logout() {
 }
 
 // Login makes c this user's. If user or secret are wrong, c is nobody's, and the error is a *protocol.Error that says
-// UNAUTHENTICATED. It comes late, so what was answered before is to be sent first; and after it c may be barred. Where there are no
-// Accounts, everyone may log in as anyone.
+// UNAUTHENTICATED. It comes late, so what was answered before is to be sent first; and after it c may be barred. Where
+// there are no Accounts, everyone may log in as anyone.
 func (c *Client) Login(user, secret []byte) error {
 	err := c.tryLogin(user, secret)
 	if err == errWrongLogin {

@@ -177,7 +177,8 @@ func TestBeforeLogin(t *testing.T) {
 	})
 }
 
-// TestRefusedUnread: a frame that is refused for its header is read away, whoever sends it and however long it is: nothing of it is kept.
+// TestRefusedUnread: a frame that is refused for its header is read away, whoever sends it and however long it is:
+// nothing of it is kept.
 func TestRefusedUnread(t *testing.T) {
 	o := nettest.Options{Config: netserver.Config{Accounts: accounts(t, "anna", "ro", "s3cret")}}
 	large := make([]byte, 1<<20)

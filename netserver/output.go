@@ -25,11 +25,11 @@ const (
 // Output collects the answers to what has come on a connection, and sends them. It is there while there is something to
 // answer, and the connection's goroutine's alone.
 //
-// An answer shorter than CopySize is appended to Buf. One that may be longer begins with Begin, which takes the memory for it, and is made of
-// what is appended to Buf and the pieces behind it. Whoever has answered a request asks Full.
+// An answer shorter than CopySize is appended to Buf. One that may be longer begins with Begin, which takes the memory
+// for it, and is made of what is appended to Buf and the pieces behind it. Whoever has answered a request asks Full.
 type Output struct {
-	// Buf is what is to be sent next, and grows at its end alone. It has room for CopySize bytes more whenever Full was asked, if it said
-	// yes Flush called, since something was appended.
+	// Buf is what is to be sent next, and grows at its end alone. It has room for CopySize bytes more whenever Full was
+	// asked, if it said yes Flush called, since something was appended.
 	Buf  []byte
 	list net.Buffers // if not empty: pieces of Buf and long values between them, in order
 	cut  int         // Buf[:cut] is in list
@@ -38,15 +38,16 @@ type Output struct {
 	conn     *conn // whose it is
 	inPieces bool  // an answer is being sent piece by piece; its request is flushed
 
-	// requests is how many have begun to be answered that no flush covers yet, and began when the first of them was, since the server started.
+	// requests is how many have begun to be answered that no flush covers yet, and began when the first of them was,
+	// since the server started.
 	requests uint64
 	began    time.Duration
 	begun    bool   // a request has begun since the connection looked
 	ending   error  // not nil: the connection is to end
 	narrow   []byte // the buffer for answers, while Buf is a wide one; else nil
 	kept     []byte // Buf as it was before Start made another for a long answer; else nil
-	// held is what the connection holds for the answers that are collected, for the one that is sent in pieces, and for the one that is being
-	// made: of that, promised.
+	// held is what the connection holds for the answers that are collected, for the one that is sent in pieces, and for
+	// the one that is being made: of that, promised.
 	held, promised int64
 }
 
@@ -88,10 +89,10 @@ func (o *Output) Piece(v []byte) {
 	}
 }
 
-// Promise takes memory for the answer to a request that is executed, which is going to be size bytes long and to keep held bytes alive
-// besides until it is sent, unless that much is promised already. It waits for nothing, so it may be called with locks held; what can be refused,
-// is refused here. The error is a *protocol.Error, or ErrNotHeld: then Hold does it, without locks. What is promised to a
-// request that Begin does not follow for, Drop gives back.
+// Promise takes memory for the answer to a request that is executed, which is going to be size bytes long and to keep
+// held bytes alive besides until it is sent, unless that much is promised already. It waits for nothing, so it may be
+// called with locks held; what can be refused, is refused here. The error is a *protocol.Error, or ErrNotHeld: then
+// Hold does it, without locks. What is promised to a request that Begin does not follow for, Drop gives back.
 func (o *Output) Promise(what string, size int, held int64) error {
 	return o.promise(what, outputOf(size, held))
 }
@@ -144,9 +145,9 @@ func (o *Output) Drop() {
 	}
 }
 
-// Begin starts an answer of size bytes, its header aside, that keeps held bytes alive besides until it is sent: those of entries, beyond their
-// values. The error is as Hold's. One that is sent in pieces has its request flushed first: once its beginning has left it can't be
-// taken back.
+// Begin starts an answer of size bytes, its header aside, that keeps held bytes alive besides until it is sent: those
+// of entries, beyond their values. The error is as Hold's. One that is sent in pieces has its request flushed first:
+// once its beginning has left it can't be taken back.
 func (o *Output) Begin(what string, size int, held int64) error {
 	if err := o.hold(what, outputOf(size, held)); err != nil {
 		return err
@@ -161,8 +162,8 @@ func (o *Output) Begin(what string, size int, held int64) error {
 	return nil
 }
 
-// Start starts an answer for whose size Promise was called. So many bytes of it, its header aside, are appended to Buf; the rest are values, from
-// CopySize on, that are sent from where they lie. It waits for nothing and sends nothing.
+// Start starts an answer for whose size Promise was called. So many bytes of it, its header aside, are appended to Buf;
+// the rest are values, from CopySize on, that are sent from where they lie. It waits for nothing and sends nothing.
 func (o *Output) Start(copied int) {
 	if o.promised = 0; o.takes(copied) { // it is made
 		return
@@ -181,8 +182,8 @@ func (o *Output) BeginValue(what string, size int, held int64) error {
 	return nil
 }
 
-// outputOf is how much an answer of size bytes holds, made of entries that take so much besides their values. A short one is copied, and
-// holds no more than the workspace has.
+// outputOf is how much an answer of size bytes holds, made of entries that take so much besides their values. A short
+// one is copied, and holds no more than the workspace has.
 func outputOf(size int, entries int64) int64 {
 	if size < CopySize {
 		return 0

@@ -126,8 +126,8 @@ func protocolLimit(t *testing.T, c *nettest.Conn) int {
 	return int(hello.Limit)
 }
 
-// TestAnswerWaits: an answer that there is no memory for waits for those that are on their way to clients who read, and is refused
-// where none of them may be cut off, the transaction that it is of with it.
+// TestAnswerWaits: an answer that there is no memory for waits for those that are on their way to clients who read, and
+// is refused where none of them may be cut off, the transaction that it is of with it.
 func TestAnswerWaits(t *testing.T) {
 	nettest.Each(t, nettest.Options{Config: outputs.Config.WithPatience(time.Second)}, func(t *testing.T, s *nettest.Server) {
 		c := s.Dial(t)
@@ -231,8 +231,8 @@ func TestLargestRequest(t *testing.T) {
 	}
 }
 
-// TestWaitingHoldsNothing: whatever part of a request has come, a connection that waits for the rest holds no memory for answers, which others
-// would then lack.
+// TestWaitingHoldsNothing: whatever part of a request has come, a connection that waits for the rest holds no memory
+// for answers, which others would then lack.
 func TestWaitingHoldsNothing(t *testing.T) {
 	whole := ping(1, string(make([]byte, 100_000)))
 	eachTransport(t, nettest.Options{}, func(t *testing.T, s *nettest.Server) {

@@ -8,8 +8,8 @@ import (
 // isUnix reports whether nc came by a Unix socket.
 func isUnix(nc net.Conn) bool { return nc.LocalAddr().Network() == "unix" }
 
-// secureFor returns what TLS is spoken by on nc; nil: none. A Unix socket has none: nobody is on the way to who is at its other end, and
-// the kernel says who that is.
+// secureFor returns what TLS is spoken by on nc; nil: none. A Unix socket has none: nobody is on the way to who is at
+// its other end, and the kernel says who that is.
 func secureFor(nc net.Conn, secure *tls.Config) *tls.Config {
 	if isUnix(nc) {
 		return nil

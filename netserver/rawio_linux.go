@@ -19,9 +19,9 @@ type receipt struct {
 // rawConn returns nc's socket, for reads and writes that do not wait; nil if nc is not just a socket.
 //
 // The socket is told to say with each read how much is left to be read, the end of the stream counting as something
-// (TCP_INQ in Linux, 4.18 and later). Without that only one more read, which finds nothing, tells that it is safe to wait. So it is with a
-// Unix socket: what that says, SO_INQ in 6.17 and later, does not count the end, which may have come together with what was read, and then
-// nothing would wake who waits.
+// (TCP_INQ in Linux, 4.18 and later). Without that only one more read, which finds nothing, tells that it is safe to
+// wait. So it is with a Unix socket: what that says, SO_INQ in 6.17 and later, does not count the end, which may have
+// come together with what was read, and then nothing would wake who waits.
 func rawConn(nc net.Conn) syscall.RawConn {
 	raw := socketOf(nc)
 	if raw != nil && !isUnix(nc) {

@@ -2,8 +2,8 @@ package netserver
 
 import "encoding/binary"
 
-// records follows the records of TLS in what has come of a connection, to know whether a part of one has: crypto/tls keeps that, and takes the
-// memory of a whole one for it, but does not tell.
+// records follows the records of TLS in what has come of a connection, to know whether a part of one has: crypto/tls
+// keeps that, and takes the memory of a whole one for it, but does not tell.
 type records struct {
 	head [recordHead]byte // what has come of a record's header
 	have uint8            // so many bytes

@@ -8,12 +8,12 @@ import (
 	"kv/store"
 )
 
-// What a connection does besides where the store is one of several alike (store.Options.Proposes). Before it executes what reads, the store is
-// asked to be as new as the reads of this connection have to be. That is once for all that has come together; again only where a read comes
-// behind a write, since it sees what its own connection wrote.
+// What a connection does besides where the store is one of several alike (store.Options.Proposes). Before it executes
+// what reads, the store is asked to be as new as the reads of this connection have to be. That is once for all that has
+// come together; again only where a read comes behind a write, since it sees what its own connection wrote.
 
-// Begin is called before a read is executed, by doors that are no kv frames, and again before one that comes behind a write. Where the store is
-// no replica, it does nothing. Failure says what its error is to a client.
+// Begin is called before a read is executed, by doors that are no kv frames, and again before one that comes behind a
+// write. Where the store is no replica, it does nothing. Failure says what its error is to a client.
 func (c *Client) Begin() error {
 	if !c.server.config.Store.Proposes() {
 		return nil

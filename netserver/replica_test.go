@@ -12,7 +12,8 @@ import (
 	"kv/store"
 )
 
-// What has come together is read after one look at how new the store is, and again only behind a write, which the connection then sees.
+// What has come together is read after one look at how new the store is, and again only behind a write, which the
+// connection then sees.
 func TestBatchesOnAReplica(t *testing.T) {
 	s, r := nettest.StartReplica(t, nettest.Options{})
 	c := s.Dial(t)
@@ -41,8 +42,8 @@ func TestBatchesOnAReplica(t *testing.T) {
 	r.Set(func() { require.Equal(t, store.ReadMode{Bound: 1500 * time.Millisecond}, r.Begun[len(r.Begun)-1]) })
 }
 
-// What a replica can't do is answered as it is meant: who leads instead, that nobody does, that it is not known what became of a write, that it
-// is not new enough.
+// What a replica can't do is answered as it is meant: who leads instead, that nobody does, that it is not known what
+// became of a write, that it is not new enough.
 func TestRefusalsOfAReplica(t *testing.T) {
 	s, r := nettest.StartReplica(t, nettest.Options{})
 	c := s.Dial(t)
@@ -73,8 +74,8 @@ func TestRefusalsOfAReplica(t *testing.T) {
 	require.Equal(t, protocol.StatusUnavailable, c.Do(set).Status())
 }
 
-// Leadership is lost while a batch is under way of which reads come behind writes. What of it is known to be done, or not to be applied, is answered so; where it was
-// cut in two, or that is not known, all of it may have been applied.
+// Leadership is lost while a batch is under way of which reads come behind writes. What of it is known to be done, or
+// not to be applied, is answered so; where it was cut in two, or that is not known, all of it may have been applied.
 func TestABatchAcrossALossOfLeadership(t *testing.T) {
 	s, r := nettest.StartReplica(t, nettest.Options{})
 	c := s.Dial(t)

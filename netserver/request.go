@@ -7,14 +7,15 @@ import (
 	"kv/store"
 )
 
-// request is all that is known of one kind of request, besides what package protocol knows. What is left out is the safe side of it.
+// request is all that is known of one kind of request, besides what package protocol knows. What is left out is the
+// safe side of it.
 type request struct {
 	// handle answers a request that passed all checks but that of its body. It either appends the answer or returns an error.
 	handle func(c *conn, w *workspace, h protocol.Header, body []byte) error
 	// needs is the access without which a request is refused unread.
 	needs needs
-	// key returns the key of a request that has exactly one and looks it up, to be fetched ahead; what its body is like otherwise is looked at later. nil:
-	// there is no such key.
+	// key returns the key of a request that has exactly one and looks it up, to be fetched ahead; what its body is like
+	// otherwise is looked at later. nil: there is no such key.
 	key func(flags uint8, body []byte) (key []byte, ok bool)
 	// items returns how many keys a body has, as far as it can be one; nil: few.
 	items func(body []byte) int
@@ -63,7 +64,8 @@ var requests = [256]request{
 	protocol.OpMember:   {handle: (*conn).member, needs: needsAdmin},
 }
 
-// mostPerItem is request.perItem's most. Keys that are only read or deleted take less: where memory is short, they are what makes room.
+// mostPerItem is request.perItem's most. Keys that are only read or deleted take less: where memory is short, they are
+// what makes room.
 const mostPerItem = 160
 
 func keyOfGet(flags uint8, body []byte) ([]byte, bool) {

@@ -9,8 +9,8 @@ import (
 	"kv/protocol"
 )
 
-// TestRequests walks the table: there is a row for each opcode of the protocol and for no other; who may only read gets nothing that can
-// write, but a transaction, which asks again; and no body has more keys than it has room for.
+// TestRequests walks the table: there is a row for each opcode of the protocol and for no other; who may only read gets
+// nothing that can write, but a transaction, which asks again; and no body has more keys than it has room for.
 func TestRequests(t *testing.T) {
 	for op := range requests {
 		op, r := protocol.Opcode(op), requests[op]

@@ -277,10 +277,10 @@ func (s *Server) Latency() Latency { return s.latencies.sum() }
 // Draining reports whether Shutdown was called.
 func (s *Server) Draining() bool { return s.draining.Load() }
 
-// Shutdown stops accepting, lets every connection answer what has arrived, and closes it; or, where the client has not asked with HELLO to be told, goes on
-// answering for some time, a second at most: see drain.go. It returns when all are closed;
-// those that are not when ctx ends are cut off, and the error is that of ctx. It then returns within a second, whatever
-// an answer may still be waiting for. It may be called again.
+// Shutdown stops accepting, lets every connection answer what has arrived, and closes it; or, where the client has not
+// asked with HELLO to be told, goes on answering for some time, a second at most: see drain.go. It returns when all are
+// closed; those that are not when ctx ends are cut off, and the error is that of ctx. It then returns within a second,
+// whatever an answer may still be waiting for. It may be called again.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	if !s.draining.Load() {

@@ -17,7 +17,8 @@ func (s *Server) Memory() uint64 {
 	return s.config.Store.Stats().MemoryBytes + uint64(s.requests.used.Load()+s.output.used.Load())
 }
 
-// figures adds the server's figures to the store's. The names are part of the protocol, whose table says what each is: more may come, none may go.
+// figures adds the server's figures to the store's. The names are part of the protocol, whose table says what each is:
+// more may come, none may go.
 func (s *Server) figures(st store.Stats) []protocol.Stat {
 	s.mu.Lock()
 	open, accepted, refused, in, out := len(s.conns), s.accepted, s.refused, s.closedIn, s.closedOut

@@ -10,16 +10,16 @@ import (
 	"time"
 )
 
-// transport carries the bytes of a connection, with or without TLS. It is all that knows what kind of connection that is; what happens on it does not
-// depend on that. A socket can be asked whether something is there. Of any other net.Conn, one that wraps a
-// socket among them, no more is known than its methods: that is a stream.
+// transport carries the bytes of a connection, with or without TLS. It is all that knows what kind of connection that
+// is; what happens on it does not depend on that. A socket can be asked whether something is there. Of any other
+// net.Conn, one that wraps a socket among them, no more is known than its methods: that is a stream.
 //
 // It is the connection's goroutine's, but for SetReadDeadline, abort and reset.
 type transport interface {
 	// handshake does TLS's, until the read deadline.
 	handshake() error
-	// wait calls r.readable when something may have come: for the first time at once where that can be asked, and until that returns true,
-	// or the read deadline has passed, which is the error then.
+	// wait calls r.readable when something may have come: for the first time at once where that can be asked, and until
+	// that returns true, or the read deadline has passed, which is the error then.
 	wait(r reader) error
 	// read reads what is there. It waits for nothing: errNothing says that nothing is there, io.EOF that nothing will be.
 	read(p []byte, r *receipt) (n int, err error)
@@ -166,8 +166,9 @@ func (s *socket) read(p []byte, r *receipt) (n int, err error) {
 	return n, err
 }
 
-// readFD reads what is there. After a read that left nothing it says so without a look, if something was sent since. A reset that came with the bytes
-// that were read is not among what is left, and wakes nobody again; but sending then fails.
+// readFD reads what is there. After a read that left nothing it says so without a look, if something was sent since. A
+// reset that came with the bytes that were read is not among what is left, and wakes nobody again; but sending then
+// fails.
 func (s *socket) readFD(p []byte, r *receipt) (n int, err error) {
 	if s.drained && s.sent {
 		return 0, errNothing
@@ -222,8 +223,8 @@ func (s *socket) look() { s.drained = false }
 
 func (s *socket) canAsk() bool { return true }
 
-// stream is a transport that is read while something is waited for. What has come lies here until it is read, so that nothing else has to be kept
-// while the connection waits.
+// stream is a transport that is read while something is waited for. What has come lies here until it is read, so that
+// nothing else has to be kept while the connection waits.
 type stream struct {
 	ends
 	from   net.Conn // patient, or TLS over it

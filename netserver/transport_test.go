@@ -30,7 +30,8 @@ func (p pieces) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// TestRecordsInPieces: TLS's records and handshakes may arrive in any pieces, since a read that finds a part of one does not wait for the rest.
+// TestRecordsInPieces: TLS's records and handshakes may arrive in any pieces, since a read that finds a part of one
+// does not wait for the rest.
 func TestRecordsInPieces(t *testing.T) {
 	certificate, trusting := nettest.Certificate(t)
 	requests := every()

@@ -48,8 +48,9 @@ func ParseHeader(b []byte) Header {
 	}
 }
 
-// PlainGet reports whether b, which holds at least HeaderSize bytes, begins with a GET without flags whose length can be a frame's, and returns the
-// whole frame's size and its ID. It is for those who look at many: a Header has more fields than the compiler keeps in registers.
+// PlainGet reports whether b, which holds at least HeaderSize bytes, begins with a GET without flags whose length can
+// be a frame's, and returns the whole frame's size and its ID. It is for those who look at many: a Header has more
+// fields than the compiler keeps in registers.
 func PlainGet(b []byte) (size int, id uint32, ok bool) {
 	_ = b[HeaderSize-1]
 	length := binary.BigEndian.Uint32(b)

@@ -57,8 +57,8 @@ func ParseValue(withMeta bool, body []byte) (Value, error) {
 // MGetHeadSize is how long the body of an answer to MGET is without its values.
 const MGetHeadSize = 4
 
-// AppendMGetHead appends the header and the body's head of the answer to an MGET of n keys. So many values follow, or what stands in their
-// place; bodySize counts them too.
+// AppendMGetHead appends the header and the body's head of the answer to an MGET of n keys. So many values follow, or
+// what stands in their place; bodySize counts them too.
 func AppendMGetHead(dst []byte, id uint32, bodySize, n int) []byte {
 	dst = AppendHeader(dst, OpMGet, uint8(StatusOK), id, bodySize)
 	return AppendLength(dst, n)

@@ -7,8 +7,8 @@ import "encoding/binary"
 type Hello struct {
 	Version      uint16 // the highest protocol version that the client speaks, above 0
 	User, Secret []byte // at most 65535 bytes each
-	// Goodbye asks the server to say so, with a frame of opcode 0, before it closes the connection because it ends. What it has not
-	// answered before that was not applied.
+	// Goodbye asks the server to say so, with a frame of opcode 0, before it closes the connection because it ends.
+	// What it has not answered before that was not applied.
 	Goodbye bool
 }
 

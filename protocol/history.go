@@ -35,8 +35,9 @@ type Revision struct {
 // HistoryHeadSize is how long the body of an answer to HISTORY is without its revisions.
 const HistoryHeadSize = 4
 
-// AppendHistoryHead appends the header and the body's head of the answer to a HISTORY. n revisions follow: what AppendRevision appends, and a
-// value without version and expiry, or what stands in its place. bodySize counts them too.
+// AppendHistoryHead appends the header and the body's head of the answer to a HISTORY. n revisions follow: what
+// AppendRevision appends, and a value without version and expiry, or what stands in its place. bodySize counts them
+// too.
 func AppendHistoryHead(dst []byte, id uint32, bodySize, n int) []byte {
 	dst = AppendHeader(dst, OpHistory, uint8(StatusOK), id, bodySize)
 	return AppendLength(dst, n)

@@ -62,8 +62,9 @@ func AppendScanHead(dst []byte, id uint32, bodySize int, cursor []byte, n int) [
 	return AppendLength(dst, n)
 }
 
-// ScanItemSize is how many bytes an item takes whose key and value have so many. An item is its key, with AppendLength before it; then, with
-// AppendMeta, version and expiry, where they were asked for; then its value, where that was asked for, as the key.
+// ScanItemSize is how many bytes an item takes whose key and value have so many. An item is its key, with AppendLength
+// before it; then, with AppendMeta, version and expiry, where they were asked for; then its value, where that was asked
+// for, as the key.
 func ScanItemSize(key, value int, withMeta, withValues bool) int {
 	size := 4 + key
 	if withMeta {

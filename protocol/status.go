@@ -83,8 +83,8 @@ func (e *Error) Is(target error) bool {
 	return ok && t.Status == e.Status
 }
 
-// NotApplied reports whether a write that was answered so has certainly changed nothing. After UNAVAILABLE and INTERNAL it may have, unless the message says
-// that nothing was applied, as kvd's does where no server leads.
+// NotApplied reports whether a write that was answered so has certainly changed nothing. After UNAVAILABLE and INTERNAL
+// it may have, unless the message says that nothing was applied, as kvd's does where no server leads.
 func (e *Error) NotApplied() bool {
 	switch e.Status {
 	case StatusUnavailable, StatusInternal:

@@ -122,8 +122,8 @@ type TxnResponse struct {
 // TxnHeadSize is how long the body of an answer to TXN is without its results.
 const TxnHeadSize = 12
 
-// AppendTxnHead appends the header and the body's head of the answer to a TXN of n operations. So many results follow: for each, what
-// AppendTxnGet appends and a value, or what AppendTxnSet or AppendTxnDel does. bodySize counts them too.
+// AppendTxnHead appends the header and the body's head of the answer to a TXN of n operations. So many results follow:
+// for each, what AppendTxnGet appends and a value, or what AppendTxnSet or AppendTxnDel does. bodySize counts them too.
 func AppendTxnHead(dst []byte, id uint32, bodySize int, version uint64, n int) []byte {
 	dst = AppendHeader(dst, OpTxn, uint8(StatusOK), id, bodySize)
 	dst = binary.BigEndian.AppendUint64(dst, version)

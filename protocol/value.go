@@ -19,8 +19,8 @@ func AppendMeta(dst []byte, m Meta) []byte {
 
 func (r *reader) meta() Meta { return Meta{r.u64(), r.u64()} }
 
-// A value, in the answers to MGET, TXN and HISTORY: its length, then version and expiry where they were asked for, then its bytes. A
-// length of Absent stands alone: there is no value.
+// A value, in the answers to MGET, TXN and HISTORY: its length, then version and expiry where they were asked for, then
+// its bytes. A length of Absent stands alone: there is no value.
 const (
 	valueHeadSize = 4
 	// AbsentSize is how many bytes AppendAbsent appends.

@@ -37,8 +37,9 @@ func (a address) String() string {
 
 var errAddress = errors.New("an address such as " + defaultAddr + ", db1.example (port " + defaultPort + "), kvs://ann@db1.example or unix:/run/kv/kv.sock")
 
-// parseAddr reads HOST:PORT, HOST, :PORT (of this machine), or a URL: kv://USER@HOST:PORT, kvs:// with TLS, in which all but
-// the host may be left out; or unix:PATH, a Unix socket. Several servers of a cluster are separated by commas, in a URL too. An IPv6 address may stand in brackets, and must where a port follows.
+// parseAddr reads HOST:PORT, HOST, :PORT (of this machine), or a URL: kv://USER@HOST:PORT, kvs:// with TLS, in which
+// all but the host may be left out; or unix:PATH, a Unix socket. Several servers of a cluster are separated by commas,
+// in a URL too. An IPv6 address may stand in brackets, and must where a port follows.
 func parseAddr(s string) (address, error) {
 	if path, ok := strings.CutPrefix(s, unixPrefix); ok {
 		return parseUnix(path)

@@ -108,8 +108,8 @@ func (s *session) colour(code, t string) string {
 	return code + t + "\x1b[0m"
 }
 
-// dumb reports whether the terminal is taken for one that knows no escape sequences. A console of Windows is: what it does with them, and
-// with keys, is another thing, and it edits lines by itself.
+// dumb reports whether the terminal is taken for one that knows no escape sequences. A console of Windows is: what it
+// does with them, and with keys, is another thing, and it edits lines by itself.
 func (s *session) dumb() bool { return s.env.Getenv("TERM") == "dumb" || runtime.GOOS == "windows" }
 
 const grey = "\x1b[90m"

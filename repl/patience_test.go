@@ -39,8 +39,8 @@ func pages(h protocol.Header, body []byte) []byte {
 	return protocol.AppendError(nil, h.Opcode, h.ID, protocol.ErrUnknownOpcode)
 }
 
-// Commands of many requests wait where no server leads, as long as --timeout says, and send again what was not applied, and nothing else. They say how
-// far they got.
+// Commands of many requests wait where no server leads, as long as --timeout says, and send again what was not applied,
+// and nothing else. They say how far they got.
 func TestManyRequestsWaitForALeader(t *testing.T) {
 	nobody := &protocol.Error{Status: protocol.StatusUnavailable, Message: "no node leads now: nothing was applied, try again"}
 	maybe := &protocol.Error{Status: protocol.StatusUnavailable, Message: "it may have been applied"}

@@ -12,8 +12,8 @@ import (
 	"kv/repl/files"
 )
 
-// Run runs kvc, of this version, on this process's standard streams and returns the exit code. After Ctrl-C it does not return: once the
-// command has said what came of it, the process ends by the signal, as shells expect it.
+// Run runs kvc, of this version, on this process's standard streams and returns the exit code. After Ctrl-C it does not
+// return: once the command has said what came of it, the process ends by the signal, as shells expect it.
 func Run(version string, args []string) int {
 	signal.Ignore(syscall.SIGPIPE) // a closed pipe is an error of the write, not a silent end
 	ctx, stop := context.WithCancel(context.Background())

@@ -194,8 +194,8 @@ func (sh *shell) prompt() string {
 	return sh.where() + "> "
 }
 
-// where is the prompt's name of the server: beyond this machine, and in a cluster, with its address, and with the user; in a cluster with what
-// it does there.
+// where is the prompt's name of the server: beyond this machine, and in a cluster, with its address, and with the user;
+// in a cluster with what it does there.
 func (s *session) where() string {
 	if s.conn == nil {
 		return "kv"

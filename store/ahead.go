@@ -7,8 +7,9 @@ import (
 	"kv/store/table"
 )
 
-// How a store proposes. With Options.Proposes a write has no effect when it has its version: it takes effect when the journal brings it back, by
-// Apply, or never. Until then what its keys will be is in an overlay, by which the writes behind it are judged.
+// How a store proposes. With Options.Proposes a write has no effect when it has its version: it takes effect when the
+// journal brings it back, by Apply, or never. Until then what its keys will be is in an overlay, by which the writes
+// behind it are judged.
 //
 // What holds, besides (1) and (2):
 //
@@ -20,10 +21,12 @@ import (
 //	    appended with all shards locked. So it is absent from one place in the journal on, everywhere.
 //	(6) What a replica decides by itself can't be seen: that what has expired or grown too old by (5) takes no memory any more.
 //
-// The memory of proposals is taken from the budget, and given back when they leave the overlay; the table then takes what it needs.
+// The memory of proposals is taken from the budget, and given back when they leave the overlay; the table then takes
+// what it needs.
 //
-// Rejected: to build the entry in the table's memory when it is proposed, and to publish that. It would have to be known to whoever moves what is in
-// that memory, and to be kept from use while a reader looks at it, for the sake of one copy.
+// Rejected: to build the entry in the table's memory when it is proposed, and to publish that. It would have to be
+// known to whoever moves what is in that memory, and to be kept from use while a reader looks at it, for the sake of
+// one copy.
 
 // proposal is what a key will be.
 type proposal struct {
@@ -96,8 +99,8 @@ func (sh *shard) arrived(s *Store, key []byte, version uint64) {
 	}
 }
 
-// Abandon forgets what was proposed and not applied: it is called once the journal takes no more, and before it brings what another replica
-// has proposed.
+// Abandon forgets what was proposed and not applied: it is called once the journal takes no more, and before it brings
+// what another replica has proposed.
 func (s *Store) Abandon() {
 	s.table.LockAll(allShards)
 	defer s.table.UnlockAll(allShards)

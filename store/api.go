@@ -14,8 +14,8 @@ type Options struct {
 	// MaxMemory is how many bytes the store may take, as Stats.MemoryBytes counts them; 0: no limit. A write that would
 	// pass it fails with ErrOutOfMemory.
 	MaxMemory int64
-	// Evict makes the store a cache: where a write would pass MaxMemory, keys that were not asked for lately are deleted for it. It excludes
-	// History and Proposes.
+	// Evict makes the store a cache: where a write would pass MaxMemory, keys that were not asked for lately are
+	// deleted for it. It excludes History and Proposes.
 	Evict bool
 	// History is how many earlier versions of each key are kept besides the current one.
 	History int
@@ -23,11 +23,13 @@ type Options struct {
 	// made; 0: for any time, as far as History says. What is older is not shown any more, and its memory is free within a
 	// second. It is at least a millisecond.
 	HistoryAge time.Duration
-	// Beside, if it is not nil, is told how many bytes the store has beside Go's heap, whenever that changes: for who sets Go's memory limit. It
-	// is called with locks held, maybe side by side, so it has to be quick and must not use the store.
+	// Beside, if it is not nil, is told how many bytes the store has beside Go's heap, whenever that changes: for who
+	// sets Go's memory limit. It is called with locks held, maybe side by side, so it has to be quick and must not use
+	// the store.
 	Beside func(bytes int64)
-	// Proposes says that the store is one of several alike, and Journal a Replica: writes take effect when that brings them back, by
-	// Store.Apply. Then a session calls Begin before it reads, and time is what the journal says: a key expires at one place in it.
+	// Proposes says that the store is one of several alike, and Journal a Replica: writes take effect when that brings
+	// them back, by Store.Apply. Then a session calls Begin before it reads, and time is what the journal says: a key
+	// expires at one place in it.
 	Proposes bool
 	// Logger gets the store's warnings, which never hold a key or a value; nil: nobody does.
 	Logger *slog.Logger
@@ -144,8 +146,9 @@ type Stats struct {
 	Evicted      uint64 // earlier versions that were given up since Open to make room for writes
 }
 
-// NotAdmittedError is Journal.Append's error of a write that there is no room for, or that nobody knows of whether there is: nothing was
-// appended, and the store asks Admit for so many bytes and begins the write again. No caller of the store sees it.
+// NotAdmittedError is Journal.Append's error of a write that there is no room for, or that nobody knows of whether
+// there is: nothing was appended, and the store asks Admit for so many bytes and begins the write again. No caller of
+// the store sees it.
 type NotAdmittedError struct{ Size int64 }
 
 // Error says so.
@@ -161,7 +164,8 @@ type Journal interface {
 	// nobody knows.
 	Expect() int64
 	// Replay gives all that the journal holds, before anything is appended, and returns the highest version in it. The
-	// entries have their versions; the slices are the journal's again when load or apply returns, and so are those entries that a [Maker] made.
+	// entries have their versions; the slices are the journal's again when load or apply returns, and so are those
+	// entries that a [Maker] made.
 	//
 	// First load gets what is one state, such as a snapshot. When all calls of it have returned, apply gets the writes since.
 	// Both may be called from several goroutines. Those of one key come in order, and may be given again later, from any one

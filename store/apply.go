@@ -40,13 +40,14 @@ func (s *Store) ApplySoon(entries []*Entry) {
 	clear(a.keys)
 }
 
-// Apply gives effect to a write of another store, as its journal has it: all of it at one instant, for readers too. Records come in the order of
-// versions, and may be given again from any one on: of each key only what is newer than what it holds counts. Nothing is refused: memory
-// is taken whatever the limit says. History is kept as the store that wrote it keeps it, where Options are the same; expiries are times, so a
-// key is absent from its own on, by this store's clock.
+// Apply gives effect to a write of another store, as its journal has it: all of it at one instant, for readers too.
+// Records come in the order of versions, and may be given again from any one on: of each key only what is newer than
+// what it holds counts. Nothing is refused: memory is taken whatever the limit says. History is kept as the store that
+// wrote it keeps it, where Options are the same; expiries are times, so a key is absent from its own on, by this
+// store's clock.
 //
-// The store's journal is not told: who applies has the record in his own log. The error says that the store is closed, or that the system has no
-// more memory; the record may then be applied in part, and the store is of no use any more.
+// The store's journal is not told: who applies has the record in his own log. The error says that the store is closed,
+// or that the system has no more memory; the record may then be applied in part, and the store is of no use any more.
 func (s *Store) Apply(version uint64, entries []*Entry) error {
 	s.applier.mu.Lock()
 	defer s.applier.mu.Unlock()

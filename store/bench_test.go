@@ -75,7 +75,8 @@ func BenchmarkSet(b *testing.B) {
 	}
 }
 
-// BenchmarkSweep removes keys that expire in an order without pattern, a twentieth of 500 000 with each sweep, and reports the time for each.
+// BenchmarkSweep removes keys that expire in an order without pattern, a twentieth of 500 000 with each sweep, and
+// reports the time for each.
 func BenchmarkSweep(b *testing.B) {
 	const keys, sweeps = 500_000, 20
 	var took time.Duration

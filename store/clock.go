@@ -237,8 +237,8 @@ func (s *Store) newEra() (back int64) {
 	}
 }
 
-// newValue makes the entry, in sc, that stands for key having this value for ttl milliseconds, or until at; both 0: for good. If at
-// has passed, that is the key's deletion.
+// newValue makes the entry, in sc, that stands for key having this value for ttl milliseconds, or until at; both 0: for
+// good. If at has passed, that is the key's deletion.
 func (s *Store) newValue(sc *scratch, key, value []byte, ttl, at uint64) *Entry {
 	if ttl == 0 && at == 0 {
 		return sc.entry(key, value, 0, 0)

@@ -261,9 +261,9 @@ func TestClockStepsBackBesideReadersAndWriters(t *testing.T) {
 	all.Wait()
 }
 
-// Many keys that are read side by side are read in their order as regards time, too: who finds the first one expired finds what was written to the
-// others before that. And the clock is read once for all, after they were found: a key of which another has seen that it expired is
-// not there any more.
+// Many keys that are read side by side are read in their order as regards time, too: who finds the first one expired
+// finds what was written to the others before that. And the clock is read once for all, after they were found: a key of
+// which another has seen that it expired is not there any more.
 func TestManyExpireInOrder(t *testing.T) {
 	s := openTest(t, Options{}, fullHash)
 	s.setFor(t, "first", 10)

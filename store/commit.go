@@ -7,7 +7,8 @@ import (
 	"kv/store/table"
 )
 
-// How a write takes effect. What the table does with it, and why readers see it whole, is in store/table; this is what the store adds.
+// How a write takes effect. What the table does with it, and why readers see it whole, is in store/table; this is what
+// the store adds.
 //
 // What holds, and is cited by number elsewhere:
 //
@@ -18,8 +19,9 @@ import (
 //
 // One key: lock its shard, check, make the entry, take the version, put the entry in its place, unlock.
 //
-// Several keys: lock their shards in rising order, check the conditions, stage an entry for each key, take the version, commit, unlock.
-// If memory or the journal refuses, or a caller's code panics, what was staged is undone, which no reader can tell.
+// Several keys: lock their shards in rising order, check the conditions, stage an entry for each key, take the version,
+// commit, unlock. If memory or the journal refuses, or a caller's code panics, what was staged is undone, which no
+// reader can tell.
 
 // change is a write of one key.
 type change struct {
@@ -35,8 +37,8 @@ type change struct {
 
 var errNothing = errors.New("nothing to change")
 
-// commitOne writes one key. It returns the version that a reader of the key then has to wait for: the write's own, if it was applied.
-// The error is errNothing for a deletion of what does not exist.
+// commitOne writes one key. It returns the version that a reader of the key then has to wait for: the write's own, if
+// it was applied. The error is errNothing for a deletion of what does not exist.
 func (s *Store) commitOne(ch *change) (version uint64, err error) {
 	if err := s.admit(ch.entry.size()); err != nil {
 		return 0, err
@@ -90,7 +92,8 @@ func (s *Store) commitOne(ch *change) (version uint64, err error) {
 	return version, nil
 }
 
-// mustFit reports whether the write of e, in the place of cur, is never refused memory: it deletes, or makes what is there no longer.
+// mustFit reports whether the write of e, in the place of cur, is never refused memory: it deletes, or makes what is
+// there no longer.
 func mustFit(cur Found, e *Entry, keep int) bool {
 	return e.Deleted() || keep == 0 && cur.Exists() && !cur.Deleted() && e.Len() <= cur.Len()
 }
@@ -253,9 +256,11 @@ func (c *commit) undo() {
 	}
 }
 
-// makeRoom runs write, and again if the journal has not admitted it, and for as long as it is refused for want of memory and there is something to give up for
-// it: of history the oldest first, and last what the write's own keys have; or, in a cache, keys of others. keep is how much history the write's keys, which are in
-// the shards of home, may have after it. wanted is about how much memory the write takes, as far as it got. A write that could not be helped by that takes nobody's history.
+// makeRoom runs write, and again if the journal has not admitted it, and for as long as it is refused for want of
+// memory and there is something to give up for it: of history the oldest first, and last what the write's own keys
+// have; or, in a cache, keys of others. keep is how much history the write's keys, which are in the shards of home, may
+// have after it. wanted is about how much memory the write takes, as far as it got. A write that could not be helped by
+// that takes nobody's history.
 func (s *Store) makeRoom(home table.ShardSet, write func(keep int) (wanted demand, err error)) error {
 	var short shortage
 	for keep, tidied := s.HistoryDepth(), 0; ; {
@@ -313,7 +318,8 @@ func (s *Store) admit(size int) error {
 	return nil
 }
 
-// admitCopies is admit of a write of so many bytes before they are copied, if that takes memory: so that what waits for the journal waits without.
+// admitCopies is admit of a write of so many bytes before they are copied, if that takes memory: so that what waits for
+// the journal waits without.
 func (s *Store) admitCopies(size int) error {
 	if !table.IsLarge(size) {
 		return nil

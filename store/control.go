@@ -10,9 +10,9 @@ import (
 	"kv/store/table"
 )
 
-// Some writes of a store that proposes are no value and no deletion of a key, but say something to all of the store: what time it is, that
-// history goes, and how much of it is kept. In the journal each is an entry with an empty key: a deletion with a value of one byte, as an erasure is, with a number in the
-// place of its expiry.
+// Some writes of a store that proposes are no value and no deletion of a key, but say something to all of the store:
+// what time it is, that history goes, and how much of it is kept. In the journal each is an entry with an empty key: a
+// deletion with a value of one byte, as an erasure is, with a number in the place of its expiry.
 const (
 	controlPurge    = 0
 	controlPurgeAll = 1
@@ -30,11 +30,12 @@ func (e *Entry) control() int {
 	return int(e.bytes(e.keyAt()+e.keyLen(), 1)[0])
 }
 
-// NewTime makes an entry that says, as a journal read it, that it is this time, in Unix milliseconds, for all that is behind it: see Entry.Time.
+// NewTime makes an entry that says, as a journal read it, that it is this time, in Unix milliseconds, for all that is
+// behind it: see Entry.Time.
 func NewTime(version, now uint64) *Entry { return newControl(version, controlTime, now) }
 
-// NewForget makes an entry that says, as a journal read it, that no earlier version of any key that is not above this one is kept: see
-// Entry.Forget.
+// NewForget makes an entry that says, as a journal read it, that no earlier version of any key that is not above this
+// one is kept: see Entry.Forget.
 func NewForget(version, oldest uint64) *Entry { return newControl(version, controlForget, oldest) }
 
 func newControl(version uint64, kind byte, n uint64) *Entry {
@@ -43,11 +44,12 @@ func newControl(version uint64, kind byte, n uint64) *Entry {
 	return e
 }
 
-// Time returns the time in Unix milliseconds that a store which proposes has put into its journal, and whether the entry is such. Only a [Replica]
-// sees such.
+// Time returns the time in Unix milliseconds that a store which proposes has put into its journal, and whether the
+// entry is such. Only a [Replica] sees such.
 func (e *Entry) Time() (now uint64, is bool) { return e.Expiry(), e.control() == controlTime }
 
-// Forget returns the version up to which earlier versions are given up, and whether the entry says so. Only a [Replica] sees such.
+// Forget returns the version up to which earlier versions are given up, and whether the entry says so. Only a [Replica]
+// sees such.
 func (e *Entry) Forget() (oldest uint64, is bool) { return e.Expiry(), e.control() == controlForget }
 
 // applyControl is Apply of what is no value and no deletion.
@@ -89,8 +91,8 @@ func (s *Store) applyControl(version uint64, entries []*Entry) error {
 	return nil
 }
 
-// forgetAll carries out what NewForget says, and returns how many versions were given up. What has become history behind that record, in a state that
-// is newer than it, was not meant: so it may be done later than what follows it.
+// forgetAll carries out what NewForget says, and returns how many versions were given up. What has become history
+// behind that record, in a state that is newer than it, was not meant: so it may be done later than what follows it.
 func (s *Store) forgetAll(version, oldest uint64) (dropped uint64) {
 	for i := range s.shards {
 		s.eachKept(&s.shards[i], func(sh *shard, key []byte) {
@@ -102,7 +104,8 @@ func (s *Store) forgetAll(version, oldest uint64) (dropped uint64) {
 	return dropped
 }
 
-// forgets are the records of a state that is loaded which say that history is given up, or how much is kept. They are carried out when all is there, in their order.
+// forgets are the records of a state that is loaded which say that history is given up, or how much is kept. They are
+// carried out when all is there, in their order.
 type forgets struct {
 	mu  sync.Mutex
 	all []*Entry
@@ -135,12 +138,12 @@ func (s *Store) setTime(now uint64) {
 	}
 }
 
-// Time returns the time of a store that proposes, in Unix milliseconds, as of what was applied: what a snapshot has to have in it, as an entry made by
-// NewTime.
+// Time returns the time of a store that proposes, in Unix milliseconds, as of what was applied: what a snapshot has to
+// have in it, as an entry made by NewTime.
 func (s *Store) Time() uint64 { return s.appliedClock.Load() }
 
-// wallMillis is the time that a store which proposes gives keys their expiry by: the wall clock, or that of the journal if it is ahead. Time stands
-// still then.
+// wallMillis is the time that a store which proposes gives keys their expiry by: the wall clock, or that of the journal
+// if it is ahead. Time stands still then.
 func (s *Store) wallMillis() uint64 { return max(s.wallMicros()/1000, s.aheadClock.Load()) }
 
 // wallMicros is the system's wall clock, in Unix microseconds.

@@ -68,8 +68,8 @@ func entrySize(key, value int, expiry uint64) int {
 	return n
 }
 
-// makeEntry makes an entry in b, which is long enough, and begins at a multiple of 8: as all that Go allocates does that has no pointers
-// and 16 bytes and more.
+// makeEntry makes an entry in b, which is long enough, and begins at a multiple of 8: as all that Go allocates does
+// that has no pointers and 16 bytes and more.
 func makeEntry(b, key, value []byte, expiry uint64, deleted uint32) *Entry {
 	e := (*Entry)(unsafe.Pointer(unsafe.SliceData(b)))
 	e.version = 0
@@ -86,7 +86,8 @@ func makeEntry(b, key, value []byte, expiry uint64, deleted uint32) *Entry {
 	return e
 }
 
-// Keep returns an entry that may be kept, for a [Journal], which is shown such as may not: a large one is that itself, of any other it is a copy.
+// Keep returns an entry that may be kept, for a [Journal], which is shown such as may not: a large one is that itself,
+// of any other it is a copy.
 func (e *Entry) Keep() *Entry {
 	if table.IsLarge(e.Len()) {
 		return e
@@ -155,7 +156,8 @@ func (e *Entry) Expiry() uint64 {
 	return *(*uint64)(unsafe.Add(unsafe.Pointer(e), entryHeader))
 }
 
-// Size is the memory that the entry takes, about: its key, its value, and what goes with them. It is more than a journal writes of it.
+// Size is the memory that the entry takes, about: its key, its value, and what goes with them. It is more than a
+// journal writes of it.
 func (e *Entry) Size() int { return e.size() }
 
 // entryOf returns the entry that a value of at least a byte is part of.

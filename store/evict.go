@@ -8,22 +8,24 @@ import (
 	"kv/store/table"
 )
 
-// A cache that is full lets go what was not asked for lately: see table/evict.go. What goes is deleted as by anybody: the journal is told, and whoever has
-// read it before sees it gone.
+// A cache that is full lets go what was not asked for lately: see table/evict.go. What goes is deleted as by anybody:
+// the journal is told, and whoever has read it before sees it gone.
 //
-// A write that was refused memory has others evicted and begins again, until it has its memory or there is nothing left to evict. What it lacks is one of two
-// things. Room for a small entry is best found in the shard that it is to be in: what that frees can be used at once by one of the same size. Room for a large
-// value is a part of the limit, which only a large value gives back as it goes, whatever its shard. If neither helps, since
-// sizes have changed and free memory is scattered, all shards let go of a part, and what is left of thin memory is brought together.
+// A write that was refused memory has others evicted and begins again, until it has its memory or there is nothing left
+// to evict. What it lacks is one of two things. Room for a small entry is best found in the shard that it is to be in:
+// what that frees can be used at once by one of the same size. Room for a large value is a part of the limit, which
+// only a large value gives back as it goes, whatever its shard. If neither helps, since sizes have changed and free
+// memory is scattered, all shards let go of a part, and what is left of thin memory is brought together.
 
 const (
 	// nearEvictions is how often one write has its own shards, or some, let go before all do.
 	nearEvictions = 4
-	// mostVictims is how many keys go from a near shard at a time, so that not every write has to look for some, but not more than a part
-	// of what there is, victimShare.
+	// mostVictims is how many keys go from a near shard at a time, so that not every write has to look for some, but
+	// not more than a part of what there is, victimShare.
 	mostVictims = 16
 	victimShare = 32
-	// turnShare is the part of a shard's keys that go at most for a large value, so that the hand does not go round in a shard for what that does not have.
+	// turnShare is the part of a shard's keys that go at most for a large value, so that the hand does not go round in
+	// a shard for what that does not have.
 	turnShare = 8
 	// When all shards let go, so much goes: a part of what is in use, evictShare, but at least leastEvicted bytes.
 	evictShare   = 32
@@ -67,8 +69,8 @@ func (t *tally) add(o tally) {
 	t.demand.add(o.demand)
 }
 
-// evict lets go keys for a write that was refused, whose keys are in the shards of home, and reports whether it may do better now. It is called
-// without locks.
+// evict lets go keys for a write that was refused, whose keys are in the shards of home, and reports whether it may do
+// better now. It is called without locks.
 func (s *Store) evict(home table.ShardSet, short *shortage) bool {
 	if short.bytes > s.budget.limit/2 {
 		return false
@@ -92,8 +94,8 @@ func (s *Store) evict(home table.ShardSet, short *shortage) bool {
 	return s.evictEverywhere(short)
 }
 
-// evictLarge lets go keys for large values: of the write's own shards, so that each shard keeps its share, and then of one after the other, as many bytes of
-// large values as are wanted, unless that costs twice as many in all.
+// evictLarge lets go keys for large values: of the write's own shards, so that each shard keeps its share, and then of
+// one after the other, as many bytes of large values as are wanted, unless that costs twice as many in all.
 func (s *Store) evictLarge(home table.ShardSet, short *shortage) (gone tally) {
 	for i := range 2 * shardCount {
 		switch {
@@ -126,8 +128,8 @@ func (s *Store) evictAt(home table.ShardSet, bytes int64) (gone tally) {
 	return gone
 }
 
-// evictEverywhere lets go keys of all shards, and brings together what is left, unless others have done so since the write was refused. It reports whether
-// the write may do better now.
+// evictEverywhere lets go keys of all shards, and brings together what is left, unless others have done so since the
+// write was refused. It reports whether the write may do better now.
 func (s *Store) evictEverywhere(short *shortage) bool {
 	v := &s.eviction
 	v.far.Lock()

@@ -13,7 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A cache that is full takes every write, keeps to its limit, and keeps what is asked for; what it lets go is deleted for everybody, the journal too.
+// A cache that is full takes every write, keeps to its limit, and keeps what is asked for; what it lets go is deleted
+// for everybody, the journal too.
 func TestEvict(t *testing.T) {
 	for name, size := range map[string]func(rng *rand.Rand) int{
 		"one size":     func(*rand.Rand) int { return 400 },
@@ -60,8 +61,8 @@ func TestEvict(t *testing.T) {
 	}
 }
 
-// A cache refuses no write as long as there is something to evict: whatever is written, in whatever sizes, and however often those change, down to the least that
-// kvd takes.
+// A cache refuses no write as long as there is something to evict: whatever is written, in whatever sizes, and however
+// often those change, down to the least that kvd takes.
 func TestCacheTakesEveryWrite(t *testing.T) {
 	const pairs = 20
 	type write func(c opened, n int, size func() int) error
@@ -137,7 +138,8 @@ func TestCacheTakesEveryWrite(t *testing.T) {
 	}
 }
 
-// Many writers at once are refused nothing, beside readers, a sweeper, a journal that has no room now and then, and a part of the limit that is withheld for a while.
+// Many writers at once are refused nothing, beside readers, a sweeper, a journal that has no room now and then, and a
+// part of the limit that is withheld for a while.
 func TestCacheTakesWritesOfMany(t *testing.T) {
 	const limit = 6 << 20
 	j := &crowdedJournal{fakeJournal: newFakeJournal()}
@@ -205,7 +207,8 @@ func (j *crowdedJournal) Append(floor uint64, entries []*Entry) (uint64, error) 
 	return j.fakeJournal.Append(floor, entries)
 }
 
-// A writer that needs what somebody is still reading waits for him, and nothing else goes for that meanwhile. Should he not come to an end, the write is refused.
+// A writer that needs what somebody is still reading waits for him, and nothing else goes for that meanwhile. Should he
+// not come to an end, the write is refused.
 func TestCacheWaitsForReaders(t *testing.T) {
 	const limit = 6 << 20
 	value := make([]byte, 1000)

@@ -30,8 +30,8 @@ func Example() {
 	// true
 }
 
-// What Get returns is a copy, and so is what AppendValue appends, to memory of the caller's: both may be kept. A view shows the value where
-// the store has it, for no cost, until it is closed.
+// What Get returns is a copy, and so is what AppendValue appends, to memory of the caller's: both may be kept. A view
+// shows the value where the store has it, for no cost, until it is closed.
 func ExampleSession_View() {
 	s, err := store.Open(store.Options{})
 	if err != nil {

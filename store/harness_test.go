@@ -45,8 +45,8 @@ var masks = []struct {
 
 const fullHash = ^uint64(0)
 
-// testMemory is small, poisoned when it is freed, and under the race detector of a kind that the detector can watch, which takes four times as much
-// itself: so that it is smaller still.
+// testMemory is small, poisoned when it is freed, and under the race detector of a kind that the detector can watch,
+// which takes four times as much itself: so that it is smaller still.
 var testMemory = func() arena.Options {
 	o := arena.Options{Range: 64 << 20, Chunk: 64 << 10, GoMemory: raceEnabled, Poison: true}
 	if raceEnabled {

@@ -8,8 +8,8 @@ import (
 	"kv/store/table"
 )
 
-// eachRevision calls f for the kept versions of the key of p, whose shard is locked, newest first, at most limit (0: all) and as long as it
-// returns true.
+// eachRevision calls f for the kept versions of the key of p, whose shard is locked, newest first, at most limit (0:
+// all) and as long as it returns true.
 func (s *Store) eachRevision(sh *shard, p *table.Place, limit int, f func(Found) (more bool)) {
 	cur := p.Entry()
 	if !cur.Exists() || !s.keeps && s.expired(cur) {
@@ -31,8 +31,8 @@ func (s *Store) eachRevision(sh *shard, p *table.Place, limit int, f func(Found)
 	})
 }
 
-// tooOld reports whether what was replaced by this version is too old to be shown at this moment: with one that is kept, versions tell
-// the time.
+// tooOld reports whether what was replaced by this version is too old to be shown at this moment: with one that is
+// kept, versions tell the time.
 func (s *Store) tooOld(replacedBy uint64, now moment) bool {
 	age := s.age.Load()
 	return age > 0 && int64(replacedBy)+age <= now.mono+now.state.leadOf(replacedBy)
@@ -83,9 +83,9 @@ func (c *Session) History(dst []Revision, key []byte, limit int) []Revision {
 	return dst
 }
 
-// HistoryIf is History, but for one who has to know how many versions there are, and the length of their values together, before any is
-// copied: if accept returns an error, that is HistoryIf's. It is called with the key locked, so it has to be quick and must not use the store. A nil
-// accept accepts all.
+// HistoryIf is History, but for one who has to know how many versions there are, and the length of their values
+// together, before any is copied: if accept returns an error, that is HistoryIf's. It is called with the key locked, so
+// it has to be quick and must not use the store. A nil accept accepts all.
 func (c *Session) HistoryIf(dst []Revision, key []byte, limit int, accept func(n int, bytes int64) error) (revisions []Revision, err error) {
 	c.locked(key, func(sh *shard, p *table.Place) {
 		if accept != nil {
@@ -163,8 +163,9 @@ func (c *Session) Rollback(key []byte, version uint64) (uint64, error) {
 // errWait undoes a write that is to begin again when something has been applied.
 var errWait = errors.New("something has to be applied first")
 
-// proposeRollback is Rollback for a store that proposes: the old version is read, and the new one proposed, under one lock. What is found is what will
-// be kept where the rollback is in the journal: a version that is pushed out by what is under way is not; and what is under way and takes history away is waited for.
+// proposeRollback is Rollback for a store that proposes: the old version is read, and the new one proposed, under one
+// lock. What is found is what will be kept where the rollback is in the journal: a version that is pushed out by what
+// is under way is not; and what is under way and takes history away is waited for.
 func (c *Session) proposeRollback(key []byte, version uint64) (uint64, error) {
 	s := c.store
 	h := s.hash(key)

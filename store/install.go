@@ -7,8 +7,8 @@ import (
 	"kv/store/table"
 )
 
-// errReplaced is the error of reads during which all that they read was replaced. It matches ErrReadOnly and, as do others that pass by themselves,
-// ErrNoMajority.
+// errReplaced is the error of reads during which all that they read was replaced. It matches ErrReadOnly and, as do
+// others that pass by themselves, ErrNoMajority.
 var errReplaced = replacedError{}
 
 type replacedError struct{}
@@ -19,16 +19,18 @@ func (replacedError) Error() string {
 
 func (replacedError) Is(target error) bool { return target == ErrReadOnly || target == ErrNoMajority }
 
-// Install puts the state of another replica in the place of all that the store holds: fill gives it to load, as a journal's Replay does, from
-// several goroutines if it likes, all versions of a key in one call, the time among them as NewTime makes it. Behind it records come by Apply again, from
-// any that the state may lack on. Nothing is refused.
+// Install puts the state of another replica in the place of all that the store holds: fill gives it to load, as a
+// journal's Replay does, from several goroutines if it likes, all versions of a key in one call, the time among them as
+// NewTime makes it. Behind it records come by Apply again, from any that the state may lack on. Nothing is refused.
 //
-// It takes its time, and a reader meanwhile sees some of the one state and some of the other. So the replica lets no read begin from before until the
-// state is one again, and of reads that had begun Flush says that they are void; so does Walk. It may not be called while Apply is. The error is fill's, or
-// says that there is no memory: then the store is of no use any more.
+// It takes its time, and a reader meanwhile sees some of the one state and some of the other. So the replica lets no
+// read begin from before until the state is one again, and of reads that had begun Flush says that they are void; so
+// does Walk. It may not be called while Apply is. The error is fill's, or says that there is no memory: then the store
+// is of no use any more.
 //
-// Rejected: to build a second table beside this one and to swap the two. It would take the memory of both, and a swap at one instant is worth
-// nothing, since what is installed is a state only once the records behind it have been applied.
+// Rejected: to build a second table beside this one and to swap the two. It would take the memory of both, and a swap
+// at one instant is worth nothing, since what is installed is a state only once the records behind it have been
+// applied.
 func (s *Store) Install(fill func(load func(entries []*Entry)) error) error {
 	s.applier.mu.Lock()
 	defer s.applier.mu.Unlock()
@@ -57,7 +59,8 @@ func (s *Store) Install(fill func(load func(entries []*Entry)) error) error {
 	return nil
 }
 
-// setLoading says whether a state is being loaded: of each key in any order, and whatever the limit says. With alone nobody reads meanwhile.
+// setLoading says whether a state is being loaded: of each key in any order, and whatever the limit says. With alone
+// nobody reads meanwhile.
 func (s *Store) setLoading(on, alone bool) {
 	s.table.LockAll(allShards)
 	s.loading = on

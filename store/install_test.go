@@ -66,7 +66,8 @@ func scribble(t *testing.T, s opened, r *fakeReplica, rng *rand.Rand, n int) {
 	}
 }
 
-// A replica that takes in another's state, while that goes on, and then the records from before it was walked, is like it: whatever it held before.
+// A replica that takes in another's state, while that goes on, and then the records from before it was walked, is like
+// it: whatever it held before.
 func TestInstall(t *testing.T) {
 	for _, m := range masks {
 		for _, history := range []int{0, 3} {
@@ -229,7 +230,8 @@ func TestAScanAcrossAnInstall(t *testing.T) {
 	}
 }
 
-// While states take each other's place, whoever reads sees one of them or is told that he has not; what a view shows stays as it is.
+// While states take each other's place, whoever reads sees one of them or is told that he has not; what a view shows
+// stays as it is.
 func TestReadersWhileStatesAreInstalled(t *testing.T) {
 	s, r := openReplica(t, Options{History: 1}, fullHash)
 	other, follower := openReplica(t, Options{History: 1}, fullHash)

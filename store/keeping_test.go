@@ -8,7 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// How much history is kept changes at one place in the journal: a replica that was opened with another depth keeps the same from there on.
+// How much history is kept changes at one place in the journal: a replica that was opened with another depth keeps the
+// same from there on.
 func TestHowMuchIsKeptIsInTheJournal(t *testing.T) {
 	for _, m := range masks {
 		t.Run(m.name, func(t *testing.T) {

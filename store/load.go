@@ -152,8 +152,9 @@ func (sh *shard) between(p *table.Place, from, to uint64) (is bool) {
 	return is
 }
 
-// replay puts e, as a journal holds it, into sh, which is locked, if nothing newer is there. It takes memory whatever the limit says: a
-// full store must start again. keep is how much history the key may have. false: there is no memory at all.
+// replay puts e, as a journal holds it, into sh, which is locked, if nothing newer is there. It takes memory whatever
+// the limit says: a full store must start again. keep is how much history the key may have. false: there is no memory
+// at all.
 func (s *Store) replay(sh *shard, h uint64, e *Entry, keep int) bool {
 	if now, is := e.Time(); is { // while a store is loaded
 		s.setTime(now)
@@ -186,7 +187,8 @@ func (s *Store) replay(sh *shard, h uint64, e *Entry, keep int) bool {
 	return true
 }
 
-// loaded is called when all is loaded: history that was given up may be there, and of a key that was deleted, what is left may be its deletion alone.
+// loaded is called when all is loaded: history that was given up may be there, and of a key that was deleted, what is
+// left may be its deletion alone.
 func (s *Store) loaded() {
 	for _, e := range s.forgets.take() {
 		if oldest, is := e.Forget(); is {

@@ -134,7 +134,8 @@ func TestLoadManyKeys(t *testing.T) {
 	}
 }
 
-// What a journal says of history that was given up holds for a state that is loaded before it, and is no matter of when it is carried out.
+// What a journal says of history that was given up holds for a state that is loaded before it, and is no matter of when
+// it is carried out.
 func TestLoadForgets(t *testing.T) {
 	value := func(version uint64) *Entry { return NewEntry(version, []byte("a"), nil, 0, false) }
 	s := openTest(t, Options{History: 9, Journal: stateJournal{

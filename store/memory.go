@@ -68,8 +68,8 @@ type budget struct {
 	others   atomic.Int64 // what other replicas may take, where that is less than limit; 0: it is not. Publishes nothing
 }
 
-// LimitTo says that no write is to be taken for which another replica, which takes what this one took, has no room: it may take no more than so many bytes,
-// as Options.MaxMemory has them; 0: it may take as much as this one.
+// LimitTo says that no write is to be taken for which another replica, which takes what this one took, has no room: it
+// may take no more than so many bytes, as Options.MaxMemory has them; 0: it may take as much as this one.
 func (s *Store) LimitTo(bytes int64) { s.budget.others.Store(bytes) }
 
 // most is the limit, 0: none.
@@ -134,8 +134,8 @@ func (b *besides) tell(n int64) {
 	}
 }
 
-// memoryFor returns how a store with this limit has its memory. Where that is small, it is taken a little at a time, and all shards share what is there
-// for each size of objects.
+// memoryFor returns how a store with this limit has its memory. Where that is small, it is taken a little at a time,
+// and all shards share what is there for each size of objects.
 func memoryFor(limit int64) arena.Options {
 	o := arena.Options{Range: rangeFor(limit)}
 	if limit > 0 && limit < 64<<20 {
@@ -144,8 +144,8 @@ func memoryFor(limit int64) arena.Options {
 	return o
 }
 
-// rangeFor returns how many bytes of addresses an arena needs for a limit: fragmentation is within the limit, and what can't be refused
-// beyond.
+// rangeFor returns how many bytes of addresses an arena needs for a limit: fragmentation is within the limit, and what
+// can't be refused beyond.
 func rangeFor(limit int64) int64 {
 	const most = 64 << 30
 	if limit == 0 {
@@ -196,8 +196,8 @@ const (
 	mostTidied = 3
 )
 
-// tidy gives back the memory that is not needed any more; for who is short of memory now, all of it, for which it waits until nobody can be
-// looking at what is not there any more.
+// tidy gives back the memory that is not needed any more; for who is short of memory now, all of it, for which it waits
+// until nobody can be looking at what is not there any more.
 func (s *Store) tidy(short bool) {
 	most := int64(compactBytes)
 	switch {
@@ -217,8 +217,9 @@ func (s *Store) tidy(short bool) {
 }
 
 const (
-	// While memory is being freed, and more than looseEnough of what is resident is in use, it is not compacted yet: what is moved today may be gone
-	// tomorrow, and the fuller the chunks, the more there is to move for each that gets empty.
+	// While memory is being freed, and more than looseEnough of what is resident is in use, it is not compacted yet:
+	// what is moved today may be gone tomorrow, and the fuller the chunks, the more there is to move for each that gets
+	// empty.
 	looseEnough = 0.7
 	// freeingShare is of what part of what is resident more has to be free than a moment ago for that.
 	freeingShare = 256

@@ -154,9 +154,9 @@ func openReplica(t fatal, o Options, mask uint64) (opened, *fakeReplica) {
 	return s, r
 }
 
-// TestProposes runs random writes on a store that proposes, and holds them against a plain map of what was committed and one of what was proposed
-// as well: reads against the one, conditions against the other. The journal commits when it likes, and leadership is lost at any time, with some of what
-// was proposed.
+// TestProposes runs random writes on a store that proposes, and holds them against a plain map of what was committed
+// and one of what was proposed as well: reads against the one, conditions against the other. The journal commits when
+// it likes, and leadership is lost at any time, with some of what was proposed.
 func TestProposes(t *testing.T) {
 	for _, m := range masks {
 		t.Run(m.name, func(t *testing.T) {
@@ -589,8 +589,8 @@ func TestExpiryIsToldOnceItIsCommitted(t *testing.T) {
 	}
 }
 
-// An answer that shows what a write saw, and nothing that it wrote, leaves only once that is committed and confirmed: of a replica that was
-// deposed it may be wrong.
+// An answer that shows what a write saw, and nothing that it wrote, leaves only once that is committed and confirmed:
+// of a replica that was deposed it may be wrong.
 func TestAnswersWithoutWritesAreConfirmed(t *testing.T) {
 	key := []byte("k")
 	answers := map[string]func(s opened){
@@ -667,8 +667,8 @@ func TestBegin(t *testing.T) {
 	require.ErrorContains(t, err, "needs a journal that is a replica")
 }
 
-// A key is there until the journal says that its time has come, for readers when that is committed, for writes when it is proposed; the clock of a replica
-// that follows does not matter.
+// A key is there until the journal says that its time has come, for readers when that is committed, for writes when it
+// is proposed; the clock of a replica that follows does not matter.
 func TestTimeIsInTheLog(t *testing.T) {
 	s, r := openReplica(t, Options{}, fullHash)
 	other, _ := openReplica(t, Options{}, fullHash)
@@ -758,8 +758,8 @@ func TestProposalsCountAndHistoryGoes(t *testing.T) {
 	require.InDelta(t, before, s.budget.used.Load(), 64<<10)
 }
 
-// What may write is for the leader, even if it would turn out to write nothing: what another replica has may be old. Behind Begin it is a read like
-// any other.
+// What may write is for the leader, even if it would turn out to write nothing: what another replica has may be old.
+// Behind Begin it is a read like any other.
 func TestWritesThatWriteNothingElsewhere(t *testing.T) {
 	s, r := openReplica(t, Options{}, fullHash)
 	s.put(t, "k", "v")
@@ -814,7 +814,8 @@ func TestReset(t *testing.T) {
 	require.EqualValues(t, 1, s.Stats().SetOps, "what was done is counted")
 }
 
-// A node begins to lead between what a session notes before a write and the write itself: the write is one of that epoch, not of none.
+// A node begins to lead between what a session notes before a write and the write itself: the write is one of that
+// epoch, not of none.
 func TestAWriteWhileANodeBeginsToLead(t *testing.T) {
 	s, r := openReplica(t, Options{}, fullHash)
 	r.auto = true
@@ -845,7 +846,8 @@ func TestAWriteWhileANodeBeginsToLead(t *testing.T) {
 	require.ErrorAs(t, s.Flush(), new(*MovedError))
 }
 
-// A rollback finds what is kept where it is in the journal: not what the writes before it, that are under way, push out of the history or erase.
+// A rollback finds what is kept where it is in the journal: not what the writes before it, that are under way, push out
+// of the history or erase.
 func TestARollbackBehindWhatIsUnderWay(t *testing.T) {
 	for keep := range 4 {
 		for under := range 5 {

@@ -12,9 +12,9 @@ type outcome struct {
 	noted bool        // publish's: something is due earlier than before
 }
 
-// publish makes what a write of this version leaves of its keys what readers see, and books it. put is the instant: until then what was current may
-// be looked at, and afterwards no more. The shards are locked, and all memory that it takes is there: nothing can fail. keep is how much
-// history each key may have.
+// publish makes what a write of this version leaves of its keys what readers see, and books it. put is the instant:
+// until then what was current may be looked at, and afterwards no more. The shards are locked, and all memory that it
+// takes is there: nothing can fail. keep is how much history each key may have.
 func (s *Store) publish(all []outcome, version uint64, keep int, put func()) {
 	for i := range all {
 		o := &all[i]

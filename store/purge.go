@@ -121,8 +121,8 @@ func (s *Store) orderPurge(keys [][]byte) (version uint64, err error) {
 	return version, nil
 }
 
-// erase erases the past of key, or with all what it is now too, by the write of this version, and returns how many versions went. sh is
-// locked.
+// erase erases the past of key, or with all what it is now too, by the write of this version, and returns how many
+// versions went. sh is locked.
 func (s *Store) erase(sh *shard, h uint64, key []byte, all bool, version uint64) (erased int) {
 	erased = s.forget(sh, key, func(Found, uint64) bool { return true })
 	sh.newest = max(sh.newest, version)

@@ -8,9 +8,10 @@ import (
 // closed; see [table.Entry].
 type Found = table.Entry
 
-// View is a session's access to entries where they lie, without a copy. What it finds stays as it is until it is closed; meanwhile none of
-// the memory that others replace can be used again. So it is for one batch of reads, in which nothing may block, and it is closed before
-// anything is sent. There is one at a time in a session, which does nothing else meanwhile.
+// View is a session's access to entries where they lie, without a copy. What it finds stays as it is until it is
+// closed; meanwhile none of the memory that others replace can be used again. So it is for one batch of reads, in which
+// nothing may block, and it is closed before anything is sent. There is one at a time in a session, which does nothing
+// else meanwhile.
 type View struct{ c *Session }
 
 // View opens a view.
@@ -106,13 +107,13 @@ func (c *Session) current(key []byte, e Found) Found {
 	return e
 }
 
-// Entry returns an entry that may be kept for as long as one likes, nil for none. A value above 4 KiB is not copied for it: that is the one
-// that was set.
+// Entry returns an entry that may be kept for as long as one likes, nil for none. A value above 4 KiB is not copied for
+// it: that is the one that was set.
 func (v View) Entry(e Found) *Entry { return detach(e) }
 
-// MGetView fills dst, which is as long as keys, with their entries, all current together at one instant, and returns the view that they are
-// of. If accept, which is called with them and must not block, returns an error, that is MGetView's, no view is open, and nothing counts; a nil
-// one accepts all.
+// MGetView fills dst, which is as long as keys, with their entries, all current together at one instant, and returns
+// the view that they are of. If accept, which is called with them and must not block, returns an error, that is
+// MGetView's, no view is open, and nothing counts; a nil one accepts all.
 func (c *Session) MGetView(dst []Found, keys [][]byte, accept func([]Found) error) (v View, err error) {
 	c.reader.Pin()
 	open := false
@@ -179,8 +180,8 @@ func (c *Session) peek(key []byte) *Entry {
 	return detach(c.find(key))
 }
 
-// Warm pulls what reads and writes of these keys will touch into the processor's caches, so that their misses overlap. It changes nothing and
-// counts nothing.
+// Warm pulls what reads and writes of these keys will touch into the processor's caches, so that their misses overlap.
+// It changes nothing and counts nothing.
 func (c *Session) Warm(keys [][]byte) {
 	c.reader.Pin()
 	defer c.reader.Unpin()
@@ -198,7 +199,8 @@ func detach(e Found) *Entry {
 	return copyInto(make([]byte, copySize(e)), e)
 }
 
-// detachAll appends what detach returns for each entry, all of which exist. The copies share one object, so they are to be let go of together.
+// detachAll appends what detach returns for each entry, all of which exist. The copies share one object, so they are to
+// be let go of together.
 func detachAll(dst []*Entry, all []Found) []*Entry {
 	size := 0
 	for _, e := range all {

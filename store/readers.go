@@ -5,11 +5,12 @@ import (
 	"time"
 )
 
-// readers notices a reader that stays pinned: what is replaced or deleted meanwhile waits for him. Nothing that may block is done while pinned, so
-// it takes a process that is stopped in the middle, or a caller of a View that does what he must not.
+// readers notices a reader that stays pinned: what is replaced or deleted meanwhile waits for him. Nothing that may
+// block is done while pinned, so it takes a process that is stopped in the middle, or a caller of a View that does what
+// he must not.
 type readers struct {
-	// slow is not nil while so much waits that writes are slowed down, and closed when they need not be any more. Stored by the sweeper; it
-	// publishes nothing else.
+	// slow is not nil while so much waits that writes are slowed down, and closed when they need not be any more.
+	// Stored by the sweeper; it publishes nothing else.
 	slow atomic.Pointer[chan struct{}]
 	told bool // the log was told of the one who holds memory now; the sweeper's
 }
@@ -20,7 +21,8 @@ const (
 	// mostWaiting is how much may wait, or a part of the limit, waitingShare, if that is more, before writes are slowed down.
 	mostWaiting  = 64 << 20
 	waitingShare = 16
-	// slowWrite is how long a write then waits, at most. It is not refused: without a limit there is memory, and with one it is what refuses.
+	// slowWrite is how long a write then waits, at most. It is not refused: without a limit there is memory, and with
+	// one it is what refuses.
 	slowWrite = 100 * time.Millisecond
 )
 

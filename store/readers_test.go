@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Who stays in a view keeps what is replaced from being used again: it is counted, the log says so once, writes go on, slower, and all of it is free
-// when he is done.
+// Who stays in a view keeps what is replaced from being used again: it is counted, the log says so once, writes go on,
+// slower, and all of it is free when he is done.
 func TestReaderThatStays(t *testing.T) {
 	var log bytes.Buffer
 	s := openTest(t, Options{Logger: slog.New(slog.NewTextHandler(&log, nil))}, fullHash)

@@ -27,8 +27,8 @@ func NewEntry(version uint64, key, value []byte, expiry uint64, deleted bool) *E
 	return e
 }
 
-// Maker makes entries, one behind the other, in memory that it uses again for the next: for a journal that gives many to load, which keeps of
-// those that it is given only the large ones. It is for one goroutine at a time.
+// Maker makes entries, one behind the other, in memory that it uses again for the next: for a journal that gives many
+// to load, which keeps of those that it is given only the large ones. It is for one goroutine at a time.
 type Maker struct {
 	words []uint64
 	used  int

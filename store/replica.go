@@ -7,21 +7,22 @@ import (
 	"time"
 )
 
-// Replica is the journal of a store that is one of several alike: see Options.Proposes. What is appended to it takes effect when it comes
-// back by [Store.Apply], in this store as in the others, or never, after [Store.Abandon].
+// Replica is the journal of a store that is one of several alike: see Options.Proposes. What is appended to it takes
+// effect when it comes back by [Store.Apply], in this store as in the others, or never, after [Store.Abandon].
 type Replica interface {
 	Journal
-	// Begin waits until a read that begins now sees all that it has to, as mode says. The error says that this can't be known: ErrNoMajority
-	// or ErrStale.
+	// Begin waits until a read that begins now sees all that it has to, as mode says. The error says that this can't be
+	// known: ErrNoMajority or ErrStale.
 	Begin(mode ReadMode) error
 	// Confirm returns nil if what this replica knew when it was called was the newest there is: nobody else led by then.
 	Confirm() error
-	// Epoch changes whenever this replica begins or ceases to take writes; it is odd while it does. A version names one write within one
-	// epoch.
+	// Epoch changes whenever this replica begins or ceases to take writes; it is odd while it does. A version names one
+	// write within one epoch.
 	Epoch() uint64
-	// Outcome says what has become of writes that were given versions in an epoch, and are no more waited for: the first of them, and the last. nil: all
-	// took effect, and what is published of them is theirs, not another replica's that was given the same. A *MovedError: none did, or ever
-	// will. ErrUnknown: that is not known. It may wait until it is.
+	// Outcome says what has become of writes that were given versions in an epoch, and are no more waited for: the
+	// first of them, and the last. nil: all took effect, and what is published of them is theirs, not another replica's
+	// that was given the same. A *MovedError: none did, or ever will. ErrUnknown: that is not known. It may wait until
+	// it is.
 	Outcome(epoch, first, last uint64) error
 }
 
@@ -34,15 +35,15 @@ type ReadMode struct {
 var (
 	// ErrUnknown is the error of a write that may have been applied, or may yet be: the replica that took it leads no more.
 	ErrUnknown = fmt.Errorf("%w: this node leads no more: the write may have been applied", ErrReadOnly)
-	// ErrNoMajority is the error of a read that has to be as new as can be, while nobody can tell what is newest; and matches that of a write while
-	// nobody leads. Nothing was done.
+	// ErrNoMajority is the error of a read that has to be as new as can be, while nobody can tell what is newest; and
+	// matches that of a write while nobody leads. Nothing was done.
 	ErrNoMajority = errors.New("no leader, or no majority, could be asked in time for what is newest: try again")
 	// ErrStale is the error of a read under a bound that the replica can't hold.
 	ErrStale = errors.New("stale: this node can't tell that it is as new as was asked for")
 )
 
-// MovedError is the error of a write at a replica that does not lead: nothing was applied. It matches ErrReadOnly, and ErrNoMajority where no leader
-// is known.
+// MovedError is the error of a write at a replica that does not lead: nothing was applied. It matches ErrReadOnly, and
+// ErrNoMajority where no leader is known.
 type MovedError struct {
 	Leader string // the address of the one that does, for clients; empty: none is known
 }
@@ -63,8 +64,9 @@ func (e *MovedError) Is(target error) bool {
 // Proposes reports whether the store is one of several alike: Options.Proposes.
 func (s *Store) Proposes() bool { return s.replica != nil }
 
-// Begin is called before reads of a store that is one of several: it waits until they will see all that they have to, as mode says, and what this
-// session has written. It is for all reads until a write, be there a Flush between them or not. For any other store it does nothing.
+// Begin is called before reads of a store that is one of several: it waits until they will see all that they have to,
+// as mode says, and what this session has written. It is for all reads until a write, be there a Flush between them or
+// not. For any other store it does nothing.
 func (c *Session) Begin(mode ReadMode) error {
 	r := c.store.replica
 	if r == nil {
@@ -83,8 +85,8 @@ func (c *Session) Begin(mode ReadMode) error {
 	return nil
 }
 
-// Reset forgets what Flush would wait for, and that Begin was called, for one who uses the session from now on and has nothing to do with what it has
-// done: what that wrote may yet be lost.
+// Reset forgets what Flush would wait for, and that Begin was called, for one who uses the session from now on and has
+// nothing to do with what it has done: what that wrote may yet be lost.
 func (c *Session) Reset() {
 	c.publish()
 	c.reader.Seen()
@@ -116,8 +118,9 @@ func (c *Session) Moved() error {
 	return nil
 }
 
-// mayLook returns nil if a write that may turn out to write nothing may look at what there is: where this replica leads, since Flush confirms that, and
-// where it does not behind Begin. Else the answer could be old, and the leader is to be asked.
+// mayLook returns nil if a write that may turn out to write nothing may look at what there is: where this replica
+// leads, since Flush confirms that, and where it does not behind Begin. Else the answer could be old, and the leader is
+// to be asked.
 func (c *Session) mayLook() error {
 	if c.reads && !c.flushed {
 		return nil
@@ -138,8 +141,9 @@ func (c *Session) shows(version uint64, err error) {
 	}
 }
 
-// given notes a version that a write was given, and in which epoch. That is one in which the replica takes writes, from the one that was noted before the
-// write to the one that there is now; where there are several, or it is another than that of a write before, it is not known.
+// given notes a version that a write was given, and in which epoch. That is one in which the replica takes writes, from
+// the one that was noted before the write to the one that there is now; where there are several, or it is another than
+// that of a write before, it is not known.
 func (c *Session) given(version uint64) {
 	now := c.store.replica.Epoch()
 	epoch := c.epoch + 1 - c.epoch%2 // the first of those
@@ -152,8 +156,9 @@ func (c *Session) given(version uint64) {
 	c.wrote, c.first, c.last = true, min(c.first, version), max(c.last, version)
 }
 
-// settle ends what Flush does for a replica: a version that is published is this session's write only if the journal says so of the epoch in which it
-// was given; and what a write has shown of the state without changing it must have been the newest. err is why what was seen may be lost.
+// settle ends what Flush does for a replica: a version that is published is this session's write only if the journal
+// says so of the epoch in which it was given; and what a write has shown of the state without changing it must have
+// been the newest. err is why what was seen may be lost.
 func (c *Session) settle(r Replica, err error) error {
 	began, wrote, mixed, confirm := c.began, c.wrote, c.mixed, c.confirm
 	c.began, c.wrote, c.mixed, c.confirm, c.flushed = false, false, false, false, true

@@ -15,8 +15,8 @@ import (
 	"kv/store/linear"
 )
 
-// group is several replicas around one log in memory, that has a leader at a time and loses the end of what was proposed with each. It is what a
-// cluster promises its stores, without what makes it true.
+// group is several replicas around one log in memory, that has a leader at a time and loses the end of what was
+// proposed with each. It is what a cluster promises its stores, without what makes it true.
 type group struct {
 	replicas []*groupReplica
 	mu       sync.Mutex
@@ -203,7 +203,8 @@ func (g *group) depose(rng *rand.Rand) {
 	g.mu.Unlock()
 }
 
-// groupClient sends each request to a replica: reads to any, writes to the one that leads. It makes a batch of them sometimes, as a connection does.
+// groupClient sends each request to a replica: reads to any, writes to the one that leads. It makes a batch of them
+// sometimes, as a connection does.
 type groupClient struct {
 	g        *group
 	sessions []*Session
@@ -286,8 +287,8 @@ func (g *group) history(t *testing.T, requests int, seed uint64) error {
 	return linear.Check(history, 5*time.Minute)
 }
 
-// Whatever clients do side by side at several replicas, while leadership changes and proposals are lost, is explained by an order of their requests; and
-// the replicas are alike at the end.
+// Whatever clients do side by side at several replicas, while leadership changes and proposals are lost, is explained
+// by an order of their requests; and the replicas are alike at the end.
 func TestReplicasAreLinearizable(t *testing.T) {
 	for round := range soak(3, 200) {
 		m := masks[round%len(masks)]

@@ -140,7 +140,8 @@ func (s *Store) Walk(f func(*Entry) error) error {
 	var entries []*Entry
 	var keys [][]byte
 	for h := uint64(0); ; {
-		// Copies are made while the reader is pinned, and f, which may take its time, sees those. What needs a lock is done behind that.
+		// Copies are made while the reader is pinned, and f, which may take its time, sees those. What needs a lock is
+		// done behind that.
 		entries, keys = entries[:0], keys[:0]
 		r.Pin()
 		var last uint64

@@ -7,8 +7,8 @@ import (
 	"kv/store/table"
 )
 
-// scratch is what a write is put together in: its entries, until the table and the journal have made theirs of them. It is used again for the
-// next write, so nothing of it is kept.
+// scratch is what a write is put together in: its entries, until the table and the journal have made theirs of them. It
+// is used again for the next write, so nothing of it is kept.
 type scratch struct {
 	words  [scratchWords]uint64 // entries, one behind the other
 	used   int                  // words

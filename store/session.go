@@ -24,7 +24,8 @@ type Session struct {
 	began, wrote bool // there was a write, or what may have become one; it was given a version
 	mixed        bool // not in the same epoch as another, as far as is known
 	confirm      bool // an answer tells what a write saw that has written nothing
-	// reads is whether Begin has returned, flushed whether there was a Flush since, and installs is Store.installs, as it was then.
+	// reads is whether Begin has returned, flushed whether there was a Flush since, and installs is Store.installs, as
+	// it was then.
 	reads, flushed bool
 	installs       uint64
 	epoch          uint64 // the journal's, before the first write; of those that were given versions, the one in which they were

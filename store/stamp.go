@@ -9,8 +9,9 @@ type Stamp struct {
 	state   uint64        // which of the states that were installed it is of
 }
 
-// Same reports whether b is of the same key, which was not written between the two stamps, nor did it expire. Seldom it returns false though it was
-// not: of an absent key, where deletions of others look like its own, or what had expired before was still there.
+// Same reports whether b is of the same key, which was not written between the two stamps, nor did it expire. Seldom it
+// returns false though it was not: of an absent key, where deletions of others look like its own, or what had expired
+// before was still there.
 func (a Stamp) Same(b Stamp) bool {
 	return a.version == b.version && a.state == b.state && a.removal.Same(b.removal)
 }

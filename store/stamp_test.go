@@ -8,8 +8,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestStamp holds stamps against what was done to their keys: of a key that was written, deleted or expired since there is another, whatever it holds
-// now, and of one to which nothing was done, beside which nothing was deleted, it is the same.
+// TestStamp holds stamps against what was done to their keys: of a key that was written, deleted or expired since there
+// is another, whatever it holds now, and of one to which nothing was done, beside which nothing was deleted, it is the
+// same.
 func TestStamp(t *testing.T) {
 	for _, m := range masks {
 		t.Run(m.name, func(t *testing.T) {
@@ -116,8 +117,8 @@ func TestStampOfWhatIsUnderWay(t *testing.T) {
 	require.Equal(t, under, s.Session.Stamp(key))
 }
 
-// TestAStampSeldomDiffersForOthers: only deletions of keys that are beside an absent one in the table, some 6 of all, and of such as are in its slot, one of
-// 4096 keys, look like its own.
+// TestAStampSeldomDiffersForOthers: only deletions of keys that are beside an absent one in the table, some 6 of all,
+// and of such as are in its slot, one of 4096 keys, look like its own.
 func TestAStampSeldomDiffersForOthers(t *testing.T) {
 	const absent = 200
 	for _, test := range []struct {

@@ -11,11 +11,12 @@
 //		fmt.Printf("%s\n", e.Value())
 //	}
 //
-// What a session returns is a copy and may be kept, but for what a [View] shows: that is where the store has it, costs nothing, and must not
-// be looked at any more once the view is closed.
+// What a session returns is a copy and may be kept, but for what a [View] shows: that is where the store has it, costs
+// nothing, and must not be looked at any more once the view is closed.
 //
-// Keys and values lie in memory of the store's own, beside the collector's, in a [table.Table]; the store adds what the table knows nothing
-// of: conditions, versions, a journal, time, history and limits. See docs/memory.md and docs/concurrency.md.
+// Keys and values lie in memory of the store's own, beside the collector's, in a [table.Table]; the store adds what the
+// table knows nothing of: conditions, versions, a journal, time, history and limits. See docs/memory.md and
+// docs/concurrency.md.
 package store
 
 import (
@@ -46,8 +47,9 @@ type Store struct {
 	loading   bool          // a state is being loaded; stored with all shards locked
 	unloaded  atomic.Uint64 // entries of the journal that there was no memory for
 
-	// depth is how many versions are kept of a key besides the current one, and age for how long at most, once something has taken their place, in
-	// microseconds; 0: for any time. Apply alone stores them, with all shards locked.
+	// depth is how many versions are kept of a key besides the current one, and age for how long at most, once
+	// something has taken their place, in microseconds; 0: for any time. Apply alone stores them, with all shards
+	// locked.
 	depth, age atomic.Int64
 
 	clock clock
@@ -56,15 +58,18 @@ type Store struct {
 	// Of a store that is one of several; else nil and zero.
 	replica Replica // the journal. Fixed
 	purges  pendingPurges
-	// installs is odd while Install runs, and rises with its begin and its end: who finds it as it was before has read nothing of that.
+	// installs is odd while Install runs, and rises with its begin and its end: who finds it as it was before has read
+	// nothing of that.
 	installs atomic.Uint64
-	// The time by which keys expire, in Unix milliseconds: for readers, that of what was applied; for writes, that of what was proposed, which is
-	// never behind. Both are stored with all shards locked, so whoever holds one knows that they stay; readers look at the first without.
+	// The time by which keys expire, in Unix milliseconds: for readers, that of what was applied; for writes, that of
+	// what was proposed, which is never behind. Both are stored with all shards locked, so whoever holds one knows that
+	// they stay; readers look at the first without.
 	appliedClock, aheadClock atomic.Uint64
-	// aheadSince is the version of the proposal that aheadClock is from, 0: it has been applied, or is another's. Stored with all shards locked.
+	// aheadSince is the version of the proposal that aheadClock is from, 0: it has been applied, or is another's.
+	// Stored with all shards locked.
 	aheadSince uint64
-	// erasing is the version of the newest record that was proposed and takes history away; 0: none was. It is stored with the shards locked of which it
-	// takes, so who holds one knows of all that are before him in the journal.
+	// erasing is the version of the newest record that was proposed and takes history away; 0: none was. It is stored
+	// with the shards locked of which it takes, so who holds one knows of all that are before him in the journal.
 	erasing atomic.Uint64
 
 	table  *table.Table

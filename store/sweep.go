@@ -20,7 +20,8 @@ import (
 // spareNotes is how many notes without use a shard may have, besides as many as those in use.
 const spareNotes = 1024
 
-// followerSweeps is how many sweeps of a replica that does not lead there are for one in which it looks for history that is too old.
+// followerSweeps is how many sweeps of a replica that does not lead there are for one in which it looks for history
+// that is too old.
 const followerSweeps = 20
 
 // sweepSteps bounds how long a sweep holds a shard's lock at a time.
@@ -188,8 +189,8 @@ func (s *Store) expire(h uint64, now moment) error {
 	return nil
 }
 
-// notes reports whether something of the key of e will be due earlier than is noted, once e has replaced cur, if that exists. keep is how
-// much history the key may have. sh is locked.
+// notes reports whether something of the key of e will be due earlier than is noted, once e has replaced cur, if that
+// exists. keep is how much history the key may have. sh is locked.
 func (s *Store) notes(sh *shard, cur Found, e *Entry, keep int) bool {
 	if at := e.Expiry(); at != 0 {
 		st := s.clock.state.Load()

@@ -78,8 +78,9 @@ func (c *Session) TxnIf(dst []Result, conds []Condition, ops []Op, accept func([
 	return results, version, nil
 }
 
-// TxnView is TxnIf without a copy: the entries of the results are where they lie, until the view that it returns is closed. What the
-// transaction itself wrote may have version 0, which stands for that of the transaction. If there is an error, no view is open.
+// TxnView is TxnIf without a copy: the entries of the results are where they lie, until the view that it returns is
+// closed. What the transaction itself wrote may have version 0, which stands for that of the transaction. If there is
+// an error, no view is open.
 func (c *Session) TxnView(dst []ViewResult, conds []Condition, ops []Op, accept func([]ViewResult) error) (results []ViewResult, version uint64, v View, err error) {
 	for _, o := range ops {
 		if err := errors.Join(checkLen(o.Key, o.Value), checkExpiry(o.TTL, o.ExpireAt)); err != nil {
@@ -172,9 +173,10 @@ func (w *commit) del(key []byte) bool {
 	return true
 }
 
-// atomically runs stage with the locks of the shards in set held and then makes what it staged visible at one instant, unless stage has set
-// refused, which then is the error. sc is what it is put together in. If memory is short and history can be given up for it, it does so and starts again.
-// writes is false if nothing will be staged. view, if it is not nil, is pinned while stage runs, and remains so if there is no error.
+// atomically runs stage with the locks of the shards in set held and then makes what it staged visible at one instant,
+// unless stage has set refused, which then is the error. sc is what it is put together in. If memory is short and
+// history can be given up for it, it does so and starts again. writes is false if nothing will be staged. view, if it
+// is not nil, is pinned while stage runs, and remains so if there is no error.
 func (c *Session) atomically(sc *scratch, writes bool, view *table.Reader, set table.ShardSet, stage func(*commit)) (version uint64, err error) {
 	s := c.store
 	c.writes()

@@ -64,8 +64,8 @@ func (c *Session) Update(keys [][]byte, change func(u *Update) error) (version u
 	return version, nil
 }
 
-// Get returns what key holds: of what u itself has written, the newest; not Exists() if it is absent or expired. It is valid until
-// change returns. Version() of what u itself wrote is 0.
+// Get returns what key holds: of what u itself has written, the newest; not Exists() if it is absent or expired. It is
+// valid until change returns. Version() of what u itself wrote is 0.
 func (u *Update) Get(key []byte) Found { return u.w.current(u.hash(key), key) }
 
 // Set gives key a value and an expiry, in Unix milliseconds, 0: none. Both are copied. An expiry that has passed deletes the key.
@@ -107,8 +107,8 @@ func (u *Update) Now() uint64 {
 // After returns the time that is so many milliseconds after Now, at most the largest uint64.
 func (u *Update) After(ttl uint64) uint64 { return after(u.Now(), ttl) }
 
-// Expiry returns when e, which Get has found, expires, by the clock as it is now: what Set takes for the key to keep its expiry. It
-// differs from e's own where the clock was set back since e was written. 0: never.
+// Expiry returns when e, which Get has found, expires, by the clock as it is now: what Set takes for the key to keep
+// its expiry. It differs from e's own where the clock was set back since e was written. 0: never.
 func (u *Update) Expiry(e Found) uint64 {
 	at := e.Expiry()
 	if at == 0 || at == math.MaxUint64 {
@@ -122,8 +122,9 @@ func (u *Update) Expiry(e Found) uint64 {
 	return at - back
 }
 
-// Count says what the update counts as in Stats: so many keys read, written and deleted. What it is told at several times adds up.
-// Without it each key that is set counts as written, each that is deleted as deleted, and those that are read as nothing.
+// Count says what the update counts as in Stats: so many keys read, written and deleted. What it is told at several
+// times adds up. Without it each key that is set counts as written, each that is deleted as deleted, and those that are
+// read as nothing.
 func (u *Update) Count(gets, sets, dels int) {
 	if !u.counted {
 		u.counted, u.done = true, counter{}

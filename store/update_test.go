@@ -160,7 +160,8 @@ func TestUpdatesAreAtomic(t *testing.T) {
 	}
 }
 
-// An update that touches a key which it was not given is a defect of its caller, and changes nothing, be the key's lock held or not.
+// An update that touches a key which it was not given is a defect of its caller, and changes nothing, be the key's lock
+// held or not.
 func TestUpdateOfAKeyNotNamed(t *testing.T) {
 	touches := map[string]func(*Update, []byte){
 		"Get":    func(u *Update, key []byte) { u.Get(key) },

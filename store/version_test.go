@@ -74,9 +74,9 @@ func TestVersionsAreNotTheOrderOfEffect(t *testing.T) {
 	require.Equal(t, map[string]uint64{slow: lower, quick: higher}, <-walked)
 }
 
-// What versions say, of writes and reads of any number of clients: of one key, and of all that one transaction writes, their order
-// is the order of effect. A write that begins after another was answered has the higher version. And who reads sees all
-// that was answered before, whatever versions else it sees.
+// What versions say, of writes and reads of any number of clients: of one key, and of all that one transaction writes,
+// their order is the order of effect. A write that begins after another was answered has the higher version. And who
+// reads sees all that was answered before, whatever versions else it sees.
 func TestWhatVersionsOrder(t *testing.T) {
 	for _, m := range masks {
 		for _, journaled := range []bool{false, true} {

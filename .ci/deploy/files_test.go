@@ -267,7 +267,8 @@ func TestCompose(t *testing.T) {
 	}
 }
 
-// TestDockerfileBuilds: what .dockerignore leaves of the sources is enough for the command that Dockerfile builds the programs with.
+// TestDockerfileBuilds: what .dockerignore leaves of the sources is enough for the command that Dockerfile builds the
+// programs with.
 func TestDockerfileBuilds(t *testing.T) {
 	ignore, err := os.ReadFile("../../.dockerignore")
 	require.NoError(t, err)

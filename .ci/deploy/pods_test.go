@@ -25,9 +25,10 @@ import (
 	apps "k8s.io/api/apps/v1"
 )
 
-// The pods of kubernetes/cluster.yaml, as far as a machine without a container engine can have them: each a network namespace of its own with an
-// address of its own, the image's files on a root that can't be written to, the StatefulSet's options and user, the Secrets and a volume. Names are in
-// each pod's /etc/hosts, and change when a pod gets another address.
+// The pods of kubernetes/cluster.yaml, as far as a machine without a container engine can have them: each a network
+// namespace of its own with an address of its own, the image's files on a root that can't be written to, the
+// StatefulSet's options and user, the Secrets and a volume. Names are in each pod's /etc/hosts, and change when a pod
+// gets another address.
 
 // pods are those of a StatefulSet.
 type pods struct {
@@ -310,8 +311,8 @@ func (x *pod) leader() (leads *pod) {
 	return leads
 }
 
-// TestPods: the pods of cluster.yaml found a cluster, and go on as one when a pod is killed, comes back with another address, when all are restarted in
-// turn, and when a majority is gone for a while.
+// TestPods: the pods of cluster.yaml found a cluster, and go on as one when a pod is killed, comes back with another
+// address, when all are restarted in turn, and when a majority is gone for a while.
 func TestPods(t *testing.T) {
 	if !canHavePods(t) {
 		return
@@ -327,7 +328,8 @@ func TestPods(t *testing.T) {
 			return err == nil
 		}, time.Minute, 100*time.Millisecond)
 	}
-	// For some seconds a pod may look for another where that was: /etc/hosts is read anew after five. So a read may have to be tried again, as kvc says.
+	// For some seconds a pod may look for another where that was: /etc/hosts is read anew after five. So a read may
+	// have to be tried again, as kvc says.
 	reads := func(key string, by ...*pod) {
 		t.Helper()
 		for _, x := range by {

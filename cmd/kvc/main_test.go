@@ -33,9 +33,9 @@ func TestMain(m *testing.M) {
 }
 
 // TestScripts runs the stories in testdata, each against a server of its own with an empty store, whose address is in
-// KV_ADDR. "code N COMMAND" runs a command that must end with exit code N; "restart [HISTORY]" ends the server and starts
-// another, with an empty store, at the same address, that keeps so many earlier versions; "stop" ends it. At SILENT is a server that greets and then answers nothing, and at FOLLOWER one
-// of a cluster that the first one leads.
+// KV_ADDR. "code N COMMAND" runs a command that must end with exit code N; "restart [HISTORY]" ends the server and
+// starts another, with an empty store, at the same address, that keeps so many earlier versions; "stop" ends it. At
+// SILENT is a server that greets and then answers nothing, and at FOLLOWER one of a cluster that the first one leads.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",

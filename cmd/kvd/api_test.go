@@ -32,7 +32,8 @@ func (p *process) ask(method, path, body, authorization string) (status int, ans
 	return a.StatusCode, string(b)
 }
 
-// TestHTTPAPI: what is written by HTTP is read by kv frames, the other way round, and after a restart. Paths are taken as they are.
+// TestHTTPAPI: what is written by HTTP is read by kv frames, the other way round, and after a restart. Paths are taken
+// as they are.
 func TestHTTPAPI(t *testing.T) {
 	dir := t.TempDir()
 	p := start(t, "--data", dir, "--http", "127.0.0.1:0")
@@ -57,8 +58,8 @@ func TestHTTPAPI(t *testing.T) {
 	p.stop(syscall.SIGTERM)
 }
 
-// TestHTTPAPIForWhom: users are asked for their secrets, as they are in the file at the time; without any, only the machine itself
-// is served. Where certificates let in, or nobody wants it, there is none.
+// TestHTTPAPIForWhom: users are asked for their secrets, as they are in the file at the time; without any, only the
+// machine itself is served. Where certificates let in, or nobody wants it, there is none.
 func TestHTTPAPIForWhom(t *testing.T) {
 	dir := t.TempDir()
 	users, cert, key := filepath.Join(dir, "users"), filepath.Join(dir, "crt"), filepath.Join(dir, "key")

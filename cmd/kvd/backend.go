@@ -12,7 +12,8 @@ import (
 	"kv/store/wal"
 )
 
-// backend is what differs between the ways to keep data: in memory alone (memoryOnly), in a log (takeLog), and as one of several nodes (takeReplica).
+// backend is what differs between the ways to keep data: in memory alone (memoryOnly), in a log (takeLog), and as one
+// of several nodes (takeReplica).
 type backend struct {
 	journal      journal
 	policy       string                     // when writes are durable

@@ -27,8 +27,9 @@ func (m *member) logged(msg string) (line map[string]any) {
 	return line
 }
 
-// TestLogOfACluster: who reads the logs of nodes that are founded, lead, join and are removed learns of each that, by the numbers that kvc prints,
-// and of nothing that is no trouble as if it were. What reads JSON takes every number as it is.
+// TestLogOfACluster: who reads the logs of nodes that are founded, lead, join and are removed learns of each that, by
+// the numbers that kvc prints, and of nothing that is no trouble as if it were. What reads JSON takes every number as
+// it is.
 func TestLogOfACluster(t *testing.T) {
 	all := startCluster(t, 3)
 	leads := leader(t, all)

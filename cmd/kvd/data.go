@@ -80,8 +80,8 @@ func takeData(o options, beside func(bytes int64), log *slog.Logger) (*data, err
 	return d, nil
 }
 
-// load opens the store and fills it. Meanwhile who connects to one of listeners is told how far it is. If ctx ends first, it returns false, and
-// the process is to end.
+// load opens the store and fills it. Meanwhile who connects to one of listeners is told how far it is. If ctx ends
+// first, it returns false, and the process is to end.
 func (d *data) load(ctx context.Context, listeners []netserver.Listener, secure *tls.Config, doors []netserver.Door) (loaded bool, err error) {
 	if d.dir == "" {
 		return true, d.open()

@@ -5,8 +5,9 @@ import (
 	"log/slog"
 )
 
-// fileDescriptors are kept for what is no connection: the log and its successor, a snapshot, folders, listeners, standard streams,
-// what the Go runtime and a look at the system need. Without them a rotation or a snapshot would fail because there are many clients.
+// fileDescriptors are kept for what is no connection: the log and its successor, a snapshot, folders, listeners,
+// standard streams, what the Go runtime and a look at the system need. Without them a rotation or a snapshot would fail
+// because there are many clients.
 const fileDescriptors = 32
 
 // connectionLimits are how many connections there may be at a time.

@@ -15,8 +15,8 @@ import (
 	"kv/protocol/client"
 )
 
-// TestFileCantGrow: the system refuses to let a file grow, as a disk that is full does. Writes are refused, reads and the pages go
-// on; when it may grow, so do writes; and after a kill all that was acknowledged is there.
+// TestFileCantGrow: the system refuses to let a file grow, as a disk that is full does. Writes are refused, reads and
+// the pages go on; when it may grow, so do writes; and after a kill all that was acknowledged is there.
 func TestFileCantGrow(t *testing.T) {
 	dir := t.TempDir()
 	kvd, err := exec.LookPath("kvd")

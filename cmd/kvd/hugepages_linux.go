@@ -16,9 +16,9 @@ import (
 // So the heap is moved to pages of 2 MiB as it grows. (Servers that fork for a snapshot have to turn such pages off: each
 // write after a fork would copy a whole one.)
 //
-// It is moved page by page, and only where all of a page is in memory. To advise the system to use such pages wherever the heap is
-// (MADV_HUGEPAGE) would be simpler, but then it also fills up those of which most was given back, all by itself: an emptied
-// store took more memory from minute to minute, of which Go knew nothing.
+// It is moved page by page, and only where all of a page is in memory. To advise the system to use such pages wherever
+// the heap is (MADV_HUGEPAGE) would be simpler, but then it also fills up those of which most was given back, all by
+// itself: an emptied store took more memory from minute to minute, of which Go knew nothing.
 
 const hugePage = 2 << 20
 

@@ -13,8 +13,8 @@ import (
 // rest is for what is outside of it: connections, the collector's room, the system. In a small group that is a larger part.
 func defaultMemory(granted int64) int64 { return max(granted/4*3-64<<20, granted/3) >> 20 << 20 }
 
-// mostMemory is the most --max-memory that is used where so much is granted: with it, what GOMEMLIMIT then is leaves the collector
-// its room.
+// mostMemory is the most --max-memory that is used where so much is granted: with it, what GOMEMLIMIT then is leaves
+// the collector its room.
 func mostMemory(granted int64) int64 {
 	return max((granted-systemBytes(granted)-limitBytes)/limitPercent*100, granted/3) >> 20 << 20
 }

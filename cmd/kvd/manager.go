@@ -115,8 +115,8 @@ func (m *manager) tellReady(status string) {
 	m.tell("READY=1\nSTATUS=%s\n", strings.ReplaceAll(status, "\n", "; "))
 }
 
-// stops tells that the end has begun, which takes at most so long unless the manager is to give up, and returns once it is told or
-// does not listen.
+// stops tells that the end has begun, which takes at most so long unless the manager is to give up, and returns once it
+// is told or does not listen.
 func (m *manager) stops(atMost time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

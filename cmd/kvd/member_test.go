@@ -96,7 +96,8 @@ func (c console) status() (s clusterStatus) {
 	return s
 }
 
-// TestClusterCommands: what kvc cluster shows and does at three real nodes, with good input and bad, with one node lost and with two.
+// TestClusterCommands: what kvc cluster shows and does at three real nodes, with good input and bad, with one node lost
+// and with two.
 func TestClusterCommands(t *testing.T) {
 	all := startCluster(t, 3)
 	c := console{t, kvcBinary(t), all[0].listen + "," + all[1].listen + "," + all[2].listen}
@@ -213,8 +214,9 @@ func TestClusterCommands(t *testing.T) {
 	}
 }
 
-// TestClusterScripts runs the stories in testdata/cluster, beside three nodes that are a cluster (LEADS, OTHER), one that is alone in its own (SINGLE), one that
-// waits for its peers (WAITS), and a server that is in none (ALONE); at NOBODY nobody listens.
+// TestClusterScripts runs the stories in testdata/cluster, beside three nodes that are a cluster (LEADS, OTHER), one
+// that is alone in its own (SINGLE), one that waits for its peers (WAITS), and a server that is in none (ALONE); at
+// NOBODY nobody listens.
 func TestClusterScripts(t *testing.T) {
 	all := startCluster(t, 3)
 	leads := leader(t, all)
@@ -303,7 +305,8 @@ func TestAClusterThatIsNotFounded(t *testing.T) {
 	c.fails(4, "no leader", "get", "a")
 }
 
-// TestNodesChangePlaces: nodes that were started on each other's folders find each other, and so do all of a cluster that moves as a whole.
+// TestNodesChangePlaces: nodes that were started on each other's folders find each other, and so do all of a cluster
+// that moves as a whole.
 func TestNodesChangePlaces(t *testing.T) {
 	for name, move := range map[string]func(t *testing.T, all []*member){
 		"two swap": func(_ *testing.T, all []*member) {

@@ -157,8 +157,8 @@ type freed struct {
 	since uint64 // what it had beyond at the first of them
 }
 
-// due reports whether a heap of so many bytes, of which so many are used, has more than its room, or at rest more than a little, and more than the last
-// return could not help.
+// due reports whether a heap of so many bytes, of which so many are used, has more than its room, or at rest more than
+// a little, and more than the last return could not help.
 func (f *freed) due(heap, used uint64, now time.Time) bool {
 	extra := heap - min(heap, used)
 	f.left = min(f.left, extra)
@@ -214,9 +214,10 @@ func returnFreed(used func() uint64) (stop func()) {
 	return func() { close(done) }
 }
 
-// keepWithin returns what to call after each collection so that the store does not grow beyond what is granted, though Go's heap, where large
-// values are, has holes: those between the objects that are left of many, where larger ones do not fit. It withholds what is free of the
-// store's limit of data bytes as long as heap and store are within a twentieth of what the process may have.
+// keepWithin returns what to call after each collection so that the store does not grow beyond what is granted, though
+// Go's heap, where large values are, has holes: those between the objects that are left of many, where larger ones do
+// not fit. It withholds what is free of the store's limit of data bytes as long as heap and store are within a
+// twentieth of what the process may have.
 func keepWithin(st *store.Store, data, granted int64, beside func() int64, log *slog.Logger) func() {
 	parts := []metrics.Sample{
 		{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}, {Name: "/memory/classes/heap/free:bytes"},
@@ -240,8 +241,9 @@ func keepWithin(st *store.Store, data, granted int64, beside func() int64, log *
 	}
 }
 
-// heapShare keeps GOMEMLIMIT at what the data that lie beside Go's heap leave of --max-memory, so that garbage, and what is free between large values, is part of
-// that. Where what is alive leaves the collector less room than it needs, it has that beyond --max-memory, up to the process's memory; so it has while data are loaded.
+// heapShare keeps GOMEMLIMIT at what the data that lie beside Go's heap leave of --max-memory, so that garbage, and
+// what is free between large values, is part of that. Where what is alive leaves the collector less room than it needs,
+// it has that beyond --max-memory, up to the process's memory; so it has while data are loaded.
 type heapShare struct {
 	all     int64         // what the process may have, for both
 	within  int64         // --max-memory, and what Go has at all times

@@ -102,8 +102,9 @@ func TestLimitHeap(t *testing.T) {
 	require.Equal(t, before, debug.SetMemoryLimit(-1))
 }
 
-// TestHeapShare: GOMEMLIMIT is what the data beside the heap leave, though never next to nothing: of what the process may have while data are loaded, of --max-memory
-// then, and between these where what is alive leaves no room for garbage.
+// TestHeapShare: GOMEMLIMIT is what the data beside the heap leave, though never next to nothing: of what the process
+// may have while data are loaded, of --max-memory then, and between these where what is alive leaves no room for
+// garbage.
 func TestHeapShare(t *testing.T) {
 	before := debug.SetMemoryLimit(-1)
 	defer debug.SetMemoryLimit(before)
@@ -227,8 +228,8 @@ func (p *process) resident() int64 {
 	return pages * int64(os.Getpagesize())
 }
 
-// TestMemoryBytesAreResident: whatever is done, the resident memory is memory_bytes, give or take 3 %, and a constant: the program itself, and what Go's
-// heap has while nothing is in it.
+// TestMemoryBytesAreResident: whatever is done, the resident memory is memory_bytes, give or take 3 %, and a constant:
+// the program itself, and what Go's heap has while nothing is in it.
 func TestMemoryBytesAreResident(t *testing.T) {
 	const constant, slack = 16 << 20, 2 << 20
 	p := startBinary(t, plainBinary(t), "--max-memory", "1GiB")
@@ -286,7 +287,8 @@ func TestMemoryBytesAreResident(t *testing.T) {
 	p.stop(syscall.SIGTERM)
 }
 
-// TestMemoryStaysWithinItsLimit: large values by all doors, many at once, do not take more than --max-memory and the collector's room.
+// TestMemoryStaysWithinItsLimit: large values by all doors, many at once, do not take more than --max-memory and the
+// collector's room.
 func TestMemoryStaysWithinItsLimit(t *testing.T) {
 	const limit, size, clients, rounds, keys = 200 << 20, 12_000_000, 1, 12, 10
 	p := startBinary(t, plainBinary(t), "--max-memory", "200MiB", "--http", "127.0.0.1:0")

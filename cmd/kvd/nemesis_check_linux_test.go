@@ -35,7 +35,8 @@ func checkHistories(t *testing.T, histories [][]porcupine.Operation, dir string)
 	}
 }
 
-// quiet is called when nothing is broken any more. It waits until all nodes have all, and compares them, and what was acknowledged.
+// quiet is called when nothing is broken any more. It waits until all nodes have all, and compares them, and what was
+// acknowledged.
 func (w *world) quiet(ledger *ledger, nodes int) {
 	leader(w.t, w.all)
 	var voters int

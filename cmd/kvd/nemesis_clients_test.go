@@ -26,8 +26,8 @@ type door interface {
 	Close() error
 }
 
-// notApplied reports whether a refusal of a kind that need not mean it says that nothing was applied. Of a write that one was under way with when its node ceased to
-// lead, or to be a replica, it says the opposite.
+// notApplied reports whether a refusal of a kind that need not mean it says that nothing was applied. Of a write that
+// one was under way with when its node ceased to lead, or to be a replica, it says the opposite.
 func notApplied(refusal string) bool {
 	return !strings.Contains(refusal, "may have been applied") && saysNotApplied.MatchString(refusal)
 }
@@ -143,7 +143,8 @@ func (f frames) do(ctx context.Context, q linear.Request) (linear.Response, erro
 	return r, err
 }
 
-// TestWhatARefusalSays: a write is asked of another node only where the refusal says that it was not applied. One that was under way may have been, and would be applied twice.
+// TestWhatARefusalSays: a write is asked of another node only where the refusal says that it was not applied. One that
+// was under way may have been, and would be applied twice.
 func TestWhatARefusalSays(t *testing.T) {
 	for refusal, want := range map[string]bool{
 		(&store.MovedError{}).Error():                                     true,

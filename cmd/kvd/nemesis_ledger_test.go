@@ -14,8 +14,8 @@ import (
 	"kv/protocol/client"
 )
 
-// ledger is what was acknowledged. Its writers never stop: each sets keys that nobody else ever writes, and adds one to counterKey, which so never falls,
-// whichever of the writes that had no answer come late.
+// ledger is what was acknowledged. Its writers never stop: each sets keys that nobody else ever writes, and adds one to
+// counterKey, which so never falls, whichever of the writes that had no answer come late.
 type ledger struct {
 	all   []*member
 	begin time.Time

@@ -23,12 +23,14 @@ import (
 	"kv/store/linear"
 )
 
-// TestNemesis: while a nemesis strikes a cluster again and again, what clients are answered through all doors is explained by one order (porcupine); all
-// that was acknowledged is there afterwards, at every node; what is read under a bound is not older; and the nodes' contents are the same.
+// TestNemesis: while a nemesis strikes a cluster again and again, what clients are answered through all doors is
+// explained by one order (porcupine); all that was acknowledged is there afterwards, at every node; what is read under
+// a bound is not older; and the nodes' contents are the same.
 //
-// It runs in namespaces of its own (unshare), where it can cut nodes off from each other. With KV_SOAK=1 each nemesis has its rounds, and those that a machine
-// has only for root: disks. KV_NEMESIS=rotating runs the rounds of that one alone, KV_NEMESIS=rotating,5 that round, KV_NEMESIS_ROUNDS=N says how often, and KV_NEMESIS_MINUTES=N how
-// long each takes at least, with little load: to see that writes go on, and that the nodes' memory does not grow.
+// It runs in namespaces of its own (unshare), where it can cut nodes off from each other. With KV_SOAK=1 each nemesis
+// has its rounds, and those that a machine has only for root: disks. KV_NEMESIS=rotating runs the rounds of that one
+// alone, KV_NEMESIS=rotating,5 that round, KV_NEMESIS_ROUNDS=N says how often, and KV_NEMESIS_MINUTES=N how long each
+// takes at least, with little load: to see that writes go on, and that the nodes' memory does not grow.
 func TestNemesis(t *testing.T) {
 	if os.Getenv(inNamespaces) == "" {
 		flags := []string{"-mnpf", "--kill-child", "--mount-proc"}
@@ -236,7 +238,8 @@ func (w *world) found(r round, n nemesis, dir string) {
 	leader(t, w.all)
 }
 
-// histories has clients ask, as often as the round says and for as long as is asked for, and returns what they did, and why how many requests had no answer.
+// histories has clients ask, as often as the round says and for as long as is asked for, and returns what they did, and
+// why how many requests had no answer.
 func (w *world) histories(r round, n nemesis, seed uint64, least time.Duration) (all [][]porcupine.Operation, why map[string]int) {
 	begin := time.Now()
 	why = map[string]int{} // but for addresses
@@ -263,7 +266,8 @@ func (w *world) histories(r round, n nemesis, seed uint64, least time.Duration) 
 
 var address = regexp.MustCompile(`[0-9.]+:[0-9]+|"http:[^"]*"`)
 
-// strikes has the nemesis strike until the clients have ended, and returns how long nothing was acknowledged around each strike, at most.
+// strikes has the nemesis strike until the clients have ended, and returns how long nothing was acknowledged around
+// each strike, at most.
 func (w *world) strikes(n nemesis, ledger *ledger) (gaps []time.Duration) {
 	for {
 		w.pause(500, 1000)
@@ -295,7 +299,8 @@ func (w *world) pause(least, more int) {
 	}
 }
 
-// pick takes a node that runs and that nobody else has: every second time the leader, if there is one. It is given back with free.
+// pick takes a node that runs and that nobody else has: every second time the leader, if there is one. It is given back
+// with free.
 func (w *world) pick() int {
 	at := w.intN(len(w.all))
 	if w.intN(2) == 0 {

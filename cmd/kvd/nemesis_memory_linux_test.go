@@ -28,10 +28,12 @@ func (l *trend) add(x, y float64) {
 
 func (l *trend) slope() float64 { return (l.n*l.xy - l.x*l.y) / (l.n*l.xx - l.x*l.x) }
 
-// watchMemory writes a line every ten seconds until ctx ends: the seconds so far, and of each node what it has resident, and what of Go's heap was alive after the last
-// collection, in KiB, 0: it is not running, or does not answer. Then it notes by how much each grew an hour, once it had settled, if it was the same process all the while.
+// watchMemory writes a line every ten seconds until ctx ends: the seconds so far, and of each node what it has
+// resident, and what of Go's heap was alive after the last collection, in KiB, 0: it is not running, or does not
+// answer. Then it notes by how much each grew an hour, once it had settled, if it was the same process all the while.
 //
-// What is resident is what is alive and garbage, of which there are 20 MiB now and then, and none at times; what is held for ever shows in what is alive.
+// What is resident is what is alive and garbage, of which there are 20 MiB now and then, and none at times; what is
+// held for ever shows in what is alive.
 func (w *world) watchMemory(ctx context.Context, path string) {
 	file, err := os.Create(path)
 	require.NoError(w.t, err)

@@ -320,8 +320,8 @@ func (w *world) tells(m *member, by int64) {
 	}
 }
 
-// prepareClocks gives each node a clock of its own: its binary is built with another time.Now. (What a preloaded library does to others does not work on a
-// process that calls no libc.)
+// prepareClocks gives each node a clock of its own: its binary is built with another time.Now. (What a preloaded
+// library does to others does not work on a process that calls no libc.)
 func (w *world) prepareClocks() {
 	root := filepath.Join(build.Default.GOROOT, "src", "time")
 	source, err := os.ReadFile(filepath.Join(root, "time.go"))
@@ -375,8 +375,8 @@ var skew = func() *int64 {
 }()
 `
 
-// changeMembers changes who belongs to the cluster until the clients have ended. No node loses what it has while another has not got all yet that it lost: that
-// would be a majority's disks.
+// changeMembers changes who belongs to the cluster until the clients have ended. No node loses what it has while
+// another has not got all yet that it lost: that would be a majority's disks.
 func (w *world) changeMembers() {
 	for {
 		if w.pause(500, 1000); w.ctx.Err() != nil {

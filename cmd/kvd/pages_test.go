@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestPagesAreLimited: a new connection to --http takes the place of one that is idle; where all are busy it is told so, and served again when one is
-// done.
+// TestPagesAreLimited: a new connection to --http takes the place of one that is idle; where all are busy it is told
+// so, and served again when one is done.
 func TestPagesAreLimited(t *testing.T) {
 	for _, limit := range []int{4, 64} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -10,8 +10,9 @@ import (
 	"sync"
 )
 
-// peerTLS is what the servers of a cluster prove to each other who they are with. Its files are looked at for each connection, so that a certificate
-// that was renewed is used without a word: where files come from a secret of an orchestrator's, nobody is there to send SIGHUP.
+// peerTLS is what the servers of a cluster prove to each other who they are with. Its files are looked at for each
+// connection, so that a certificate that was renewed is used without a word: where files come from a secret of an
+// orchestrator's, nobody is there to send SIGHUP.
 type peerTLS struct {
 	paths [3]string // certificate, key, authority
 	log   *slog.Logger

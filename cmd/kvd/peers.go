@@ -44,8 +44,8 @@ func (p *peers) list() (all []string) {
 	return all
 }
 
-// spelled is an address as all nodes spell it, who compare them as they are: of one host and port there is one spelling, whoever has typed it. What is no
-// address stays as it is.
+// spelled is an address as all nodes spell it, who compare them as they are: of one host and port there is one
+// spelling, whoever has typed it. What is no address stays as it is.
 func spelled(address string) string {
 	address = strings.TrimSpace(address)
 	host, port, err := net.SplitHostPort(address)

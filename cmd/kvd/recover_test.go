@@ -35,8 +35,9 @@ func (m *member) voters(n int) (s protocol.ClusterResponse) {
 	return s
 }
 
-// TestRecover: of three nodes, whose logs are of different lengths, all are killed and two are lost; the one that has most becomes a new cluster with all that was
-// answered, the lost ones are refused when they come back, and join once their folders are removed.
+// TestRecover: of three nodes, whose logs are of different lengths, all are killed and two are lost; the one that has
+// most becomes a new cluster with all that was answered, the lost ones are refused when they come back, and join once
+// their folders are removed.
 func TestRecover(t *testing.T) {
 	all := startCluster(t, 3)
 	leads := leader(t, all)
@@ -176,8 +177,8 @@ func (m *member) history(key string) (all []string) {
 	return all
 }
 
-// TestFromOneServerToThreeAndBack: a backup of a server that is alone becomes a cluster of three, one of any of its nodes becomes one that is alone, or another cluster,
-// with versions, history and expiries.
+// TestFromOneServerToThreeAndBack: a backup of a server that is alone becomes a cluster of three, one of any of its
+// nodes becomes one that is alone, or another cluster, with versions, history and expiries.
 func TestFromOneServerToThreeAndBack(t *testing.T) {
 	scratch := t.TempDir()
 	alone := start(t, "--data", t.TempDir(), "--history", "2")

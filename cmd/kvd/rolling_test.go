@@ -18,8 +18,8 @@ import (
 	"kv/protocol/client"
 )
 
-// TestRollingRestart: while one node after the other is ended and started again, no request fails of clients that know all of them, and none
-// of what was acknowledged is lost.
+// TestRollingRestart: while one node after the other is ended and started again, no request fails of clients that know
+// all of them, and none of what was acknowledged is lost.
 func TestRollingRestart(t *testing.T) {
 	all := startCluster(t, 3)
 	addresses := all[0].listen + "," + all[1].listen + "," + all[2].listen
@@ -82,8 +82,8 @@ func TestRollingRestart(t *testing.T) {
 	}
 }
 
-// TestGrowAndShrink: a fourth node joins and becomes a voter by itself, /metrics and /readyz say so, and one that is removed is none any more,
-// after it has handed over if it led.
+// TestGrowAndShrink: a fourth node joins and becomes a voter by itself, /metrics and /readyz say so, and one that is
+// removed is none any more, after it has handed over if it led.
 func TestGrowAndShrink(t *testing.T) {
 	all := startCluster(t, 3)
 	written(t, all, "a", "1")
@@ -142,7 +142,8 @@ func TestGrowAndShrink(t *testing.T) {
 	require.Equal(t, "2", fourth.get("b"))
 }
 
-// TestPeersProveThemselves: nodes with certificates of one authority are a cluster, and one that has a certificate of its own making does not come in.
+// TestPeersProveThemselves: nodes with certificates of one authority are a cluster, and one that has a certificate of
+// its own making does not come in.
 func TestPeersProveThemselves(t *testing.T) {
 	dir := t.TempDir()
 	writeCertificate(t, dir+"/cert", dir+"/key")

@@ -29,8 +29,8 @@ func writeUsers(t *testing.T, file string, userRoleSecret ...string) {
 	require.NoError(t, os.WriteFile(file, []byte(all), 0o600))
 }
 
-// writeCertificate writes a new certificate, for the loopback address and others, and its key to the two files, and returns a client's side of it: one that
-// trusts it, and has it too.
+// writeCertificate writes a new certificate, for the loopback address and others, and its key to the two files, and
+// returns a client's side of it: one that trusts it, and has it too.
 func writeCertificate(t *testing.T, cert, key string, others ...net.IP) *tls.Config {
 	server, trusting := nettest.Certificate(t, others...)
 	pair := server.Certificates[0]

@@ -109,7 +109,8 @@ type program struct {
 	server  atomic.Pointer[netserver.Server] // publishes the server, once there is one
 }
 
-// servePages serves all that is on --http, on at most so many connections at a time, until stop is called: also while the data are loaded.
+// servePages serves all that is on --http, on at most so many connections at a time, until stop is called: also while
+// the data are loaded.
 func (p *program) servePages(web net.Listener, connections int) (stop func()) {
 	ready := func() error {
 		if p.server.Load() == nil {
@@ -157,7 +158,8 @@ func (p *program) serverConfig(share shares, doors []netserver.Door, connections
 	}
 }
 
-// run serves until ctx ends, or the server can't go on, and then ends it in order: another node leads, requests are answered, writes go to the disk.
+// run serves until ctx ends, or the server can't go on, and then ends it in order: another node leads, requests are
+// answered, writes go to the disk.
 func (p *program) run(ctx context.Context, s *netserver.Server, listeners []netserver.Listener, connections int) (err error) {
 	served := make(chan error, len(listeners))
 	for _, l := range listeners {

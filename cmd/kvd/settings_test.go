@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestARollingChangeOfHistory: three nodes that are restarted one by one with another --history keep, and show, the same at each moment, and all say so; one without
-// is refused before it starts.
+// TestARollingChangeOfHistory: three nodes that are restarted one by one with another --history keep, and show, the
+// same at each moment, and all say so; one without is refused before it starts.
 func TestARollingChangeOfHistory(t *testing.T) {
 	all := startCluster(t, 3, "--history", "3")
 	// shows waits until each node shows so many earlier versions, and says so of its depth.
@@ -74,8 +74,8 @@ func TestARollingChangeOfHistory(t *testing.T) {
 	shows(5)
 }
 
-// TestFoundersThatDiffer: founders that are to keep different histories warn of it, once, with what each was started with, and found a cluster when the wrong one was
-// restarted; one with less memory is warned of by all.
+// TestFoundersThatDiffer: founders that are to keep different histories warn of it, once, with what each was started
+// with, and found a cluster when the wrong one was restarted; one with less memory is warned of by all.
 func TestFoundersThatDiffer(t *testing.T) {
 	var all []*member
 	var peers []string

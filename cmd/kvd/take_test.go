@@ -14,8 +14,8 @@ import (
 	"kv/protocol/client"
 )
 
-// A node that was stopped for so long that the others have given up the log it lacks takes their state, and goes on: its connections stay, and a scan that
-// was under way over one of them ends with all keys.
+// A node that was stopped for so long that the others have given up the log it lacks takes their state, and goes on:
+// its connections stay, and a scan that was under way over one of them ends with all keys.
 func TestConnectionsStayWhileANodeTakesAState(t *testing.T) {
 	all := startCluster(t, 3, "--peer-log", "1MiB")
 	written(t, all, "a", "1")

@@ -14,8 +14,9 @@ import (
 	"kv/protocol/client"
 )
 
-// TestRollingUpgrade: three nodes of an older kvd are upgraded one by one, the second back and forth once more, under a client that knows all of them and sees no
-// error; the cluster goes over to the newer format with the last, and an older kvd is refused then, in words.
+// TestRollingUpgrade: three nodes of an older kvd are upgraded one by one, the second back and forth once more, under a
+// client that knows all of them and sees no error; the cluster goes over to the newer format with the last, and an
+// older kvd is refused then, in words.
 func TestRollingUpgrade(t *testing.T) {
 	older := filepath.Join(t.TempDir(), "kvd-format1")
 	out, err := exec.Command("go", "build", "-tags", "kvformat1", "-o", older, ".").CombinedOutput()

@@ -7,8 +7,8 @@ import (
 
 // What is allowed, and is likely to be a mistake, is warned of at the start. connectionLimit does so, too.
 
-// checkMemory returns how much of --max-memory is used where so much is granted to the process, and warns where that is not all: a
-// server that takes more is ended by the system, with all that it has, before it refuses a write.
+// checkMemory returns how much of --max-memory is used where so much is granted to the process, and warns where that is
+// not all: a server that takes more is ended by the system, with all that it has, before it refuses a write.
 func checkMemory(maxMemory, granted int64, log *slog.Logger) int64 {
 	most := mostMemory(granted)
 	if maxMemory <= most {

@@ -1,5 +1,5 @@
-// Package linearframes is test support: it puts what [linear.Run] wants asked into kv frames, and what was answered into what [linear.Check] wants
-// told.
+// Package linearframes is test support: it puts what [linear.Run] wants asked into kv frames, and what was answered
+// into what [linear.Check] wants told.
 package linearframes
 
 import (
@@ -13,8 +13,9 @@ import (
 	"kv/store/linear"
 )
 
-// Do has c send q, by the method for such a request. A condition that does not hold, a key that is absent and what is no number are responses like
-// any other; all else that is not OK is an error, which says whether q may have been applied: see [client.ErrUnknown].
+// Do has c send q, by the method for such a request. A condition that does not hold, a key that is absent and what is
+// no number are responses like any other; all else that is not OK is an error, which says whether q may have been
+// applied: see [client.ErrUnknown].
 //
 // The names of the keys begin with prefix, and go on as [linear.Key] has them.
 func Do(ctx context.Context, c *client.Client, prefix string, q linear.Request) (linear.Response, error) {

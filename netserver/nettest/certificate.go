@@ -15,7 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Certificate makes a certificate for the loopback address and the others given, and returns a server's and a client's side of it.
+// Certificate makes a certificate for the loopback address and the others given, and returns a server's and a client's
+// side of it.
 func Certificate(t testing.TB, others ...net.IP) (server, client *tls.Config) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)

@@ -7,8 +7,8 @@ import (
 	"kv/store"
 )
 
-// Replica is a store.Replica in memory, alone, which commits what it is asked to wait for: for tests of what a server does whose store is one of
-// several alike. It leads until a write finds it Lost.
+// Replica is a store.Replica in memory, alone, which commits what it is asked to wait for: for tests of what a server
+// does whose store is one of several alike. It leads until a write finds it Lost.
 type Replica struct {
 	mu      sync.Mutex // guards all below
 	store   *store.Store

@@ -75,7 +75,8 @@ func TestForeignPages(t *testing.T) {
 	}
 }
 
-// TestProfilesBehindAProxy: a proxy on this machine asks by a loopback address for others; one that says so gets no profiles for them.
+// TestProfilesBehindAProxy: a proxy on this machine asks by a loopback address for others; one that says so gets no
+// profiles for them.
 func TestProfilesBehindAProxy(t *testing.T) {
 	h := ops.Handler(ops.Config{Server: func() *netserver.Server { return nil }, Ready: func() error { return nil }})
 	at := &net.TCPAddr{IP: net.IPv6loopback, Port: 7071}

@@ -94,14 +94,14 @@ func (t *talk) sendLong(v []byte) bool {
 	return true
 }
 
-// beginValue begins an answer of size bytes that is little more than one long string. It returns false if it is answered with an error
-// instead.
+// beginValue begins an answer of size bytes that is little more than one long string. It returns false if it is
+// answered with an error instead.
 func (t *talk) beginValue(size int) bool {
 	return t.begun(t.out.BeginValue(t.lastName(), size, valueExtra))
 }
 
-// stream begins an answer of size bytes, made of so many values, that is sent piece by piece if it is long. It returns false if it is
-// answered with an error instead.
+// stream begins an answer of size bytes, made of so many values, that is sent piece by piece if it is long. It returns
+// false if it is answered with an error instead.
 func (t *talk) stream(size, values int) bool {
 	if t.muted || t.nested {
 		return true // for what it is a part of
@@ -159,8 +159,9 @@ func errorText(err error) string {
 	if errors.Is(err, store.ErrTooLarge) {
 		return errTooLong
 	}
-	// What clients do by themselves with an error goes by its first word. Without a leader nothing was done, so it may be tried again: go-redis and
-	// Redisson do that with CLUSTERDOWN, others have a type for it. Nobody tries again with UNKNOWN, which no server of Redis says.
+	// What clients do by themselves with an error goes by its first word. Without a leader nothing was done, so it may
+	// be tried again: go-redis and Redisson do that with CLUSTERDOWN, others have a type for it. Nobody tries again
+	// with UNKNOWN, which no server of Redis says.
 	switch {
 	case errors.Is(err, store.ErrNoMajority):
 		return "CLUSTERDOWN " + err.Error()

@@ -14,8 +14,8 @@ type keyspace interface {
 	Now() uint64
 }
 
-// call is one run of a command on keys. The command may be run again from the start, with the answer taken back, if it could not be
-// carried out: so it keeps nothing and does nothing but through its keyspace and its answer.
+// call is one run of a command on keys. The command may be run again from the start, with the answer taken back, if it
+// could not be carried out: so it keeps nothing and does nothing but through its keyspace and its answer.
 type call struct {
 	keyspace
 	*reply

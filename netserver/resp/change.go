@@ -106,7 +106,8 @@ func (t *talk) promiseLong(v []byte) bool {
 	return false
 }
 
-// promise makes sure, in a change of keys, that there is memory for an answer of size bytes. If there is not, the change is given up.
+// promise makes sure, in a change of keys, that there is memory for an answer of size bytes. If there is not, the
+// change is given up.
 func (t *talk) promise(size int) {
 	if t.abandon == nil && !t.muted {
 		t.wanted = size

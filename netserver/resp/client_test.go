@@ -58,8 +58,8 @@ func (c *client) do(line string) string {
 	return c.next()
 }
 
-// next reads an answer: (1) is a number, "a" a string, nil nothing, [a b] a list, {a b} a map or a set; simple strings and errors are as they
-// are.
+// next reads an answer: (1) is a number, "a" a string, nil nothing, [a b] a list, {a b} a map or a set; simple strings
+// and errors are as they are.
 func (c *client) next() string {
 	c.t.Helper()
 	s, err := c.read()

@@ -11,7 +11,8 @@ type Command struct {
 	Name  string // in lower case; of a subcommand "client|id"
 	Arity int    // how many arguments it has with its name; -n: n or more
 	Flags Flags
-	// Its keys: the arguments from First to Last, which counts from the end if it is negative, each Step-th. First 0: it has none.
+	// Its keys: the arguments from First to Last, which counts from the end if it is negative, each Step-th. First 0:
+	// it has none.
 	First, Last, Step int
 	// keysOf says so of one whose arguments tell.
 	keysOf func(args [][]byte) (first, last, step int)

@@ -29,7 +29,8 @@ func New(o Options) *Door { return &Door{options: o} }
 // Name is what logs call the protocol.
 func (d *Door) Name() string { return "resp" }
 
-// speaks reports whether a connection that begins with these bytes does so as a client of Redis: with an array, or a line of text.
+// speaks reports whether a connection that begins with these bytes does so as a client of Redis: with an array, or a
+// line of text.
 func speaks(first []byte) bool { return first[0] >= ' ' && first[0] <= '~' }
 
 // Dismiss is part of netserver.Door: in the words of Redis, by which clients know what to do.

@@ -195,7 +195,8 @@ func TestWhoNeverLogsInIsClosed(t *testing.T) {
 	s.AwaitLog("did not log in")
 }
 
-// TestIdleConnections: who has sent a part of a request is waited for as long as --frame-timeout says; who has sent none, for ever.
+// TestIdleConnections: who has sent a part of a request is waited for as long as --frame-timeout says; who has sent
+// none, for ever.
 func TestIdleConnections(t *testing.T) {
 	nettest.Each(t, withDoor(netserver.Config{FrameTimeout: 600 * time.Millisecond}), func(t *testing.T, s *nettest.Server) {
 		idle, slow, later := dial(t, s), dial(t, s), dial(t, s)

@@ -14,7 +14,8 @@ import (
 
 const (
 	serverName = "kv"
-	// redisVersion is what clients take the server for that look which commands it has: the last one before modules were part of Redis.
+	// redisVersion is what clients take the server for that look which commands it has: the last one before modules
+	// were part of Redis.
 	redisVersion = "7.4.0"
 )
 

@@ -33,8 +33,9 @@ const manyGets = 16
 // isGet reports whether the request is a GET that has its key.
 func (q *request) isGet() bool { return q.cmd != nil && q.cmd.Name == "get" && q.to-q.from == 2 }
 
-// gets runs the GETs that the batch begins with, as far as their answers are short, if there are two at least and nothing is in the way. It
-// returns how many it has run. They are looked up side by side, in one view, and in their order.
+// gets runs the GETs that the batch begins with, as far as their answers are short, if there are two at least and
+// nothing is in the way. It returns how many it has run. They are looked up side by side, in one view, and in their
+// order.
 func (t *talk) gets(batch []request) (run int) {
 	n := 0
 	for n < min(len(batch), manyGets) && batch[n].isGet() {

@@ -6,9 +6,9 @@ import (
 	"kv/store"
 )
 
-// A transaction: the commands behind MULTI are kept and, at EXEC, those on keys are one change of all their keys, with the versions
-// of the watched ones compared first. The others, which are about the connection or the server, are done right after it; their
-// answers stand where theirs belong.
+// A transaction: the commands behind MULTI are kept and, at EXEC, those on keys are one change of all their keys, with
+// the versions of the watched ones compared first. The others, which are about the connection or the server, are done
+// right after it; their answers stand where theirs belong.
 
 // queue is the transaction that a connection has begun.
 type queue struct {

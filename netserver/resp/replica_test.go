@@ -12,8 +12,8 @@ import (
 	"kv/store"
 )
 
-// Where the store is one of several, it is looked up how new reads have to be, once for all that has come together and again behind a write, in
-// whatever the reads are put; and what can't be done is answered as clients of Redis know it.
+// Where the store is one of several, it is looked up how new reads have to be, once for all that has come together and
+// again behind a write, in whatever the reads are put; and what can't be done is answered as clients of Redis know it.
 func TestReplica(t *testing.T) {
 	s, r := nettest.StartReplica(t, withDoor(netserver.Config{}))
 	c := dial(t, s)
@@ -96,7 +96,8 @@ func TestReplica(t *testing.T) {
 	require.Contains(t, c.do("GET a"), `"`, "reads go on")
 }
 
-// A pipeline with a transaction in it, across a loss of leadership: what is done is answered so, and what was not applied sends to who leads.
+// A pipeline with a transaction in it, across a loss of leadership: what is done is answered so, and what was not
+// applied sends to who leads.
 func TestATransactionAcrossALossOfLeadership(t *testing.T) {
 	s, r := nettest.StartReplica(t, withDoor(netserver.Config{}))
 	c := dial(t, s)

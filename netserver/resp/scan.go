@@ -117,7 +117,8 @@ func (t *talk) keyList(entries []*store.Entry) {
 	}
 }
 
-// eachPage calls f with the keys of the store from a cursor on, in pages of so many, 0: as the store likes, until it returns false.
+// eachPage calls f with the keys of the store from a cursor on, in pages of so many, 0: as the store likes, until it
+// returns false.
 func (t *talk) eachPage(from []byte, limit int, f func([]*store.Entry) bool) error {
 	for cursor := from; ; {
 		page, err := t.session.Scan(cursor, store.ScanOptions{Limit: limit})

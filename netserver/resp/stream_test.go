@@ -14,8 +14,8 @@ import (
 	"kv/netserver/nettest"
 )
 
-// FuzzStream sends any bytes, in pieces of any size: what comes back are whole answers, to the end of the connection, and the server goes
-// on.
+// FuzzStream sends any bytes, in pieces of any size: what comes back are whole answers, to the end of the connection,
+// and the server goes on.
 func FuzzStream(f *testing.F) {
 	for _, s := range []string{
 		request("PING") + request("SET", "a", "b") + request("GET", "a"),

@@ -121,8 +121,8 @@ func TestPipelines(t *testing.T) {
 	})
 }
 
-// TestGetsThatComeTogether: GETs that are looked up side by side are answered as they would be one by one, whatever lies behind their keys, and
-// counted as often.
+// TestGetsThatComeTogether: GETs that are looked up side by side are answered as they would be one by one, whatever
+// lies behind their keys, and counted as often.
 func TestGetsThatComeTogether(t *testing.T) {
 	s := nettest.Start(t, withDoor(netserver.Config{}))
 	c := dial(t, s)

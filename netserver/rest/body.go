@@ -11,11 +11,12 @@ import (
 	"kv/netserver"
 )
 
-// smallBody is how long a body is that has a buffer of its own; a longer one, or one of unknown length, has one that is used again.
+// smallBody is how long a body is that has a buffer of its own; a longer one, or one of unknown length, has one that is
+// used again.
 const smallBody = 16 << 10
 
-// body reads the request's body, of at most limit bytes, into a buffer that is claimed, grows with what has arrived, and is there until
-// the exchange leaves. A body that is slower than it may be is given up.
+// body reads the request's body, of at most limit bytes, into a buffer that is claimed, grows with what has arrived,
+// and is there until the exchange leaves. A body that is slower than it may be is given up.
 func (x *exchange) body(limit int64) ([]byte, error) {
 	size := x.r.ContentLength // -1: it comes in chunks
 	switch {
@@ -72,8 +73,8 @@ func (x *exchange) body(limit int64) ([]byte, error) {
 // lingerTime is how long what is left of a body is read away once the answer was sent.
 const lingerTime = time.Second
 
-// linger reads away what is left of a body that was refused, for a while: many a client looks for an answer only when it has sent all,
-// and if the connection had been closed by then the system would have thrown the answer away.
+// linger reads away what is left of a body that was refused, for a while: many a client looks for an answer only when
+// it has sent all, and if the connection had been closed by then the system would have thrown the answer away.
 func (x *exchange) linger() {
 	if !x.closes || !x.hasBody() || x.cutOff.Load() || x.r.Header.Get("Expect") != "" {
 		return

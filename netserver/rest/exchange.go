@@ -41,9 +41,9 @@ type exchange struct {
 
 func newExchange(h *handler, w http.ResponseWriter, r *http.Request) *exchange {
 	x := &exchange{h: h, w: w, r: r, control: http.NewResponseController(w), began: time.Now()}
-	// Those that the http.Server set are for the other pages. Where there is no body there is none for reading: meanwhile net/http
-	// reads, to notice that the client is gone, and would take a long answer for that. Where there is one, it bounds how long
-	// net/http reads away what is left of it.
+	// Those that the http.Server set are for the other pages. Where there is no body there is none for reading:
+	// meanwhile net/http reads, to notice that the client is gone, and would take a long answer for that. Where there
+	// is one, it bounds how long net/http reads away what is left of it.
 	var read time.Time
 	if x.hasBody() {
 		read = x.began.Add(h.config.BodyTimeout)
@@ -127,7 +127,8 @@ func (x *exchange) answer(a *answer) error {
 	return x.out.finish()
 }
 
-// output sends the body of an answer, for as long as the client takes enough of it. After an error it sends nothing more, and finish returns that.
+// output sends the body of an answer, for as long as the client takes enough of it. After an error it sends nothing
+// more, and finish returns that.
 type output struct {
 	x    *exchange
 	buf  []byte

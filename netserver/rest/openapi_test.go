@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestDescriptionIsComplete: the document has exactly the operations that there are, each with its parameters and headers. (That they
-// are as it says, conformance shows.)
+// TestDescriptionIsComplete: the document has exactly the operations that there are, each with its parameters and
+// headers. (That they are as it says, conformance shows.)
 func TestDescriptionIsComplete(t *testing.T) {
 	type parameter struct {
 		Ref  string `json:"$ref"`

@@ -10,8 +10,8 @@ import (
 	"kv/store"
 )
 
-// Where the store is one of several, what reads looks first how new it has to be, and what can't be done is answered with who leads, or that one
-// has to ask again.
+// Where the store is one of several, what reads looks first how new it has to be, and what can't be done is answered
+// with who leads, or that one has to ask again.
 func TestReplica(t *testing.T) {
 	s, r := nettest.StartReplica(t, nettest.Options{})
 	a := serveAt(t, s)

@@ -72,8 +72,8 @@ func allowed(operations map[string]*operation) string {
 	return strings.Join(methods, ", ")
 }
 
-// keyOf returns the key that stands for itself in a path, percent-encoded. Three can't: what is on the way takes . and .. for steps of
-// a path, and nobody sees the empty one.
+// keyOf returns the key that stands for itself in a path, percent-encoded. Three can't: what is on the way takes . and
+// .. for steps of a path, and nobody sees the empty one.
 func keyOf(segment string) ([]byte, error) {
 	text, err := url.PathUnescape(segment)
 	switch {

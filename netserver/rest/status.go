@@ -6,8 +6,9 @@ import (
 	"kv/protocol"
 )
 
-// statuses are the HTTP statuses of the protocol's, read in both directions: of several rows with the same status the first one counts. Moved is no
-// redirection: that has the other's address for kv frames, and where its HTTP is nobody knows here.
+// statuses are the HTTP statuses of the protocol's, read in both directions: of several rows with the same status the
+// first one counts. Moved is no redirection: that has the other's address for kv frames, and where its HTTP is nobody
+// knows here.
 var statuses = []struct {
 	protocol protocol.Status
 	http     int

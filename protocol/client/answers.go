@@ -116,8 +116,8 @@ func (c *Client) deliver(q *inbox) error {
 	}
 }
 
-// readGoodbye returns the error in a frame that answers no request: the server says why it is about to close. Where it knows Hello.Goodbye, what it
-// has not answered before it has not applied.
+// readGoodbye returns the error in a frame that answers no request: the server says why it is about to close. Where it
+// knows Hello.Goodbye, what it has not answered before it has not applied.
 func readGoodbye(in *bufio.Reader, h protocol.Header) error {
 	body, err := readBody(in, min(h.BodySize(), firstRead))
 	if err != nil {

@@ -3,13 +3,15 @@
 //
 // # Errors
 //
-// A status other than OK is a *[protocol.Error]; compare with [errors.Is] and protocol.ErrNotFound, protocol.ErrConflict
-// and so on. A connection that broke or was closed is [ErrClosed]. A write that was or may have been sent, and whose
-// answer did not come, is [ErrUnknown]: it may have been applied or not. A server that ends in order answers what it has applied, and then says
-// goodbye: what has no answer by then is ErrClosed alone. No write is ever applied twice.
+// A status other than OK is a *[protocol.Error]; compare with [errors.Is] and protocol.ErrNotFound,
+// protocol.ErrConflict and so on. A connection that broke or was closed is [ErrClosed]. A write that was or may have
+// been sent, and whose answer did not come, is [ErrUnknown]: it may have been applied or not. A server that ends in
+// order answers what it has applied, and then says goodbye: what has no answer by then is ErrClosed alone. No write is
+// ever applied twice.
 //
-// A [Client] does not connect again: once it is broken, every call fails with ErrClosed, and the caller dials anew. A [Pool] does: it
-// dials again by itself, and repeats what only reads. Both take the addresses of a whole cluster, and go to the server that leads.
+// A [Client] does not connect again: once it is broken, every call fails with ErrClosed, and the caller dials anew. A
+// [Pool] does: it dials again by itself, and repeats what only reads. Both take the addresses of a whole cluster, and
+// go to the server that leads.
 package client
 
 import (
@@ -41,13 +43,14 @@ type Options struct {
 	TLS          *tls.Config // nil: no TLS. A missing ServerName is taken from the address
 	User, Secret string      // the credentials that HELLO carries, at most 65535 bytes each; empty: none
 	// Timeout bounds dialling, HELLO included, and each request from its start to its answer, besides their contexts;
-	// 0: no bound. A request that runs into it fails with context.DeadlineExceeded. The connection stays usable if anything came
-	// meanwhile; if nothing at all did since the request was sent it is broken, since the server, or the way to it, may be dead. A request
-	// that runs into its context's deadline breaks the connection only after a second of silence.
-	// TLS and HELLO have no more than five seconds, since what does not speak kv may wait for ever.
+	// 0: no bound. A request that runs into it fails with context.DeadlineExceeded. The connection stays usable if
+	// anything came meanwhile; if nothing at all did since the request was sent it is broken, since the server, or the
+	// way to it, may be dead. A request that runs into its context's deadline breaks the connection only after a second
+	// of silence. TLS and HELLO have no more than five seconds, since what does not speak kv may wait for ever.
 	Timeout time.Duration
-	// MaxStale is how old what reads find may be, in a cluster, in whole milliseconds: a server answers by itself as long as it knows that it is
-	// no further behind, and else refuses with protocol.ErrStale. 0: reads are linearizable.
+	// MaxStale is how old what reads find may be, in a cluster, in whole milliseconds: a server answers by itself as
+	// long as it knows that it is no further behind, and else refuses with protocol.ErrStale. 0: reads are
+	// linearizable.
 	MaxStale time.Duration
 
 	dialer    func(ctx context.Context, addr string) (net.Conn, error) // nil: package net's
@@ -56,8 +59,8 @@ type Options struct {
 
 // Client is one connection to a server. Its methods may be called by many goroutines at a time.
 //
-// In a cluster a request that another server has to do, which leads, goes to that: the Client connects to it too, and goes there with all
-// that follows until the leader changes.
+// In a cluster a request that another server has to do, which leads, goes to that: the Client connects to it too, and
+// goes there with all that follows until the leader changes.
 //
 // Byte slices that a method is given are not kept after it returns, and those that it returns are the caller's own.
 type Client struct {
@@ -76,8 +79,8 @@ type Client struct {
 	cluster others // the other servers of the cluster, as far as they were needed
 }
 
-// Network returns what package net calls the network of an address, and the address there: a Unix socket where it is unix: and a path,
-// else TCP, and it is HOST:PORT.
+// Network returns what package net calls the network of an address, and the address there: a Unix socket where it is
+// unix: and a path, else TCP, and it is HOST:PORT.
 func Network(addr string) (network, address string) {
 	if path, ok := strings.CutPrefix(addr, "unix:"); ok {
 		return "unix", path
@@ -88,10 +91,11 @@ func Network(addr string) (network, address string) {
 // errUnixTLS is the error of Dial where TLS is asked for over a Unix socket.
 var errUnixTLS = errors.New("a server speaks no TLS over a Unix socket, since nobody is on the way: leave it out")
 
-// Dial connects to a server, at HOST:PORT or unix:PATH, and greets it. Of several addresses, separated by commas, it takes the first that
-// answers; where they are a cluster's, requests go to the server that leads: see [Client]. The error is a *[protocol.Error] where it was the server that refused. Where the
-// server does not answer as one of kv does, the error says what it speaks instead, as far as that can be told; for that Dial
-// may connect to it once or twice more. [ErrTLS] and [ErrNoTLS] tell that only TLS is wrong.
+// Dial connects to a server, at HOST:PORT or unix:PATH, and greets it. Of several addresses, separated by commas, it
+// takes the first that answers; where they are a cluster's, requests go to the server that leads: see [Client]. The
+// error is a *[protocol.Error] where it was the server that refused. Where the server does not answer as one of kv
+// does, the error says what it speaks instead, as far as that can be told; for that Dial may connect to it once or
+// twice more. [ErrTLS] and [ErrNoTLS] tell that only TLS is wrong.
 func Dial(ctx context.Context, addr string, o Options) (*Client, error) {
 	if len(o.User) > math.MaxUint16 || len(o.Secret) > math.MaxUint16 {
 		return nil, fmt.Errorf("a user or secret of more than %d bytes can't be sent", math.MaxUint16)
@@ -237,6 +241,6 @@ func (c *Client) Hello() protocol.HelloResponse { return c.hello }
 // Addr returns the address that was dialled.
 func (c *Client) Addr() string { return c.addr }
 
-// Done returns a channel that is closed once the connection that was dialled is broken or closed: every further call will fail, unless
-// another server of the cluster leads.
+// Done returns a channel that is closed once the connection that was dialled is broken or closed: every further call
+// will fail, unless another server of the cluster leads.
 func (c *Client) Done() <-chan struct{} { return c.pipe.broken }

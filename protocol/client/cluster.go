@@ -20,8 +20,8 @@ const maxMoves = 3
 // ErrNotApplied is the error of a request that was sent on to a server that could not be reached.
 var ErrNotApplied = errors.New("not applied")
 
-// others are a Client's connections to other servers of the cluster. None is closed before the Client is: somebody may wait for an
-// answer there.
+// others are a Client's connections to other servers of the cluster. None is closed before the Client is: somebody may
+// wait for an answer there.
 type others struct {
 	options Options         // fixed
 	ending  context.Context // fixed; done when the Client is closed
@@ -44,7 +44,8 @@ type sharedDial struct {
 	err    error
 }
 
-// dialPause is how long dialFirst waits for one server before it asks the next as well: the "connection attempt delay" of RFC 8305.
+// dialPause is how long dialFirst waits for one server before it asks the next as well: the "connection attempt delay"
+// of RFC 8305.
 const dialPause = 250 * time.Millisecond
 
 // dialed is what became of a dial.
@@ -54,8 +55,9 @@ type dialed struct {
 	err    error
 }
 
-// dialFirst connects to the first of addrs that answers, and to the server that leads, where they are a cluster's. It asks them in their
-// order: the next once one has failed, and besides one that has not answered for dialPause, since a machine that is off says nothing at all.
+// dialFirst connects to the first of addrs that answers, and to the server that leads, where they are a cluster's. It
+// asks them in their order: the next once one has failed, and besides one that has not answered for dialPause, since a
+// machine that is off says nothing at all.
 func dialFirst(ctx context.Context, addrs []string, o Options) (*Client, error) {
 	dial, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -118,8 +120,9 @@ func hangUp(results <-chan dialed, open int) {
 	}
 }
 
-// FindLeader asks who leads the cluster, and has requests go there from now on: for [Client.Start], whose requests are not sent on. Where
-// nothing comes of it within five seconds, or the server is alone, all stays as it was, and the first request that is moved will tell.
+// FindLeader asks who leads the cluster, and has requests go there from now on: for [Client.Start], whose requests are
+// not sent on. Where nothing comes of it within five seconds, or the server is alone, all stays as it was, and the
+// first request that is moved will tell.
 func (c *Client) FindLeader(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, handshakeTime)
 	defer cancel()
@@ -141,8 +144,9 @@ const (
 	electing    = 5 * time.Second       // for how long it is asked: longer than it takes to choose another
 )
 
-// doThere sends a request to the server that leads, as far as is known, and on to the one that it is sent to. It returns the connection
-// that the answer came by. Where that one can't be reached, nothing was applied, and it is asked again who leads.
+// doThere sends a request to the server that leads, as far as is known, and on to the one that it is sent to. It
+// returns the connection that the answer came by. Where that one can't be reached, nothing was applied, and it is asked
+// again who leads.
 func (c *Client) doThere(ctx context.Context, frame func(dst []byte, id uint32) []byte) ([]byte, *Client, error) {
 	deadline, until := c.deadline(), time.Now().Add(electing)
 	at := c.current()
@@ -181,11 +185,13 @@ func (c *Client) current() *Client {
 	return c
 }
 
-// Leader returns the address of the server that requests go to: the one that led last, as far as is known, or the one that was dialled.
+// Leader returns the address of the server that requests go to: the one that led last, as far as is known, or the one
+// that was dialled.
 func (c *Client) Leader() string { return c.current().addr }
 
-// follow returns a connection to the server at addr, which leads, and remembers it. Where that has to be dialled, it is once for all who ask meanwhile:
-// what becomes of it is told to all, and who has no time left, by ctx or deadline (zero: none), leaves it to the others.
+// follow returns a connection to the server at addr, which leads, and remembers it. Where that has to be dialled, it is
+// once for all who ask meanwhile: what becomes of it is told to all, and who has no time left, by ctx or deadline
+// (zero: none), leaves it to the others.
 func (c *Client) follow(ctx context.Context, deadline time.Time, addr string) (*Client, error) {
 	o := &c.cluster
 	o.mu.Lock()

@@ -288,8 +288,8 @@ func TestWhoIsMovedWaitsNoLongerThanHisContext(t *testing.T) {
 	})
 }
 
-// Many who are sent on to a server that says nothing wait for one dial, all at once, and are told together what becomes of it. Who has no time left goes,
-// and the dial goes on for the others.
+// Many who are sent on to a server that says nothing wait for one dial, all at once, and are told together what becomes
+// of it. Who has no time left goes, and the dial goes on for the others.
 func TestManyWaitForOneDial(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeCluster("b:1")
@@ -413,7 +413,8 @@ func TestAPoolDialsTheLeaderAtOnce(t *testing.T) {
 	})
 }
 
-// While the others have not noticed that the server that led is gone they are asked again, for some seconds, and who leads then is found at once.
+// While the others have not noticed that the server that led is gone they are asked again, for some seconds, and who
+// leads then is found at once.
 func TestAPoolOutlivesALeaderThatIsGone(t *testing.T) {
 	for after, found := range map[time.Duration]bool{100 * time.Millisecond: true, 1700 * time.Millisecond: true, time.Minute: false} {
 		synctest.Test(t, func(t *testing.T) {
@@ -460,7 +461,8 @@ func TestManyAreMovedAtOnce(t *testing.T) {
 	})
 }
 
-// Where no server is there the error names each; what each would say is said once; and of those that do not answer none keeps from the next.
+// Where no server is there the error names each; what each would say is said once; and of those that do not answer none
+// keeps from the next.
 func TestDialOfMany(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeCluster("a:1")
@@ -521,8 +523,8 @@ func answeringHello(e *protocol.Error) func(net.Conn) {
 	}
 }
 
-// A Pool of one address learns of the others, and goes on when the server that leads is gone: a write that was under way is unknown, all
-// others are applied once.
+// A Pool of one address learns of the others, and goes on when the server that leads is gone: a write that was under
+// way is unknown, all others are applied once.
 func TestPoolFollowsTheLeader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeCluster("c:1")

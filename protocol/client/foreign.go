@@ -32,8 +32,9 @@ type dialError struct {
 func (e *dialError) Error() string { return e.says }
 func (e *dialError) Unwrap() error { return e.err }
 
-// Lasting reports whether a [Dial] that failed with err would fail again until somebody changes something: who may connect, where to, or
-// whether with TLS. What else keeps a server from answering, such as that it has not begun to listen or loads its data, may pass by itself.
+// Lasting reports whether a [Dial] that failed with err would fail again until somebody changes something: who may
+// connect, where to, or whether with TLS. What else keeps a server from answering, such as that it has not begun to
+// listen or loads its data, may pass by itself.
 func Lasting(err error) bool {
 	var refused *protocol.Error
 	var other *dialError

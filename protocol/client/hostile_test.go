@@ -226,8 +226,8 @@ func TestEveryCallFails(t *testing.T) {
 	}
 }
 
-// A server that says why it ends the connection is quoted, to whoever waits. Where it was asked to say so, and knows what that is, the writes that it has
-// not answered were not applied; else they are unknown.
+// A server that says why it ends the connection is quoted, to whoever waits. Where it was asked to say so, and knows
+// what that is, the writes that it has not answered were not applied; else they are unknown.
 func TestGoodbyeWhileWaiting(t *testing.T) {
 	goodbye := protocol.AppendError(nil, 0, 0, &protocol.Error{Status: protocol.StatusUnavailable, Message: "shutting down"})
 	for name, tt := range map[string]struct {

@@ -83,8 +83,8 @@ func (p *Pool) rest(l *link, pause time.Duration) {
 	}
 }
 
-// watch returns when the connection is broken, or the Pool closed. When nothing has come for a while it asks the server whether it
-// lives.
+// watch returns when the connection is broken, or the Pool closed. When nothing has come for a while it asks the server
+// whether it lives.
 func (p *Pool) watch(c *Client) {
 	tick := time.NewTicker(checkEvery)
 	defer tick.Stop()

@@ -76,8 +76,8 @@ func (p *pipeline) madeRoom() {
 //
 // Start never fails: what keeps a request from being sent is the error of Wait.
 //
-// In a cluster it goes to the server that led last. If that is another by now, the error of Wait is protocol.ErrMoved: nothing was applied, and the
-// next request of another method finds the new one.
+// In a cluster it goes to the server that led last. If that is another by now, the error of Wait is protocol.ErrMoved:
+// nothing was applied, and the next request of another method finds the new one.
 func (c *Client) Start(ctx context.Context, frame func(dst []byte, id uint32) []byte) *Call {
 	c = c.current()
 	k := &Call{done: make(chan struct{})}
@@ -235,8 +235,8 @@ func (c *Client) overdue(k *Call) {
 	}
 }
 
-// givenUp is called when nobody waits for a request any more because its context is done. If its time ran out, it ends the connection
-// after impatience.
+// givenUp is called when nobody waits for a request any more because its context is done. If its time ran out, it ends
+// the connection after impatience.
 func (c *Client) givenUp(ctx context.Context) {
 	if ctx.Err() != context.DeadlineExceeded {
 		return

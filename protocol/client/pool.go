@@ -21,24 +21,24 @@ type PoolOptions struct {
 	// connection at all, which may never be.
 	Options
 	Connections int // how many are kept to each server; 0: one, which many goroutines may share
-	// SpreadReads has reads go to all servers of the cluster in turn, not to the one that leads. They are linearizable there too, unless MaxStale
-	// says otherwise: what is STALE at one is then asked of the one that leads.
+	// SpreadReads has reads go to all servers of the cluster in turn, not to the one that leads. They are linearizable
+	// there too, unless MaxStale says otherwise: what is STALE at one is then asked of the one that leads.
 	SpreadReads bool
 }
 
-// Pool is access to a server that survives the loss of connections: it keeps some, dials again when one breaks, waiting longer from
-// time to time and never as long as others do, and looks after those over which nothing comes. Its methods are those of Client, and may
-// be called by many goroutines at a time.
+// Pool is access to a server that survives the loss of connections: it keeps some, dials again when one breaks, waiting
+// longer from time to time and never as long as others do, and looks after those over which nothing comes. Its methods
+// are those of Client, and may be called by many goroutines at a time.
 //
-// In a cluster it knows the servers that it was given, and those that others send it to. Writes go to the one that led last, and on to the
-// one that leads where they are sent on, three times at most; so do reads, unless they are spread.
+// In a cluster it knows the servers that it was given, and those that others send it to. Writes go to the one that led
+// last, and on to the one that leads where they are sent on, three times at most; so do reads, unless they are spread.
 //
-// A request waits for a connection for as long as it has time. One that only reads is repeated by itself where its connection broke.
-// A write whose answer is lost is not sent again: the error is [ErrUnknown]. What surely was not sent yet, or not applied by a server that has ended in
-// order, goes by another connection.
+// A request waits for a connection for as long as it has time. One that only reads is repeated by itself where its
+// connection broke. A write whose answer is lost is not sent again: the error is [ErrUnknown]. What surely was not sent
+// yet, or not applied by a server that has ended in order, goes by another connection.
 //
-// Where the server refuses a connection in a way that will not pass, such as wrong credentials, requests fail with that at once, while
-// the Pool goes on trying.
+// Where the server refuses a connection in a way that will not pass, such as wrong credentials, requests fail with that
+// at once, while the Pool goes on trying.
 type Pool struct {
 	requests
 	options PoolOptions // fixed
@@ -59,17 +59,20 @@ const (
 	poolTimeout = 30 * time.Second // of a request, where none is set
 	// poolTries is how often a request is sent at most: one that ends each connection may be what does it.
 	poolTries = 4
-	// movePause is waited before a request is sent on for the second time, as where leadership is just handed over, and lastMovePause before the third.
+	// movePause is waited before a request is sent on for the second time, as where leadership is just handed over, and
+	// lastMovePause before the third.
 	movePause     = 10 * time.Millisecond
 	lastMovePause = 600 * time.Millisecond
 	// moveTime is how long a connection to the server that leads is waited for before another is asked who that is.
 	moveTime = time.Second
-	// goneTime is how long those are asked again who send a request on to a server that refuses connections: they are about to notice.
+	// goneTime is how long those are asked again who send a request on to a server that refuses connections: they are
+	// about to notice.
 	goneTime = 3 * time.Second
 )
 
-// NewPool returns a Pool for the server at addr, or for a cluster whose servers are at several, separated by commas. It connects in the background, so it never fails; to know that the server is there,
-// Ping it. Close it when it is no longer used.
+// NewPool returns a Pool for the server at addr, or for a cluster whose servers are at several, separated by commas. It
+// connects in the background, so it never fails; to know that the server is there, Ping it. Close it when it is no
+// longer used.
 func NewPool(addr string, o PoolOptions) *Pool {
 	o.Timeout = cmp.Or(o.Timeout, poolTimeout)
 	p := &Pool{options: o, changed: make(chan struct{})}
@@ -121,8 +124,8 @@ func (p *Pool) Backup(ctx context.Context, w io.Writer) (bytes int64, err error)
 	return c.Backup(ctx, w)
 }
 
-// do sends a request over some connection, and once more over another where that breaks and the request changes nothing, or was not
-// sent or applied.
+// do sends a request over some connection, and once more over another where that breaks and the request changes
+// nothing, or was not sent or applied.
 func (p *Pool) do(ctx context.Context, op protocol.Opcode, frame func(dst []byte, id uint32) []byte) ([]byte, *Client, error) {
 	deadline := time.Now().Add(p.options.Timeout)
 	toLeader := op.Writes() || !p.options.SpreadReads
@@ -212,8 +215,8 @@ func (p *Pool) failures(addr string) (n int) {
 	return n
 }
 
-// conn returns a connection that is good as far as is known, to the server that leads if that is wanted and known. It waits for one until
-// ctx is done or deadline has passed.
+// conn returns a connection that is good as far as is known, to the server that leads if that is wanted and known. It
+// waits for one until ctx is done or deadline has passed.
 func (p *Pool) conn(ctx context.Context, deadline time.Time, toLeader bool) (*Client, error) {
 	if c := p.live(toLeader); c != nil {
 		return c, nil
@@ -250,8 +253,8 @@ func notConnected(err, failure error) error {
 	return fmt.Errorf("not sent: %w; %w", err, failure)
 }
 
-// live returns a connection of those that are good: to the server that leads, as far as that is known, or else of all in turn. nil: there is
-// none.
+// live returns a connection of those that are good: to the server that leads, as far as that is known, or else of all
+// in turn. nil: there is none.
 func (p *Pool) live(toLeader bool) *Client {
 	if !toLeader {
 		return p.liveAt("")

@@ -12,8 +12,8 @@ import (
 
 // requests are the methods that [Client] and [Pool] share: each request of the protocol as a call that waits for its answer.
 //
-// Their errors: a *[protocol.Error] where the server refused, which was not applied then unless its status is UNAVAILABLE or INTERNAL; [ErrUnknown] where a
-// write may have been applied; else nothing was.
+// Their errors: a *[protocol.Error] where the server refused, which was not applied then unless its status is
+// UNAVAILABLE or INTERNAL; [ErrUnknown] where a write may have been applied; else nothing was.
 type requests struct {
 	client *Client // one of the two
 	pool   *Pool
@@ -83,8 +83,9 @@ func (r *requests) MSet(ctx context.Context, pairs ...protocol.Pair) (version ui
 	})
 }
 
-// Incr adds q.By to the number that a key holds, an absent one holding 0, and returns the sum and its version. Errors: protocol.ErrBadRequest
-// where the key holds no number, or the sum would be out of 64 bits; protocol.ErrConflict as Set.
+// Incr adds q.By to the number that a key holds, an absent one holding 0, and returns the sum and its version. Errors:
+// protocol.ErrBadRequest where the key holds no number, or the sum would be out of 64 bits; protocol.ErrConflict as
+// Set.
 func (r *requests) Incr(ctx context.Context, q protocol.Incr) (value int64, version uint64, err error) {
 	body, c, err := r.do(ctx, protocol.OpIncr, q.AppendTo)
 	if err != nil {

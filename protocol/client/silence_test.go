@@ -62,7 +62,8 @@ func get(key string) func([]byte, uint32) []byte {
 	return protocol.Get{Key: []byte(key), WithMeta: true}.AppendTo
 }
 
-// A request that runs into the Timeout, and nothing at all came since it was sent: the connection is broken at once, and whoever else waits learns of it.
+// A request that runs into the Timeout, and nothing at all came since it was sent: the connection is broken at once,
+// and whoever else waits learns of it.
 func TestSilenceBreaksTheConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, _ := puppeteer(t, Options{Timeout: 30 * time.Second})
@@ -125,7 +126,8 @@ func TestLateIsNotSilent(t *testing.T) {
 	}
 }
 
-// Contexts give less time than the connection has. One of them breaks it only after a second of silence, in which all may run out of time.
+// Contexts give less time than the connection has. One of them breaks it only after a second of silence, in which all
+// may run out of time.
 func TestImpatientContexts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, p := puppeteer(t, Options{Timeout: 30 * time.Second})

@@ -9,7 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Start listens on a free port and runs script on every connection, which it closes after it. All of it is gone when the test ends.
+// Start listens on a free port and runs script on every connection, which it closes after it. All of it is gone when
+// the test ends.
 func Start(t testing.TB, script func(net.Conn)) (addr string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

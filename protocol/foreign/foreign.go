@@ -1,4 +1,5 @@
-// Package foreign recognises other protocols than kv's by how their clients and servers begin, so that who has met one is told its name.
+// Package foreign recognises other protocols than kv's by how their clients and servers begin, so that who has met one
+// is told its name.
 package foreign
 
 import "bytes"

@@ -1,5 +1,6 @@
-// Package printable says what a terminal may be shown, and escapes the rest: names and messages that others wrote may hold anything, and a control sequence
-// moves a cursor, or worse. What is valid, printable UTF-8 stays as it is; everything else becomes \xHH, byte by byte.
+// Package printable says what a terminal may be shown, and escapes the rest: names and messages that others wrote may
+// hold anything, and a control sequence moves a cursor, or worse. What is valid, printable UTF-8 stays as it is;
+// everything else becomes \xHH, byte by byte.
 package printable
 
 import (

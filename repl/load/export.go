@@ -9,8 +9,9 @@ import (
 // exportPage is how many records are asked for at a time.
 const exportPage = 1000
 
-// Export calls emit for page after page of the keys that begin with prefix, with values, versions and expiries. The next
-// page is on its way while emit works. A key that is there all the time is emitted once. In a cluster that has no leader it waits for one.
+// Export calls emit for page after page of the keys that begin with prefix, with values, versions and expiries. The
+// next page is on its way while emit works. A key that is there all the time is emitted once. In a cluster that has no
+// leader it waits for one.
 func Export(ctx context.Context, p Patience, prefix []byte, emit func([]protocol.ScanItem) error) error {
 	q := protocol.Scan{WithMeta: true, WithValues: true, Limit: exportPage, Prefix: prefix}
 	next := p.Client.Start(ctx, q.AppendTo)

@@ -148,9 +148,9 @@ func (l Lines) String() string {
 }
 
 // Import reads records and sends them in batches, many under way at a time. It stops at the first line that is wrong,
-// with a *text.SyntaxError, and at the first batch that is refused; the batch with the wrong line and what comes after it
-// is not sent. What was under way by then is waited for, and the report tells what came of it. In a cluster it goes on where another
-// server leads, and waits where none does.
+// with a *text.SyntaxError, and at the first batch that is refused; the batch with the wrong line and what comes after
+// it is not sent. What was under way by then is waited for, and the report tells what came of it. In a cluster it goes
+// on where another server leads, and waits where none does.
 func Import(ctx context.Context, c *client.Client, in io.Reader, o ImportOptions) (ImportReport, error) {
 	m := importer{ctx: ctx, client: c, o: o, in: text.NewReader(in, o.End)}
 	err := m.run()

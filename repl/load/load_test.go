@@ -227,7 +227,8 @@ func fakeServer(t *testing.T, script func(in *bufio.Reader, out net.Conn)) strin
 	})
 }
 
-// Where no server leads an import asks again, in order, for as long as it has patience; it never sends again what may have been applied.
+// Where no server leads an import asks again, in order, for as long as it has patience; it never sends again what may
+// have been applied.
 func TestAnImportWaitsForALeader(t *testing.T) {
 	const batches = 5
 	nobody := &protocol.Error{Status: protocol.StatusUnavailable, Message: "no node leads now: nothing was applied, try again"}
@@ -332,7 +333,8 @@ func TestWhatIsUnderWayIsWaitedFor(t *testing.T) {
 	assert.Zero(t, r.Unanswered)
 }
 
-// Who leads changes twice while an import is under way, the second time back: every record is stored, and of two with one key the later.
+// Who leads changes twice while an import is under way, the second time back: every record is stored, and of two with
+// one key the later.
 func TestAnImportGoesOnWhereAnotherServerLeads(t *testing.T) {
 	leads := startServer(t, store.Options{})
 	const batches, kept = 5, 3

@@ -10,8 +10,8 @@ import (
 	"kv/protocol/client"
 )
 
-// Patience is how a command of many requests goes on in a cluster that has no leader for a moment: each request that was certainly not applied is
-// sent again, until a server leads.
+// Patience is how a command of many requests goes on in a cluster that has no leader for a moment: each request that
+// was certainly not applied is sent again, until a server leads.
 type Patience struct {
 	Client *client.Client
 	For    time.Duration // how long it is asked again, for each request
@@ -20,8 +20,8 @@ type Patience struct {
 // againPause is between two attempts where no server leads.
 const againPause = 100 * time.Millisecond
 
-// Write calls do, which sends a request that may change something, and again while that is answered as not applied since no server leads, or another one.
-// Any other error is Write's.
+// Write calls do, which sends a request that may change something, and again while that is answered as not applied
+// since no server leads, or another one. Any other error is Write's.
 func (p Patience) Write(ctx context.Context, do func() error) error {
 	return p.again(ctx, nil, p.notApplied, do)
 }
@@ -31,7 +31,8 @@ func (p Patience) Read(ctx context.Context, do func() error) error {
 	return p.again(ctx, nil, p.notAnswered, do)
 }
 
-// again calls do until its error is not one that passes. answered is how the request was answered before, nil: it was not sent yet.
+// again calls do until its error is not one that passes. answered is how the request was answered before, nil: it was
+// not sent yet.
 func (p Patience) again(ctx context.Context, answered error, passes func(error) bool, do func() error) error {
 	for until := time.Now().Add(p.For); ; {
 		err := do()
@@ -64,7 +65,8 @@ func (p Patience) closed() bool {
 	}
 }
 
-// notApplied reports whether a request was not applied since another server leads, or none, or since the connection to the one that led was closed.
+// notApplied reports whether a request was not applied since another server leads, or none, or since the connection to
+// the one that led was closed.
 func (p Patience) notApplied(err error) bool {
 	return elsewhere(err) || errors.Is(err, client.ErrClosed) && !errors.Is(err, client.ErrUnknown) && !p.closed()
 }

@@ -30,26 +30,26 @@ const (
 
 // Options say how an arena is made.
 type Options struct {
-	// Range is how many bytes it may have, fragmentation included: at most MaxRange, rounded up to chunks. It costs addresses, not
-	// memory. If the system grants fewer addresses, the arena has fewer.
+	// Range is how many bytes it may have, fragmentation included: at most MaxRange, rounded up to chunks. It costs
+	// addresses, not memory. If the system grants fewer addresses, the arena has fewer.
 	Range int64
-	// Chunk is how many bytes are taken from the system, and the budget, at a time: a power of two from 64 KiB to ChunkSize, which 0
-	// stands for. Less than a huge page suits small limits.
+	// Chunk is how many bytes are taken from the system, and the budget, at a time: a power of two from 64 KiB to
+	// ChunkSize, which 0 stands for. Less than a huge page suits small limits.
 	Chunk int64
 	// Sets is how many sets of lists there are. More let more owners allocate at a time; each has, for each class, a span that is
 	// not full. 0: 4.
 	Sets int
 	// Budget is asked for every chunk; nil: there is no limit but Range.
 	Budget Budget
-	// GoMemory has the memory from Go's heap, where the race detector and checkptr watch it. What is given back only counts as such. Systems
-	// without mmap always have it from there, and never give it back.
+	// GoMemory has the memory from Go's heap, where the race detector and checkptr watch it. What is given back only
+	// counts as such. Systems without mmap always have it from there, and never give it back.
 	GoMemory bool
 	// Poison overwrites what is freed, so that a test notices who still looks at it.
 	Poison bool
 }
 
-// Budget is a limit on memory that the arena shares with others. It is called with locks held, so it takes none that is held while
-// allocating.
+// Budget is a limit on memory that the arena shares with others. It is called with locks held, so it takes none that is
+// held while allocating.
 type Budget interface {
 	// Take asks for n bytes and reports whether they are granted; if must is set they are taken whatever the limit says.
 	Take(n int64, must bool) bool
@@ -76,11 +76,11 @@ type Arena struct {
 	spans []span
 	pages pages
 
-	// live is how many bytes of each chunk objects take, those in magazines included: the compactor's measure. They are counts, and
-	// publish nothing.
+	// live is how many bytes of each chunk objects take, those in magazines included: the compactor's measure. They are
+	// counts, and publish nothing.
 	live []atomic.Int64
-	// leaving is set for each chunk that is to become empty. It is stored under pages.mu; to see it late costs one more object that
-	// has to leave.
+	// leaving is set for each chunk that is to become empty. It is stored under pages.mu; to see it late costs one more
+	// object that has to leave.
 	leaving []atomic.Bool
 }
 

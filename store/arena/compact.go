@@ -3,8 +3,8 @@ package arena
 import "slices"
 
 const (
-	// Compacting is worth its while when objects take less than fullEnough of what is resident, and that is not next to nothing: each
-	// class needs a span of its own.
+	// Compacting is worth its while when objects take less than fullEnough of what is resident, and that is not next to
+	// nothing: each class needs a span of its own.
 	fullEnough = 0.87
 	leastToTry = 1 << 20
 	// A chunk is emptied only if objects take less than this part of it.
@@ -14,9 +14,9 @@ const (
 	spareShare  = 64
 )
 
-// BeginCompact picks chunks that hold little and lets nothing new in, until [Arena.EndCompact]. most is how many bytes of objects may
-// lie in them together. It returns how many do: what the owners have to copy out of them, object by object for which
-// Leaving is true, after each heap was flushed. It returns 0 if that is not worth it.
+// BeginCompact picks chunks that hold little and lets nothing new in, until [Arena.EndCompact]. most is how many bytes
+// of objects may lie in them together. It returns how many do: what the owners have to copy out of them, object by
+// object for which Leaving is true, after each heap was flushed. It returns 0 if that is not worth it.
 func (a *Arena) BeginCompact(most int64) (leaving int64) {
 	if leaving = a.pick(most); leaving > 0 {
 		a.trim(func(page uint32) bool { return a.leaving[int(page)/a.per].Load() })
@@ -113,8 +113,8 @@ func (a *Arena) EndCompact() (emptied int64) {
 	return emptied
 }
 
-// Scavenge gives chunks that are empty back to the system, and returns how many bytes. If spare is set it leaves a few, and the spans without objects
-// that lists keep.
+// Scavenge gives chunks that are empty back to the system, and returns how many bytes. If spare is set it leaves a few,
+// and the spans without objects that lists keep.
 func (a *Arena) Scavenge(spare bool) (given int64) {
 	if !spare {
 		a.trim(func(uint32) bool { return true })

@@ -21,10 +21,11 @@
 //
 // # Giving back
 //
-// Objects die at random, so after a change of sizes, or many deletions, every chunk still holds something. [Arena.BeginCompact] picks the
-// chunks with least in them and lets nothing new in; the owner of the objects copies those that lie there ([Arena.Leaving])
-// and frees the old ones; what is empty then is given back by [Arena.Scavenge]. Whole chunks only: to give back a part of a huge page
-// breaks it up, and the system may fill the hole again with zeros to make it whole.
+// Objects die at random, so after a change of sizes, or many deletions, every chunk still holds something.
+// [Arena.BeginCompact] picks the chunks with least in them and lets nothing new in; the owner of the objects copies
+// those that lie there ([Arena.Leaving]) and frees the old ones; what is empty then is given back by [Arena.Scavenge].
+// Whole chunks only: to give back a part of a huge page breaks it up, and the system may fill the hole again with zeros
+// to make it whole.
 //
 // # What must hold
 //

@@ -7,8 +7,8 @@ import (
 
 // pages is the heap of pages: which are free, and which chunks are memory at all.
 //
-// A run of pages is taken from the first chunk, by address, that is memory and has it; so the chunks at the end become empty rather
-// than all of them thin. Only when none has it, the system is asked for another.
+// A run of pages is taken from the first chunk, by address, that is memory and has it; so the chunks at the end become
+// empty rather than all of them thin. Only when none has it, the system is asked for another.
 type pages struct {
 	arena *Arena
 
@@ -97,8 +97,8 @@ func (p *pages) find(n int) (page int, ok bool) {
 	return 0, false
 }
 
-// across returns the first of n pages in a row that may lie in several chunks, and, with fresh, in such as are no memory yet. It looks at
-// every chunk, so it is for what is large, or for what is not found otherwise.
+// across returns the first of n pages in a row that may lie in several chunks, and, with fresh, in such as are no
+// memory yet. It looks at every chunk, so it is for what is large, or for what is not found otherwise.
 func (p *pages) across(n int, fresh bool) (page int, ok bool) {
 	per := p.arena.per
 	i := 0

@@ -15,8 +15,9 @@ const movePause = 200 * time.Millisecond
 // aboutPause is how long a node waits that is where the others know before it looks again.
 const aboutPause = time.Second
 
-// beFound sees to it that the members know where this node is, and what it reads: it may have moved while it did not run, or its folder to another machine,
-// or its kvd is another one. Where it was removed meanwhile, nobody sends it what says so, and it learns of that here.
+// beFound sees to it that the members know where this node is, and what it reads: it may have moved while it did not
+// run, or its folder to another machine, or its kvd is another one. Where it was removed meanwhile, nobody sends it
+// what says so, and it learns of that here.
 func (r *Replica) beFound(ctx context.Context, n *Node) {
 	own := r.desk.Member
 	said := ""
@@ -68,8 +69,8 @@ func (r *Replica) beFound(ctx context.Context, n *Node) {
 	}
 }
 
-// tellLeader tells the leader where this node is. If it is not known who that is, since it calls this node where it was, another member knows. The
-// leader may say that this node was removed.
+// tellLeader tells the leader where this node is. If it is not known who that is, since it calls this node where it
+// was, another member knows. The leader may say that this node was removed.
 func (r *Replica) tellLeader(ctx context.Context, own Member, leader string, all Members) (removed bool, err error) {
 	for id, m := range all {
 		if leader != "" || id == own.ID {
@@ -97,8 +98,8 @@ func (r *Replica) tellLeader(ctx context.Context, own Member, leader string, all
 // apartPause is how long a node that is alone in its cluster waits before it looks again whether its peers belong to another.
 const apartPause = 10 * time.Second
 
-// beware says where a node that is alone in its cluster has peers of another: both would take writes, or one is left over from before this one was recovered or
-// restored.
+// beware says where a node that is alone in its cluster has peers of another: both would take writes, or one is left
+// over from before this one was recovered or restored.
 func (r *Replica) beware(ctx context.Context, n *Node) {
 	told := map[string]uint64{}
 	for alone := true; ; {

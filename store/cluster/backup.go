@@ -27,8 +27,8 @@ func (b *backups) follow() { b.feed = feed.New(&b.entry) }
 // errNotWhole is why no backup can be taken yet.
 var errNotWhole = fmt.Errorf("%w: this node has no whole state yet: try again soon, or at another", store.ErrReadOnly)
 
-// Backup writes the state of this node as it is behind one entry of the log, whether it leads or not: see backup.Take. It is a state that all
-// nodes have had, and may be older than what the leader has answered since.
+// Backup writes the state of this node as it is behind one entry of the log, whether it leads or not: see backup.Take.
+// It is a state that all nodes have had, and may be older than what the leader has answered since.
 func (j *Journal) Backup(ctx context.Context, w io.Writer) (version uint64, size int64, err error) {
 	n := j.node.Load()
 	if n == nil || !n.Status().Whole || n.Status().Published == 0 {

@@ -22,8 +22,8 @@ import (
 	"kv/store/wal/tool"
 )
 
-// A backup of any node, taken while transactions are written, is the state at one entry of the log: no transaction is in it in part, earlier versions are,
-// and a store that is alone is restored from it.
+// A backup of any node, taken while transactions are written, is the state at one entry of the log: no transaction is
+// in it in part, earlier versions are, and a store that is alone is restored from it.
 func TestBackupOfAnyNode(t *testing.T) {
 	all := openStores(t, 3, store.Options{History: 3})
 	require.NoError(t, storeLeader(t, all).set("expires", "soon", store.SetOptions{TTL: 1 << 40}))

@@ -13,8 +13,9 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// A stream of a snapshot is a frame with the message, frames with parts of the snapshot, each behind a byte 1, and one with a byte 0,
-// the end. A question is a frame with the question. Both are answered by a frame: a byte 0 and the answer, or a byte 1 and what went wrong.
+// A stream of a snapshot is a frame with the message, frames with parts of the snapshot, each behind a byte 1, and one
+// with a byte 0, the end. A question is a frame with the question. Both are answered by a frame: a byte 0 and the
+// answer, or a byte 1 and what went wrong.
 const (
 	partEnd  = 0
 	partMore = 1
@@ -23,7 +24,8 @@ const (
 	answerError = 1
 
 	partSize = 256 << 10
-	// snapshotWait is how long a side of a snapshot's stream waits for the other: for the next part, and for what the receiver does with it.
+	// snapshotWait is how long a side of a snapshot's stream waits for the other: for the next part, and for what the
+	// receiver does with it.
 	snapshotWait = time.Minute
 )
 

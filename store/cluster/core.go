@@ -49,8 +49,8 @@ type CoreOptions struct {
 // Core is one replica: consensus, the batches that are proposed and the rounds of reads, without goroutines, clock, disk and
 // network of its own. One goroutine calls its methods; Proposals and Reads may be used by any.
 //
-// After calls of other methods, one or more, Work is called until it has nothing more. A panic of a Core is a broken invariant, or
-// a log that has lost what it had: the process must end (C9).
+// After calls of other methods, one or more, Work is called until it has nothing more. A panic of a Core is a broken
+// invariant, or a log that has lost what it had: the process must end (C9).
 type Core struct {
 	Proposals *Proposals
 	Reads     *Reads
@@ -191,10 +191,10 @@ func (c *Core) Step(m *pb.Message) {
 	c.learnPublished(m)
 }
 
-// comesEarly reports whether a message is not for the library now: a snapshot while entries are being applied waits for them. The library
-// would have the snapshot's voters at once, and after that would carry out the changes of the members among those entries once more, on
-// voters that have them already: one who votes could become a learner again, for this node alone, whose majority would then be another
-// than everybody's.
+// comesEarly reports whether a message is not for the library now: a snapshot while entries are being applied waits for
+// them. The library would have the snapshot's voters at once, and after that would carry out the changes of the members
+// among those entries once more, on voters that have them already: one who votes could become a learner again, for this
+// node alone, whose majority would then be another than everybody's.
 func (c *Core) comesEarly(m *pb.Message) bool {
 	switch {
 	case m.GetType() == pb.MsgSnap && len(c.applying) > 0:
@@ -311,8 +311,8 @@ func (c *Core) becomeWhole() {
 	}
 }
 
-// changeMembers carries out what entries, which the state machine has applied, say about who the members are. With the voters it notes the entry that
-// they are of: the next change may have the library ask for a snapshot.
+// changeMembers carries out what entries, which the state machine has applied, say about who the members are. With the
+// voters it notes the entry that they are of: the next change may have the library ask for a snapshot.
 func (c *Core) changeMembers(entries []*pb.Entry) {
 	for _, e := range entries {
 		if e.GetType() == pb.EntryNormal {
@@ -339,7 +339,8 @@ func (c *Core) changeMembers(entries []*pb.Entry) {
 // Published returns the index up to which the log has been applied.
 func (c *Core) Published() uint64 { return c.published }
 
-// Place returns the entry up to which the log has been applied, and who the members are as of that: what a snapshot begun now is of.
+// Place returns the entry up to which the log has been applied, and who the members are as of that: what a snapshot
+// begun now is of.
 func (c *Core) Place() Base { return Base{c.published, c.publishedTerm, c.conf, c.members, c.format} }
 
 // Whole reports whether the state is one: after a snapshot it is once what the snapshot's newest part shows is applied.

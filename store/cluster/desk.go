@@ -92,8 +92,8 @@ func (d *Desk) Control(cluster uint64, asked []byte) ([]byte, error) {
 	return json.Marshal(a)
 }
 
-// mayJoin says why a node that has said of which cluster it is, 0: of none yet, can't join, or move. Who is of this one with its folder has been a member, and
-// was removed where it is none: it joins anew with an empty folder, as another.
+// mayJoin says why a node that has said of which cluster it is, 0: of none yet, can't join, or move. Who is of this one
+// with its folder has been a member, and was removed where it is none: it joins anew with an empty folder, as another.
 func (d *Desk) mayJoin(c *Core, cluster uint64, m Member) (removed bool, err error) {
 	_, member := c.Members()[m.ID]
 	switch {
@@ -113,8 +113,8 @@ func (d *Desk) cluster() uint64 {
 	return d.self.Cluster
 }
 
-// admit has a node join, or be what it says, and reports whether it is a member and that. One that is new must have room for what the store
-// takes, and waits until the log says how much history is kept.
+// admit has a node join, or be what it says, and reports whether it is a member and that. One that is new must have
+// room for what the store takes, and waits until the log says how much history is kept.
 func admit(c *Core, m Member, used int64, settled bool) (bool, error) {
 	if old, ok := c.Members()[m.ID]; ok {
 		if old.is(m.as(c.format)) {

@@ -7,20 +7,24 @@ import (
 	pb "go.etcd.io/raft/v3/raftpb"
 )
 
-// A leader that is silent may be slow, or not be reached, so the others wait for half a second and more before they elect another. One whose process has ended is
-// known to: its connections end, and nothing listens where it was. Who has seen that forgets that it leads, so that he gives his vote to who asks for
-// it; without, he would refuse it as long as he would wait himself. The library foresees that.
+// A leader that is silent may be slow, or not be reached, so the others wait for half a second and more before they
+// elect another. One whose process has ended is known to: its connections end, and nothing listens where it was. Who
+// has seen that forgets that it leads, so that he gives his vote to who asks for it; without, he would refuse it as
+// long as he would wait himself. The library foresees that.
 //
 // It is a hint and no more: votes are given as ever, and who takes a living leader for dead hears of it with the next heartbeat.
 
 const (
-	// standAfter is after how many ticks the first of those who are left stands for election: in that time a leader that lives is heard of.
+	// standAfter is after how many ticks the first of those who are left stands for election: in that time a leader
+	// that lives is heard of.
 	standAfter = 2
-	// standApart is how many ticks later each further one does, so that they do not take each other's votes: longer than an election takes.
+	// standApart is how many ticks later each further one does, so that they do not take each other's votes: longer
+	// than an election takes.
 	standApart = 4
 )
 
-// Down says that a member's process does not run. It does not count as reachable from then on, until it is heard of; and the next leader is elected sooner, if it has led.
+// Down says that a member's process does not run. It does not count as reachable from then on, until it is heard of;
+// and the next leader is elected sooner, if it has led.
 func (c *Core) Down(id uint64) {
 	if _, is := c.members[id]; is {
 		c.ended[id] = true
@@ -42,7 +46,8 @@ func (c *Core) Down(id uint64) {
 	c.logger.Info("the leader's process has ended", "node", idText(id))
 }
 
-// noteStanding is called with a request for a vote: where this node will give that, it stands against nobody, however long the disks take for it.
+// noteStanding is called with a request for a vote: where this node will give that, it stands against nobody, however
+// long the disks take for it.
 func (c *Core) noteStanding(m *pb.Message) {
 	if c.stand == 0 || m.GetType() != pb.MsgPreVote && m.GetType() != pb.MsgVote {
 		return

@@ -162,8 +162,8 @@ func (l *FileLog) Snapshot() (*pb.Snapshot, error) {
 	return nil, nil
 }
 
-// Applied says up to which index the log has been applied: what is before may leave the memory, and so may what was fetched and has not been asked for while as
-// many entries were applied as stay.
+// Applied says up to which index the log has been applied: what is before may leave the memory, and so may what was
+// fetched and has not been asked for while as many entries were applied as stay.
 func (l *FileLog) Applied(index uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

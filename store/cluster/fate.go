@@ -14,12 +14,14 @@ const (
 	Unknown
 )
 
-// Fate is what is known of what was given versions in the last epoch that has ended: what of it the log has, and that the log has all of it that it
-// ever will. It is for one who applies the log; who asks besides sees to a lock. The zero value knows of no epoch.
+// Fate is what is known of what was given versions in the last epoch that has ended: what of it the log has, and that
+// the log has all of it that it ever will. It is for one who applies the log; who asks besides sees to a lock. The zero
+// value knows of no epoch.
 //
-// Why it is right: the entries of a term are proposed by the node that leads it, one epoch of it at most, and their versions rise. So of that epoch the
-// log has, wherever it ends, a beginning; what of it is published is what is published of entries of that term. An entry of a later term has none of
-// an earlier one behind it. So once one is about to be published, all that is published of the epoch is all that ever will be.
+// Why it is right: the entries of a term are proposed by the node that leads it, one epoch of it at most, and their
+// versions rise. So of that epoch the log has, wherever it ends, a beginning; what of it is published is what is
+// published of entries of that term. An entry of a later term has none of an earlier one behind it. So once one is
+// about to be published, all that is published of the epoch is all that ever will be.
 type Fate struct {
 	epoch, term uint64
 	published   uint64 // of what was given in the epoch, all up to here is published
@@ -27,8 +29,8 @@ type Fate struct {
 	decided     bool   // and what is above published never will be
 }
 
-// End says that an epoch has ended, of a term, in which versions were given: those up to published are published, and no entry of a later term is. It
-// returns false if it is known already.
+// End says that an epoch has ended, of a term, in which versions were given: those up to published are published, and
+// no entry of a later term is. It returns false if it is known already.
 func (f *Fate) End(epoch, term, published uint64) bool {
 	if epoch <= f.epoch {
 		return false

@@ -82,9 +82,10 @@ func (b *batch) run(s *storeNode, keys []string) (moved bool) {
 	return moved
 }
 
-// While leadership changes all the time, without that anybody is asked to wait, and all nodes are connected: of writes that were under way, several flushed
-// together, it becomes known what has become of them. Those that were answered are there, and have been seen by the reads between them; those that were said not
-// to have been applied are not. Only of a batch that was cut in two nothing is said, or whose node has led again since.
+// While leadership changes all the time, without that anybody is asked to wait, and all nodes are connected: of writes
+// that were under way, several flushed together, it becomes known what has become of them. Those that were answered are
+// there, and have been seen by the reads between them; those that were said not to have been applied are not. Only of a
+// batch that was cut in two nothing is said, or whose node has led again since.
 func TestWhatBecomesOfWritesWhenLeadershipIsLost(t *testing.T) {
 	all := openStores(t, 3, store.Options{})
 	stop := make(chan struct{})

@@ -9,14 +9,15 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// The files, streams and entries of a cluster are written in a format with a number, which is the same for all of it (C13). Each node reads a range of
-// them. It says which in the first bytes of each stream, and in what the members know of it, which is in the log: when it joins, and when it comes back with
-// another range. The number rises by itself with the entry after which all members read a higher one, so that all come to it at the same place in
-// the log; it never falls. Until then a node may go back to an older kvd, and from then on one that does not read it is refused, by the others and by
-// itself.
+// The files, streams and entries of a cluster are written in a format with a number, which is the same for all of it
+// (C13). Each node reads a range of them. It says which in the first bytes of each stream, and in what the members know
+// of it, which is in the log: when it joins, and when it comes back with another range. The number rises by itself with
+// the entry after which all members read a higher one, so that all come to it at the same place in the log; it never
+// falls. Until then a node may go back to an older kvd, and from then on one that does not read it is refused, by the
+// others and by itself.
 
-// formatOldest and formatNewest, which is in a file of its own, are what this kvd reads. A change of what is written gets the next number, and is written only where Core.Format
-// says so.
+// formatOldest and formatNewest, which is in a file of its own, are what this kvd reads. A change of what is written
+// gets the next number, and is written only where Core.Format says so.
 const (
 	formatOldest = 1
 
@@ -72,8 +73,8 @@ func (all Members) newest() uint16 {
 	return newest
 }
 
-// agree has the cluster's format rise to what all members read. The error says that this node is a member, and does not. One that was removed gets
-// nothing more to read.
+// agree has the cluster's format rise to what all members read. The error says that this node is a member, and does
+// not. One that was removed gets nothing more to read.
 func (c *Core) agree() error {
 	if newest := c.members.newest(); newest > c.format {
 		if c.format != 0 {
@@ -87,8 +88,8 @@ func (c *Core) agree() error {
 	return c.formats.check(c.format)
 }
 
-// foresee returns a *FormatError if entries that are about to be handed out have the cluster go over to a format that this node does not read: what is behind
-// that change may be in the new one, and would be taken for damaged.
+// foresee returns a *FormatError if entries that are about to be handed out have the cluster go over to a format that
+// this node does not read: what is behind that change may be in the new one, and would be taken for damaged.
 func (c *Core) foresee(entries []*pb.Entry) error {
 	if len(c.applying) == 0 {
 		c.foreseen = c.members
@@ -122,7 +123,8 @@ func (c *Core) foresee(entries []*pb.Entry) error {
 	return nil
 }
 
-// Format is the cluster's, as of what is published: what is written is in this one, or in one that is older; 0: no member is known yet.
+// Format is the cluster's, as of what is published: what is written is in this one, or in one that is older; 0: no
+// member is known yet.
 func (c *Core) Format() uint16 { return c.format }
 
 // Format returns the format that the cluster writes, 0: it is not known yet, and those that this node reads.

@@ -147,7 +147,8 @@ func agrees(t *testing.T, all []*kvd, format uint16) {
 	}, 120*time.Second, 10*time.Millisecond)
 }
 
-// C13: the format rises when the last member reads a newer one, and not before; who does not read it is refused, in words, by the others and by himself.
+// C13: the format rises when the last member reads a newer one, and not before; who does not read it is refused, in
+// words, by the others and by himself.
 func TestTheFormatRisesWhenAllMembersReadIt(t *testing.T) {
 	old, both, newer := Formats{1, 1}, Formats{1, 2}, Formats{2, 2}
 	all, peers := newKvds(t, old, old, old)

@@ -14,16 +14,16 @@ import (
 
 // How a cluster begins, and how a node comes to belong to one.
 //
-// Every node has a random id, which is in its log from the log's first moment: with an empty disk a node is another one. A node that belongs to no cluster
-// asks all of its peers, again and again, who they are.
+// Every node has a random id, which is in its log from the log's first moment: with an empty disk a node is another
+// one. A node that belongs to no cluster asks all of its peers, again and again, who they are.
 //
 //   - If any belongs to a cluster, this node comes to it: as the founder that it is, if it is one of them and was too late, with what all
 //     founders begin with; else it joins.
 //   - If all have answered, belong to none, and have the same list of peers, the one whose address is the least in it founds the
 //     cluster: it makes up a number, and writes down who the founders are. The others learn of it as above.
 //
-// So a second cluster can't be founded while one node of the first answers, or while one of the peers does not answer at all, be it that only it has
-// kept its disk.
+// So a second cluster can't be founded while one node of the first answers, or while one of the peers does not answer
+// at all, be it that only it has kept its disk.
 
 // foundPause is between two rounds of questions.
 const foundPause = 200 * time.Millisecond

@@ -262,8 +262,9 @@ func TestANodeJoinsAndGetsASnapshot(t *testing.T) {
 	hears(t, d, "onetwothree")
 }
 
-// A node that has lost its disk is a new member, in the old one's place; and no second cluster is founded, be it the one that founds.
-// TestWhoAsksALeaderThatHasStoppedWaits: a leader whose log can't be written is asked to let a node in, before the others know.
+// A node that has lost its disk is a new member, in the old one's place; and no second cluster is founded, be it the
+// one that founds. TestWhoAsksALeaderThatHasStoppedWaits: a leader whose log can't be written is asked to let a node
+// in, before the others know.
 func TestWhoAsksALeaderThatHasStoppedWaits(t *testing.T) {
 	a, b, c, peers := founded(t)
 	say(t, "a", a, b, c)

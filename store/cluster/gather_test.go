@@ -7,8 +7,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// gathered has batches of writers, on a fake clock. A batch takes took; who is answered writes again after back, and others come evenly, one after every; 0: nobody does. It
-// returns how many records a batch had on average, and what share of the time batches waited.
+// gathered has batches of writers, on a fake clock. A batch takes took; who is answered writes again after back, and
+// others come evenly, one after every; 0: nobody does. It returns how many records a batch had on average, and what
+// share of the time batches waited.
 func gathered(took, back, every time.Duration, writers int) (records float64, waiting float64) {
 	const step = 10 * time.Microsecond
 	var g gathering

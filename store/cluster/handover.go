@@ -60,8 +60,8 @@ func (j *Journal) before(term uint64) {
 	}
 }
 
-// hold has writes wait, until release, and waits until all that are under way are answered, as long as ctx lets it: those that wait then
-// have done nothing, and can be sent on to whoever leads next.
+// hold has writes wait, until release, and waits until all that are under way are answered, as long as ctx lets it:
+// those that wait then have done nothing, and can be sent on to whoever leads next.
 func (j *Journal) hold(ctx context.Context) {
 	p := j.node.Load().Proposals()
 	p.hold(true)
@@ -89,8 +89,8 @@ func (j *Journal) release() {
 	j.changed.Broadcast()
 }
 
-// waited is called by who has waited for what was written, for hold: who is the last before held is stored is seen by hold, and who is it
-// later sees held.
+// waited is called by who has waited for what was written, for hold: who is the last before held is stored is seen by
+// hold, and who is it later sees held.
 func (j *Journal) waited() {
 	if j.waiting.Add(-1) == 0 && j.held.Load() {
 		j.mu.Lock()

@@ -16,8 +16,9 @@ import (
 const (
 	// maxProposed is how many bytes of proposals may be under way before Admit waits.
 	maxProposed = 64 << 20
-	// snapshotAfter is how many bytes entries that are applied take in memory, at most, before a snapshot is written, and log given up, again: a start has those behind
-	// the snapshot in memory. snapshotLeast is how many there are at least where there is little memory.
+	// snapshotAfter is how many bytes entries that are applied take in memory, at most, before a snapshot is written,
+	// and log given up, again: a start has those behind the snapshot in memory. snapshotLeast is how many there are at
+	// least where there is little memory.
 	snapshotAfter = 256 << 20
 	snapshotLeast = 8 << 20
 	// leastLog and mostLog bound how much of the log stays behind that.
@@ -30,7 +31,8 @@ type JournalOptions struct {
 	FS     vfs.FS
 	Dir    string // it is there, and locked
 	Logger *slog.Logger
-	// RetainLog is how many bytes of the log stay behind a snapshot, for nodes that are away; 0: as many as the snapshot takes, within bounds.
+	// RetainLog is how many bytes of the log stay behind a snapshot, for nodes that are away; 0: as many as the
+	// snapshot takes, within bounds.
 	RetainLog int64
 	// Memory is how many bytes the store may take; 0: any. The less that is, the sooner a snapshot is written.
 	Memory  int64
@@ -182,7 +184,8 @@ func (j *Journal) Append(floor uint64, entries []*store.Entry) (version uint64, 
 	p := n.Proposals()
 	_, err = p.Append(func(payload []byte) ([]byte, uint64) {
 		if e := p.Epoch(); e != j.epoch { // all that was given before is published, or lost for this node
-			// From the clock, in microseconds, as in a store that is alone: so that what nodes that are lost have given is not given again (Recover).
+			// From the clock, in microseconds, as in a store that is alone: so that what nodes that are lost have given
+			// is not given again (Recover).
 			j.epoch, j.last = e, max(j.last, j.published.Load(), uint64(time.Now().UnixMicro()))
 		}
 		j.last = max(j.last, floor) + 1
@@ -226,8 +229,8 @@ func (j *Journal) Admit(int64) error {
 	return n.elsewhere()
 }
 
-// elsewhere waits until it is known who leads, as long as a write does, and returns the error of one that is to go there. It may be this node by now:
-// who writes has noted the epoch, and so is to begin anew there too.
+// elsewhere waits until it is known who leads, as long as a write does, and returns the error of one that is to go
+// there. It may be this node by now: who writes has noted the epoch, and so is to begin anew there too.
 func (n *Node) elsewhere() error {
 	ctx, cancel := context.WithTimeout(context.Background(), ledWithin)
 	defer cancel()
@@ -239,8 +242,8 @@ func (n *Node) elsewhere() error {
 	return &store.MovedError{Leader: s.Address}
 }
 
-// errRemoved is the error of what is asked of a node that is no member any more. As others that are to go elsewhere, it matches store.ErrReadOnly and
-// store.ErrNoMajority.
+// errRemoved is the error of what is asked of a node that is no member any more. As others that are to go elsewhere, it
+// matches store.ErrReadOnly and store.ErrNoMajority.
 var errRemoved = removedError{}
 
 type removedError struct{}

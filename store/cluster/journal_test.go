@@ -161,8 +161,8 @@ func TestStoresAreAlike(t *testing.T) {
 	require.ErrorAs(t, leader.set("a", "3", store.SetOptions{Conditional: true}), &conflict)
 }
 
-// A snapshot that is being written when its node ends is given up, and nothing touches the folder any more once the journal is closed: another process may
-// have the folder then.
+// A snapshot that is being written when its node ends is given up, and nothing touches the folder any more once the
+// journal is closed: another process may have the folder then.
 func TestNoSnapshotIsWrittenOnceClosed(t *testing.T) {
 	s := openStores(t, 1, store.Options{})[0]
 	storeLeader(t, []*storeNode{s})
@@ -222,8 +222,9 @@ func TestStoresComeBackFromSnapshotsAndLogs(t *testing.T) {
 	require.Equal(t, "again", all[2].get("key0"))
 }
 
-// A node that was away catches up from the log, though the others have written snapshots since, if no more was written meanwhile than they retain, or four times
-// as much while the leader hears of it; if more was, it gets a snapshot, and their disks hold no more of the log than that.
+// A node that was away catches up from the log, though the others have written snapshots since, if no more was written
+// meanwhile than they retain, or four times as much while the leader hears of it; if more was, it gets a snapshot, and
+// their disks hold no more of the log than that.
 func TestHowMuchOfTheLogIsRetained(t *testing.T) {
 	const retain = 40_000
 	all := openRetaining(t, 3, store.Options{}, retain)
@@ -357,8 +358,9 @@ func alike(t *testing.T, all []*storeNode) {
 	}
 }
 
-// A store that lacks what the others have given up of the log receives their state, and goes on with it: its sessions stay, a scan that was under
-// way ends with each key that was there all the while once, what is counted is, and no read is older than what had been answered.
+// A store that lacks what the others have given up of the log receives their state, and goes on with it: its sessions
+// stay, a scan that was under way ends with each key that was there all the while once, what is counted is, and no read
+// is older than what had been answered.
 func TestAStoreThatLacksTheLogTakesTheStateWhileItIsRead(t *testing.T) {
 	all := openStores(t, 3, store.Options{History: 3})
 	leader := storeLeader(t, all)
@@ -462,8 +464,8 @@ func TestAStoreThatLacksTheLogTakesTheStateWhileItIsRead(t *testing.T) {
 	alike(t, all)
 }
 
-// A power cut at any call of the file system, while a state is received and put in the place of what was there, leaves a node that starts again and
-// becomes as the others are.
+// A power cut at any call of the file system, while a state is received and put in the place of what was there, leaves
+// a node that starts again and becomes as the others are.
 func TestAPowerCutWhileAStateIsTaken(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for round := range 8 {

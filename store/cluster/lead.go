@@ -59,8 +59,9 @@ func (c *Core) tickLead() {
 	}
 }
 
-// openIfPublished opens Append once an entry of this node's own term is published (C3). Entries of a term come from its leader
-// alone, so that all from before the term are published too: the newest parts of any snapshot among them, which had been committed.
+// openIfPublished opens Append once an entry of this node's own term is published (C3). Entries of a term come from its
+// leader alone, so that all from before the term are published too: the newest parts of any snapshot among them, which
+// had been committed.
 func (c *Core) openIfPublished() {
 	if c.leadTerm == 0 || c.opened || c.publishedTerm != c.leadTerm {
 		return

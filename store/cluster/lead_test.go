@@ -46,7 +46,8 @@ func TestAMinorityElectsNobodyAndALeaderWithoutMajorityStepsDown(t *testing.T) {
 	}
 }
 
-// TestALeaderThatHasEnded: who knows that the leader has ended elects another before its time is up, and all who know it agree on one at the first attempt.
+// TestALeaderThatHasEnded: who knows that the leader has ended elects another before its time is up, and all who know
+// it agree on one at the first attempt.
 func TestALeaderThatHasEnded(t *testing.T) {
 	for ended := uint64(1); ended <= 3; ended++ {
 		g := newGroup(t, 3)
@@ -110,7 +111,8 @@ func TestAnElectionThatTakesLong(t *testing.T) {
 	require.Equal(t, term+1, g.nodes[0].Term())
 }
 
-// TestWhoHasEndedIsNotReachable: at once, and until it is heard of; a change that needs it is refused meanwhile. The log is retained for it as for who is silent.
+// TestWhoHasEndedIsNotReachable: at once, and until it is heard of; a change that needs it is refused meanwhile. The
+// log is retained for it as for who is silent.
 func TestWhoHasEndedIsNotReachable(t *testing.T) {
 	g := newGroup(t, 3)
 	leader := g.elect(1)
@@ -145,7 +147,8 @@ func TestWhoHasEndedIsNotReachable(t *testing.T) {
 	require.Empty(t, leader.ended)
 }
 
-// TestALeaderThatIsTakenForDead goes on: the others hear of it before their turn comes, and who stands nevertheless is elected by nobody who hears of it.
+// TestALeaderThatIsTakenForDead goes on: the others hear of it before their turn comes, and who stands nevertheless is
+// elected by nobody who hears of it.
 func TestALeaderThatIsTakenForDead(t *testing.T) {
 	g := newGroup(t, 3)
 	leader := g.elect(3)
@@ -180,7 +183,8 @@ func TestADiskThatHangs(t *testing.T) {
 	require.PanicsWithError(t, "the disk has not answered for 10s", func() { g.pass(10 * time.Second) })
 }
 
-// All nodes on a host that stands still for a while, as one that is moved to another does, go on afterwards: the disks had that time no more than they.
+// All nodes on a host that stands still for a while, as one that is moved to another does, go on afterwards: the disks
+// had that time no more than they.
 func TestTimeInWhichANodeStoodStillIsNotTheDisks(t *testing.T) {
 	g := newGroup(t, 3)
 	leader := g.elect(1)

@@ -61,7 +61,8 @@ type LogOptions struct {
 	FS   vfs.FS
 	Dir  string // it is there, and locked
 	Base Base   // that of the newest durable snapshot; of index 0: there is none
-	// Owner is whose that snapshot is, which the log then is, too, whatever it says: Recover has made it. The zero value: the log's own.
+	// Owner is whose that snapshot is, which the log then is, too, whatever it says: Recover has made it. The zero
+	// value: the log's own.
 	Owner  Self
 	Logger *slog.Logger
 	// Synced is called after each sync that made appends durable, with how long that took. It does not wait. Nil: nothing is.
@@ -73,9 +74,9 @@ type LogOptions struct {
 // FileLog is a log in files: the write-ahead log of a replica. Entries and hard state are in one file, in order, and what is not
 // on disk is told to nobody (C8). It begins behind what a snapshot has, or before that, for followers that lack it.
 //
-// What it shows to the library is in memory: all that is not applied, and some of what is. What a follower lacks that is only on
-// disk is read by Fetch, which the loop does not wait for: meanwhile the library is told that a snapshot can't be had yet, and asks
-// again.
+// What it shows to the library is in memory: all that is not applied, and some of what is. What a follower lacks that
+// is only on disk is read by Fetch, which the loop does not wait for: meanwhile the library is told that a snapshot
+// can't be had yet, and asks again.
 type FileLog struct {
 	o LogOptions
 

@@ -106,7 +106,8 @@ func TestLogKeepsEntriesAndState(t *testing.T) {
 	require.Equal(t, raft.ErrUnavailable, err)
 }
 
-// However small entries are, no more than so many stay in memory, and the others are read again; where they are is known by the bytes, and not for each of them.
+// However small entries are, no more than so many stay in memory, and the others are read again; where they are is
+// known by the bytes, and not for each of them.
 func TestLogForgetsSmallEntries(t *testing.T) {
 	o := smallLog(newFS(t), 1)
 	o.SegmentSize, o.CacheBytes, o.FetchSize, o.MarkEvery = 0, 0, 0, 0
@@ -127,7 +128,8 @@ func TestLogForgetsSmallEntries(t *testing.T) {
 	require.LessOrEqual(t, cap(l.segments[0].marks), int(2*l.file.Size()/markEvery))
 }
 
-// What has left the memory is held by nothing, after a start as behind each write, and what was fetched goes once it is not asked for any more.
+// What has left the memory is held by nothing, after a start as behind each write, and what was fetched goes once it is
+// not asked for any more.
 func TestLogHoldsNoEntriesThatItHasGivenUp(t *testing.T) {
 	o := smallLog(newFS(t), 1)
 	o.SegmentSize, o.CacheBytes, o.FetchSize, o.MarkEvery = 0, 0, 0, 0
@@ -602,7 +604,8 @@ func (s *script) check(t require.TestingT) {
 
 var errCrash = errors.New("crash")
 
-// TestLogCrash crashes a log at any call of the file system, or has one fail, again and again, and looks for what it had promised.
+// TestLogCrash crashes a log at any call of the file system, or has one fail, again and again, and looks for what it
+// had promised.
 func TestLogCrash(t *testing.T) {
 	seeds := uint64(300)
 	if os.Getenv("KV_SOAK") != "" {

@@ -10,8 +10,8 @@ import (
 	"go.etcd.io/raft/v3"
 )
 
-// idText is how a node or a cluster is called in the log: as kvc cluster status does, and as text, since what reads JSON may take a number
-// for a float.
+// idText is how a node or a cluster is called in the log: as kvc cluster status does, and as text, since what reads
+// JSON may take a number for a float.
 func idText(id uint64) string { return strconv.FormatUint(id, 10) }
 
 // raftLogger gives the library's lines to a slog.Logger: what it tells of each election is for debugging. Where the library

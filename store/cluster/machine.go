@@ -71,7 +71,8 @@ func (j *Journal) Abandon(term uint64) {
 	j.store.Abandon()
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	// Append is closed, and opens only behind this: nobody changes epoch or last. And nothing of another node's has been applied since.
+	// Append is closed, and opens only behind this: nobody changes epoch or last. And nothing of another node's has
+	// been applied since.
 	if epoch := j.epoch; j.fate.End(epoch, term, j.published.Load()) {
 		time.AfterFunc(fateWithin, func() {
 			j.mu.Lock()
@@ -137,8 +138,8 @@ func (j *Journal) snapshotAfter() int64 {
 	return snapshotAfter
 }
 
-// retainLog is how many bytes of the log stay behind a snapshot of so many bytes: to read a log is no quicker than to read a snapshot of its size. The
-// log's files are read at a start, and fill the disk: so there is a most.
+// retainLog is how many bytes of the log stay behind a snapshot of so many bytes: to read a log is no quicker than to
+// read a snapshot of its size. The log's files are read at a start, and fill the disk: so there is a most.
 func (j *Journal) retainLog(size int64) int64 {
 	if j.o.RetainLog > 0 {
 		return j.o.RetainLog
@@ -183,12 +184,13 @@ func (j *Journal) Receive(base Base, r io.Reader) error {
 	return err
 }
 
-// readsEnd is how long reads that have begun are given to end before the state is replaced under them. It is only that clients see less of that:
-// what goes on longer is void, and said to be.
+// readsEnd is how long reads that have begun are given to end before the state is replaced under them. It is only that
+// clients see less of that: what goes on longer is void, and said to be.
 const readsEnd = 20 * time.Millisecond
 
-// Install is part of StateMachine: the store goes on with the snapshot that was received, or with a newer one that was since. Reads wait meanwhile, as
-// the Core has said (Swap); those that have begun before, and do not end in time, are not answered.
+// Install is part of StateMachine: the store goes on with the snapshot that was received, or with a newer one that was
+// since. Reads wait meanwhile, as the Core has said (Swap); those that have begun before, and do not end in time, are
+// not answered.
 func (j *Journal) Install(base Base) (whole uint64, err error) {
 	began := time.Now()
 	j.installed.Store(base.Index) // what is being written of the old state is void

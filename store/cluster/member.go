@@ -48,8 +48,8 @@ const (
 	hasSettings = 1 << 15
 )
 
-// append appends id and replaces (u64), the oldest and the newest format that it reads (u16), with hasSettings memory (u64), history (u32) and age (u64), and its addresses for
-// clients and for members, each behind its length (u16).
+// append appends id and replaces (u64), the oldest and the newest format that it reads (u16), with hasSettings memory
+// (u64), history (u32) and age (u64), and its addresses for clients and for members, each behind its length (u16).
 func (m Member) append(b []byte) []byte {
 	b = binary.BigEndian.AppendUint64(b, m.ID)
 	b = binary.BigEndian.AppendUint64(b, m.Replaces)
@@ -71,7 +71,8 @@ func (m Member) append(b []byte) []byte {
 // Members are those of a cluster, by id: learners too.
 type Members map[uint64]Member
 
-// without reports whether a node is none of them. Where nobody is known, a node that has joined has not learned of the members yet.
+// without reports whether a node is none of them. Where nobody is known, a node that has joined has not learned of the
+// members yet.
 func (all Members) without(id uint64) bool {
 	_, member := all[id]
 	return len(all) > 0 && !member

@@ -112,9 +112,9 @@ func TestRemove(t *testing.T) {
 	require.NoError(t, b.Err())
 }
 
-// A state machine that is slow has changes of the members yet to apply when a snapshot arrives, whose voters those changes have become
-// meanwhile. Were it to carry them out behind the snapshot, its node alone would have three voters where there are five, and two nodes would be a
-// majority for it, beside the three of everybody else.
+// A state machine that is slow has changes of the members yet to apply when a snapshot arrives, whose voters those
+// changes have become meanwhile. Were it to carry them out behind the snapshot, its node alone would have three voters
+// where there are five, and two nodes would be a majority for it, beside the three of everybody else.
 func TestASnapshotWaitsForChangesThatAreBeingApplied(t *testing.T) {
 	g := newGroup(t, 3)
 	leader, slow := g.elect(1), g.nodes[1]
@@ -163,8 +163,8 @@ func TestASnapshotWaitsForChangesThatAreBeingApplied(t *testing.T) {
 	require.Equal(t, leader.Published(), slow.Published())
 }
 
-// Who leads anew may have several changes to carry out at once, since a crash may take what was known to be committed. Each of them lets the
-// library send snapshots, which must be of one entry, and of the voters as of that.
+// Who leads anew may have several changes to carry out at once, since a crash may take what was known to be committed.
+// Each of them lets the library send snapshots, which must be of one entry, and of the voters as of that.
 func TestASnapshotBetweenTwoChangesHasTheVotersOfItsEntry(t *testing.T) {
 	g := newGroup(t, 5)
 	leader, next := g.elect(1), g.nodes[1]

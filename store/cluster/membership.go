@@ -12,7 +12,8 @@ import (
 	"go.etcd.io/raft/v3/tracker"
 )
 
-// heardWithin is how lately a member must have been heard of to count as reachable, unless its process is known to have ended since.
+// heardWithin is how lately a member must have been heard of to count as reachable, unless its process is known to have
+// ended since.
 const heardWithin = time.Second
 
 var (
@@ -40,9 +41,9 @@ func noMember(id uint64) error {
 	return &WrongChangeError{fmt.Errorf("node %d is no member", id), true}
 }
 
-// AddLearner proposes a new member, which gets all data, and becomes a voter by itself once it has them, in the place of the one that it
-// replaces, in one step. The error says why it is not
-// proposed; whether it has succeeded, the members say.
+// AddLearner proposes a new member, which gets all data, and becomes a voter by itself once it has them, in the place
+// of the one that it replaces, in one step. The error says why it is not proposed; whether it has succeeded, the
+// members say.
 func (c *Core) AddLearner(m Member) error {
 	if err := c.canChange(); err != nil {
 		return err
@@ -67,7 +68,8 @@ func (c *Core) AddLearner(m Member) error {
 	return c.change(m.as(c.format).append(nil), pb.ConfChangeAddLearnerNode, m.ID)
 }
 
-// Move proposes that a member is reached at other addresses than so far, or reads other formats, or was started with other settings.
+// Move proposes that a member is reached at other addresses than so far, or reads other formats, or was started with
+// other settings.
 func (c *Core) Move(m Member) error {
 	if err := c.canChange(); err != nil {
 		return err
@@ -138,8 +140,8 @@ func (c *Core) canChange() error {
 	return nil
 }
 
-// reachable says whether enough of these voters are heard of: with a majority that is not there, nothing would go on any more, and
-// the change could not be undone.
+// reachable says whether enough of these voters are heard of: with a majority that is not there, nothing would go on
+// any more, and the change could not be undone.
 func (c *Core) reachable(voters []uint64) error {
 	if len(voters) == 0 {
 		return errors.New("no voter would be left")
@@ -166,10 +168,12 @@ func (c *Core) Heard(id uint64) bool {
 	return id == c.id || ok && c.clock()-at <= heardWithin && !c.ended[id]
 }
 
-// lately is how long ago a member may have been heard of last for the log to be retained for it. One that is away for longer has what is retained for anybody.
+// lately is how long ago a member may have been heard of last for the log to be retained for it. One that is away for
+// longer has what is retained for anybody.
 const lately = time.Minute
 
-// Lacked returns the entry behind which the log has what members lack that were heard of lately. Only the leader knows: others return what is published.
+// Lacked returns the entry behind which the log has what members lack that were heard of lately. Only the leader knows:
+// others return what is published.
 func (c *Core) Lacked() uint64 {
 	lacked := c.published
 	if c.leadTerm == 0 {

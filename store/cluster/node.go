@@ -36,12 +36,13 @@ type StateMachine interface {
 	Apply(e *Committed) error
 	// Abandon forgets what was proposed in a term and not published. It comes before any entry of a later one.
 	Abandon(term uint64)
-	// Walk writes a snapshot of the live state to w, which has all up to base, and parts that are newer. It is called beside the others.
+	// Walk writes a snapshot of the live state to w, which has all up to base, and parts that are newer. It is called
+	// beside the others.
 	Walk(base Base, w io.Writer) error
 	// Receive reads what another node's Walk has written, and makes it durable. It is called beside the others.
 	Receive(base Base, r io.Reader) error
-	// Install puts the snapshot of base, which was received, in the place of all state, and returns the index from which on the state
-	// is one.
+	// Install puts the snapshot of base, which was received, in the place of all state, and returns the index from
+	// which on the state is one.
 	Install(base Base) (whole uint64, err error)
 }
 
@@ -62,8 +63,9 @@ type Transport interface {
 // ErrStopped is the error of what waits when a Node stops.
 var ErrStopped = errors.New("this node has stopped")
 
-// Node runs a Core, which one goroutine at a time steps, with mu held: that which tells it of time, and those that have something to tell it: for the
-// log, for the state machine, and those that read from other members. Nobody holds mu while he waits for anything (C11).
+// Node runs a Core, which one goroutine at a time steps, with mu held: that which tells it of time, and those that have
+// something to tell it: for the log, for the state machine, and those that read from other members. Nobody holds mu
+// while he waits for anything (C11).
 type Node struct {
 	mu     sync.Mutex // held by who touches the core, but for its Proposals and Reads
 	core   *Core
@@ -234,8 +236,8 @@ func (n *Node) loop() {
 	}
 }
 
-// stepNow steps the core at once, if nobody does so just now, and else has the loop do it: who brings something that others wait for saves
-// them a change of goroutines.
+// stepNow steps the core at once, if nobody does so just now, and else has the loop do it: who brings something that
+// others wait for saves them a change of goroutines.
 func (n *Node) stepNow() {
 	if !n.mu.TryLock() {
 		n.poke()
@@ -259,8 +261,8 @@ func (n *Node) stepNow() {
 	}
 }
 
-// step tells the core what has come in, and has done what it wants then. Called with mu held. A panic of the core, or of the library, is a
-// broken invariant: the node ends (C9).
+// step tells the core what has come in, and has done what it wants then. Called with mu held. A panic of the core, or
+// of the library, is a broken invariant: the node ends (C9).
 func (n *Node) step(ticked bool) {
 	if n.failed != nil {
 		return
@@ -284,8 +286,8 @@ func (n *Node) step(ticked bool) {
 	n.noteStatus()
 }
 
-// work has done what the core wants: all that it wants now at once, so that a batch, and the word that the one before is committed, are one
-// write to the log and one to each of the others.
+// work has done what the core wants: all that it wants now at once, so that a batch, and the word that the one before
+// is committed, are one write to the log and one to each of the others.
 func (n *Node) work() {
 	var appends []*Append
 	var applies []*Apply

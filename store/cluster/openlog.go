@@ -22,8 +22,8 @@ func (e *LostError) Error() string {
 // Unwrap returns the damage.
 func (e *LostError) Unwrap() error { return e.Damage }
 
-// OpenLog opens the log that is there, cuts off what a crash has torn and nobody was promised, and goes on in a new file. A *LostError says
-// that more than that is missing.
+// OpenLog opens the log that is there, cuts off what a crash has torn and nobody was promised, and goes on in a new
+// file. A *LostError says that more than that is missing.
 func OpenLog(o LogOptions) (*FileLog, error) {
 	l, err := openLog(o)
 	return l, lost(err)
@@ -136,8 +136,8 @@ func firstBase(o LogOptions, seq uint64) (int64, error) {
 	return h.Base, f.Close()
 }
 
-// load reads the files from the oldest on into memory, and begins a file to go on in. What a start has written again is read where
-// it is now.
+// load reads the files from the oldest on into memory, and begins a file to go on in. What a start has written again is
+// read where it is now.
 func (l *FileLog) load(oldest uint64) error {
 	d, err := folder.Read(l.o.FS, l.o.Dir)
 	if err != nil {
@@ -199,8 +199,8 @@ func (l *FileLog) replay(s *segment, off int64, r logRecord, began *bool) error 
 	return nil
 }
 
-// join has the log go on where the snapshot ends, anew if it has no entry there: a snapshot was received, or made by Recover, and a crash came before the log
-// knew of it. oldest is the first of its files.
+// join has the log go on where the snapshot ends, anew if it has no entry there: a snapshot was received, or made by
+// Recover, and a crash came before the log knew of it. oldest is the first of its files.
 func (l *FileLog) join(began bool, oldest uint64) (anew bool, err error) {
 	base := entryID{l.base.Index, l.base.Term}
 	if !began || base.index < l.prev.index {

@@ -45,8 +45,8 @@ func (o *outlet) encode(m *pb.Message) error {
 	return nil
 }
 
-// try writes of messages what the connection takes at once, and reports whether that was all, and whether the connection is closed, so that they are
-// lost. Called with mu held.
+// try writes of messages what the connection takes at once, and reports whether that was all, and whether the
+// connection is closed, so that they are lost. Called with mu held.
 func (o *outlet) try(messages []*pb.Message) (all, closed bool) {
 	for _, m := range messages {
 		if o.encode(m) != nil {

@@ -97,8 +97,8 @@ func (m *peer) take() []*pb.Message {
 // mostAtOnce is how many bytes who has queued something sends himself, at most: more is for the goroutine of the stream.
 const mostAtOnce = 64 << 10
 
-// flush sends what is queued, as far as that waits for nothing: who brings it saves it a change of goroutines. The goroutine of the stream sends
-// the rest.
+// flush sends what is queued, as far as that waits for nothing: who brings it saves it a change of goroutines. The
+// goroutine of the stream sends the rest.
 func (m *peer) flush() {
 	m.mu.Lock()
 	out, some, small := m.out, len(m.queue) > 0, m.bytes <= mostAtOnce
@@ -125,7 +125,8 @@ func (m *peer) flush() {
 	}
 }
 
-// comesWithin is how long a member may belong to no cluster before that is worth a line: one that is founded, or joins, does so for a moment.
+// comesWithin is how long a member may belong to no cluster before that is worth a line: one that is founded, or joins,
+// does so for a moment.
 const comesWithin = 30 * time.Second
 
 // run keeps a stream to the member.

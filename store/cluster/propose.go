@@ -11,8 +11,9 @@ import (
 const (
 	// maxBatch is how many bytes of records a batch has, unless it is of one record.
 	maxBatch = 1 << 20
-	// windowAge is how old the newest batch in flight is before another one follows it. Where a majority answers faster than
-	// that, one at a time is best: the next one grows meanwhile. Where it does not, there is one in so much time, and not one for each write.
+	// windowAge is how old the newest batch in flight is before another one follows it. Where a majority answers faster
+	// than that, one at a time is best: the next one grows meanwhile. Where it does not, there is one in so much time,
+	// and not one for each write.
 	windowAge = 5 * time.Millisecond
 	// leastRoom is how many bytes a batch has room for at first, besides as many as the one before had.
 	leastRoom = 1 << 10
@@ -109,9 +110,10 @@ func (p *Proposals) hold(held bool) {
 // Epoch returns the present epoch. It is odd while Append is open.
 func (p *Proposals) Epoch() uint64 { return p.epoch.Load() }
 
-// Append has add append a record to the payload of the open batch, which it gets and returns, and returns the batch. What add
-// does besides, such as to give the record its version, is under the same lock (C2). The mark that it returns names the record for Marked,
-// and is no lower than that of those before. The error is a *NotLeaderError, and add was not called then.
+// Append has add append a record to the payload of the open batch, which it gets and returns, and returns the batch.
+// What add does besides, such as to give the record its version, is under the same lock (C2). The mark that it returns
+// names the record for Marked, and is no lower than that of those before. The error is a *NotLeaderError, and add was
+// not called then.
 func (p *Proposals) Append(add func(payload []byte) (_ []byte, mark uint64)) (*Batch, error) {
 	p.mu.Lock()
 	epoch := p.epoch.Load()
@@ -161,7 +163,8 @@ func (p *Proposals) newBatch(epoch uint64) *Batch {
 	return b
 }
 
-// forget forgets batches of which it is known what became of them: not everything that is appended is waited for. Called with mu held.
+// forget forgets batches of which it is known what became of them: not everything that is appended is waited for.
+// Called with mu held.
 func (p *Proposals) forget() {
 	for len(p.live) > 0 && p.live[0].resolved() {
 		_, p.live = pop(p.live)
@@ -232,8 +235,8 @@ func (p *Proposals) untake(b *Batch) {
 	p.bytes -= len(b.data)
 }
 
-// match returns the batch in flight that an entry with this id, committed now, is, nil: it is none (C4). It is in flight no more. skipped
-// says that older ones are, which the log does not have and never will: that can't be.
+// match returns the batch in flight that an entry with this id, committed now, is, nil: it is none (C4). It is in
+// flight no more. skipped says that older ones are, which the log does not have and never will: that can't be.
 func (p *Proposals) match(id batchID, now time.Duration) (b *Batch, skipped bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -37,8 +37,8 @@ type Reads struct {
 	// was committed then. Negative: there was none. The loop writes it, after publishing.
 	fresh   atomic.Int64
 	bounded atomic.Int64 // when a bounded read was asked last
-	// state is even while what is published is a state, and odd from when a snapshot begins to take its place until the newest part of
-	// that is published. It rises only. See State.
+	// state is even while what is published is a state, and odd from when a snapshot begins to take its place until the
+	// newest part of that is published. It rises only. See State.
 	state atomic.Uint64
 
 	mu     sync.Mutex // guards next and closed, and reads of the next round
@@ -97,9 +97,9 @@ func (r *Reads) Fresh(bound time.Duration) bool {
 	return at >= 0 && now-time.Duration(at) <= bound && r.state.Load()%2 == 0
 }
 
-// State returns which state the reads that follow see, and false where they would see none: parts of a snapshot are newer than others, until
-// the log has been applied beyond them. Whoever reads asks once he may read, and again when he has read: if it is another then, what he
-// has seen is of two states, and is not to be answered.
+// State returns which state the reads that follow see, and false where they would see none: parts of a snapshot are
+// newer than others, until the log has been applied beyond them. Whoever reads asks once he may read, and again when he
+// has read: if it is another then, what he has seen is of two states, and is not to be answered.
 func (r *Reads) State() (which uint64, whole bool) {
 	which = r.state.Load()
 	return which, which%2 == 0
@@ -194,9 +194,10 @@ func (c *Core) ask(now time.Duration) {
 	c.rn.ReadIndex(ctx[:])
 }
 
-// asks reports whether a heartbeat is to be sent. One that asks whether this node still leads goes to no more members than make a majority with
-// it: those that were heard of last. If none of them answers, those of the next tick, which go to all, ask it too, since each asks for
-// all questions so far; so of those that go together to a member, the last one is enough.
+// asks reports whether a heartbeat is to be sent. One that asks whether this node still leads goes to no more members
+// than make a majority with it: those that were heard of last. If none of them answers, those of the next tick, which
+// go to all, ask it too, since each asks for all questions so far; so of those that go together to a member, the last
+// one is enough.
 func (c *Core) asks(m *pb.Message, sent []*pb.Message) bool {
 	if m.GetType() != pb.MsgHeartbeat || len(m.GetContext()) == 0 || c.rounds.ticked {
 		return true
@@ -213,8 +214,8 @@ func (c *Core) asks(m *pb.Message, sent []*pb.Message) bool {
 	return true
 }
 
-// nearest returns as many of the other voters as make a majority with this node: those that were heard of last. While the members change,
-// it is all.
+// nearest returns as many of the other voters as make a majority with this node: those that were heard of last. While
+// the members change, it is all.
 func (c *Core) nearest() []uint64 {
 	voters := c.conf.GetVoters()
 	if len(c.conf.GetVotersOutgoing()) > 0 || !slices.Contains(voters, c.id) {

@@ -12,8 +12,8 @@ import (
 // Magic is what a file of the log begins with: a kvd without peers refuses it in words.
 const Magic = frame.MagicReplicaLog
 
-// The frames of the log are those of package frame: each body begins with a running number and the position up to which the log was on
-// disk. Behind that is one byte that says what it is, and then, all integers big-endian:
+// The frames of the log are those of package frame: each body begins with a running number and the position up to which
+// the log was on disk. Behind that is one byte that says what it is, and then, all integers big-endian:
 //
 //	1 entry   raft's type u8, term u64, index u64, data: it takes the place of all entries from its index on
 //	2 state   term u64, vote u64, commit u64: the newest counts

@@ -19,19 +19,22 @@ import (
 
 // How a cluster begins anew with what one node has, after a majority was lost for good.
 //
-// All that the node's log has is taken for committed, since nobody is there who could say what is not: an entry that a majority had is in the log of
-// the node that has most. What it has besides was promised to nobody, and is kept too. The node becomes another one, of a new cluster
-// whose only member it is: so the nodes of the old one that come back are refused, by its number, and it by them. (hashicorp/raft's RecoverCluster does
-// it that way, but for the number, without which the old ones could go on beside it.)
+// All that the node's log has is taken for committed, since nobody is there who could say what is not: an entry that a
+// majority had is in the log of the node that has most. What it has besides was promised to nobody, and is kept too.
+// The node becomes another one, of a new cluster whose only member it is: so the nodes of the old one that come back
+// are refused, by its number, and it by them. (hashicorp/raft's RecoverCluster does it that way, but for the number,
+// without which the old ones could go on beside it.)
 //
-// The snapshot, and behind it what the log has, as tails, become one new snapshot, of an entry above all that there are. It is written beside the
-// others, and the instant at which it gets its name is the one at which the folder is the new cluster's: a start, or Recover again, finds a snapshot of another
-// cluster than the log's, and begins the log anew behind it. Before that instant nothing has changed.
+// The snapshot, and behind it what the log has, as tails, become one new snapshot, of an entry above all that there
+// are. It is written beside the others, and the instant at which it gets its name is the one at which the folder is the
+// new cluster's: a start, or Recover again, finds a snapshot of another cluster than the log's, and begins the log anew
+// behind it. Before that instant nothing has changed.
 
 // Notes is the file in a node's folder that says what Recover did.
 const Notes = "RECOVERED"
 
-// NotWholeError says that what a node has is no state: it was receiving a copy of another's, and the log does not reach as far as that copy's newest part.
+// NotWholeError says that what a node has is no state: it was receiving a copy of another's, and the log does not reach
+// as far as that copy's newest part.
 type NotWholeError struct{ Standing *Standing }
 
 func (e *NotWholeError) Error() string {
@@ -39,8 +42,8 @@ func (e *NotWholeError) Error() string {
 		"so writes of several keys may be there in part; recover another node's folder", e.Standing.Dir, e.Standing.Whole, e.Standing.LastIndex)
 }
 
-// Recover makes a node's folder that of the only node of a new cluster, with all that it has, and returns what it had before and what it has now. A crash leaves it
-// as it was, or done but for what the next start does.
+// Recover makes a node's folder that of the only node of a new cluster, with all that it has, and returns what it had
+// before and what it has now. A crash leaves it as it was, or done but for what the next start does.
 func Recover(fs vfs.FS, dir string, now time.Time) (was, is *Standing, err error) {
 	lock, _, err := folder.LockReplica(fs, dir)
 	if err != nil {

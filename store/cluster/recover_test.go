@@ -23,8 +23,8 @@ import (
 
 var quiet = slog.New(slog.DiscardHandler)
 
-// survivors are the folders of three nodes that were stopped: each has a snapshot and a log behind it, with earlier versions, expiries, erasures and deletions; the
-// leader's has most, and the last one's less than the others.
+// survivors are the folders of three nodes that were stopped: each has a snapshot and a log behind it, with earlier
+// versions, expiries, erasures and deletions; the leader's has most, and the last one's less than the others.
 func survivors(t *testing.T) (all []*storeNode, want map[string][]string) {
 	o := store.Options{History: 3}
 	all = openStores(t, 3, o)
@@ -104,7 +104,8 @@ func startAlone(t *testing.T, fs *vfstest.Mem) *storeNode {
 	return s
 }
 
-// What the survivor has is there, versions and all, as one member of a new cluster, that takes writes; the others know nothing of it.
+// What the survivor has is there, versions and all, as one member of a new cluster, that takes writes; the others know
+// nothing of it.
 func TestRecover(t *testing.T) {
 	all, want := survivors(t)
 	var standings []*Standing
@@ -195,8 +196,8 @@ func TestRecoverKeepsWhatIsNotKnownToBeCommitted(t *testing.T) {
 	require.Len(t, <-members, 1)
 }
 
-// After a crash, or a call that failed, at any place the folder is the old cluster's or the new one's, all data there; never a node of the old cluster that takes
-// itself for all of it.
+// After a crash, or a call that failed, at any place the folder is the old cluster's or the new one's, all data there;
+// never a node of the old cluster that takes itself for all of it.
 func TestRecoverCrashes(t *testing.T) {
 	all, want := survivors(t)
 	rng := rand.New(rand.NewPCG(1, 2))
@@ -285,8 +286,9 @@ func checkSnapshotFigures(t *testing.T, s *storeNode) {
 	require.GreaterOrEqual(t, c.SnapshotAge, time.Duration(0))
 }
 
-// A folder that is damaged, at whichever place, is not recovered: the error names the file, and nothing is changed. What is not looked at, such
-// as a file of the log that the snapshot makes superfluous, may be as it likes: all is there.
+// A folder that is damaged, at whichever place, is not recovered: the error names the file, and nothing is changed.
+// What is not looked at, such as a file of the log that the snapshot makes superfluous, may be as it likes: all is
+// there.
 func TestRecoverRefusesADamagedFolder(t *testing.T) {
 	all, want := survivors(t)
 	whole := all[0].fs.Snapshot()

@@ -30,7 +30,8 @@ type ReplicaOptions struct {
 	// TLS is what the nodes prove who they are with, and is called for each connection; nil: they do not.
 	TLS    func() *tls.Config
 	Logger *slog.Logger
-	// Synced is called after each sync that made a part of the log durable, with how long that took. It does not wait. Nil: nothing is.
+	// Synced is called after each sync that made a part of the log durable, with how long that took. It does not wait.
+	// Nil: nothing is.
 	Synced func(took time.Duration)
 	// RetainLog is JournalOptions.RetainLog.
 	RetainLog int64
@@ -39,8 +40,8 @@ type ReplicaOptions struct {
 	Settings Settings
 }
 
-// Replica is all that makes a store one of several: journal, log, node, and the way to the others. It is opened first, then the store with
-// its Journal, and then it is started.
+// Replica is all that makes a store one of several: journal, log, node, and the way to the others. It is opened first,
+// then the store with its Journal, and then it is started.
 type Replica struct {
 	*Journal
 	o    ReplicaOptions

@@ -60,7 +60,8 @@ func programs(t *testing.T) (all []*program) {
 	return all
 }
 
-// A node that was elsewhere for a while and comes back tells the others, though its log, as far as it has been applied at a start, shows it where it is.
+// A node that was elsewhere for a while and comes back tells the others, though its log, as far as it has been applied
+// at a start, shows it where it is.
 func TestAMemberThatComesBackToWhereItWasTellsTheOthers(t *testing.T) {
 	all := programs(t)
 	known := func(client string) {
@@ -89,8 +90,9 @@ func TestAMemberThatComesBackToWhereItWasTellsTheOthers(t *testing.T) {
 	}
 }
 
-// A node that was removed while it did not run, and does not know, is not a member again because it tells where it is now, or what it reads, and learns of that where it was, too. Nor is one of another
-// cluster whose members' addresses are this one's now.
+// A node that was removed while it did not run, and does not know, is not a member again because it tells where it is
+// now, or what it reads, and learns of that where it was, too. Nor is one of another cluster whose members' addresses
+// are this one's now.
 func TestWhoWasRemovedIsNotLetInAtAnotherAddress(t *testing.T) {
 	all := programs(t)
 	var leader *program

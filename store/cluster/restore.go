@@ -10,8 +10,9 @@ import (
 	"kv/store/wal/tool"
 )
 
-// Restore makes, of a backup, the folder of the only node of a new cluster, as tool.RestoreFrom makes one of a store that is alone. Where the node is, the cluster
-// learns when it runs; others join it, with empty folders. Who restores a second folder of the same backup has two clusters.
+// Restore makes, of a backup, the folder of the only node of a new cluster, as tool.RestoreFrom makes one of a store
+// that is alone. Where the node is, the cluster learns when it runs; others join it, with empty folders. Who restores a
+// second folder of the same backup has two clusters.
 func Restore(fs vfs.FS, from io.Reader, dir string) (tool.Report, Self, error) {
 	self := Self{Cluster: folder.NewMemberID(), Node: folder.NewMemberID()}
 	base := alone(Member{ID: self.Node}, 1, 1)

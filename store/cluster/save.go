@@ -85,9 +85,9 @@ func (l *FileLog) save(appends []*Append) error {
 	return l.show(put)
 }
 
-// write writes an append's hard state and entries. A crash may leave any part of it from the beginning on; so the term and the vote come
-// before the entries, whose term is never above the state's, and what is committed behind them, since it may be of them and not of
-// those whose place they take. It returns where the entries are.
+// write writes an append's hard state and entries. A crash may leave any part of it from the beginning on; so the term
+// and the vote come before the entries, whose term is never above the state's, and what is committed behind them, since
+// it may be of them and not of those whose place they take. It returns where the entries are.
 func (l *FileLog) write(a *Append) ([]place, error) {
 	s := l.segments[len(l.segments)-1]
 	put := make([]place, 0, len(a.Entries))

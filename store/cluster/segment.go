@@ -31,7 +31,8 @@ type segment struct {
 	begins, least uint64 // the entry that was put first, and the least that was; they may have been replaced
 }
 
-// mark is where an entry is: what is behind it is found by reading on. So what a log takes in memory is of its bytes, and not of how many entries it has.
+// mark is where an entry is: what is behind it is found by reading on. So what a log takes in memory is of its bytes,
+// and not of how many entries it has.
 type mark struct {
 	index uint64
 	off   int64
@@ -137,7 +138,8 @@ func (l *FileLog) Wants() bool {
 	return l.want != 0
 }
 
-// Fetch reads what a follower lacks and only the disk has, if there is something. It is called by a goroutine that may wait for a disk.
+// Fetch reads what a follower lacks and only the disk has, if there is something. It is called by a goroutine that may
+// wait for a disk.
 func (l *FileLog) Fetch() error {
 	l.mu.Lock()
 	want, cuts, s, to := l.want, l.cuts, (*segment)(nil), l.last+1
@@ -177,7 +179,8 @@ func (l *FileLog) Fetch() error {
 	return err
 }
 
-// fetch reads the entries from one on up to another, as many as take fetchSize. marks begin with the last one up to the first of them.
+// fetch reads the entries from one on up to another, as many as take fetchSize. marks begin with the last one up to the
+// first of them.
 func (s *segment) fetch(o LogOptions, from, to uint64, marks []mark) ([]*pb.Entry, error) {
 	file, fr, err := s.open(o)
 	if err != nil {
@@ -248,9 +251,9 @@ func (l *FileLog) Snapshotted(base Base) {
 	}
 }
 
-// Compact removes files whose entries are all up to index, if a durable snapshot has them, and nobody has pinned them (C12). Of what it could remove it
-// leaves the newest behind bytes, for members that are away, and up to four times as many for members that are there and have the log up to lacked
-// only. It waits for the disk.
+// Compact removes files whose entries are all up to index, if a durable snapshot has them, and nobody has pinned them
+// (C12). Of what it could remove it leaves the newest behind bytes, for members that are away, and up to four times as
+// many for members that are there and have the log up to lacked only. It waits for the disk.
 func (l *FileLog) Compact(index uint64, behind int64, lacked uint64) error {
 	l.disk.Lock()
 	defer l.disk.Unlock()
@@ -297,8 +300,9 @@ func (l *FileLog) Compact(index uint64, behind int64, lacked uint64) error {
 	return l.remove(gone...)
 }
 
-// canBegin reports whether the log can begin with a segment: whether each entry of it and of those behind it follows what is there then. What the segment
-// says was before it may have been replaced since; or it was to be replaced itself, and was not. Called with mu held.
+// canBegin reports whether the log can begin with a segment: whether each entry of it and of those behind it follows
+// what is there then. What the segment says was before it may have been replaced since; or it was to be replaced
+// itself, and was not. Called with mu held.
 func (l *FileLog) canBegin(i int) bool {
 	s := l.segments[i]
 	if !s.headed {

@@ -13,12 +13,12 @@ import (
 	"kv/store"
 )
 
-// Settings are what a node was started with that is not its own affair, as its member says it to all: how much memory it has for what all are to take, and how
-// much history is to be kept.
+// Settings are what a node was started with that is not its own affair, as its member says it to all: how much memory
+// it has for what all are to take, and how much history is to be kept.
 //
-// The least of the memory is what the leader lets all data take. The history has to be the same on all (C10): how much is kept, and for how long, is in the log,
-// and changes when all members have said the same. Until then each keeps what the log says. Whether any is kept is settled when the cluster
-// is founded.
+// The least of the memory is what the leader lets all data take. The history has to be the same on all (C10): how much
+// is kept, and for how long, is in the log, and changes when all members have said the same. Until then each keeps what
+// the log says. Whether any is kept is settled when the cluster is founded.
 type Settings struct {
 	Said       bool          // false: it is not known; the format did not have them yet, or nobody has asked
 	Memory     int64         // how many bytes its store may take; 0: as many as there are
@@ -57,8 +57,8 @@ func (s Settings) likeHistory(t Settings) bool {
 	return s.History == t.History && s.HistoryAge == t.HistoryAge
 }
 
-// memory returns the least memory that members have said, 0 if none has a limit, and whether it is less than another's in a way that somebody should know of: by more
-// than a tenth, since machines of one kind differ by as much.
+// memory returns the least memory that members have said, 0 if none has a limit, and whether it is less than another's
+// in a way that somebody should know of: by more than a tenth, since machines of one kind differ by as much.
 func (all Members) memory() (least int64, differ bool) {
 	most, limits, n := int64(0), 0, 0
 	for _, m := range all {
@@ -145,7 +145,8 @@ func (e *HistoryError) Error() string {
 	return fmt.Sprintf("the cluster keeps no earlier versions of keys, and this node was started with --history %d: start it without. To have them, restore a backup as a new cluster whose nodes are started with --history", e.Node)
 }
 
-// checkHistory returns a *HistoryError if a node with these settings keeps history and the members do not, or the other way round.
+// checkHistory returns a *HistoryError if a node with these settings keeps history and the members do not, or the other
+// way round.
 func (all Members) checkHistory(own Settings) error {
 	for _, m := range all {
 		if s := m.Settings; s.Said && own.Said && (s.History > 0) != (own.History > 0) {
@@ -155,8 +156,8 @@ func (all Members) checkHistory(own Settings) error {
 	return nil
 }
 
-// History returns how much history the store that is to be opened with the journal keeps, and for how long: what the snapshot says, or the founders have
-// said, or else what the node was started with.
+// History returns how much history the store that is to be opened with the journal keeps, and for how long: what the
+// snapshot says, or the founders have said, or else what the node was started with.
 func (r *Replica) History() (depth int, age time.Duration) {
 	if at := r.Journal.history[0]; at.depth > 0 {
 		return at.depth, at.age

@@ -110,8 +110,8 @@ func keep(t *testing.T, all []*kvd, depth int, keys ...string) {
 	}, 60*time.Second, 10*time.Millisecond)
 }
 
-// Nodes that were started with different settings keep the same: a change of --history is one, for all of them, once the last was started with it; whoever joins or
-// restarts meanwhile keeps what the others do.
+// Nodes that were started with different settings keep the same: a change of --history is one, for all of them, once
+// the last was started with it; whoever joins or restarts meanwhile keeps what the others do.
 func TestHowMuchIsKeptChangesWhenAllSayIt(t *testing.T) {
 	said := Settings{true, 0, 3, time.Hour + 1} // an age that is no multiple of a microsecond
 	all := []*kvd{{reads: built, said: said}, {reads: built, said: said}, {reads: built, said: said}}

@@ -22,13 +22,15 @@ import (
 // MagicSnapshot is what a replica's snapshot begins with.
 const MagicSnapshot = frame.MagicReplicaSnapshot
 
-// A replica's snapshot is written and streamed as a store's, whose store id is the number of the cluster, with one body more, the last before the trailer:
+// A replica's snapshot is written and streamed as a store's, whose store id is the number of the cluster, with one body
+// more, the last before the trailer:
 //
 //	place    1        4, index, term, whole, time, the cluster's format, from format 2 on depth and age (u64 each), length of the voters (u32), the voters as Raft writes them, the members
 //
-// Depth is how many earlier versions of a key are kept as of the index, 0 if the log has not said it, and age for how many microseconds.
-// Index and term are of the entry up to which all is there, whole of that up to which parts may be newer; time is what Store.Time says. The
-// file's sequence is the index. It has tails only where it was made of a backup, or of another such file and a log: see recover.go.
+// Depth is how many earlier versions of a key are kept as of the index, 0 if the log has not said it, and age for how
+// many microseconds. Index and term are of the entry up to which all is there, whole of that up to which parts may be
+// newer; time is what Store.Time says. The file's sequence is the index. It has tails only where it was made of a
+// backup, or of another such file and a log: see recover.go.
 const (
 	kindPlace = 4
 	placeHead = 45 // before format 2 up to the voters
@@ -100,8 +102,8 @@ func parseSnapshotMeta(b []byte) (m snapshotMeta, err error) {
 	return m, err
 }
 
-// writeSnapshot writes a snapshot of the live state of a store, which is as m says, to w. after is called when all of it was written, and says how new
-// parts of it may be, or that they are of no use.
+// writeSnapshot writes a snapshot of the live state of a store, which is as m says, to w. after is called when all of
+// it was written, and says how new parts of it may be, or that they are of no use.
 func writeSnapshot(w io.Writer, id uint64, m snapshotMeta, st *store.Store, after func() (whole, version uint64, err error)) error {
 	s := record.NewSnapshotWriter(w, frame.Header{Magic: MagicSnapshot, ID: id, Seq: m.base.Index})
 	if err := st.Walk(s.Add); err != nil {
@@ -116,8 +118,8 @@ func writeSnapshot(w io.Writer, id uint64, m snapshotMeta, st *store.Store, afte
 	return finishSnapshot(s, m, version)
 }
 
-// readSnapshot reads a snapshot, verifies it, gives the body of each block and each tail, with how many entries it has, to each, and returns what it
-// is of.
+// readSnapshot reads a snapshot, verifies it, gives the body of each block and each tail, with how many entries it has,
+// to each, and returns what it is of.
 func readSnapshot(f vfs.File, index uint64, each func(body []byte, entries uint64) error) (m snapshotMeta, err error) {
 	r, h, err := frame.Open(f, MagicSnapshot)
 	if err != nil {
@@ -179,7 +181,8 @@ func loadSnapshot(fs vfs.FS, dir string, index uint64, load, apply func([]*store
 // justRead is for readSnapshot where all that counts is whether it can be read.
 func justRead([]byte, uint64) error { return nil }
 
-// readSnapshotFile is readSnapshot of a folder's file. The error is each's, or a *folder.DamageError, or says that the file is of a newer kvd.
+// readSnapshotFile is readSnapshot of a folder's file. The error is each's, or a *folder.DamageError, or says that the
+// file is of a newer kvd.
 func readSnapshotFile(fs vfs.FS, dir string, index uint64, each func(body []byte, entries uint64) error) (m snapshotMeta, err error) {
 	name := folder.SnapshotName(index)
 	f, err := fs.Open(filepath.Join(dir, name))
@@ -201,8 +204,8 @@ func readSnapshotFile(fs vfs.FS, dir string, index uint64, each func(body []byte
 	return m, &folder.DamageError{Dir: dir, File: name, Detail: err.Error()}
 }
 
-// createSnapshot makes a file of what write writes, durably, in the place of older ones, and returns how many bytes it has. check is called before it
-// has its name; nil: nothing is.
+// createSnapshot makes a file of what write writes, durably, in the place of older ones, and returns how many bytes it
+// has. check is called before it has its name; nil: nothing is.
 func createSnapshot(fs vfs.FS, dir string, index uint64, write func(w io.Writer) error, check func(f vfs.File) error) (size int64, err error) {
 	name := filepath.Join(dir, folder.SnapshotName(index))
 	defer func() {

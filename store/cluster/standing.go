@@ -20,8 +20,8 @@ type Standing struct {
 	Dir           string
 	Cluster, Node uint64 // 0: it belongs to no cluster yet
 	Term          uint64 // the newest that the node knows of
-	// LastTerm and LastIndex are those of the last entry of the log. Of several nodes of a cluster, the one with the highest term there has most, and of those with the
-	// same term the one with the highest index: see Compare.
+	// LastTerm and LastIndex are those of the last entry of the log. Of several nodes of a cluster, the one with the
+	// highest term there has most, and of those with the same term the one with the highest index: see Compare.
 	LastTerm, LastIndex uint64
 	Committed           uint64 // up to which entry a majority has them, as far as this node knows
 	Snapshot            uint64 // up to which entry all is in the snapshot; 0: there is none

@@ -58,8 +58,9 @@ func (n *Node) noteStatus() {
 	}
 }
 
-// removed reports whether this node is no member any more. Either its log says so, or, since nobody sends that to who is none, a leader did: that counts as long
-// as this node hears of no leader, and of nothing that is newer, for one that was deposed may not know yet who has joined.
+// removed reports whether this node is no member any more. Either its log says so, or, since nobody sends that to who
+// is none, a leader did: that counts as long as this node hears of no leader, and of nothing that is newer, for one
+// that was deposed may not know yet who has joined.
 func (c *Core) removed() bool {
 	return c.members.without(c.id) || c.gone != 0 && c.gone == c.published && c.leader == 0
 }

@@ -19,10 +19,10 @@ import (
 //	| kvpeer | u16 = 2 | u32   | u64     | u64  | u64  | u8    | u16    | ...     | u16    | u16    |
 //	+--------+---------+-------+---------+------+------+-------+--------+---------+--------+--------+
 //
-// Oldest and newest are the formats that the sender reads: see format.go. What is before them is the same in all versions, so that each side can tell another version from
-// none, and say why it refuses; version 1, from before 0.1.0, had no more.
-// The address is that of the sender's peers. In the answer from and to have changed places, and a class of 0 says that the
-// stream is refused, and instead of the address there is the reason. Then frames follow:
+// Oldest and newest are the formats that the sender reads: see format.go. What is before them is the same in all
+// versions, so that each side can tell another version from none, and say why it refuses; version 1, from before 0.1.0,
+// had no more. The address is that of the sender's peers. In the answer from and to have changed places, and a class of
+// 0 says that the stream is refused, and instead of the address there is the reason. Then frames follow:
 //
 //	0        4       8
 //	+--------+-------+------+

@@ -20,8 +20,8 @@ import (
 )
 
 const (
-	// deadAfter is how long a stream may be silent. Both sides say three times in that time that they are there. The system's own ways
-	// take minutes to notice that a network is gone, and to try again when it is back.
+	// deadAfter is how long a stream may be silent. Both sides say three times in that time that they are there. The
+	// system's own ways take minutes to notice that a network is gone, and to try again when it is back.
 	deadAfter = 3 * time.Second
 	// dialTimeout is how long a dial, with the greeting, may take. Between dials that fail there is dialPause at least, and
 	// maxDialPause at most.
@@ -32,7 +32,8 @@ const (
 	maxRefused = 256
 	// lastWords is how long what is queued for a node that is removed may take to leave: it is told that it is.
 	lastWords = time.Second
-	// maxQueued is how many bytes wait for a member: what Raft lets be on its way, and then some. More is dropped: Raft sends it again.
+	// maxQueued is how many bytes wait for a member: what Raft lets be on its way, and then some. More is dropped: Raft
+	// sends it again.
 	maxQueued = 2 * maxInFlight
 )
 
@@ -43,8 +44,8 @@ type PeersOptions struct {
 	ID      uint64
 	Address string  // at which the others reach this node: host:port
 	Formats Formats // that this node reads; zero: what this package does
-	// TLS is called for each connection, and is how both sides prove who they are; nil: they don't. A certificate is to be valid for the host of the member's address, at both
-	// ends.
+	// TLS is called for each connection, and is how both sides prove who they are; nil: they don't. A certificate is to
+	// be valid for the host of the member's address, at both ends.
 	TLS func() *tls.Config
 	// Receive takes messages that have come. It does not wait.
 	Receive func(...*pb.Message)
@@ -52,8 +53,8 @@ type PeersOptions struct {
 	Unreachable func(id uint64)
 	// Down is told that a member's process does not run: nothing listens where it is to be. It does not wait. Nil: nobody is.
 	Down func(id uint64)
-	// Snapshot takes in a snapshot that a member streams, durably, and has m stepped then. r ends with io.EOF only where the stream
-	// does.
+	// Snapshot takes in a snapshot that a member streams, durably, and has m stepped then. r ends with io.EOF only
+	// where the stream does.
 	Snapshot func(m *pb.Message, r io.Reader) error
 	// Control answers a question that is not Raft's, of a node of a cluster, 0: of none yet. It does not wait for other nodes.
 	Control func(cluster uint64, question []byte) ([]byte, error)
@@ -64,8 +65,8 @@ type PeersOptions struct {
 	Dial func(ctx context.Context, address string) (net.Conn, error)
 }
 
-// Peers is a Transport over TCP: a stream to each member for Raft's messages, and one for each snapshot and question. A name is looked up
-// again at each dial: addresses change.
+// Peers is a Transport over TCP: a stream to each member for Raft's messages, and one for each snapshot and question. A
+// name is looked up again at each dial: addresses change.
 type Peers struct {
 	o      PeersOptions
 	ctx    context.Context // ends with Close
@@ -137,8 +138,9 @@ func (p *Peers) begin(id uint64, address string) *peer {
 	return m
 }
 
-// host lets a node that talks to this one be answered, though this one does not know it as a member: it may have missed that. The function
-// that is returned ends that. A member that comes back is dialed at once, at the address that it says.
+// host lets a node that talks to this one be answered, though this one does not know it as a member: it may have missed
+// that. The function that is returned ends that. A member that comes back is dialed at once, at the address that it
+// says.
 func (p *Peers) host(id uint64, address string) func() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -160,8 +162,8 @@ func (p *Peers) host(id uint64, address string) func() {
 	}
 }
 
-// seen says that a node of this cluster is at an address. Where it is a member it is dialed there, whatever the members say: where several
-// have moved, nobody leads whom they could tell.
+// seen says that a node of this cluster is at an address. Where it is a member it is dialed there, whatever the members
+// say: where several have moved, nobody leads whom they could tell.
 func (p *Peers) seen(id uint64, address string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -275,7 +277,8 @@ func (e *refusedError) Unwrap() error { return e.error }
 // refusedAgain is how often the same refusal of the same host is told: who is refused tries again each second.
 const refusedAgain = 10 * time.Minute
 
-// tellEnd tells why a stream has ended, as far as that is news: where a member is not reached any more, the stream to it says so, too.
+// tellEnd tells why a stream has ended, as far as that is news: where a member is not reached any more, the stream to
+// it says so, too.
 func (p *Peers) tellEnd(conn net.Conn, err error) {
 	refused := (*refusedError)(nil)
 	from := conn.RemoteAddr().String()

@@ -189,8 +189,8 @@ func TestPeersTalkPlainAndOverTLS(t *testing.T) {
 	}
 }
 
-// TestWhatIsSentComesInOrder: whoever sends writes himself what the socket takes at once, and leaves the rest to the stream's goroutine. Nothing is lost, doubled or
-// overtaken by that, whoever writes what.
+// TestWhatIsSentComesInOrder: whoever sends writes himself what the socket takes at once, and leaves the rest to the
+// stream's goroutine. Nothing is lost, doubled or overtaken by that, whoever writes what.
 func TestWhatIsSentComesInOrder(t *testing.T) {
 	ca := newAuthority(t)
 	for name, secure := range map[string]func(*PeersOptions){
@@ -441,7 +441,8 @@ func TestAQuestionIsAnswered(t *testing.T) {
 	require.Error(t, err)
 }
 
-// TestAMemberThatHasMovedMayAsk: its certificate is for the host where it is now, so that it can tell where that is; more it may do when the members know.
+// TestAMemberThatHasMovedMayAsk: its certificate is for the host where it is now, so that it can tell where that is;
+// more it may do when the members know.
 func TestAMemberThatHasMovedMayAsk(t *testing.T) {
 	ca := newAuthority(t)
 	secure := func(o *PeersOptions) { o.TLS = always(ca.config("127.0.0.1")) }
@@ -584,7 +585,8 @@ func (m *mutable) Write(b []byte) (int, error) {
 	return m.Conn.Write(b)
 }
 
-// Who is refused tries again and again, which is told once at both ends; that a node belongs to no cluster, which passes, is not told.
+// Who is refused tries again and again, which is told once at both ends; that a node belongs to no cluster, which
+// passes, is not told.
 func TestARefusalIsToldOnce(t *testing.T) {
 	for cluster, lines := range map[uint64]int{78: 1, 0: 0} {
 		b := newEnd(t, 2, func(o *PeersOptions) { o.Cluster = cluster })

@@ -30,8 +30,8 @@ type MemberView struct {
 	RoundTrip        time.Duration // between it and this node; 0: it is not known
 }
 
-// Differ reports whether members were started with different settings, in a way that somebody should know of: another history, or less than nine tenths of
-// the memory that another has.
+// Differ reports whether members were started with different settings, in a way that somebody should know of: another
+// history, or less than nine tenths of the memory that another has.
 func (v View) Differ() bool {
 	all := Members{}
 	for _, m := range v.Members {

@@ -7,11 +7,11 @@ import (
 	pb "go.etcd.io/raft/v3/raftpb"
 )
 
-// The library's voters are those of the changes of the members that a node has published, not those that its log has. So nodes that don't know of the same
-// changes that they are committed may wait for the votes of different ones, and refuse each other's for ever
-// (https://github.com/etcd-io/etcd/issues/12359). So a request for a vote, and the answer to one, tell what their sender has
-// published: who has that entry, too, then knows that it is committed, and becomes a voter of the same set, as in TiKV's
-// https://github.com/tikv/raft-rs/pull/411. docs/replication.md has the argument.
+// The library's voters are those of the changes of the members that a node has published, not those that its log has.
+// So nodes that don't know of the same changes that they are committed may wait for the votes of different ones, and
+// refuse each other's for ever (https://github.com/etcd-io/etcd/issues/12359). So a request for a vote, and the answer
+// to one, tell what their sender has published: who has that entry, too, then knows that it is committed, and becomes a
+// voter of the same set, as in TiKV's https://github.com/tikv/raft-rs/pull/411. docs/replication.md has the argument.
 //
 // It is the context of such a message, which the library leaves empty but where leadership is handed over, and
 // does not read otherwise: index and term, big-endian. A node that knows nothing of that ignores it.
@@ -36,10 +36,11 @@ func (c *Core) tellPublished(send []*pb.Message) {
 	}
 }
 
-// learnPublished takes what another node has published for committed, if this node has that entry, and knows of nobody who leads and would tell it so.
+// learnPublished takes what another node has published for committed, if this node has that entry, and knows of nobody
+// who leads and would tell it so.
 //
-// To the library that is an append without entries behind that one, in this node's term, which nobody has sent: it looks itself whether its log
-// has the entry, and ends its election, whose voters may be others now.
+// To the library that is an append without entries behind that one, in this node's term, which nobody has sent: it
+// looks itself whether its log has the entry, and ends its election, whose voters may be others now.
 func (c *Core) learnPublished(m *pb.Message) {
 	if !isVote(m) || len(m.GetContext()) != toldSize {
 		return

@@ -17,8 +17,8 @@ type left struct {
 	committed uint64 // what it knows to be committed
 }
 
-// crashed returns a group of as many founders, of which the last one is being replaced by another node, as a crash of all has left them; of some, by id,
-// nothing is left. The log is the same one:
+// crashed returns a group of as many founders, of which the last one is being replaced by another node, as a crash of
+// all has left them; of some, by id, nothing is left. The log is the same one:
 //
 //	2 the leader's first entry    3 the new node learns    4 it votes in the place of the other, both sets count    5 the new set counts alone
 func crashed(t *testing.T, founders uint64, nodes map[uint64]left) *group {
@@ -55,8 +55,9 @@ func crashed(t *testing.T, founders uint64, nodes map[uint64]left) *group {
 	return g
 }
 
-// What is known to be committed is not synced for itself. So nodes can come out of a crash with different sets of voters, each of which needs a vote
-// that it does not get: whoever is asked has more of the log, or is gone. What they tell each other with votes helps them out of that.
+// What is known to be committed is not synced for itself. So nodes can come out of a crash with different sets of
+// voters, each of which needs a vote that it does not get: whoever is asked has more of the log, or is gone. What they
+// tell each other with votes helps them out of that.
 func TestNodesThatDoNotKnowTheSameVotersElectALeader(t *testing.T) {
 	for name, c := range map[string]struct {
 		founders uint64

@@ -25,8 +25,9 @@ const stalled = 4 * TickEvery
 // tickWatch looks for a sync that does not end. A disk that hangs does not fail: with it the leader would hold up all writes
 // for as long as it answers heartbeats.
 //
-// Time in which this node did not run is not the disk's: a machine that is stopped and goes on, as one that is moved to another host, has not had its sync answered
-// either. Were that the disk's fault, all nodes on one host would end at once.
+// Time in which this node did not run is not the disk's: a machine that is stopped and goes on, as one that is moved to
+// another host, has not had its sync answered either. Were that the disk's fault, all nodes on one host would end at
+// once.
 func (c *Core) tickWatch() {
 	now := c.clock()
 	late := now - c.watch.ticked

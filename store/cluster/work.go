@@ -38,8 +38,8 @@ type Append struct {
 
 // Apply is what the state machine is to do.
 type Apply struct {
-	// Abandon, if not 0, is a term in which this node led and leads no more: whatever it has proposed and not published is forgotten, before
-	// anything else. What of that commits after all comes as anybody's.
+	// Abandon, if not 0, is a term in which this node led and leads no more: whatever it has proposed and not published
+	// is forgotten, before anything else. What of that commits after all comes as anybody's.
 	Abandon uint64
 	// Install is a snapshot that has been received, whose place in the log is durable: it takes the place of all state.
 	Install *pb.Snapshot
@@ -154,8 +154,9 @@ func (c *Core) ready(rd raft.Ready, w *Work) {
 	c.rounds.ticked = false
 }
 
-// syncChanges has it become durable that changes of the members are committed, which are about to be carried out: what else is committed is not synced for itself. A
-// node that forgot it might need the vote of one that was removed, and that nobody has any more.
+// syncChanges has it become durable that changes of the members are committed, which are about to be carried out: what
+// else is committed is not synced for itself. A node that forgot it might need the vote of one that was removed, and
+// that nobody has any more.
 func (c *Core) syncChanges(w *Work) {
 	for _, e := range w.Apply.raw {
 		switch {

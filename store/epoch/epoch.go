@@ -12,13 +12,14 @@
 // then looks at all cells; safe becomes the lowest number that it finds in one, or now if they are all 0. All of these are
 // sequentially consistent, as Go's atomics are.
 //
-// Let o be retired with epoch e, which means that now was e when o had been unlinked already; and let a reader have found o
-// between a Pin and its Unpin. Then the reader loaded the reference before o was unlinked, and pinned before that. It
-// pinned with some v that now had been by then, so v ≤ e. An Advance that makes safe > e has to have read the reader's
-// cell. If that read saw v, safe is at most v ≤ e: a contradiction. If it saw 0 from before the Pin, then the read comes before
-// the Pin in the order of all atomics. Advance raised now to more than e before it read the cells, and took e+1 at least for
-// safe only if o had been retired before the raise (a later retirement would have noted the raised number). So o was
-// unlinked before the reader pinned, and the reader can't have found it. If the read saw 0 from after the Unpin, the reader is done.
+// Let o be retired with epoch e, which means that now was e when o had been unlinked already; and let a reader have
+// found o between a Pin and its Unpin. Then the reader loaded the reference before o was unlinked, and pinned before
+// that. It pinned with some v that now had been by then, so v ≤ e. An Advance that makes safe > e has to have read the
+// reader's cell. If that read saw v, safe is at most v ≤ e: a contradiction. If it saw 0 from before the Pin, then the
+// read comes before the Pin in the order of all atomics. Advance raised now to more than e before it read the cells,
+// and took e+1 at least for safe only if o had been retired before the raise (a later retirement would have noted the
+// raised number). So o was unlinked before the reader pinned, and the reader can't have found it. If the read saw 0
+// from after the Unpin, the reader is done.
 //
 // A Pin may store a number that is old by then, because its goroutine was stopped between the load of now and the store. That
 // is merely careful: safe stays lower than it might be. So Pin needs no second look.
@@ -164,8 +165,8 @@ func (d *Domain) Hurry() (safe uint64) {
 // leastSettle is how long Settle rests between its first two looks.
 const leastSettle = 10 * time.Microsecond
 
-// Settle waits until nobody is pinned any more who was when it was called, at most for so long, and reports whether that is so: then all that had been
-// unlinked by then may be used again. The caller is not pinned.
+// Settle waits until nobody is pinned any more who was when it was called, at most for so long, and reports whether
+// that is so: then all that had been unlinked by then may be used again. The caller is not pinned.
 func (d *Domain) Settle(most time.Duration) bool {
 	goal, begin := d.now.Load(), d.clock()
 	for rest := leastSettle; d.Hurry() <= goal; rest = min(2*rest, maxRest) {

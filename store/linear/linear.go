@@ -5,9 +5,9 @@
 // Several clients send random requests over a few keys, [Run] records what each was answered and when, and [Check] has
 // porcupine look for an order of the requests that explains all answers. Where there is none, the store is wrong.
 //
-// Every request is described as a transaction: conditions, then steps. A GET is one step, an MGET several, a conditional
-// SET a condition and a step. So one model covers them all. A key that expires may have gone at any request from its time on: there the model has
-// several states at once.
+// Every request is described as a transaction: conditions, then steps. A GET is one step, an MGET several, a
+// conditional SET a condition and a step. So one model covers them all. A key that expires may have gone at any request
+// from its time on: there the model has several states at once.
 package linear
 
 import (
@@ -102,13 +102,14 @@ type Options struct {
 	Clients  int
 	Requests int // of each client
 	Batch    int // the most requests in a batch
-	// Meet is after how many requests of each all clients wait for each other, so that none is outstanding: [Check] looks at what is between two such moments by
-	// itself, and so needs no more for a long history than for a short one. 0: they never do.
+	// Meet is after how many requests of each all clients wait for each other, so that none is outstanding: [Check]
+	// looks at what is between two such moments by itself, and so needs no more for a long history than for a short
+	// one. 0: they never do.
 	Meet     int
 	Seed     uint64
 	Counters bool // some values are numbers, and some requests Incr
-	// TTL is about how long some keys live, if it is not 0. That a key has gone is right from when it has lived for so long since it was asked for,
-	// whenever that is noticed.
+	// TTL is about how long some keys live, if it is not 0. That a key has gone is right from when it has lived for so
+	// long since it was asked for, whenever that is noticed.
 	TTL time.Duration
 	// Skewed says that the clocks which keys expire by differ, or jump: a key with a time to live may go at any time.
 	Skewed bool

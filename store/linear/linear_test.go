@@ -161,7 +161,8 @@ func TestUnknown(t *testing.T) {
 	require.NoError(t, linear.Check(history, time.Minute))
 }
 
-// lossy is a store behind a network that loses one request of forty, or its answer, or brings it late, and that may tell no versions.
+// lossy is a store behind a network that loses one request of forty, or its answer, or brings it late, and that may
+// tell no versions.
 type lossy struct {
 	store  linear.Client
 	rng    *rand.Rand
@@ -218,8 +219,8 @@ func TestManyUnknown(t *testing.T) {
 	}
 }
 
-// TestWrongAmongUnknown: what had no answer excuses nothing that it can't have done. A read is made to tell what was overwritten, which was answered, before it was
-// called.
+// TestWrongAmongUnknown: what had no answer excuses nothing that it can't have done. A read is made to tell what was
+// overwritten, which was answered, before it was called.
 func TestWrongAmongUnknown(t *testing.T) {
 	sets := func(op porcupine.Operation, key int) bool {
 		q, r := op.Input.(linear.Request), op.Output.(linear.Response)
@@ -346,7 +347,8 @@ func TestUnknownVersion(t *testing.T) {
 	}
 }
 
-// TestExpiry: a key may be seen as gone from its time on, not before, and then it is gone for everybody. Who adds to it does not change when.
+// TestExpiry: a key may be seen as gone from its time on, not before, and then it is gone for everybody. Who adds to it
+// does not change when.
 func TestExpiry(t *testing.T) {
 	const ttl = 100 * time.Millisecond
 	set := func(ttl time.Duration) linear.Request {

@@ -72,8 +72,9 @@ type moment struct {
 	open open
 }
 
-// model is what a store does that is in one of some states. The requests late are those that [announcement] is about. With greedy, states that differ only in which
-// of them are still open are taken for one: with nearly all it makes no difference, and there are far fewer.
+// model is what a store does that is in one of some states. The requests late are those that [announcement] is about.
+// With greedy, states that differ only in which of them are still open are taken for one: with nearly all it makes no
+// difference, and there are far fewer.
 func model(from []moment, late []Request, greedy bool) porcupine.Model {
 	seed := maphash.MakeSeed()
 	return (&porcupine.NondeterministicModel{
@@ -114,7 +115,8 @@ func model(from []moment, late []Request, greedy bool) porcupine.Model {
 // mostLate is how many of the open requests are looked for that explain an answer together.
 const mostLate = 3
 
-// explain returns what m becomes by q with the answer r: after as few as possible of the open requests have taken effect first, none if none is needed.
+// explain returns what m becomes by q with the answer r: after as few as possible of the open requests have taken
+// effect first, none if none is needed.
 func explain(m moment, late []Request, q Request, r Response) (all []moment) {
 	const most = 100 // further ones are not looked at
 	before := []moment{m}
@@ -158,7 +160,8 @@ func (m moment) without(all []moment, late []Request, keys keySet) []moment {
 	return all
 }
 
-// expire returns the states that s may have become by the time that q takes effect: of its keys whose time may have come, each has gone or not.
+// expire returns the states that s may have become by the time that q takes effect: of its keys whose time may have
+// come, each has gone or not.
 func expire(s state, q Request, r Response) []state {
 	var asked [Keys]bool
 	for _, c := range q.Conditions {
@@ -198,8 +201,9 @@ func (q Request) keys() (all keySet) {
 	return all
 }
 
-// apply does what q asks for to s, and returns nothing if r is what it then has to be answered, else keys at which it is not. Where it can't be known
-// whether a request without an answer was applied, it was: that it was not is the same as that it came last.
+// apply does what q asks for to s, and returns nothing if r is what it then has to be answered, else keys at which it
+// is not. Where it can't be known whether a request without an answer was applied, it was: that it was not is the same
+// as that it came last.
 func apply(s state, q Request, r Response) (state, keySet) {
 	if wrong, decided := conditions(&s, q, r); decided {
 		return s, wrong
@@ -260,8 +264,8 @@ func apply(s state, q Request, r Response) (state, keySet) {
 	return s, nothing
 }
 
-// conditions reports whether q's conditions decide what becomes of it with the answer r, and then at which keys that is not the answer: where one does
-// not hold, or was said not to, s stays as it is.
+// conditions reports whether q's conditions decide what becomes of it with the answer r, and then at which keys that is
+// not the answer: where one does not hold, or was said not to, s stays as it is.
 func conditions(s *state, q Request, r Response) (wrong keySet, decided bool) {
 	for i, c := range q.Conditions {
 		now := &s[c.Key]

@@ -12,8 +12,9 @@ import (
 
 // Check returns nil if the history can be explained. It gives up after some times the timeout, which is an error too.
 //
-// It looks at what is between two moments at which no request is outstanding by itself, from all states that what is before it can end in. So what it needs
-// does not grow with the length of a history that has such moments, of which each is as exact as the whole: see [Options.Meet].
+// It looks at what is between two moments at which no request is outstanding by itself, from all states that what is
+// before it can end in. So what it needs does not grow with the length of a history that has such moments, of which
+// each is as exact as the whole: see [Options.Meet].
 func Check(history []porcupine.Operation, timeout time.Duration) error {
 	from := []moment{{}}
 	var window []porcupine.Operation
@@ -44,8 +45,8 @@ func wrong(window, history []porcupine.Operation) error {
 
 // decide returns nil if the last window of a history can be explained.
 //
-// It walks through the orders in which what had no answer is late first. Then porcupine looks for one, with what most histories have in common, and with the others'
-// when there is none: see [search].
+// It walks through the orders in which what had no answer is late first. Then porcupine looks for one, with what most
+// histories have in common, and with the others' when there is none: see [search].
 func decide(from []moment, window, history []porcupine.Operation, timeout time.Duration) error {
 	tries := []search{{versions: true, late: true, greedy: true}, {versions: true, late: true}, {late: true}, {versions: true}, {}}
 	if explained(from, window, timeout/20) {
@@ -74,18 +75,21 @@ func decide(from []moment, window, history []porcupine.Operation, timeout time.D
 	return fmt.Errorf("%w: %d requests, %v", ErrUndecided, len(history), timeout)
 }
 
-// search is what is taken for granted of an order. One that is found is right in any case; that there is none is known if nothing was taken for granted.
+// search is what is taken for granted of an order. One that is found is right in any case; that there is none is known
+// if nothing was taken for granted.
 type search struct {
 	versions bool // the order of all that was written is that of the versions, of all keys together
 	late     bool // what had no answer, and set nothing that was read, takes effect just before a request whose answer it is needed for, or never
 	greedy   bool // of what is late it does not matter which has been needed so far
 }
 
-// prepare makes what is searched of a history, false: what was to be taken for granted is not so. It leaves out reads without an answer, which tell nothing.
+// prepare makes what is searched of a history, false: what was to be taken for granted is not so. It leaves out reads
+// without an answer, which tell nothing.
 //
-// A request that sets a value which was read has taken effect by the time that the first read of it has returned. Every other one without an answer, if they
-// are to be late, is announced when it is called, an instant that is no choice, and is from then on at hand for any request whose answer needs it. That loses
-// nearly nothing: one that takes effect, with nothing that needs it before its keys are written again, can as well never take effect.
+// A request that sets a value which was read has taken effect by the time that the first read of it has returned. Every
+// other one without an answer, if they are to be late, is announced when it is called, an instant that is no choice,
+// and is from then on at hand for any request whose answer needs it. That loses nearly nothing: one that takes effect,
+// with nothing that needs it before its keys are written again, can as well never take effect.
 func (s search) prepare(history []porcupine.Operation) (some []porcupine.Operation, late []Request, ok bool) {
 	read := make(map[string]int64)     // when what came of a value that was set was read first
 	version := make(map[string]uint64) // of a value that is no number: one that is may be a sum, too
@@ -125,8 +129,8 @@ func (s search) prepare(history []porcupine.Operation) (some []porcupine.Operati
 	return some, late, !s.versions || inOrder(some)
 }
 
-// inOrder has what was written be in the order of the versions, and narrows the times in which each request can have taken effect by what it has read, or
-// others of it. It returns false if that leaves none.
+// inOrder has what was written be in the order of the versions, and narrows the times in which each request can have
+// taken effect by what it has read, or others of it. It returns false if that leaves none.
 func inOrder(history []porcupine.Operation) bool {
 	var written []*porcupine.Operation // by version
 	for i := range history {

@@ -8,8 +8,9 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// cut cuts a history, in order of the calls, at each moment at which no request is outstanding: whatever is before it takes effect before what is behind it.
-// A request without an answer is outstanding from then on, if it changes anything.
+// cut cuts a history, in order of the calls, at each moment at which no request is outstanding: whatever is before it
+// takes effect before what is behind it. A request without an answer is outstanding from then on, if it changes
+// anything.
 func cut(history []porcupine.Operation) (windows [][]porcupine.Operation) {
 	sorted := slices.SortedStableFunc(slices.Values(history), func(a, b porcupine.Operation) int { return cmp.Compare(a.Call, b.Call) })
 	begin, until := 0, int64(0)
@@ -31,7 +32,8 @@ const (
 	mostSteps = 200_000
 )
 
-// walk goes through all orders of a window that explain its answers. It does so with far fewer steps than there are orders, and leaves none out:
+// walk goes through all orders of a window that explain its answers. It does so with far fewer steps than there are
+// orders, and leaves none out:
 //
 //   - A request that wrote nothing, and tells nothing new, takes effect as soon as it can. In any order in which it comes later, it can as well come now.
 //   - What writes a key comes behind what wrote an older version of it, and behind what saw an older one.
@@ -53,8 +55,8 @@ type spot struct {
 	taken string // which have taken effect, as bits
 }
 
-// ends returns all states that a window which begins in one of some can end in, none if no order explains it; false: they are too many, or it took too long.
-// A window with requests that had no answer is not for it.
+// ends returns all states that a window which begins in one of some can end in, none if no order explains it; false:
+// they are too many, or it took too long. A window with requests that had no answer is not for it.
 func ends(from []moment, window []porcupine.Operation, timeout time.Duration) ([]moment, bool) {
 	w := &walk{been: map[spot]bool{}, until: time.Now().Add(timeout), most: mostEnds}
 	for _, op := range window {
@@ -73,7 +75,8 @@ func ends(from []moment, window []porcupine.Operation, timeout time.Duration) ([
 	return w.ends, true
 }
 
-// explained reports whether an order explains a window, in which what had no answer may be late. If it finds none there may be one.
+// explained reports whether an order explains a window, in which what had no answer may be late. If it finds none there
+// may be one.
 func explained(from []moment, window []porcupine.Operation, timeout time.Duration) bool {
 	some, late, _ := search{late: true}.prepare(window)
 	w := &walk{ops: some, late: late, been: map[spot]bool{}, until: time.Now().Add(timeout)}
@@ -124,7 +127,8 @@ func (w *walk) order() {
 	}
 }
 
-// walk goes on from a state, with those left that have not taken effect, the first of which is no earlier than first. It returns false if it gave up.
+// walk goes on from a state, with those left that have not taken effect, the first of which is no earlier than first.
+// It returns false if it gave up.
 func (w *walk) walk(m moment, taken []byte, first int) bool {
 	has := func(i int) bool { return taken[i/8]&(1<<(i%8)) != 0 }
 	for {

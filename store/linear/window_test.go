@@ -13,7 +13,8 @@ import (
 	"kv/store/linear"
 )
 
-// TestALongHistoryIsCut: a history of twelve thousand requests is cut where the clients have met, and decided; whole it would not be.
+// TestALongHistoryIsCut: a history of twelve thousand requests is cut where the clients have met, and decided; whole it
+// would not be.
 func TestALongHistoryIsCut(t *testing.T) {
 	o := linear.Options{Clients: 6, Requests: 2000, Batch: 3, Meet: 50, Seed: 1, Counters: true}
 	history := run(o, nil)
@@ -48,8 +49,8 @@ func TestWhereAHistoryIsCut(t *testing.T) {
 	}
 }
 
-// TestWhatAWindowLeavesBehind: all states that a window can end in are what the next one begins in, and no other. Requests of one line are sent side by side,
-// and nothing is outstanding between two lines.
+// TestWhatAWindowLeavesBehind: all states that a window can end in are what the next one begins in, and no other.
+// Requests of one line are sent side by side, and nothing is outstanding between two lines.
 func TestWhatAWindowLeavesBehind(t *testing.T) {
 	type asked struct {
 		q linear.Request
@@ -146,7 +147,8 @@ func TestWhatAWindowLeavesBehind(t *testing.T) {
 	}
 }
 
-// TestCutsDecideNothing: a history is found right, or wrong, by its windows as it is whole, whether one answer was made another one's of that key or not.
+// TestCutsDecideNothing: a history is found right, or wrong, by its windows as it is whole, whether one answer was made
+// another one's of that key or not.
 func TestCutsDecideNothing(t *testing.T) {
 	right, wrong, across := 0, 0, 0
 	for seed := range uint64(150) {
@@ -191,7 +193,8 @@ func TestCutsDecideNothing(t *testing.T) {
 	require.NotZero(t, across)
 }
 
-// TestAFaultAcrossACut: a read that finds what was overwritten before the clients met last is found, whether versions are told or not.
+// TestAFaultAcrossACut: a read that finds what was overwritten before the clients met last is found, whether versions
+// are told or not.
 func TestAFaultAcrossACut(t *testing.T) {
 	history := run(linear.Options{Clients: 4, Requests: 200, Batch: 2, Meet: 20, Seed: 3, Counters: true}, nil)
 	require.NoError(t, linear.Check(history, time.Minute))

@@ -107,7 +107,8 @@ func (s kvStore) writer() func(key, value []byte) {
 	}
 }
 
-// lookups is for how many keys a view is opened, and how many are looked up side by side: as many as requests that lie in one read.
+// lookups is for how many keys a view is opened, and how many are looked up side by side: as many as requests that lie
+// in one read.
 const lookups = 16
 
 func (s kvStore) reader() func(a *asked, from, n int) int {

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// BenchmarkSet gives keys that are there another value of the same length, in an order without pattern, with as many goroutines as -cpu says.
+// BenchmarkSet gives keys that are there another value of the same length, in an order without pattern, with as many
+// goroutines as -cpu says.
 func BenchmarkSet(b *testing.B) {
 	const keys = 2_000_000
 	for _, kind := range tables {

@@ -7,9 +7,9 @@ import (
 	"kv/store/arena"
 )
 
-// Check verifies the table, which nobody writes to meanwhile, and the arena below it: every key is where a reader looks for it, once;
-// counts agree; every object and every large value is reachable once, waits once, or is free. entry is called for every entry. It is for
-// tests.
+// Check verifies the table, which nobody writes to meanwhile, and the arena below it: every key is where a reader looks
+// for it, once; counts agree; every object and every large value is reachable once, waits once, or is free. entry is
+// called for every entry. It is for tests.
 func (t *Table) Check(entry func(Entry)) error {
 	c := checker{t: t, objects: make(map[arena.Ref]int), larges: make(map[uint32]bool), entry: entry}
 	var heaps []*arena.Heap

@@ -8,9 +8,10 @@ import (
 	"kv/store/arena"
 )
 
-// Compact makes of thinly used memory chunks that hold nothing, which [arena.Arena.Scavenge] then gives back; gives segments that hold
-// little fewer lines; merges those that hold next to nothing, one level of the directory at a time. most is how many bytes of objects it moves. It locks a shard at a time and works on a segment at a time, so
-// that no writer waits for long; readers don't wait. It returns how many bytes became empty.
+// Compact makes of thinly used memory chunks that hold nothing, which [arena.Arena.Scavenge] then gives back; gives
+// segments that hold little fewer lines; merges those that hold next to nothing, one level of the directory at a time.
+// most is how many bytes of objects it moves. It locks a shard at a time and works on a segment at a time, so that no
+// writer waits for long; readers don't wait. It returns how many bytes became empty.
 //
 // A moved entry is a new object with the same content and version: to a reader of many keys it looks like a write, and it reads
 // again. The old object is retired like any other; so what a compaction frees is free only after the readers of its time are
@@ -225,8 +226,8 @@ func (t *Table) Figures() Figures {
 // Large returns how many bytes the large values take.
 func (t *Table) Large() int64 { return t.larges.used() }
 
-// Held looks at all readers, and returns for how long, at least, one that stays pinned has kept memory from being used again, and who that
-// is; 0: nobody has.
+// Held looks at all readers, and returns for how long, at least, one that stays pinned has kept memory from being used
+// again, and who that is; 0: nobody has.
 func (t *Table) Held() (reader string, since time.Duration) {
 	t.epochs.Hurry() // not Advance, which may rest and leave what was found before the reader ended
 	return t.epochs.Held()

@@ -11,10 +11,10 @@
 //
 //	Table.roots[shard] --> directory --> segment --> line --> entry
 //
-// A directory is indexed by the hash bits below the shard's; a segment has 1 to 32 lines of 64 bytes; a line has places for 11
-// keys, a tag (a byte of the hash) and a reference for each; what a reference leads to, the entry, is an immutable object with
-// version, lengths, key and value. So a lookup touches two lines of memory that are not in the processor's caches anyway: line and
-// entry.
+// A directory is indexed by the hash bits below the shard's; a segment has 1 to 32 lines of 64 bytes; a line has places
+// for 11 keys, a tag (a byte of the hash) and a reference for each; what a reference leads to, the entry, is an
+// immutable object with version, lengths, key and value. So a lookup touches two lines of memory that are not in the
+// processor's caches anyway: line and entry.
 //
 // This is extendible hashing (Fagin et al., TODS 1979) with segments (Lu et al., "Dash", VLDB 2020). A segment that is full gets
 // twice the lines, and one that has 32 is split in two.

@@ -14,8 +14,8 @@ import (
 //	        16 [u64 expiry] [u32 revisions] [u32 large] by flags, in this order
 //	           key, and value unless it is large: then its number stands there
 //
-// The first word of a plain entry with the version shifted away is the key's length, so one comparison says that an entry is plain
-// and its key as long as the one that is wanted.
+// The first word of a plain entry with the version shifted away is the key's length, so one comparison says that an
+// entry is plain and its key as long as the one that is wanted.
 const (
 	kindPlain  = 0
 	kindSwitch = 2
@@ -68,8 +68,8 @@ func (e Entry) flags() uint64 {
 	return 0
 }
 
-// Plain reports whether the entry neither expires nor stands for a deletion, without looking further than at its first word. It may
-// report false for one that does not.
+// Plain reports whether the entry neither expires nor stands for a deletion, without looking further than at its first
+// word. It may report false for one that does not.
 func (e Entry) Plain() bool { return e.header()&kindMask == kindPlain }
 
 // Deleted reports whether the entry stands for a deletion that is kept.
@@ -104,8 +104,8 @@ func (e Entry) large() uint32 {
 	return *u32(e.p, longFields+int(f&flagExpiry)*8+int(f&flagRevisions)*2)
 }
 
-// Large returns the bytes of the value, if it is large, and reports whether it is. They are not the table's, so they may be looked at for
-// ever.
+// Large returns the bytes of the value, if it is large, and reports whether it is. They are not the table's, so they
+// may be looked at for ever.
 func (e Entry) Large() (value []byte, large bool) {
 	n := e.large()
 	if n == 0 {
@@ -168,8 +168,8 @@ func isPlain(header uint64, key []byte) bool {
 	return header&lowMask == uint64(len(key)) && len(key) <= maxPlainKey
 }
 
-// isExpiring reports whether this is the header of a long entry that has an expiry and nothing else besides key and value: of the most frequent
-// long ones.
+// isExpiring reports whether this is the header of a long entry that has an expiry and nothing else besides key and
+// value: of the most frequent long ones.
 func isExpiring(header uint64) bool { return header&lowMask == kindLong<<kindShift|flagExpiry }
 
 // isLong reports whether this is the header of a long entry.

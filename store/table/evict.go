@@ -2,11 +2,11 @@ package table
 
 import "kv/store/arena"
 
-// Which entries are to go when a cache is full: SIEVE's rule (Zhang et al., "SIEVE is simpler than LRU", NSDI 2024). A hit marks its place; a hand
-// goes round, takes the mark off what has one, and lets what has none go. What stays does not move. SIEVE's hand goes through the keys in the order
-// in which they came; here it goes through each shard in the order of the hashes, since nothing else has to be kept for that: a new
-// key may be met early or late. So a key that is asked for once goes within a turn of the hand, however many of them come, and
-// one that is asked for stays.
+// Which entries are to go when a cache is full: SIEVE's rule (Zhang et al., "SIEVE is simpler than LRU", NSDI 2024). A
+// hit marks its place; a hand goes round, takes the mark off what has one, and lets what has none go. What stays does
+// not move. SIEVE's hand goes through the keys in the order in which they came; here it goes through each shard in the
+// order of the hashes, since nothing else has to be kept for that: a new key may be met early or late. So a key that is
+// asked for once goes within a turn of the hand, however many of them come, and one that is asked for stays.
 //
 // The marks are the top bits of the first word of a line, a bit for each place. One that is lost, because a writer of the line
 // came between, is a hit that did not count.
@@ -36,8 +36,8 @@ type hand struct {
 	past int // entries of the line that it has gone past
 }
 
-// Victims calls f for entries that are to go, as long as it returns true, and at most until the hand has gone round twice. The shard is locked, has no
-// transaction under way, and is not written to by f.
+// Victims calls f for entries that are to go, as long as it returns true, and at most until the hand has gone round
+// twice. The shard is locked, has no transaction under way, and is not written to by f.
 func (sh *Shard) Victims(f func(Entry) (more bool)) {
 	t := sh.table
 	base := uint64(sh.index) << (64 - shardBits)

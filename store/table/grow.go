@@ -58,8 +58,8 @@ func (sh *Shard) resize(d directory, g segment, h uint64, lines int, must bool) 
 	sh.abandon(g)
 }
 
-// split parts g, the segment of h, in two by the next bit of the hash. If there is no memory, or that bit does not part them, since the
-// keys' hashes are alike, it only asks less often.
+// split parts g, the segment of h, in two by the next bit of the hash. If there is no memory, or that bit does not part
+// them, since the keys' hashes are alike, it only asks less often.
 func (sh *Shard) split(d directory, g segment, h uint64) {
 	depth := *g.depth()
 	if depth == maxDepth {
@@ -103,8 +103,9 @@ func (sh *Shard) split(d directory, g segment, h uint64) {
 	sh.abandon(g)
 }
 
-// copy puts the references of g into other segments, each into the one that of returns for its key's hash, and reports whether there was
-// memory for it. What g's lines say of deletions goes to every line that their keys may go to. Nobody sees these segments yet.
+// copy puts the references of g into other segments, each into the one that of returns for its key's hash, and reports
+// whether there was memory for it. What g's lines say of deletions goes to every line that their keys may go to. Nobody
+// sees these segments yet.
 func (sh *Shard) copy(g segment, must bool, of func(h uint64) segment, all ...segment) (ok bool) {
 	t := sh.table
 	ok = true

@@ -13,8 +13,8 @@ import (
 	"kv/store/arena"
 )
 
-// config is what everything is tried with: good, bad and constant hashes, and both memories; under the race detector the one that it can
-// watch.
+// config is what everything is tried with: good, bad and constant hashes, and both memories; under the race detector
+// the one that it can watch.
 type config struct {
 	mask   uint64
 	memory bool

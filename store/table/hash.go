@@ -6,7 +6,8 @@ import (
 	"unsafe"
 )
 
-// hasher makes hashes of keys. Nobody outside can choose keys that collide, since its seeds are random, and what it returns is never shown as it is.
+// hasher makes hashes of keys. Nobody outside can choose keys that collide, since its seeds are random, and what it
+// returns is never shown as it is.
 type hasher struct {
 	seed maphash.Seed
 	// first, second and last are random too: seeds for the keys that are most frequent.
@@ -19,8 +20,9 @@ func newHasher(seed maphash.Seed, mask uint64) hasher {
 	return hasher{seed, r(0), r(1), r(2), mask}
 }
 
-// hash returns the hash of a key. One of 8 to 16 bytes is hashed as Go's own maps do where the processor has no AES, after wyhash (Wang Yi,
-// https://github.com/wangyi-fudan/wyhash): by two multiplications, which take half the time of what maphash has to call.
+// hash returns the hash of a key. One of 8 to 16 bytes is hashed as Go's own maps do where the processor has no AES,
+// after wyhash (Wang Yi, https://github.com/wangyi-fudan/wyhash): by two multiplications, which take half the time of
+// what maphash has to call.
 func (h *hasher) hash(key []byte) uint64 {
 	if n := len(key); n-8 <= 8 && n >= 8 {
 		return h.short(unsafe.Pointer(unsafe.SliceData(key)), n)

@@ -35,7 +35,8 @@ func families() map[string]func(i int) []byte {
 	return f
 }
 
-// TestHashSpreads: keys that differ in little have hashes of which every part that the table looks at is as even as if it were random.
+// TestHashSpreads: keys that differ in little have hashes of which every part that the table looks at is as even as if
+// it were random.
 func TestHashSpreads(t *testing.T) {
 	for name, key := range families() {
 		t.Run(name, func(t *testing.T) {

@@ -8,12 +8,13 @@ import (
 	"kv/store/arena"
 )
 
-// A large value is an object of Go's, which its entry names by a number. It is not copied, neither when it comes nor when it is
-// read: who has found it may keep it for as long as it likes, and send it to a slow client, without keeping anything else from being used
-// again. The border is where copying begins to cost more than the collector: one object in a million bytes is nothing to mark, a copy of
-// 4 KiB takes a tenth of what a system call does.
+// A large value is an object of Go's, which its entry names by a number. It is not copied, neither when it comes nor
+// when it is read: who has found it may keep it for as long as it likes, and send it to a slow client, without keeping
+// anything else from being used again. The border is where copying begins to cost more than the collector: one object
+// in a million bytes is nothing to mark, a copy of 4 KiB takes a tenth of what a system call does.
 //
-// The numbers are like addresses of the arena: one is given out again only when nobody is pinned any more who may have found an entry with it.
+// The numbers are like addresses of the arena: one is given out again only when nobody is pinned any more who may have
+// found an entry with it.
 
 // mostInline is the longest value that is part of its entry.
 const mostInline = 4 << 10
@@ -23,7 +24,8 @@ func IsLarge(n int) bool { return n > mostInline }
 
 // larges has the large values of a table by their numbers.
 type larges struct {
-	// all are blocks of values, and grow. An atomic store, under mu, publishes a longer list of the same blocks: readers take no lock.
+	// all are blocks of values, and grow. An atomic store, under mu, publishes a longer list of the same blocks:
+	// readers take no lock.
 	all atomic.Pointer[[]*largeBlock]
 
 	mu    sync.Mutex // guards the rest, and stores to all; taken with a shard locked
@@ -31,8 +33,8 @@ type larges struct {
 	bytes int64      // that the values in use take
 }
 
-// largeBlock is what the list of values grows by. Each pointer is stored before the entry is published that has its number (see Entry.complete), and overwritten
-// when no reader is left who may have found that.
+// largeBlock is what the list of values grows by. Each pointer is stored before the entry is published that has its
+// number (see Entry.complete), and overwritten when no reader is left who may have found that.
 type largeBlock [1 << largeBits]atomic.Pointer[byte]
 
 const largeBits = 10
@@ -105,8 +107,9 @@ func (sh *Shard) dropLarge(r arena.Ref) {
 	}
 }
 
-// complete publishes the large value of an entry, if it has one, once more: its owner may have written to the object, a version for one, since it was
-// given its number. The store of the reference does that too, but where that is beside Go's heap the race detector does not see it.
+// complete publishes the large value of an entry, if it has one, once more: its owner may have written to the object, a
+// version for one, since it was given its number. The store of the reference does that too, but where that is beside
+// Go's heap the race detector does not see it.
 func (e Entry) complete() {
 	if n := e.large(); n != 0 {
 		p := &(*e.t.larges.all.Load())[n>>largeBits][n&(1<<largeBits-1)]

@@ -7,21 +7,22 @@ import (
 	"kv/store/arena"
 )
 
-// How a table is filled with what its user holds already: a snapshot, a log. Nearly every key is new then, its line was fetched with those of
-// others, and nothing is refused.
+// How a table is filled with what its user holds already: a snapshot, a log. Nearly every key is new then, its line was
+// fetched with those of others, and nothing is refused.
 
-// Loading says whether a table is being filled that has to take everything: its segments then grow whatever the budget says. Otherwise they
-// grow only within it, and lines overflow. With alone nobody reads it, or has a [Reader], before it is false again: what is added is then
-// stored without fences, so that the cache misses of one key overlap those of the next.
+// Loading says whether a table is being filled that has to take everything: its segments then grow whatever the budget
+// says. Otherwise they grow only within it, and lines overflow. With alone nobody reads it, or has a [Reader], before
+// it is false again: what is added is then stored without fences, so that the cache misses of one key overlap those of
+// the next.
 func (t *Table) Loading(on, alone bool) {
 	t.LockAll(^ShardSet(0))
 	defer t.UnlockAll(^ShardSet(0))
 	t.loading, t.alone = on, on && alone
 }
 
-// Add puts an entry of this version for a key that is absent, as Find, Make, Prepare and Put would, but does less where that is plain to see from the
-// key's line; otherwise it does nothing, and added is false: the key may be there, its line full, or there may be no memory. A large value is never added.
-// The shard is locked.
+// Add puts an entry of this version for a key that is absent, as Find, Make, Prepare and Put would, but does less where
+// that is plain to see from the key's line; otherwise it does nothing, and added is false: the key may be there, its
+// line full, or there may be no memory. A large value is never added. The shard is locked.
 func (sh *Shard) Add(h uint64, s Spec, version uint64) (added bool) {
 	t := sh.table
 	if s.isLarge() {
@@ -71,8 +72,8 @@ func (sh *Shard) WarmLines(hashes []uint64) {
 	}
 }
 
-// free returns a place that is free, if all before it are taken and the last is not, as where nothing was deleted; else -1. Behind the last there may be
-// an overflow line, which may have the key.
+// free returns a place that is free, if all before it are taken and the last is not, as where nothing was deleted; else
+// -1. Behind the last there may be an overflow line, which may have the key.
 func (l line) free() int {
 	if l.ref(lastPlace).Load() != 0 {
 		return -1

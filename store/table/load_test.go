@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestAdd: a table that is filled with Add, and the long way where that does nothing, is one that was written to, whether anybody reads meanwhile or
-// not, in which nothing is found twice and nothing that was there is changed.
+// TestAdd: a table that is filled with Add, and the long way where that does nothing, is one that was written to,
+// whether anybody reads meanwhile or not, in which nothing is found twice and nothing that was there is changed.
 func TestAdd(t *testing.T) {
 	configs(t, func(t *testing.T, c config) {
 		for _, alone := range []bool{false, true} {

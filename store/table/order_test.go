@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A reader that was stopped after it had found the line of its key looks there when the segment has grown, and the key was written since. It
-// has to look again (I6), for a key that is there, one that was deleted and one that is new.
+// A reader that was stopped after it had found the line of its key looks there when the segment has grown, and the key
+// was written since. It has to look again (I6), for a key that is there, one that was deleted and one that is new.
 func TestStoppedReader(t *testing.T) {
 	configs(t, func(t *testing.T, c config) {
 		if c.mask == 0 {
@@ -48,8 +48,8 @@ func TestStoppedReader(t *testing.T) {
 	})
 }
 
-// One key that is set and deleted in turn: who finds it absent after having seen a version has to know of a later deletion (I5), or would
-// tell what a crash could undo.
+// One key that is set and deleted in turn: who finds it absent after having seen a version has to know of a later
+// deletion (I5), or would tell what a crash could undo.
 func TestAbsentKeyKnowsItsDeletion(t *testing.T) {
 	configs(t, func(t *testing.T, c config) {
 		table := c.open(t, 64<<20)
@@ -95,9 +95,9 @@ func TestAbsentKeyKnowsItsDeletion(t *testing.T) {
 	})
 }
 
-// A reader loads a reference once (I6): what it compares and what it returns are of one load. Here the reference of a key that is there
-// becomes refMoved, as when its segment grows, and comes back: so each lookup finds the key or that it has to look again, and never that the
-// key is absent.
+// A reader loads a reference once (I6): what it compares and what it returns are of one load. Here the reference of a
+// key that is there becomes refMoved, as when its segment grows, and comes back: so each lookup finds the key or that
+// it has to look again, and never that the key is absent.
 func TestReferenceIsReadOnce(t *testing.T) {
 	configs(t, func(t *testing.T, c config) {
 		table := c.open(t, 64<<20)
@@ -140,8 +140,8 @@ func TestReferenceIsReadOnce(t *testing.T) {
 	})
 }
 
-// The version of a deletion is stored before the removal (I5). Here both go to the same word, so that what is left there tells which was
-// the later one.
+// The version of a deletion is stored before the removal (I5). Here both go to the same word, so that what is left
+// there tells which was the later one.
 func TestDeletionIsToldBeforeRemoval(t *testing.T) {
 	configs(t, func(t *testing.T, c config) {
 		table := c.open(t, 64<<20)
@@ -158,8 +158,8 @@ func TestDeletionIsToldBeforeRemoval(t *testing.T) {
 	})
 }
 
-// staged returns a transaction that sets the key "set" to a value and deletes "deleted", up to Commit, and where the two are. All shards are
-// locked until the test ends.
+// staged returns a transaction that sets the key "set" to a value and deletes "deleted", up to Commit, and where the
+// two are. All shards are locked until the test ends.
 func staged(t *testing.T, table *Table, value []byte) (x Txn, set, deleted Place) {
 	w := newWriter(table)
 	w.set(Spec{Key: []byte("set"), Value: []byte("old")})
@@ -178,8 +178,8 @@ func staged(t *testing.T, table *Table, value []byte) (x Txn, set, deleted Place
 	return x, find("set"), find("deleted")
 }
 
-// A transaction is committed when all that its switches lead to is complete (I2). Here it is stopped before: the number of a large value that
-// there is none of makes it panic. Nothing may be seen of it then.
+// A transaction is committed when all that its switches lead to is complete (I2). Here it is stopped before: the number
+// of a large value that there is none of makes it panic. Nothing may be seen of it then.
 func TestTxnStoppedBeforeItsInstant(t *testing.T) {
 	configs(t, func(t *testing.T, c config) {
 		table := c.open(t, 64<<20)
@@ -197,8 +197,8 @@ func TestTxnStoppedBeforeItsInstant(t *testing.T) {
 	})
 }
 
-// From the instant on each key tells the transaction's version, of a deletion as well, though its place has the switch still (I5). Here the
-// transaction is stopped right behind the instant: it panics because its first switch is gone.
+// From the instant on each key tells the transaction's version, of a deletion as well, though its place has the switch
+// still (I5). Here the transaction is stopped right behind the instant: it panics because its first switch is gone.
 func TestTxnStoppedBehindItsInstant(t *testing.T) {
 	configs(t, func(t *testing.T, c config) {
 		table := c.open(t, 64<<20)
@@ -218,7 +218,8 @@ func TestTxnStoppedBehindItsInstant(t *testing.T) {
 	})
 }
 
-// A transaction's deletion, too, stores its version before the removal (I5): here it panics between them, because its switch is gone.
+// A transaction's deletion, too, stores its version before the removal (I5): here it panics between them, because its
+// switch is gone.
 func TestTxnTellsDeletionBeforeRemoval(t *testing.T) {
 	configs(t, func(t *testing.T, c config) {
 		table := c.open(t, 64<<20)
@@ -229,8 +230,8 @@ func TestTxnTellsDeletionBeforeRemoval(t *testing.T) {
 	})
 }
 
-// What a transaction staged for a key, and replaces or takes back, waits like what was published: its writer may have shown it to a reader
-// that is pinned.
+// What a transaction staged for a key, and replaces or takes back, waits like what was published: its writer may have
+// shown it to a reader that is pinned.
 func TestStagedEntryWaits(t *testing.T) {
 	configs(t, func(t *testing.T, c config) {
 		for _, n := range []int{20, 10_000} {
@@ -263,8 +264,9 @@ func TestStagedEntryWaits(t *testing.T) {
 	})
 }
 
-// Many keys that are read side by side are read in their order, those among them too that take the long way: who finds a write of one key finds
-// the writes before it of the keys behind. Here the writes fall between the two halves of the lookups.
+// Many keys that are read side by side are read in their order, those among them too that take the long way: who finds
+// a write of one key finds the writes before it of the keys behind. Here the writes fall between the two halves of the
+// lookups.
 func TestManyAreReadInOrder(t *testing.T) {
 	configs(t, func(t *testing.T, c config) {
 		table := c.open(t, 64<<20)

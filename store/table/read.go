@@ -65,7 +65,8 @@ func (l line) fitsLast(tag uint8) uint64 {
 
 // Get returns the entry of key; deletions that are kept are entries too. The reader is pinned.
 func (r *Reader) Get(key []byte) Entry {
-	// Nearly always the first entry with the key's tag is the key's. What is rare is called last, so that nothing needs to be kept for after it.
+	// Nearly always the first entry with the key's tag is the key's. What is rare is called last, so that nothing needs
+	// to be kept for after it.
 	t := r.table
 	var h uint64
 	if n := len(key); n >= 8 && n <= 16 {
@@ -95,7 +96,8 @@ func (r *Reader) Get(key []byte) Entry {
 	return Entry{p, t}
 }
 
-// getOther goes on with Get at the object, with this header, that a place of the line leads to: it may be a longer entry, or none of the key.
+// getOther goes on with Get at the object, with this header, that a place of the line leads to: it may be a longer
+// entry, or none of the key.
 func (r *Reader) getOther(p unsafe.Pointer, header uint64, l line, i int, h uint64, key []byte) Entry {
 	if !holds(p, header, key) {
 		return r.search(h, key)
@@ -128,7 +130,8 @@ func (r *Reader) search(h uint64, key []byte) Entry {
 // batch is how many keys are looked up side by side: about as many cache misses as a core keeps under way.
 const batch = 16
 
-// GetMany is Get of each key, in their order, each step for many keys at a time, so that their cache misses overlap. dst is as long as keys.
+// GetMany is Get of each key, in their order, each step for many keys at a time, so that their cache misses overlap.
+// dst is as long as keys.
 func (r *Reader) GetMany(dst []Entry, keys [][]byte) {
 	for len(keys) > 0 {
 		n := min(len(keys), batch)
@@ -139,8 +142,8 @@ func (r *Reader) GetMany(dst []Entry, keys [][]byte) {
 	}
 }
 
-// Warm pulls what lookups and writes of these keys touch into the processor's caches, so that their misses overlap. It has seen nothing of it. The
-// reader is pinned.
+// Warm pulls what lookups and writes of these keys touch into the processor's caches, so that their misses overlap. It
+// has seen nothing of it. The reader is pinned.
 func (r *Reader) Warm(keys [][]byte) {
 	for some := range slices.Chunk(keys, batch) {
 		var b lookups
@@ -151,8 +154,8 @@ func (r *Reader) Warm(keys [][]byte) {
 // WarmAtOnce is how many hashes Shard.Warm is best called with.
 const WarmAtOnce = batch
 
-// Warm pulls what lookups and writes of keys with these hashes, which belong to the shard, touch into the processor's caches, so that their misses
-// overlap. The shard is locked.
+// Warm pulls what lookups and writes of keys with these hashes, which belong to the shard, touch into the processor's
+// caches, so that their misses overlap. The shard is locked.
 func (sh *Shard) Warm(hashes []uint64) {
 	t := sh.table
 	for some := range slices.Chunk(hashes, batch) {
@@ -166,7 +169,8 @@ func (sh *Shard) Warm(hashes []uint64) {
 	}
 }
 
-// lookups are those of up to batch keys, side by side. They have no pointers, so that storing to them is a store and nothing more.
+// lookups are those of up to batch keys, side by side. They have no pointers, so that storing to them is a store and
+// nothing more.
 type lookups struct {
 	hashes  [batch]uint64
 	lines   [batch]uintptr   // where its line is, from the table's base on
@@ -175,7 +179,8 @@ type lookups struct {
 	places  [batch]uint8     // where in the line it is
 }
 
-// begin loads what nearly every lookup ends with. The instant of each is the load of its reference, so they are in the order of the keys.
+// begin loads what nearly every lookup ends with. The instant of each is the load of its reference, so they are in the
+// order of the keys.
 func (b *lookups) begin(t *Table, keys [][]byte) {
 	if len(keys) > batch {
 		panic("table: too many lookups side by side")
@@ -187,8 +192,8 @@ func (b *lookups) begin(t *Table, keys [][]byte) {
 	b.load(t, len(keys))
 }
 
-// load is begin of the first n, whose lines are known. Its loops are short, so that the processor has the loads of all rounds of one under way
-// before it waits for the first: lines, then what they lead to.
+// load is begin of the first n, whose lines are known. Its loops are short, so that the processor has the loads of all
+// rounds of one under way before it waits for the first: lines, then what they lead to.
 func (b *lookups) load(t *Table, n int) {
 	n = min(n, batch) // as it is; the compiler has to know
 	for i := range n {
@@ -217,8 +222,8 @@ func (b *lookups) load(t *Table, n int) {
 // line returns the line of key i.
 func (b *lookups) line(t *Table, i int) line { return line{unsafe.Add(t.base, b.lines[i])} }
 
-// end looks at what begin has loaded. The instant of a lookup that takes the long way is later than those of the keys behind it: so they
-// are looked up again.
+// end looks at what begin has loaded. The instant of a lookup that takes the long way is later than those of the keys
+// behind it: so they are looked up again.
 func (b *lookups) end(r *Reader, dst []Entry, keys [][]byte) {
 	t := r.table
 	keys = keys[:min(len(keys), batch)]
@@ -240,8 +245,8 @@ func (b *lookups) end(r *Reader, dst []Entry, keys [][]byte) {
 	}
 }
 
-// find is Get, all of it. seen is the version to wait for before telling anybody, and absent, if no entry was found, a number that
-// stays the same only while the key stays absent.
+// find is Get, all of it. seen is the version to wait for before telling anybody, and absent, if no entry was found, a
+// number that stays the same only while the key stays absent.
 //
 // It repeats itself only after a segment has grown in between, so a few dozen times in a table's life.
 func (t *Table) find(h uint64, key []byte) (e Entry, seen, absent uint64) {
@@ -253,8 +258,8 @@ func (t *Table) find(h uint64, key []byte) (e Entry, seen, absent uint64) {
 	}
 }
 
-// findIn is find in a line that the key's hash led to, maybe a long time ago. moved says that it has to be looked for again from the
-// root.
+// findIn is find in a line that the key's hash led to, maybe a long time ago. moved says that it has to be looked for
+// again from the root.
 func (t *Table) findIn(first line, h uint64, key []byte) (e Entry, seen, absent uint64, moved bool) {
 	for l := first; ; {
 		last := arena.Ref(0)
@@ -306,8 +311,8 @@ func (l line) matches(tag uint8) (m uint16) {
 	return m
 }
 
-// resolve returns the entry that a reference, above refMoved, means at this moment, if it is to an entry or a switch. version is that of the
-// transaction whose switch means that the key is absent.
+// resolve returns the entry that a reference, above refMoved, means at this moment, if it is to an entry or a switch.
+// version is that of the transaction whose switch means that the key is absent.
 func (t *Table) resolve(ref arena.Ref) (e Entry, version uint64) {
 	p := t.at(ref)
 	switch kindAt(p) {
@@ -333,13 +338,13 @@ func (t *Table) resolve(ref arena.Ref) (e Entry, version uint64) {
 // tries is how often many keys are read without locks before their locks are taken.
 const tries = 4
 
-// Snapshot is Get of each key, all as they were together at one instant, at which it calls now, if that is not nil. dst is as long as
-// keys. The reader is pinned.
+// Snapshot is Get of each key, all as they were together at one instant, at which it calls now, if that is not nil. dst
+// is as long as keys. The reader is pinned.
 //
-// It reads every key, then reads every key again. What a place means does not return to an earlier entry while the reader is
-// pinned (I7), and what says that a key is absent rises with each deletion (I5); so if all is the same, all was current at the moment
-// between. See "double collect" in Afek et al., "Atomic Snapshots of Shared Memory", JACM 1993. If writers get in between too
-// often, their locks are taken.
+// It reads every key, then reads every key again. What a place means does not return to an earlier entry while the
+// reader is pinned (I7), and what says that a key is absent rises with each deletion (I5); so if all is the same, all
+// was current at the moment between. See "double collect" in Afek et al., "Atomic Snapshots of Shared Memory", JACM 1993.
+// If writers get in between too often, their locks are taken.
 func (r *Reader) Snapshot(dst []Entry, keys [][]byte, now func()) {
 	t := r.table
 	var few [32]uint64

@@ -2,13 +2,13 @@ package table
 
 import "sync/atomic"
 
-// Removal tells when a key that is absent was removed last: by the version of the last deletion in its line, which readers wait for, and by that of the
-// last in its slot, one of 64 of its shard, by bits of the hash that have no part in which line it is. A deletion of the key changes both; one of another
-// key seldom does.
+// Removal tells when a key that is absent was removed last: by the version of the last deletion in its line, which
+// readers wait for, and by that of the last in its slot, one of 64 of its shard, by bits of the hash that have no part
+// in which line it is. A deletion of the key changes both; one of another key seldom does.
 type Removal struct{ line, slot uint64 }
 
-// Same reports whether b, of the same key and taken earlier or later, says that nothing removed the key between the two. It may say that something did
-// though nothing has.
+// Same reports whether b, of the same key and taken earlier or later, says that nothing removed the key between the
+// two. It may say that something did though nothing has.
 func (a Removal) Same(b Removal) bool { return a.line == b.line || a.slot == b.slot }
 
 // Since returns a with a deletion by the write of this version besides, 0: none.

@@ -6,9 +6,10 @@ import (
 	"kv/store/arena"
 )
 
-// revisions are the earlier versions of one key that are kept: a ring of references to entries, oldest first. The key's current entry,
-// which may stand for a deletion, has the reference to it. Only the holder of the shard's lock looks at a ring, so it is changed in
-// place; its entries are what readers have seen as current and may still look at, so what is dropped from it is retired.
+// revisions are the earlier versions of one key that are kept: a ring of references to entries, oldest first. The key's
+// current entry, which may stand for a deletion, has the reference to it. Only the holder of the shard's lock looks at
+// a ring, so it is changed in place; its entries are what readers have seen as current and may still look at, so what
+// is dropped from it is retired.
 //
 //	0 u32 room, a power of two | 4 u32 first | 8 u32 count | 12 u32 0 | 16 u32 refs[room]
 type revisions struct{ p unsafe.Pointer }
@@ -16,8 +17,8 @@ type revisions struct{ p unsafe.Pointer }
 const (
 	ringHeader = 16
 	leastRing  = 4
-	// dropAtOnce is how many revisions a write drops, at most, besides the one that it adds: so that a ring which is far too long,
-	// since fewer are to be kept than before, shrinks without one write paying for all.
+	// dropAtOnce is how many revisions a write drops, at most, besides the one that it adds: so that a ring which is
+	// far too long, since fewer are to be kept than before, shrinks without one write paying for all.
 	dropAtOnce = 4
 )
 
@@ -101,7 +102,8 @@ func (t *Table) inherit(next, old arena.Ref) {
 	*u32(e.p, e.revisionsAt()) = uint32(ring)
 }
 
-// remember makes the entry that next has replaced, whose ring next has inherited, the newest of the ring, and drops the oldest beyond keep.
+// remember makes the entry that next has replaced, whose ring next has inherited, the newest of the ring, and drops the
+// oldest beyond keep.
 func (sh *Shard) remember(next, replaced arena.Ref, keep int) {
 	r, _ := sh.table.ringOf(Entry{sh.table.at(next), sh.table})
 	*r.slot(r.count()) = uint32(replaced)
@@ -134,7 +136,8 @@ func (sh *Shard) dropOldest(r revisions) {
 	r.setCount(r.count() - 1)
 }
 
-// Revisions calls f for the earlier versions of the key of p that are kept, newest first, as long as it returns true. The shard is locked.
+// Revisions calls f for the earlier versions of the key of p that are kept, newest first, as long as it returns true.
+// The shard is locked.
 func (sh *Shard) Revisions(p *Place, f func(Entry) bool) {
 	if p.entry.p == nil {
 		return
@@ -150,8 +153,8 @@ func (sh *Shard) Revisions(p *Place, f func(Entry) bool) {
 	}
 }
 
-// Oldest returns the oldest kept version of the key of e, which is current, and the version that has replaced it; ok is false if none is
-// kept. The shard is locked.
+// Oldest returns the oldest kept version of the key of e, which is current, and the version that has replaced it; ok is
+// false if none is kept. The shard is locked.
 func (sh *Shard) Oldest(e Entry) (old Entry, replacedBy uint64, ok bool) {
 	r, ref := sh.table.ringOf(e)
 	if ref == 0 || r.count() == 0 {
@@ -170,9 +173,9 @@ func (sh *Shard) oldest(r revisions, current Entry) (old Entry, replacedBy uint6
 	return Entry{t.at(arena.Ref(*r.slot(0))), t}, replacedBy
 }
 
-// Forget drops the oldest kept versions of the key of p for as long as drop says so, of each and the version that replaced it, and at most
-// for most of them; it returns how many it dropped. A deletion that has nothing before it is no version to go back to, and goes too,
-// uncounted: gone says so. The shard is locked, and p not to be used any more.
+// Forget drops the oldest kept versions of the key of p for as long as drop says so, of each and the version that
+// replaced it, and at most for most of them; it returns how many it dropped. A deletion that has nothing before it is
+// no version to go back to, and goes too, uncounted: gone says so. The shard is locked, and p not to be used any more.
 func (sh *Shard) Forget(p *Place, most int, drop func(old Entry, replacedBy uint64) bool) (dropped int, gone bool) {
 	e := p.entry
 	if e.p == nil {
@@ -201,9 +204,9 @@ func (sh *Shard) Forget(p *Place, most int, drop func(old Entry, replacedBy uint
 	return dropped, gone
 }
 
-// Insert makes f an earlier version of the key of p, which is prepared, is current in a newer one, and keeps keep of them: for who gives
-// versions in any order. It reports whether f was taken; it is not if that version is there, or older than what is kept. The shard is
-// locked.
+// Insert makes f an earlier version of the key of p, which is prepared, is current in a newer one, and keeps keep of
+// them: for who gives versions in any order. It reports whether f was taken; it is not if that version is there, or
+// older than what is kept. The shard is locked.
 func (sh *Shard) Insert(p *Place, f Fresh, version uint64, keep int) (taken bool) {
 	t := sh.table
 	r, ref := t.ringOf(p.entry)

@@ -15,8 +15,8 @@ type version struct {
 	deleted bool
 }
 
-// Earlier versions beside lists of them, with deletions, transactions, fewer versions to keep from one write to the next, compaction, and
-// versions that are forgotten.
+// Earlier versions beside lists of them, with deletions, transactions, fewer versions to keep from one write to the
+// next, compaction, and versions that are forgotten.
 func TestRevisionsModel(t *testing.T) {
 	configs(t, func(t *testing.T, c config) {
 		table := c.openKeeping(t, 128<<20, true)

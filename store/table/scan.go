@@ -6,9 +6,9 @@ import (
 	"kv/store/arena"
 )
 
-// Keys have an order, that of their hashes, which nothing changes; and a segment has one contiguous range of it. So whoever reads one
-// segment after the other, and goes on behind the last hash of each, meets every key that is there throughout exactly once,
-// whatever grows meanwhile.
+// Keys have an order, that of their hashes, which nothing changes; and a segment has one contiguous range of it. So
+// whoever reads one segment after the other, and goes on behind the last hash of each, meets every key that is there
+// throughout exactly once, whatever grows meanwhile.
 
 // last returns the highest hash of g, the segment of h.
 func (g segment) last(h uint64) uint64 { return h | (1<<(64-shardBits-*g.depth()) - 1) }
@@ -16,8 +16,9 @@ func (g segment) last(h uint64) uint64 { return h | (1<<(64-shardBits-*g.depth()
 // first returns the lowest.
 func (g segment) first(h uint64) uint64 { return h &^ (1<<(64-shardBits-*g.depth()) - 1) }
 
-// Range appends the entries of the segment of hash h to dst, kept deletions too, as far as their hashes are not below h, and returns the
-// segment's last hash. They are not of one instant, but each key that is there throughout is among them once. The reader is pinned.
+// Range appends the entries of the segment of hash h to dst, kept deletions too, as far as their hashes are not below
+// h, and returns the segment's last hash. They are not of one instant, but each key that is there throughout is among
+// them once. The reader is pinned.
 func (r *Reader) Range(dst []Entry, h uint64) (entries []Entry, last uint64) {
 	t := r.table
 	begin := len(dst)
@@ -66,8 +67,8 @@ again:
 	return dst, g.last(h)
 }
 
-// warm has what the line leads to fetched, all places at a time: a loop that does nothing else is short enough for the processor to have all of its
-// misses under way together. The reader is pinned.
+// warm has what the line leads to fetched, all places at a time: a loop that does nothing else is short enough for the
+// processor to have all of its misses under way together. The reader is pinned.
 func (l line) warm(t *Table) {
 	for i := range places {
 		if ref := arena.Ref(l.ref(i).Load()); ref > refMoved {
@@ -87,8 +88,8 @@ func distinct(all []Entry) []Entry {
 	return kept
 }
 
-// Segment calls f for every entry of the segment of hash h, in the shard, which is locked and has no transaction under way, and returns the
-// segment's last hash.
+// Segment calls f for every entry of the segment of hash h, in the shard, which is locked and has no transaction under
+// way, and returns the segment's last hash.
 func (sh *Shard) Segment(h uint64, f func(Entry)) (last uint64) {
 	t := sh.table
 	d := t.directory(sh.root().Load())

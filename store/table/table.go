@@ -34,8 +34,8 @@ type Options struct {
 	Expect int
 	// Arena is the table's alone from then on, and closed with it.
 	Arena *arena.Arena
-	// Budget is asked for the memory of large values; nil: there is no limit. LargeSize is how much that is for a key and a value of so many
-	// bytes; nil: the value's length.
+	// Budget is asked for the memory of large values; nil: there is no limit. LargeSize is how much that is for a key
+	// and a value of so many bytes; nil: the value's length.
 	Budget    arena.Budget
 	LargeSize func(key, value int) int64
 }
@@ -60,7 +60,8 @@ type Table struct {
 	budget      arena.Budget
 	sizeOfLarge func(key, value int) int64
 
-	// loading says that segments grow whatever the budget says, and alone that nobody reads meanwhile. They are stored with all shards locked.
+	// loading says that segments grow whatever the budget says, and alone that nobody reads meanwhile. They are stored
+	// with all shards locked.
 	loading, alone bool
 
 	shards [shardCount]Shard
@@ -69,7 +70,8 @@ type Table struct {
 	compacting sync.Mutex // held by the one that compacts
 }
 
-// Shard is the part of a table that one writer changes at a time. What it says of keys, places and entries holds while it is locked.
+// Shard is the part of a table that one writer changes at a time. What it says of keys, places and entries holds while
+// it is locked.
 type Shard struct {
 	mu    sync.Mutex // guards the rest, which readers see nothing of but for slots, and all stores to the shard's directory, segments and lines
 	table *Table
@@ -154,8 +156,8 @@ func (sh *Shard) root() *atomic.Uint64 { return &sh.table.roots[sh.index] }
 
 func (t *Table) at(r arena.Ref) unsafe.Pointer { return unsafe.Add(t.base, uintptr(r)<<(t.shift&63)) }
 
-// offset, refOf and place are of what roots and directories have instead of references, for lookups to have a step less: where an object is, in bytes from the
-// base on.
+// offset, refOf and place are of what roots and directories have instead of references, for lookups to have a step
+// less: where an object is, in bytes from the base on.
 func (t *Table) offset(r arena.Ref) uint64 { return uint64(r) << (t.shift & 63) }
 
 func (t *Table) refOf(offset uint64) arena.Ref { return arena.Ref(offset >> (t.shift & 63)) }

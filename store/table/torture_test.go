@@ -9,10 +9,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Everything at once, with what is freed overwritten: writers of one key and of groups, deletions, readers of one key and of many that look
-// at what they found only at the end of their pin, large values that are kept beyond it, scans, growth, compaction. Every value says
-// whose it is and carries a checksum; a group's values carry one stamp, so a reader of the group sees one instant or the test
-// fails; stamps of a key never go back. The race detector sees memory that is used again too early as a race.
+// Everything at once, with what is freed overwritten: writers of one key and of groups, deletions, readers of one key
+// and of many that look at what they found only at the end of their pin, large values that are kept beyond it, scans,
+// growth, compaction. Every value says whose it is and carries a checksum; a group's values carry one stamp, so a
+// reader of the group sees one instant or the test fails; stamps of a key never go back. The race detector sees memory
+// that is used again too early as a race.
 func TestTorture(t *testing.T) {
 	configs(t, func(t *testing.T, c config) {
 		if c.mask == 0 {

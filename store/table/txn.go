@@ -19,8 +19,8 @@ type switched struct {
 
 // txn is what the switches of one write share, 16 bytes.
 type txn struct {
-	// committed is 0, then 1: the store that makes all of the write visible at one instant. It publishes version, and every switch's
-	// next and its version.
+	// committed is 0, then 1: the store that makes all of the write visible at one instant. It publishes version, and
+	// every switch's next and its version.
 	committed atomic.Uint64
 	version   uint64
 }
@@ -30,8 +30,8 @@ const (
 	txnSize    = int(unsafe.Sizeof(txn{}))
 )
 
-// Txn is a write of several keys under way. The locks of all their shards are held from before Begin until after Commit or Undo. It may
-// be used again for the next.
+// Txn is a write of several keys under way. The locks of all their shards are held from before Begin until after Commit
+// or Undo. It may be used again for the next.
 type Txn struct {
 	table  *Table
 	home   *Shard // whose heap has the txn
@@ -48,8 +48,8 @@ type step struct {
 	ref   arena.Ref // of the switch
 }
 
-// Begin begins a write of several keys, whose shards, of which home is one, are locked. ok is false if there is no memory; must takes it
-// past the budget.
+// Begin begins a write of several keys, whose shards, of which home is one, are locked. ok is false if there is no
+// memory; must takes it past the budget.
 func (x *Txn) Begin(home *Shard, must bool) (ok bool) {
 	r, ok := home.alloc(txnSize, must)
 	if !ok {
@@ -60,9 +60,10 @@ func (x *Txn) Begin(home *Shard, must bool) (ok bool) {
 	return true
 }
 
-// Stage says that the write leaves f of the key of p, or, if f is the zero value, deletes it without a trace. Readers don't see it yet. An entry that the
-// same write staged before for the key is retired: the writer may have shown it to a reader that is pinned. ok is false if there is no memory,
-// and nothing was done. mark is what [Place.Mark] returns from then on.
+// Stage says that the write leaves f of the key of p, or, if f is the zero value, deletes it without a trace. Readers
+// don't see it yet. An entry that the same write staged before for the key is retired: the writer may have shown it to
+// a reader that is pinned. ok is false if there is no memory, and nothing was done. mark is what [Place.Mark] returns
+// from then on.
 func (x *Txn) Stage(p *Place, f Fresh, mark uint32, must bool) (ok bool) {
 	t, sh := x.table, p.shard
 	if p.ref != 0 {
@@ -91,7 +92,8 @@ func (x *Txn) Stage(p *Place, f Fresh, mark uint32, must bool) (ok bool) {
 	return true
 }
 
-// Mark returns the mark of the step in which a transaction that is under way staged the key of p, if one did and left something of it.
+// Mark returns the mark of the step in which a transaction that is under way staged the key of p, if one did and left
+// something of it.
 func (p *Place) Mark() (mark uint32, staged bool) {
 	if p.ref == 0 {
 		return 0, false

@@ -80,7 +80,8 @@ type Fresh struct {
 // Entry returns the entry, whose version is 0 until it is published.
 func (sh *Shard) Entry(f Fresh) Entry { return Entry{sh.table.at(f.ref), sh.table} }
 
-// Make makes an entry of what belongs to the shard, which is locked; ok is false if there is no memory. must takes memory past the budget.
+// Make makes an entry of what belongs to the shard, which is locked; ok is false if there is no memory. must takes
+// memory past the budget.
 func (sh *Shard) Make(s Spec, must bool) (f Fresh, ok bool) {
 	s.revisions = sh.table.keeps
 	r, ok := sh.alloc(s.size(), must)
@@ -113,8 +114,9 @@ func (p *Place) current() arena.Ref {
 	return p.ref
 }
 
-// Prepare sees to it that a write to the key of p can't fail for want of memory: that there is a place for the key, if it is absent, and
-// one for the version that is replaced, if it is kept. It reports whether there is; must takes memory past the budget.
+// Prepare sees to it that a write to the key of p can't fail for want of memory: that there is a place for the key, if
+// it is absent, and one for the version that is replaced, if it is kept. It reports whether there is; must takes memory
+// past the budget.
 func (sh *Shard) Prepare(p *Place, must bool) bool {
 	if sh.table.keeps && p.current() != 0 && !sh.keepRing(p, must) {
 		return false
@@ -126,8 +128,8 @@ func (sh *Shard) Prepare(p *Place, must bool) bool {
 	return p.in.p != nil
 }
 
-// Put makes f, with this version, the current entry of the key of p, which is prepared. The one before it is kept, with keep of them in
-// all, if the table keeps any, and else retired. The shard is locked.
+// Put makes f, with this version, the current entry of the key of p, which is prepared. The one before it is kept, with
+// keep of them in all, if the table keeps any, and else retired. The shard is locked.
 func (sh *Shard) Put(p *Place, f Fresh, version uint64, keep int) {
 	setVersion(sh.table.at(f.ref), version)
 	sh.entry(f.ref).complete()
@@ -156,8 +158,8 @@ func (sh *Shard) replaced(next, old arena.Ref, size, keep int) {
 	sh.retireEntry(old, size)
 }
 
-// Delete removes the key of p, which is there, by the write of this version, and retires its entry. Where earlier versions are kept, an
-// entry that stands for the deletion is Put instead. The shard is locked.
+// Delete removes the key of p, which is there, by the write of this version, and retires its entry. Where earlier
+// versions are kept, an entry that stands for the deletion is Put instead. The shard is locked.
 func (sh *Shard) Delete(p *Place, version uint64) {
 	sh.removed(p.first, p.hash, version) // I5: before the removal
 	p.in.ref(p.i).Store(0)               // the instant
@@ -267,13 +269,14 @@ func (sh *Shard) waits(what uint64) int {
 func (sh *Shard) entry(r arena.Ref) Entry { return Entry{sh.table.at(r), sh.table} }
 
 const (
-	// A shard asks for the epoch to move when it has retired a 1/askShare of what it has, within bounds: memory is to be used again
-	// while it is in the processor's caches, all shards' together, and looking at all readers is not for every write.
+	// A shard asks for the epoch to move when it has retired a 1/askShare of what it has, within bounds: memory is to
+	// be used again while it is in the processor's caches, all shards' together, and looking at all readers is not for
+	// every write.
 	askShare = 32
 	leastAsk = 1 << 10
 	mostAsk  = 2 << 10
-	// A write frees so many objects, at most, and freePerRetired for each that it retires itself: so that none pays for many that others
-	// have left, and they go faster than they come.
+	// A write frees so many objects, at most, and freePerRetired for each that it retires itself: so that none pays for
+	// many that others have left, and they go faster than they come.
 	freeAtOnce     = 16
 	freePerRetired = 2
 )
@@ -323,8 +326,9 @@ func (sh *Shard) Drain() {
 	}
 }
 
-// Settle waits until nobody can look at what was replaced or deleted before, at most for so long, and frees all that nobody can look at
-// any more. It reports whether that is all of it. No shard is locked, and no reader pinned, by its caller.
+// Settle waits until nobody can look at what was replaced or deleted before, at most for so long, and frees all that
+// nobody can look at any more. It reports whether that is all of it. No shard is locked, and no reader pinned, by its
+// caller.
 func (t *Table) Settle(most time.Duration) bool {
 	all := t.epochs.Settle(most)
 	for i := range t.shards {

@@ -19,9 +19,10 @@ func (l *Log) Backup(ctx context.Context, w io.Writer) (version uint64, size int
 	return backup.Take(ctx, &l.Limits, l, *st, w)
 }
 
-// Subscribe begins a subscription to what is written to the store that is attached: all of a later version than its From, which may be
-// limit bytes behind. A record says what was appended: it may not have taken effect in the store yet, and before [Log.Wait] has returned for its
-// version a crash may undo it. Whoever wants the state too walks the store after that, and takes of each key what is newer.
+// Subscribe begins a subscription to what is written to the store that is attached: all of a later version than its
+// From, which may be limit bytes behind. A record says what was appended: it may not have taken effect in the store
+// yet, and before [Log.Wait] has returned for its version a crash may undo it. Whoever wants the state too walks the
+// store after that, and takes of each key what is newer.
 func (l *Log) Subscribe(limit int64) (*feed.Subscription, error) {
 	st := l.snap.source.Load()
 	if st == nil {

@@ -101,7 +101,8 @@ func makeBackup(t *testing.T) []byte {
 	return b.Bytes()
 }
 
-// A backup that comes in pieces is restored; a folder that was there and empty stays so where it is not whole, or can't be written.
+// A backup that comes in pieces is restored; a folder that was there and empty stays so where it is not whole, or can't
+// be written.
 func TestRestoreFrom(t *testing.T) {
 	b := makeBackup(t)
 	m := vfstest.NewMem()
@@ -163,8 +164,8 @@ func TestRestoreRefuses(t *testing.T) {
 	require.ErrorIs(t, restore(nil, "/data"), tool.ErrNotWhole)
 }
 
-// A reader that is slower than the writers ends its backup, not the server's memory: that is a matter of what was said that it may
-// take, small writes with what they take besides.
+// A reader that is slower than the writers ends its backup, not the server's memory: that is a matter of what was said
+// that it may take, small writes with what they take besides.
 func TestBackupSlow(t *testing.T) {
 	for _, tt := range []struct {
 		limit       int64 // 0: the default

@@ -191,8 +191,9 @@ func (l *ledger) check(t *testing.T, state map[string]string, least uint64, what
 	require.Equal(t, l.at(least), state, "%s: not the state after any prefix of the writes with version %d in it", what, least)
 }
 
-// TestCrash loses power before every call that changes the disk, while several sessions write, files rotate and snapshots are
-// taken; in every other run the disk is full now and then, and files can't be begun, which passes. Whatever a disk may have kept, recovery gives the state after some prefix of the writes; under policy Always one that
+// TestCrash loses power before every call that changes the disk, while several sessions write, files rotate and
+// snapshots are taken; in every other run the disk is full now and then, and files can't be begun, which passes.
+// Whatever a disk may have kept, recovery gives the state after some prefix of the writes; under policy Always one that
 // has in it every write that was acknowledged and everything that a read has shown.
 func TestCrash(t *testing.T) {
 	crashes := 0

@@ -33,8 +33,8 @@ type made struct {
 	known map[[2]string]bool // every key with each value that it ever had
 }
 
-// makeFolder lets one session work on so many keys in steps, with a snapshot where steps say so by being 0. If closed is false the power
-// fails at the end, with nothing lost.
+// makeFolder lets one session work on so many keys in steps, with a snapshot where steps say so by being 0. If closed
+// is false the power fails at the end, with nothing lost.
 func makeFolder(t *testing.T, keys int, o wal.Options, closed bool, steps ...int) *made {
 	f := &made{ledger: newLedger(keys), o: o, known: map[[2]string]bool{}}
 	mem := vfstest.NewMem()
@@ -184,8 +184,8 @@ func TestMissingFile(t *testing.T) {
 	}
 }
 
-// A file with a name like one of ours, and nothing of ours in it, costs nothing that is there: no number makes a repair give up the
-// logs for it, or a check count up to it.
+// A file with a name like one of ours, and nothing of ours in it, costs nothing that is there: no number makes a repair
+// give up the logs for it, or a check count up to it.
 func TestStrayFile(t *testing.T) {
 	for name, f := range folders(t) {
 		t.Run(name, func(t *testing.T) {
@@ -218,8 +218,8 @@ func TestStrayFile(t *testing.T) {
 	}
 }
 
-// Where a newest snapshot is damaged and the files before it are still there, as a crash between its rename and their removal leaves
-// them, a repair goes back to those.
+// Where a newest snapshot is damaged and the files before it are still there, as a crash between its rename and their
+// removal leaves them, a repair goes back to those.
 func TestRepairGoesBack(t *testing.T) {
 	o := wal.Options{Sync: wal.Always, SnapshotBytes: -1}
 	f := &made{ledger: newLedger(8), o: o}

@@ -17,8 +17,8 @@
 //	*.torn-<offset>            the torn tail that a start cut off a log, kept for inspection
 //	*.damaged-<number>         what a file was before Repair; kept for inspection
 //
-// Where to begin: writer.go has the write path, and begins with how it works; batch.go what it collects, queue.go what the
-// writers and the flusher share, flusher.go what becomes of that; recovery.go and load.go the way back; snapshot.go and
-// backup.go the snapshots. Below are frame and record, the bytes on disk; folder, which files there are; logfile, one that is being
-// written; and tool, what an operator calls for a folder that no process uses.
+// Where to begin: writer.go has the write path, and begins with how it works; batch.go what it collects, queue.go what
+// the writers and the flusher share, flusher.go what becomes of that; recovery.go and load.go the way back; snapshot.go
+// and backup.go the snapshots. Below are frame and record, the bytes on disk; folder, which files there are; logfile,
+// one that is being written; and tool, what an operator calls for a folder that no process uses.
 package wal

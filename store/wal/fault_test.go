@@ -317,8 +317,8 @@ func TestFailedSyncIsFinal(t *testing.T) {
 	require.Zero(t, after.Load())
 }
 
-// Whoever waits for a sync that fails is told so, however his wait and the failure lie: who wrote, who asked for the sync, and the
-// snapshot that relies on it.
+// Whoever waits for a sync that fails is told so, however his wait and the failure lie: who wrote, who asked for the
+// sync, and the snapshot that relies on it.
 func TestFailedSyncReachesAll(t *testing.T) {
 	for round := range seeds(200, 5000) {
 		var bad atomic.Bool

@@ -19,8 +19,8 @@ import (
 	"kv/store/wal/feed"
 )
 
-// Whoever follows a store gets each write behind his begin, whole, once, in the order of versions; and what he does not get he can read in
-// the store, as soon as he has begun.
+// Whoever follows a store gets each write behind his begin, whole, once, in the order of versions; and what he does not
+// get he can read in the store, as soon as he has begun.
 func TestFollow(t *testing.T) {
 	type followed interface {
 		store.Journal

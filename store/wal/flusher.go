@@ -17,8 +17,8 @@ import (
 // flusher is the goroutine that writes. It owns all that is here; with the writers it shares the queue alone, and what it
 // knows of a piece of work goes back through the queue's finish, hold and fail.
 //
-// Three kinds of errors. One of a write of records, or of a sync, is final: W6. Where there is no room, the flusher holds what it has,
-// and tries again. And a file that can't be begun is done without: see rotate.
+// Three kinds of errors. One of a write of records, or of a sync, is final: W6. Where there is no room, the flusher
+// holds what it has, and tries again. And a file that can't be begun is done without: see rotate.
 type flusher struct {
 	o     Options
 	q     *queue
@@ -187,8 +187,9 @@ func (f *flusher) reserve(n int64) {
 	f.q.setRoom(f.file.Short(), f.grant())
 }
 
-// fit looks for room for n bytes behind all that is queued, and lets the queue know of it. The error says that there is none: where that
-// is for want of less than there is to be in advance, all writes are refused until there is, else only the one that asks.
+// fit looks for room for n bytes behind all that is queued, and lets the queue know of it. The error says that there is
+// none: where that is for want of less than there is to be in advance, all writes are refused until there is, else only
+// the one that asks.
 func (f *flusher) fit(n int64) error {
 	all := f.q.bytes() + n
 	if n <= f.o.ReserveBytes {
@@ -203,7 +204,8 @@ func (f *flusher) fit(n int64) error {
 	return nil
 }
 
-// grant returns how many bytes of records the file is certain to have room for, short of the disk's failing, as far as it can tell.
+// grant returns how many bytes of records the file is certain to have room for, short of the disk's failing, as far as
+// it can tell.
 func (f *flusher) grant() int64 {
 	n := f.file.Grant()
 	if n == math.MaxInt64 {

@@ -115,7 +115,8 @@ func (r *recovery) loadSnapshot(name string, seq uint64) (frame.Header, error) {
 	return h, nil
 }
 
-// Expect is part of store.Journal. It counts the snapshot's entries; what can't be read counts nothing, and is Replay's to complain about.
+// Expect is part of store.Journal. It counts the snapshot's entries; what can't be read counts nothing, and is Replay's
+// to complain about.
 func (l *Log) Expect() int64 {
 	d, err := folder.Read(l.o.FS, l.o.Dir)
 	if err != nil || len(d.Snapshots) == 0 {

@@ -20,8 +20,8 @@ type Memory struct {
 	source atomic.Pointer[backup.Walker] // set by Attach
 	last   atomic.Uint64                 // the newest version; nothing is published with it
 
-	// followed says that appends must take mu, and add to the feed. One that did not see it be set has published what it wrote before
-	// Subscribe returns: that waits for the locks under which it was appended.
+	// followed says that appends must take mu, and add to the feed. One that did not see it be set has published what
+	// it wrote before Subscribe returns: that waits for the locks under which it was appended.
 	followed atomic.Bool
 	mu       sync.Mutex
 	feed     *feed.Feed // guarded by mu

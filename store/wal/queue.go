@@ -98,8 +98,8 @@ func (q *queue) refusal() error {
 
 var errNotOpen = fmt.Errorf("%w: the log is not open", store.ErrReadOnly)
 
-// await waits until the queue has place for n bytes, and reports whether it is known that the disk has room for them. An error says
-// that they are refused.
+// await waits until the queue has place for n bytes, and reports whether it is known that the disk has room for them.
+// An error says that they are refused.
 func (q *queue) await(n int64) (known bool, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -115,8 +115,8 @@ func (q *queue) await(n int64) (known bool, err error) {
 	}
 }
 
-// hasPlace reports whether the queue has place for n bytes: a write may be larger than half of the queue, or all of it, if no more than
-// half of that is taken. Called with mu held.
+// hasPlace reports whether the queue has place for n bytes: a write may be larger than half of the queue, or all of it,
+// if no more than half of that is taken. Called with mu held.
 func (q *queue) hasPlace(n int64) bool { return q.queued+min(n, q.limit/2) <= q.limit }
 
 // place returns nil if n bytes can be appended: there is place for them in the queue, and room on the disk. Called with mu held.
@@ -307,8 +307,8 @@ func (q *queue) gather(took time.Duration) time.Duration {
 	return min(took/4, maxGather)
 }
 
-// setRoom publishes that grant more bytes, those of the batch in hand included, have room for certain; short is why not more, nil:
-// there is enough.
+// setRoom publishes that grant more bytes, those of the batch in hand included, have room for certain; short is why not
+// more, nil: there is enough.
 func (q *queue) setRoom(short error, grant int64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -331,8 +331,8 @@ func (q *queue) finish(b *batch, always bool, short error, grant int64) {
 	b.resolve(nil)
 }
 
-// hold keeps b, which found no room, to be written once there is, and with it all that was appended since. Nothing more is appended
-// meanwhile, and whoever waits for these writes is told so.
+// hold keeps b, which found no room, to be written once there is, and with it all that was appended since. Nothing more
+// is appended meanwhile, and whoever waits for these writes is told so.
 func (q *queue) hold(b *batch, cause error) error {
 	q.mu.Lock()
 	q.held = cause

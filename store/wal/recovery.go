@@ -15,8 +15,8 @@ import (
 	"kv/store/wal/record"
 )
 
-// How a store is brought back: the newest snapshot is loaded, then the logs from its sequence on are read in order, what follows a bad record
-// is judged, and the log goes on: package logfile has how, and why.
+// How a store is brought back: the newest snapshot is loaded, then the logs from its sequence on are read in order,
+// what follows a bad record is judged, and the log goes on: package logfile has how, and why.
 
 // Replay is part of store.Journal.
 func (l *Log) Replay(load, apply func(entries []*store.Entry)) (uint64, error) {

@@ -20,8 +20,8 @@ import (
 	"kv/store/wal"
 )
 
-// While the disk is full writes are refused, change nothing, and all that was there is read; with room they go on by themselves, again
-// and again, and nothing that was acknowledged is lost.
+// While the disk is full writes are refused, change nothing, and all that was there is read; with room they go on by
+// themselves, again and again, and nothing that was acknowledged is lost.
 func TestDiskFull(t *testing.T) {
 	for _, policy := range []wal.Policy{wal.Always, wal.Interval, wal.Never} {
 		for _, size := range []int{10, 300, 3000} {
@@ -108,8 +108,8 @@ func TestSmallDisk(t *testing.T) {
 	}
 }
 
-// A write larger than what the log has room for in advance is refused where the disk has no room for it, and changes nothing; smaller
-// ones go on.
+// A write larger than what the log has room for in advance is refused where the disk has no room for it, and changes
+// nothing; smaller ones go on.
 func TestLargeWriteWithoutRoom(t *testing.T) {
 	for _, policy := range []wal.Policy{wal.Always, wal.Interval, wal.Never} {
 		t.Run(policy.String(), func(t *testing.T) {
@@ -169,8 +169,8 @@ func TestLargeWriteWithoutRoom(t *testing.T) {
 	}
 }
 
-// No write is taken that the disk is not known to have room for, whatever others take at the same time: large and small writes side by
-// side, while files change and the room comes and goes.
+// No write is taken that the disk is not known to have room for, whatever others take at the same time: large and small
+// writes side by side, while files change and the room comes and goes.
 func TestTakenWritesHaveRoom(t *testing.T) {
 	for round := range seeds(20, 1000) {
 		mem := vfstest.NewMem()

@@ -71,8 +71,8 @@ func (s *snapshots) isDue(l *Log) bool {
 // lookBytes is how much the logs grow between two looks at the room on the disk.
 const lookBytes = 1 << 20
 
-// leastForSnapshot returns SnapshotBytes, but no more than a quarter of the room that the disk has: or the logs would fill it, and then there
-// would be none for the snapshot that takes their place, and no way out.
+// leastForSnapshot returns SnapshotBytes, but no more than a quarter of the room that the disk has: or the logs would
+// fill it, and then there would be none for the snapshot that takes their place, and no way out.
 func (l *Log) leastForSnapshot() int64 {
 	room, err := l.o.FS.Room(l.o.Dir)
 	if err != nil {

@@ -47,9 +47,10 @@ import (
 //     on in this one.
 //
 // Rejected: noting the entries of small writes too and encoding them in the flusher. By then they are no longer in the
-// processor's caches, and the notes are garbage with pointers in it: a SET took half as much again. Rejected, too: letting
-// each waiter sync for itself and the others (leader election, as in many databases). It saves a wake-up when one connection writes, and needs the waiters to hand the lead over when many
-// do; a flusher of its own is simpler, and also has the interval's timer and the rotation to care for.
+// processor's caches, and the notes are garbage with pointers in it: a SET took half as much again. Rejected, too:
+// letting each waiter sync for itself and the others (leader election, as in many databases). It saves a wake-up when
+// one connection writes, and needs the waiters to hand the lead over when many do; a flusher of its own is simpler, and
+// also has the interval's timer and the rotation to care for.
 const (
 	linger    = 5 * time.Millisecond // policies Interval and Never: how long writes are collected before they are written
 	maxGather = time.Millisecond     // policy Always: the longest that a batch is collected

@@ -9,8 +9,8 @@ import (
 // markdownLink is a link: its text, and where it leads.
 var markdownLink = regexp.MustCompile(`\[([^\]]*)\]\(([^)\s]+)\)`)
 
-// keepLinks leaves in Markdown pages the links that lead to other files of the archive, within their page or to the web. Of those to
-// sources, which are not in the archive, it leaves the text.
+// keepLinks leaves in Markdown pages the links that lead to other files of the archive, within their page or to the
+// web. Of those to sources, which are not in the archive, it leaves the text.
 func keepLinks(files []file) {
 	there := make(map[string]bool)
 	for _, f := range files {

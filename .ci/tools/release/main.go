@@ -3,7 +3,8 @@
 //
 //	release -version v1.2.3 -epoch 1700000000 [-platforms linux/amd64,…] FOLDER
 //
-// What comes out depends on the sources, the version, the time and the Go toolchain alone, not on the machine, the folder or the day.
+// What comes out depends on the sources, the version, the time and the Go toolchain alone, not on the machine, the
+// folder or the day.
 package main
 
 import (

@@ -36,8 +36,8 @@ func startCluster(t *testing.T) (all []*server) {
 	return all
 }
 
-// TestGoRedisWithoutALeader: while two of three servers stand still, a client of the third goes on trying by itself, for reads and writes, and is
-// answered when they go on.
+// TestGoRedisWithoutALeader: while two of three servers stand still, a client of the third goes on trying by itself,
+// for reads and writes, and is answered when they go on.
 func TestGoRedisWithoutALeader(t *testing.T) {
 	all := startCluster(t)
 	ctx := context.Background()

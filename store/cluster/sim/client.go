@@ -143,8 +143,8 @@ func (s *Sim) pollOne(r *request) (done bool, err error) {
 // fateWithin is how long a write waits for what has become of it, once its node leads no more.
 const fateWithin = 3 * time.Second
 
-// deposed answers a write to a node that leads no more, or again, once it is known what has become of it (C5); or one that was refused, which is to be
-// asked of another.
+// deposed answers a write to a node that leads no more, or again, once it is known what has become of it (C5); or one
+// that was refused, which is to be asked of another.
 func (s *Sim) deposed(r *request) (done bool, err error) {
 	outcome := cluster.Unknown
 	if r.batch != nil {

@@ -1,7 +1,9 @@
-// Package sim runs whole clusters in one goroutine, from one number: the real replicas and the real log on file systems, a network and
-// a clock that are made up. The network drops, delays, doubles and reorders messages and cuts links one way; nodes crash between any two
-// calls of the file system, lose what was not synced, are stopped and continued, and their disks freeze and fail. Leaders are cut off, and stopped, for as long as it takes to
-// elect another, with clients on both sides. Two runs with the same seed are the same, so that a seed that fails is a test case.
+// Package sim runs whole clusters in one goroutine, from one number: the real replicas and the real log on file
+// systems, a network and a clock that are made up. The network drops, delays, doubles and reorders messages and cuts
+// links one way; nodes crash between any two calls of the file system, lose what was not synced, are stopped and
+// continued, and their disks freeze and fail. Leaders are cut off, and stopped, for as long as it takes to elect
+// another, with clients on both sides. Two runs with the same seed are the same, so that a seed that fails is a test
+// case.
 //
 // What is checked at every step, with the invariants of package cluster:
 //

@@ -10,8 +10,8 @@ import (
 // onlyFirst is what the oldest program reads; a newer one reads the second format too.
 var onlyFirst = cluster.Formats{Oldest: 1, Newest: 1}
 
-// upgrades reports whether programs are replaced by newer and older ones as nodes start. One cluster in seven is like that, so that what the other seeds have
-// found stays what they find.
+// upgrades reports whether programs are replaced by newer and older ones as nodes start. One cluster in seven is like
+// that, so that what the other seeds have found stays what they find.
 func (s *Sim) upgrades() bool { return s.Seed%7 == 3 }
 
 // replaceProgram has a start be one with a newer program, or an older one, or the same.
@@ -21,8 +21,8 @@ func (n *node) replaceProgram() {
 	}
 }
 
-// refused reports whether a node has ended since its program does not read what the cluster writes. It was replaced by an older one then, while the others
-// had been told of the newer; its next start is with that.
+// refused reports whether a node has ended since its program does not read what the cluster writes. It was replaced by
+// an older one then, while the others had been told of the newer; its next start is with that.
 func (n *node) refused(why any) bool {
 	err, ok := why.(error)
 	if unread := (*cluster.FormatError)(nil); !ok || !errors.As(err, &unread) || n.said.Newest < unread.Format {

@@ -11,7 +11,8 @@ import (
 // calmTime is how long a cluster has, all faults over, to be one again.
 const calmTime = 60 * time.Second
 
-// quiet has all faults end, and then looks whether a write succeeds, all replicas become equal, and all that was answered is there.
+// quiet has all faults end, and then looks whether a write succeeds, all replicas become equal, and all that was
+// answered is there.
 func (s *Sim) quiet() error {
 	s.calm = true
 	clear(s.net.cut)

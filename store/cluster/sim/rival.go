@@ -2,8 +2,9 @@ package sim
 
 import "time"
 
-// rivals reports whether leaders are struck such that another is elected while they go on: cut off from all others, or stopped, for as long as that may take;
-// with clients that ask on both sides. One cluster in four is like that, so that what the other seeds have found stays what they find.
+// rivals reports whether leaders are struck such that another is elected while they go on: cut off from all others, or
+// stopped, for as long as that may take; with clients that ask on both sides. One cluster in four is like that, so that
+// what the other seeds have found stays what they find.
 func (s *Sim) rivals() bool { return s.Seed%4 == 2 }
 
 // strikeLeader has the leader reach no other node, and none reach it, or stops it. It returns false if there is none to strike.
@@ -28,8 +29,8 @@ func (s *Sim) strikeLeader() bool {
 	return true
 }
 
-// busy reports whether no more is asked of a node for now. With rivals each has its own measure: those who wait at one side are not to keep others from asking
-// at the other.
+// busy reports whether no more is asked of a node for now. With rivals each has its own measure: those who wait at one
+// side are not to keep others from asking at the other.
 func (s *Sim) busy(n *node) bool {
 	if !s.rivals() {
 		return len(s.requests) >= 12

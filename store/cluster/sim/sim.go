@@ -74,8 +74,8 @@ type transfer struct {
 	pin  *cluster.Pin
 }
 
-// Run simulates a cluster. An error says which invariant is broken. Only one may run at a time: the library takes chance from crypto/rand, which
-// is the seed's meanwhile.
+// Run simulates a cluster. An error says which invariant is broken. Only one may run at a time: the library takes
+// chance from crypto/rand, which is the seed's meanwhile.
 func Run(o Options) (Result, error) {
 	seed := [32]byte{}
 	for i := range 8 {

@@ -22,8 +22,8 @@ func number(t *testing.T, name string, without uint64) uint64 {
 	return n
 }
 
-// TestSeeds simulates many clusters. SIM_SEEDS is how many, SIM_FIRST the first, SIM_STEPS how many steps each has, SIM_NODES how many founders, 0: 3 or 5,
-// by the seed.
+// TestSeeds simulates many clusters. SIM_SEEDS is how many, SIM_FIRST the first, SIM_STEPS how many steps each has,
+// SIM_NODES how many founders, 0: 3 or 5, by the seed.
 func TestSeeds(t *testing.T) {
 	first, n := number(t, "SIM_FIRST", 1), number(t, "SIM_SEEDS", 100)
 	steps, nodes := int(number(t, "SIM_STEPS", 30000)), int(number(t, "SIM_NODES", 0))
@@ -94,7 +94,8 @@ func TestASessionThatIgnoresTheEpochIsCaught(t *testing.T) {
 	t.Fatal("nothing was seen")
 }
 
-// A leader that answers reads without having asked whether it still leads answers old ones beside its successor: the simulation sees that (C6).
+// A leader that answers reads without having asked whether it still leads answers old ones beside its successor: the
+// simulation sees that (C6).
 func TestALeaderThatReadsWithoutARoundIsCaught(t *testing.T) {
 	for seed := uint64(2); seed < 400; seed += 4 { // those with rivals
 		if _, err := Run(Options{Seed: seed, Steps: 30000, Mutants: Mutants{NoRound: true}}); err != nil {

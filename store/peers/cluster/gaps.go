@@ -16,8 +16,9 @@ import (
 	"kv/protocol/client"
 )
 
-// writers write without end, each with a pool that knows all nodes, as a program would that is served by the cluster. What counts is how long
-// each of them waits at most from one write that was taken to the next; there is a pause of pace between them.
+// writers write without end, each with a pool that knows all nodes, as a program would that is served by the cluster.
+// What counts is how long each of them waits at most from one write that was taken to the next; there is a pause of
+// pace between them.
 type writers struct {
 	wg   sync.WaitGroup
 	stop chan struct{}

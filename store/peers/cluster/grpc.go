@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// etcd is etcd's gRPC: each request is a stream of HTTP/2, whose headers never change. What comes back is not decoded further than to see that it
-// is a message, and how long.
+// etcd is etcd's gRPC: each request is a stream of HTTP/2, whose headers never change. What comes back is not decoded
+// further than to see that it is a message, and how long.
 type etcd struct{}
 
 // http2 is what a connection knows of HTTP/2.

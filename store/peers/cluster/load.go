@@ -11,8 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Load is a closed loop: each connection sends Depth requests, waits for all answers, and sends the next. One goroutine does all of it over
-// epoll, so that the generator takes as little of the cores as it can, and as much for one server as for another.
+// Load is a closed loop: each connection sends Depth requests, waits for all answers, and sends the next. One goroutine
+// does all of it over epoll, so that the generator takes as little of the cores as it can, and as much for one server
+// as for another.
 type Load struct {
 	Protocol Protocol
 	Servers  []string // the connections are spread over them evenly

@@ -1,5 +1,6 @@
-// Command cluster measures three nodes of kvd beside three of etcd and a Redis with two replicas: all on this machine, on the same disk and the same cores,
-// in turns in every round, under the same load generator, which is in this program. It prints tables in Markdown.
+// Command cluster measures three nodes of kvd beside three of etcd and a Redis with two replicas: all on this machine,
+// on the same disk and the same cores, in turns in every round, under the same load generator, which is in this
+// program. It prints tables in Markdown.
 //
 //	go run ./cluster -kvd PATH [-etcd PATH,...] [-redis PATH] [-dir DIR] [-rounds N] [-each TIME] [WORK ...]
 //

@@ -1,5 +1,5 @@
-// Command hits measures how often kvd with --evict sieve, Redis and memcached, given the same memory, have what they are asked for: each key that a GET
-// misses is then SET, as users of a cache do.
+// Command hits measures how often kvd with --evict sieve, Redis and memcached, given the same memory, have what they
+// are asked for: each key that a GET misses is then SET, as users of a cache do.
 //
 //	go run ./hits -kvd PATH [-requests N]
 //

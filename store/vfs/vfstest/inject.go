@@ -14,9 +14,10 @@ const errNoSpace = syscall.ENOSPC
 // is used.
 type Inject struct {
 	FS vfs.FS
-	// Before is called before each such call, with its number, counted from 1, what it does ("write", "zero", "allocate", "sync", "create",
-	// "rename", "remove", "syncdir", "truncate", "mkdir") and to what. A file has the name that it was made with. If it returns an error, that is the call's, and
-	// nothing is done; but a write does half of its work first. It may be called by several goroutines at a time.
+	// Before is called before each such call, with its number, counted from 1, what it does ("write", "zero",
+	// "allocate", "sync", "create", "rename", "remove", "syncdir", "truncate", "mkdir") and to what. A file has the
+	// name that it was made with. If it returns an error, that is the call's, and nothing is done; but a write does
+	// half of its work first. It may be called by several goroutines at a time.
 	Before func(n int64, op, name string) error
 
 	calls atomic.Int64

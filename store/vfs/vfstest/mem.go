@@ -50,8 +50,9 @@ var _ vfs.FS = (*Mem)(nil)
 const crashBlock = 512
 
 // Crash returns what is left after a crash now. Each block of a file that was not synced, and each name that was made,
-// changed or removed since its folder was synced, is found in its new state with a probability of percent in a hundred, else in
-// its old one; with a percentage between, the last block may be torn anywhere. rng is used only with a percentage between 0 and 100.
+// changed or removed since its folder was synced, is found in its new state with a probability of percent in a hundred,
+// else in its old one; with a percentage between, the last block may be torn anywhere. rng is used only with a
+// percentage between 0 and 100.
 func (m *Mem) Crash(percent int, rng *rand.Rand) *Mem {
 	m.mu.Lock()
 	defer m.mu.Unlock()

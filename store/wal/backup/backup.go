@@ -38,8 +38,8 @@ type Limits struct {
 	behind atomic.Int64 // see LimitBackups; 0: DefaultBytes
 }
 
-// LimitBackups says how many bytes of writes a backup that begins from now on may be behind; all that run take no more memory than that
-// together.
+// LimitBackups says how many bytes of writes a backup that begins from now on may be behind; all that run take no more
+// memory than that together.
 func (l *Limits) LimitBackups(bytes int64) { l.behind.Store(bytes) }
 
 // Walker is a store whose state is written down: see the methods of store.Store.
@@ -56,8 +56,9 @@ type Journal interface {
 	Last(s *feed.Subscription) (records []feed.Record, at record.Point, err error)
 }
 
-// Take writes the state of st, whose journal j is, at the instant at which its walk ends, and returns the newest version in it, and its size. Restore of package tool
-// makes a data folder of it. Four may run at a time; one more is ErrBusy. One whose writer is slower than what is written to the store ends with ErrSlow.
+// Take writes the state of st, whose journal j is, at the instant at which its walk ends, and returns the newest
+// version in it, and its size. Restore of package tool makes a data folder of it. Four may run at a time; one more is
+// ErrBusy. One whose writer is slower than what is written to the store ends with ErrSlow.
 func Take(ctx context.Context, l *Limits, j Journal, st Walker, out io.Writer) (version uint64, size int64, err error) {
 	defer func() {
 		switch {

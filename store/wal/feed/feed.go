@@ -1,5 +1,6 @@
-// Package feed passes on what is written to a store: each write whole, in the order of versions, to any number of subscribers. No writer ever
-// waits for one of them: a subscriber that falls too far behind is told so, and gets nothing more.
+// Package feed passes on what is written to a store: each write whole, in the order of versions, to any number of
+// subscribers. No writer ever waits for one of them: a subscriber that falls too far behind is told so, and gets
+// nothing more.
 package feed
 
 import (
@@ -32,7 +33,8 @@ type Feed struct {
 	subs []*Subscription // the open ones
 }
 
-// node is a record in the list of all. Subscriptions point to the last that they have taken, so what all have taken is the collector's.
+// node is a record in the list of all. Subscriptions point to the last that they have taken, so what all have taken is
+// the collector's.
 type node struct {
 	Record
 	end  int64 // Feed.end, with it
@@ -87,8 +89,8 @@ func (s *Subscription) wake() {
 
 // Subscription is one subscriber's place in a feed. One goroutine at a time may use it; any may close it.
 type Subscription struct {
-	// From is the version behind which the feed begins: every write of a higher one comes, and each that does not had taken effect when the
-	// subscription was handed out. Fixed.
+	// From is the version behind which the feed begins: every write of a higher one comes, and each that does not had
+	// taken effect when the subscription was handed out. Fixed.
 	From uint64
 
 	feed  *Feed
@@ -101,8 +103,9 @@ type Subscription struct {
 	waits  bool // Next waits on ready
 }
 
-// Subscribe begins a subscription, with the next record that is added; from is the last version that was given out. It may be limit bytes behind, as entries' Size counts them, and
-// Overhead for each record. All subscriptions together take no more memory than the one that is furthest behind. Called with the mutex held.
+// Subscribe begins a subscription, with the next record that is added; from is the last version that was given out. It
+// may be limit bytes behind, as entries' Size counts them, and Overhead for each record. All subscriptions together
+// take no more memory than the one that is furthest behind. Called with the mutex held.
 func (f *Feed) Subscribe(from uint64, limit int64) *Subscription {
 	if len(f.subs) == 0 {
 		f.last = &node{end: f.end} // what was added to others is not to be kept for this one
@@ -112,7 +115,8 @@ func (f *Feed) Subscribe(from uint64, limit int64) *Subscription {
 	return s
 }
 
-// Next returns all records that are there to be taken, one at least: it waits for that. The errors are ErrBehind, ErrClosed, Break's and the context's.
+// Next returns all records that are there to be taken, one at least: it waits for that. The errors are ErrBehind,
+// ErrClosed, Break's and the context's.
 func (s *Subscription) Next(ctx context.Context) ([]Record, error) {
 	for {
 		s.feed.mu.Lock()
@@ -144,7 +148,8 @@ func (s *Subscription) Take() ([]Record, error) {
 	return s.take()
 }
 
-// Last is Take, and closes the subscription. Called with the mutex held: what the caller knows of the journal then is of the same instant.
+// Last is Take, and closes the subscription. Called with the mutex held: what the caller knows of the journal then is
+// of the same instant.
 func (s *Subscription) Last() ([]Record, error) {
 	all, err := s.take()
 	s.close()

@@ -1,5 +1,5 @@
-// Package folder knows what a data folder holds by its names: the logs, the snapshots, what is left over of an unfinished one, and which of
-// them a start reads. It locks a folder, and copies in it.
+// Package folder knows what a data folder holds by its names: the logs, the snapshots, what is left over of an
+// unfinished one, and which of them a start reads. It locks a folder, and copies in it.
 package folder
 
 import (
@@ -71,8 +71,8 @@ func Read(fs vfs.FS, dir string) (Folder, error) {
 	return d, nil
 }
 
-// Lock takes the lock of a folder that is there, and returns what it holds. One that is not a data folder, or that of a node of a cluster, is
-// refused before anything is written to it.
+// Lock takes the lock of a folder that is there, and returns what it holds. One that is not a data folder, or that of a
+// node of a cluster, is refused before anything is written to it.
 func Lock(fs vfs.FS, dir string) (io.Closer, Folder, error) {
 	return lock(fs, dir, func(d Folder) error { return d.belongs(fs, dir, false) })
 }
@@ -166,8 +166,8 @@ func (d Folder) belongs(fs vfs.FS, dir string, replica bool) error {
 	return nil
 }
 
-// magic returns what the folder's first file begins with that has one of a store's: it tells which kind of store. Where all are damaged, nothing does, and
-// who reads on will say so.
+// magic returns what the folder's first file begins with that has one of a store's: it tells which kind of store. Where
+// all are damaged, nothing does, and who reads on will say so.
 func (d Folder) magic(fs vfs.FS, dir string) (string, error) {
 	var names []string
 	for _, seq := range d.Logs {

@@ -12,7 +12,8 @@ const WriteChunk = 1 << 20
 // LargeValue is the least length of what Encoder.Value does not copy.
 const LargeValue = 16 << 10
 
-// Encoder collects frames, for few and large writes. Between Begin and End the body of a frame is appended to Buf; long values are given to Value.
+// Encoder collects frames, for few and large writes. Between Begin and End the body of a frame is appended to Buf; long
+// values are given to Value.
 type Encoder struct {
 	Buf []byte // what was collected, large values aside
 

@@ -1,5 +1,6 @@
-// Package frame is the outer form of the files that a store keeps: a header, and then frames with checksums, one behind the other. What the
-// frames hold is not its concern. A frame is written with an [Encoder] and read with a [Reader], which finds the next valid one where some are not.
+// Package frame is the outer form of the files that a store keeps: a header, and then frames with checksums, one behind
+// the other. What the frames hold is not its concern. A frame is written with an [Encoder] and read with a [Reader],
+// which finds the next valid one where some are not.
 package frame
 
 import (
@@ -19,10 +20,10 @@ import (
 //	| 6      | u16 = 1 | u64      | u64      | u64      | u32   |
 //	+--------+---------+----------+----------+----------+-------+
 //
-// magic says what kind of file it is: "kv-log" or "kv-snp". The store id is a random number that all files of a folder share. base is the log
-// position of the file's first byte (of a snapshot: of the log that it begins with): positions count all bytes of all logs
-// since the store was made, so they can be compared across files. The CRC is that of the 32 bytes before it. The header
-// stays as it is in later formats.
+// magic says what kind of file it is: "kv-log" or "kv-snp". The store id is a random number that all files of a folder
+// share. base is the log position of the file's first byte (of a snapshot: of the log that it begins with): positions
+// count all bytes of all logs since the store was made, so they can be compared across files. The CRC is that of the 32
+// bytes before it. The header stays as it is in later formats.
 //
 // A frame:
 //
@@ -43,7 +44,8 @@ const (
 	// MagicReplicaLog and MagicReplicaSnapshot are those that the folder of a node of a cluster has.
 	MagicReplicaLog      = "kv-rlg"
 	MagicReplicaSnapshot = "kv-rst"
-	// MagicEarlyLog and MagicEarlySnapshot are those that it had before 0.1.0, whose members had no formats: what is in such files can't be read.
+	// MagicEarlyLog and MagicEarlySnapshot are those that it had before 0.1.0, whose members had no formats: what is in
+	// such files can't be read.
 	MagicEarlyLog      = "kv-rft"
 	MagicEarlySnapshot = "kv-rsn"
 	// HeaderSize is the length of a file's header, Overhead that of a frame without its body.

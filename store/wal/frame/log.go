@@ -10,9 +10,9 @@ import "encoding/binary"
 //	| u64    | u64    |
 //	+--------+--------+----
 //
-// number rises from record to record; synced is the log position up to which the log was on disk, for certain, when the record was
-// written: what makes it possible to judge a bad one. Number 0 is no record but a mark, written when the log has come to rest so that
-// its synced position is on record; what follows synced is then ignored.
+// number rises from record to record; synced is the log position up to which the log was on disk, for certain, when the
+// record was written: what makes it possible to judge a bad one. Number 0 is no record but a mark, written when the log
+// has come to rest so that its synced position is on record; what follows synced is then ignored.
 
 // RecordHead is the length of the two.
 const RecordHead = 16

@@ -1,5 +1,6 @@
-// Package logfile is a file of a log that is being written: it has its name only once it is on disk, has room for what comes before that comes,
-// and a write that fails for want of room changes nothing. What its frames hold is its user's affair.
+// Package logfile is a file of a log that is being written: it has its name only once it is on disk, has room for what
+// comes before that comes, and a write that fails for want of room changes nothing. What its frames hold is its user's
+// affair.
 package logfile
 
 import (
@@ -49,7 +50,8 @@ type File struct {
 
 const leastRoom = 1 << 10 // less is not looked for
 
-// Create makes the file of a log that has this header. It has its name only once it is on disk, with what first has put in it; nil: nothing.
+// Create makes the file of a log that has this header. It has its name only once it is on disk, with what first has put
+// in it; nil: nothing.
 func Create(o Options, h frame.Header, first func(f *File) error) (_ *File, err error) {
 	f := &File{h: h, path: filepath.Join(o.Dir, folder.LogName(h.Seq)), enc: frame.NewEncoder(h), synced: h.Base, ahead: o.Ahead, zeros: o.Zeros}
 	defer func() {
@@ -116,8 +118,8 @@ func (f *File) Write(p []byte) (int, error) {
 // WriteOut appends what was encoded. It is called in Append, or by Create's first, only.
 func (f *File) WriteOut() error { return f.enc.Flush(f) }
 
-// Append does what write does, or nothing: where that fails, the end is again where it was. If the error is NoRoom, it may be tried again;
-// after any other nobody knows what the disk has, and nothing more may be written.
+// Append does what write does, or nothing: where that fails, the end is again where it was. If the error is NoRoom, it
+// may be tried again; after any other nobody knows what the disk has, and nothing more may be written.
 func (f *File) Append(write func() error) error {
 	end := f.size
 	if err := write(); err != nil {
@@ -171,8 +173,8 @@ func (f *File) Reserve(n int64, again bool) {
 	}
 }
 
-// Fit sees to it that there is room for n bytes, many more than there is to be room for in advance. The error says that there is not, see
-// NoRoom; then nothing has changed.
+// Fit sees to it that there is room for n bytes, many more than there is to be room for in advance. The error says that
+// there is not, see NoRoom; then nothing has changed.
 func (f *File) Fit(n int64) error {
 	to := f.size + n
 	if f.ahead < 0 || f.blind || f.room >= to {

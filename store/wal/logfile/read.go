@@ -14,13 +14,14 @@ import (
 // How a log is read back: its files in order, and what follows a bad record is judged.
 //
 // Of a file that another one follows, each byte up to where that one's base says it ended was on disk before the other
-// one got its name (see Create). Of the last one, all is proven up to the largest synced position that any record in it, before or
-// behind the bad one, states. But where the last one is empty, it only says where the one before it was once to end: that
-// one is proven up to there, and is otherwise judged as the last. It is so after an orderly end, where nothing is behind that place, and
-// where the next file was given up while it was begun, and the log went on. A bad record at a proven place is damage: an error, nothing is changed.
-// At an unproven place it is where a crash tore the log: nothing from there on was ever promised to anyone, even if whole
-// records follow, since a disk may write a later page before an earlier one. It is saved beside the log and given up.
-// But where nothing follows but zeros, that is room that was reserved, and the log ends there.
+// one got its name (see Create). Of the last one, all is proven up to the largest synced position that any record in
+// it, before or behind the bad one, states. But where the last one is empty, it only says where the one before it was
+// once to end: that one is proven up to there, and is otherwise judged as the last. It is so after an orderly end,
+// where nothing is behind that place, and where the next file was given up while it was begun, and the log went on. A
+// bad record at a proven place is damage: an error, nothing is changed. At an unproven place it is where a crash tore
+// the log: nothing from there on was ever promised to anyone, even if whole records follow, since a disk may write a
+// later page before an earlier one. It is saved beside the log and given up. But where nothing follows but zeros, that
+// is room that was reserved, and the log ends there.
 //
 // The last log is then ended, and a new one begun: see Resume.
 

@@ -9,9 +9,10 @@ import (
 	"kv/store/wal/frame"
 )
 
-// Resume begins the log behind what was read. What was read but not proven to be on disk is written to the new file again, whose base
-// is the end of what is proven: after a sync that failed, the operating system shows bytes that are not on the disk, and a
-// sync now would not write them. So a log may be longer than the base of the next one says; what is too much is ignored.
+// Resume begins the log behind what was read. What was read but not proven to be on disk is written to the new file
+// again, whose base is the end of what is proven: after a sync that failed, the operating system shows bytes that are
+// not on the disk, and a sync now would not write them. So a log may be longer than the base of the next one says; what
+// is too much is ignored.
 //
 // Where there is no room for that, see NoRoom, nothing has changed, and it can be tried again.
 func (r *Reader) Resume(o Options) (*File, error) {
@@ -61,7 +62,8 @@ func (r *Reader) saveTorn() (string, error) {
 	return name, folder.CopyRange(r.FS, filepath.Join(r.Dir, r.name), filepath.Join(r.Dir, name), r.end, r.end+r.Torn)
 }
 
-// unproven adds the records that are valid but not proven to be on disk, those behind the offset from, to the log that is being begun.
+// unproven adds the records that are valid but not proven to be on disk, those behind the offset from, to the log that
+// is being begun.
 func (r *Reader) unproven(fr *frame.Reader, from int64, f *File) error {
 	fr.Off = from
 	for {

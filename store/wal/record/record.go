@@ -1,4 +1,5 @@
-// Package record is what the frames of a store's files hold: the records of its log, which are writes, and the blocks of its snapshots.
+// Package record is what the frames of a store's files hold: the records of its log, which are writes, and the blocks
+// of its snapshots.
 package record
 
 import (
@@ -30,10 +31,11 @@ import (
 //	| u8    | u32        | u32          | [u64]    |     |       |
 //	+-------+------------+--------------+----------+-----+-------+
 //
-// Flags: 1 = the key was deleted, 2 = there is an expiry, in Unix milliseconds, 4 = no version, but the erasure of those before
-// this one: with 1 of all, else of all but the one that was current. Only in the log of a store that is one of several, and with 2 and an empty
-// key: 8 = what is in the place of the expiry is the time, 16 = it is the version up to which history is given up, 32 = how many
-// earlier versions of a key are kept, 64 = for how many microseconds and one more, 1: for any time. The numbers are frozen: they are in files.
+// Flags: 1 = the key was deleted, 2 = there is an expiry, in Unix milliseconds, 4 = no version, but the erasure of
+// those before this one: with 1 of all, else of all but the one that was current. Only in the log of a store that is
+// one of several, and with 2 and an empty key: 8 = what is in the place of the expiry is the time, 16 = it is the
+// version up to which history is given up, 32 = how many earlier versions of a key are kept, 64 = for how many
+// microseconds and one more, 1: for any time. The numbers are frozen: they are in files.
 const (
 	// EntryOverhead is the least length of an entry.
 	EntryOverhead = 9

@@ -35,8 +35,8 @@ const (
 // Point says of when a state is.
 type Point struct {
 	Version uint64 // the newest that the state can have in it
-	// Index and Term are of the entry of a cluster's log up to which all is there, and Time is what Store.Time says, in Unix milliseconds. Index 0: the
-	// store is alone, and has none of them.
+	// Index and Term are of the entry of a cluster's log up to which all is there, and Time is what Store.Time says, in
+	// Unix milliseconds. Index 0: the store is alone, and has none of them.
 	Index, Term, Time uint64
 }
 

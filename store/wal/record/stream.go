@@ -53,8 +53,9 @@ func OpenSnapshot(from io.Reader) (*SnapshotReader, frame.Header, error) {
 
 func (s *SnapshotReader) bad(detail string) error { return &BadSnapshotError{s.off, detail} }
 
-// Next returns the body of the next block, or tail, valid until the next call: what it holds was verified, see Each. io.EOF: the snapshot is
-// over, and all of it was there; nothing behind its trailer was looked at. Other errors are those of OpenSnapshot.
+// Next returns the body of the next block, or tail, valid until the next call: what it holds was verified, see Each.
+// io.EOF: the snapshot is over, and all of it was there; nothing behind its trailer was looked at. Other errors are
+// those of OpenSnapshot.
 func (s *SnapshotReader) Next() ([]byte, error) {
 	if s.ended {
 		return nil, io.EOF
@@ -146,8 +147,8 @@ func Each(body []byte, f func(version uint64, e Entry)) (ok bool) {
 	return true
 }
 
-// MakeEach makes the store's entries of a block's, or a tail's, body, which is valid: all versions of a key that are in a snapshot are in one block. Those of
-// the body before it, which m made too, are over.
+// MakeEach makes the store's entries of a block's, or a tail's, body, which is valid: all versions of a key that are in
+// a snapshot are in one block. Those of the body before it, which m made too, are over.
 func MakeEach(m *store.Maker, body []byte) (all []*store.Entry) {
 	m.Reset()
 	Each(body, func(version uint64, e Entry) { all = append(all, e.MakeIn(m, version)) })

@@ -1,5 +1,5 @@
-// Package tool is what an operator does to a data folder that no process uses: see what is in it and what of that is damaged, repair it, and
-// make one of a backup.
+// Package tool is what an operator does to a data folder that no process uses: see what is in it and what of that is
+// damaged, repair it, and make one of a backup.
 package tool
 
 import (
@@ -84,8 +84,8 @@ func (r Report) WriteTo(w io.Writer) (int64, error) {
 	return n, err
 }
 
-// Check reads all of a data folder that no process uses, verifies it and says what it found. It writes nothing. The error is for what keeps it
-// from looking; what is wrong with the bytes is in the report.
+// Check reads all of a data folder that no process uses, verifies it and says what it found. It writes nothing. The
+// error is for what keeps it from looking; what is wrong with the bytes is in the report.
 func Check(fs vfs.FS, dir string) (Report, error) {
 	lock, err := folder.LockToRead(fs, dir)
 	if err != nil {

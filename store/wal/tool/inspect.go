@@ -117,8 +117,8 @@ func (x *inspection) folder(d *folder.Folder) (again bool, err error) {
 // damaged reports whether a snapshot is not what was written.
 func (g *inspected) damaged() bool { return g.missing || g.badHead || len(g.bad) > 0 || !g.whole }
 
-// doWithout takes the newest snapshot, which is damaged and by which p was made, out of d and returns true, if the files before it
-// are still there: all that say the same, or, where nothing of the snapshot can be read, any.
+// doWithout takes the newest snapshot, which is damaged and by which p was made, out of d and returns true, if the
+// files before it are still there: all that say the same, or, where nothing of the snapshot can be read, any.
 func doWithout(d *folder.Folder, s *inspected, p folder.Plan) bool {
 	if len(p.Stale) == 0 {
 		return false

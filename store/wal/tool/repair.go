@@ -13,9 +13,9 @@ import (
 )
 
 // Repair makes a damaged folder one that a store can start from, with all in it that can be read. Each file that it
-// replaces is kept as <name>.damaged-<number>. A damaged snapshot that the files before it do without, as they are still there, is
-// only given such a name. Writes in the stretches that can't be read are lost; those behind them are not,
-// and each that is there is there whole. The report says what was wrong. A torn tail is left to the next start.
+// replaces is kept as <name>.damaged-<number>. A damaged snapshot that the files before it do without, as they are
+// still there, is only given such a name. Writes in the stretches that can't be read are lost; those behind them are
+// not, and each that is there is there whole. The report says what was wrong. A torn tail is left to the next start.
 func Repair(fs vfs.FS, dir string) (Report, error) {
 	lock, _, err := folder.Lock(fs, dir)
 	if err != nil {

@@ -32,9 +32,9 @@ func Restore(fs vfs.FS, file, dir string) (Report, error) {
 	return report, nil
 }
 
-// RestoreFrom makes a data folder of a backup that is read once, from its start to its end: a file, a pipe. The folder must be
-// empty, or missing. Until all of the backup was verified there is no store in the folder, and where it is not whole the folder is
-// again as it was. The report says what the backup holds.
+// RestoreFrom makes a data folder of a backup that is read once, from its start to its end: a file, a pipe. The folder
+// must be empty, or missing. Until all of the backup was verified there is no store in the folder, and where it is not
+// whole the folder is again as it was. The report says what the backup holds.
 func RestoreFrom(fs vfs.FS, from io.Reader, dir string) (Report, error) {
 	h := frame.Header{Magic: frame.MagicSnapshot, ID: folder.NewID(), Seq: 1, Base: 0}
 	return RestoreAs(fs, from, dir, Form{
