@@ -82,6 +82,15 @@ func (f *fakeCluster) dial(_ context.Context, addr string) (net.Conn, error) {
 	return ours, nil
 }
 
+// dialAllButB is dial, but "b:1" never answers.
+func (f *fakeCluster) dialAllButB(ctx context.Context, addr string) (net.Conn, error) {
+	if addr == "b:1" {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return f.dial(ctx, addr)
+}
+
 func (f *fakeCluster) answer(addr string, q request) []byte {
 	f.mu.Lock()
 	hold := f.hold
@@ -245,13 +254,7 @@ func TestClientThatCannotFollow(t *testing.T) {
 func TestCloseWhileFollowing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeCluster("b:1")
-		c, err := Dial(t.Context(), "a:1", Options{dialer: func(ctx context.Context, addr string) (net.Conn, error) {
-			if addr == "b:1" {
-				<-ctx.Done()
-				return nil, ctx.Err()
-			}
-			return f.dial(ctx, addr)
-		}})
+		c, err := Dial(t.Context(), "a:1", Options{dialer: f.dialAllButB})
 		require.NoError(t, err)
 		failed := make(chan error)
 		go func() { _, err := c.Set(t.Context(), protocol.Set{}); failed <- err }()
@@ -265,13 +268,7 @@ func TestCloseWhileFollowing(t *testing.T) {
 func TestWhoIsMovedWaitsNoLongerThanHisContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeCluster("b:1")
-		c, err := Dial(t.Context(), "a:1", Options{dialer: func(ctx context.Context, addr string) (net.Conn, error) {
-			if addr == "b:1" {
-				<-ctx.Done()
-				return nil, ctx.Err()
-			}
-			return f.dial(ctx, addr)
-		}})
+		c, err := Dial(t.Context(), "a:1", Options{dialer: f.dialAllButB})
 		require.NoError(t, err)
 		var done sync.WaitGroup
 		done.Go(func() { c.Set(t.Context(), protocol.Set{}) })
@@ -356,13 +353,7 @@ func TestManyWaitForOneDial(t *testing.T) {
 func TestWhoIsMovedWaitsNoLongerThanTheTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeCluster("b:1")
-		c, err := Dial(t.Context(), "a:1", Options{Timeout: 2 * time.Second, dialer: func(ctx context.Context, addr string) (net.Conn, error) {
-			if addr == "b:1" {
-				<-ctx.Done()
-				return nil, ctx.Err()
-			}
-			return f.dial(ctx, addr)
-		}})
+		c, err := Dial(t.Context(), "a:1", Options{Timeout: 2 * time.Second, dialer: f.dialAllButB})
 		require.NoError(t, err)
 		defer c.Close()
 		var done sync.WaitGroup

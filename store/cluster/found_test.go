@@ -262,17 +262,22 @@ func TestANodeJoinsAndGetsASnapshot(t *testing.T) {
 	hears(t, d, "onetwothree")
 }
 
-// A node that has lost its disk is a new member, in the old one's place; and no second cluster is founded, be it the
-// one that founds. TestWhoAsksALeaderThatHasStoppedWaits: a leader whose log can't be written is asked to let a node
-// in, before the others know.
-func TestWhoAsksALeaderThatHasStoppedWaits(t *testing.T) {
+// led returns a cluster of three by who leads it; "a" was said in it, and the others have heard that.
+func led(t *testing.T) (leader *host, others []*host, peers []string) {
 	a, b, c, peers := founded(t)
 	say(t, "a", a, b, c)
-	leader := leading(t, a, b, c)
-	others := slices.DeleteFunc([]*host{a, b, c}, func(h *host) bool { return h == leader })
+	leader = leading(t, a, b, c)
+	others = slices.DeleteFunc([]*host{a, b, c}, func(h *host) bool { return h == leader })
 	for _, h := range others {
 		hears(t, h, "a")
 	}
+	return leader, others, peers
+}
+
+// TestWhoAsksALeaderThatHasStoppedWaits: a leader whose log can't be written is asked to let a node in, before the
+// others know.
+func TestWhoAsksALeaderThatHasStoppedWaits(t *testing.T) {
+	leader, others, peers := led(t)
 	leader.node.Stop() // it answers its peers still
 	d := newHost(t)
 	d.start(peers...)
@@ -283,12 +288,8 @@ func TestWhoAsksALeaderThatHasStoppedWaits(t *testing.T) {
 
 // TestWhoAsksALeaderWithoutAMajorityWaits: what can't be changed now can be when the others are back.
 func TestWhoAsksALeaderWithoutAMajorityWaits(t *testing.T) {
-	a, b, c, peers := founded(t)
-	say(t, "a", a, b, c)
-	leader := leading(t, a, b, c)
-	others := slices.DeleteFunc([]*host{a, b, c}, func(h *host) bool { return h == leader })
+	leader, others, peers := led(t)
 	for _, h := range others {
-		hears(t, h, "a")
 		id := h.log.Self().Node
 		h.stop()
 		leader.node.Call(func(c *Core) { c.Down(id) })
@@ -304,6 +305,8 @@ func TestWhoAsksALeaderWithoutAMajorityWaits(t *testing.T) {
 	hears(t, d, "a")
 }
 
+// A node that has lost its disk is a new member, in the old one's place; and no second cluster is founded, be it the
+// one that founds.
 func TestANodeThatLostItsDiskTakesItsOwnPlaceAsAnother(t *testing.T) {
 	a, b, c, peers := founded(t)
 	say(t, "one", a, b, c)

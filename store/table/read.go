@@ -69,7 +69,7 @@ func (r *Reader) Get(key []byte) Entry {
 	// to be kept for after it.
 	t := r.table
 	var h uint64
-	if n := len(key); n >= 8 && n <= 16 {
+	if n := len(key); n >= 8 && n <= 16 { // as hash does, which the compiler would call
 		h = t.hasher.short(unsafe.Pointer(unsafe.SliceData(key)), n)
 	} else {
 		h = t.hash(key)
