@@ -5,7 +5,6 @@ import (
 	"math"
 	"runtime"
 	"runtime/debug"
-	"runtime/metrics"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -71,7 +70,6 @@ func limitHeap(limit int64) (undo func()) {
 // is for a store that is loaded; what room the loading took is given back to the system. after is called after each collection.
 func tuneCollector(log *slog.Logger, after ...func()) (stop func()) {
 	t := &tuner{log: log, after: after}
-	t.live[0].Name = "/gc/heap/live:bytes"
 	before := debug.SetGCPercent(maxPercent)
 	t.percent = maxPercent
 	go debug.FreeOSMemory() // collects first, which sets the pace
@@ -90,7 +88,6 @@ type tuner struct {
 
 	// The finalizer goroutine's alone, once watch was called.
 	percent int
-	live    [1]metrics.Sample
 
 	huge       hugePages
 	hugeFailed sync.Once
@@ -125,8 +122,7 @@ func (s *sentinel) collected() {
 // adjust sets GOGC for the heap that the last collection left, and returns its size. To set it stops the world, so small
 // changes wait.
 func (t *tuner) adjust() (live uint64) {
-	metrics.Read(t.live[:])
-	live = t.live[0].Value.Uint64()
+	live = uint64(goMemoryNow().live)
 	percent := collectorPercent(live)
 	if 10*max(percent-t.percent, t.percent-percent) > t.percent {
 		debug.SetGCPercent(percent)
@@ -179,23 +175,10 @@ func (f *freed) returned(heap, used uint64, now time.Time, took time.Duration) {
 	f.left, f.after = heap-min(heap, used), now.Add(max(freedPause, freedShare*took))
 }
 
-// leastStack is what the stack of a goroutine has at least.
-const leastStack = 2 << 10
-
 // returnFreed returns freed memory to the system until stop is called. used says how much is used.
 func returnFreed(used func() uint64) (stop func()) {
 	done := make(chan struct{})
-	parts := []metrics.Sample{
-		{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/unused:bytes"}, {Name: "/memory/classes/heap/free:bytes"},
-		{Name: "/memory/classes/heap/stacks:bytes"}, {Name: "/sched/goroutines:goroutines"},
-	}
-	heap := func() (n uint64) {
-		metrics.Read(parts)
-		for _, p := range parts[:4] {
-			n += p.Value.Uint64()
-		}
-		return n - min(n, parts[4].Value.Uint64()*leastStack) // a collection makes a stack smaller that has grown, but not than that
-	}
+	heapNow := func() uint64 { return uint64(goMemoryNow().heap()) }
 	go func() {
 		tick := time.NewTicker(freedEvery)
 		defer tick.Stop()
@@ -204,9 +187,9 @@ func returnFreed(used func() uint64) (stop func()) {
 			case <-done:
 				return
 			case now := <-tick.C:
-				if f.due(heap(), used(), now) {
+				if f.due(heapNow(), used(), now) {
 					debug.FreeOSMemory()
-					f.returned(heap(), used(), time.Now(), time.Since(now))
+					f.returned(heapNow(), used(), time.Now(), time.Since(now))
 				}
 			}
 		}
@@ -219,14 +202,11 @@ func returnFreed(used func() uint64) (stop func()) {
 // not fit. It withholds what is free of the store's limit of data bytes as long as heap and store are within a
 // twentieth of what the process may have.
 func keepWithin(st *store.Store, data, granted int64, beside func() int64, log *slog.Logger) func() {
-	parts := []metrics.Sample{
-		{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}, {Name: "/memory/classes/heap/free:bytes"},
-	}
 	most := granted - systemBytes(granted)
 	withheld := false
 	return func() {
-		metrics.Read(parts)
-		taken := int64(parts[0].Value.Uint64()-parts[1].Value.Uint64()-parts[2].Value.Uint64()) + beside()
+		now := goMemoryNow()
+		taken := now.resident() - now.free + beside()
 		switch {
 		case taken > most/20*19:
 			st.Withhold(max(0, data-int64(st.Stats().MemoryBytes)))
@@ -276,17 +256,9 @@ func (h *heapShare) limit() int64 {
 
 // collected is to be called after each collection.
 func (h *heapShare) collected() {
-	parts := [...]metrics.Sample{
-		{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"},
-		{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/unused:bytes"}, {Name: "/memory/classes/heap/free:bytes"},
-		{Name: "/gc/heap/live:bytes"},
-	}
-	metrics.Read(parts[:])
-	others, live := int64(parts[0].Value.Uint64()), int64(parts[5].Value.Uint64())
-	for _, p := range parts[1:5] {
-		others -= int64(p.Value.Uint64())
-	}
-	h.needs.Store(live + max(roomBytes, live/100*roomPercent) + max(others, 0))
+	now := goMemoryNow()
+	others := now.resident() - now.objects - now.unused - now.free
+	h.needs.Store(now.live + max(roomBytes, now.live/100*roomPercent) + max(others, 0))
 	h.change()
 }
 
@@ -295,10 +267,7 @@ const idleHeap = 6 << 20
 
 // uncounted returns what of Go's heap is neither counted, nor there at all times: garbage, and what is free and not given back.
 func (h *heapShare) uncounted(counted int64) int64 {
-	parts := [...]metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
-	metrics.Read(parts[:])
-	taken := int64(parts[0].Value.Uint64() - parts[1].Value.Uint64())
-	return max(taken-(counted-h.bytes.Load())-idleHeap, 0)
+	return max(goMemoryNow().resident()-(counted-h.bytes.Load())-idleHeap, 0)
 }
 
 // beside is told how many bytes lie beside the heap, at any time and from anywhere.
