@@ -25,7 +25,10 @@ const (
 )
 
 // errEnding is the answer to what comes too late.
-var errEnding = &protocol.Error{Status: protocol.StatusUnavailable, Message: "the server is shutting down: nothing was applied"}
+var errEnding = &protocol.Error{
+	Status:  protocol.StatusUnavailable,
+	Message: "the server is shutting down: " + protocol.MessageNothingApplied,
+}
 
 // endingWrite is the answer to a write that comes too late.
 func (c *conn) endingWrite() *protocol.Error {

@@ -30,6 +30,9 @@ func Failure(err error) *protocol.Error {
 	if err == store.ErrOutOfMemory { // else it says more
 		return &protocol.Error{Status: protocol.StatusOutOfMemory, Message: full}
 	}
+	if errors.Is(err, store.ErrStaleCursor) {
+		return &protocol.Error{Status: protocol.StatusBadRequest, Message: protocol.MessageStaleCursor}
+	}
 	if errors.Is(err, store.ErrNoVersion) {
 		return notKept(!errors.Is(err, store.ErrNoHistory))
 	}
@@ -64,7 +67,6 @@ var failures = []struct {
 	{store.ErrOutOfMemory, protocol.StatusOutOfMemory},
 	{store.ErrReadOnly, protocol.StatusUnavailable},
 	{store.ErrTooLarge, protocol.StatusTooLarge},
-	{store.ErrStaleCursor, protocol.StatusBadRequest},
 	{store.ErrNotANumber, protocol.StatusBadRequest},
 	{store.ErrOverflow, protocol.StatusBadRequest},
 }

@@ -83,12 +83,27 @@ func (e *Error) Is(target error) bool {
 	return ok && t.Status == e.Status
 }
 
+// What messages say that programs go by, since no status does. Servers and clients that do must use these words.
+const (
+	// MessageNothingApplied is in the message of an UNAVAILABLE or INTERNAL after which the request has certainly changed
+	// nothing.
+	MessageNothingApplied = "nothing was applied"
+	// MessageStaleCursor is the message of the BAD_REQUEST for a cursor that another process of kvd gave.
+	MessageStaleCursor = "stale cursor"
+)
+
+// StaleCursor reports whether a page of SCAN or PURGE was refused because another process gave the cursor. The first page
+// can be asked for again.
+func (e *Error) StaleCursor() bool {
+	return e.Status == StatusBadRequest && e.Message == MessageStaleCursor
+}
+
 // NotApplied reports whether a write that was answered so has certainly changed nothing. After UNAVAILABLE and INTERNAL
 // it may have, unless the message says that nothing was applied, as kvd's does where no server leads.
 func (e *Error) NotApplied() bool {
 	switch e.Status {
 	case StatusUnavailable, StatusInternal:
-		return strings.Contains(e.Message, "nothing was applied")
+		return strings.Contains(e.Message, MessageNothingApplied)
 	}
 	return e.Status != StatusOK
 }

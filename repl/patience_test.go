@@ -45,7 +45,7 @@ func TestManyRequestsWaitForALeader(t *testing.T) {
 	nobody := &protocol.Error{Status: protocol.StatusUnavailable, Message: "no node leads now: nothing was applied, try again"}
 	maybe := &protocol.Error{Status: protocol.StatusUnavailable, Message: "it may have been applied"}
 	unread := &protocol.Error{Status: protocol.StatusUnavailable, Message: "no leader, or no majority, could be asked"}
-	moved := &protocol.Error{Status: protocol.StatusBadRequest, Message: "stale cursor"}
+	moved := &protocol.Error{Status: protocol.StatusBadRequest, Message: protocol.MessageStaleCursor}
 	type answers = map[int]*protocol.Error // to the first, the second … of the requests that come; the others are done
 	const onward = 1000                    // all from this one less 1000 on
 	for _, test := range []struct {

@@ -290,8 +290,9 @@ func notInHost(r rune) bool { return r <= ' ' || r == 0x7f || strings.ContainsRu
 
 func tooManyMoves(addr string) error {
 	return &protocol.Error{
-		Status:  protocol.StatusUnavailable,
-		Message: fmt.Sprintf("sent on %d times, the last to %s: no server leads for long enough; nothing was applied", maxMoves, addr),
+		Status: protocol.StatusUnavailable,
+		Message: fmt.Sprintf("sent on %d times, the last to %s: no server leads for long enough; %s",
+			maxMoves, addr, protocol.MessageNothingApplied),
 	}
 }
 

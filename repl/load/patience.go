@@ -91,8 +91,9 @@ func elsewhere(err error) bool {
 	return errors.Is(err, client.ErrNotApplied)
 }
 
-// StaleCursor reports whether a page was refused since its cursor is another server's: who may begin anew can do so.
+// StaleCursor reports whether a page was refused because another server gave its cursor: the pages can be asked for anew,
+// from the first.
 func StaleCursor(err error) bool {
 	var refused *protocol.Error
-	return errors.As(err, &refused) && refused.Status == protocol.StatusBadRequest && refused.Message == "stale cursor"
+	return errors.As(err, &refused) && refused.StaleCursor()
 }
