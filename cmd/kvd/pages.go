@@ -14,6 +14,7 @@ import (
 
 	"kv/netserver/ops"
 	"kv/netserver/rest"
+	"kv/protocol"
 )
 
 // listenHTTP takes the address of --http; nil: there is none.
@@ -112,7 +113,7 @@ func (d *doorman) handler(h http.Handler) http.Handler {
 		if over {
 			w.Header().Set("Connection", "close")
 			w.Header().Set("Retry-After", "1")
-			http.Error(w, "too many connections", http.StatusServiceUnavailable)
+			http.Error(w, tooMany, http.StatusServiceUnavailable)
 			return
 		}
 		h.ServeHTTP(w, r)
@@ -141,9 +142,12 @@ func (d *doorman) changed(nc net.Conn, state http.ConnState) {
 	}
 }
 
-// turnedAway is what a connection is told for which there is no place, not even to read what it asks for.
-const turnedAway = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 21\r\nContent-Type: text/plain; charset=utf-8\r\nRetry-After: 1\r\n\r\n" +
-	"too many connections\n"
+// tooMany is what a client is told for which there is no place.
+const tooMany = "too many connections: " + protocol.MessageNothingApplied
+
+// turnedAway is that where there is no place even to read what the client asks for.
+var turnedAway = fmt.Sprintf("HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: %d\r\n"+
+	"Content-Type: text/plain; charset=utf-8\r\nRetry-After: 1\r\n\r\n%s\n", len(tooMany)+1, tooMany)
 
 // turnedAwayWithin is how long that may take: the system takes it at once, since nothing was sent on the connection.
 const turnedAwayWithin = 10 * time.Millisecond

@@ -60,7 +60,7 @@ func TestPagesAreLimited(t *testing.T) {
 			<-busy
 		}
 		for range 3 * limit {
-			answered(http.StatusServiceUnavailable, "too many connections\n")
+			answered(http.StatusServiceUnavailable, "too many connections: nothing was applied\n")
 		}
 		// Where all who can be told so are there, and ask for nothing, the others are told at once.
 		const more = 3
@@ -82,7 +82,7 @@ func TestPagesAreLimited(t *testing.T) {
 			body, err := io.ReadAll(r.Body)
 			require.NoError(t, err)
 			require.Equal(t, http.StatusServiceUnavailable, r.StatusCode)
-			require.Equal(t, "too many connections\n", string(body))
+			require.Equal(t, "too many connections: nothing was applied\n", string(body))
 			require.True(t, r.Close)
 		}
 		for _, nc := range quiet {

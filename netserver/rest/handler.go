@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"kv/netserver"
+	"kv/protocol"
 )
 
 // Config is what a handler is made of. Only Server is needed.
@@ -126,11 +127,12 @@ func (x *exchange) enter() error {
 		if x.h.config.Loading != nil {
 			detail = x.h.config.Loading()
 		}
-		return &problem{Status: http.StatusServiceUnavailable, Detail: detail}
+		return &problem{Status: http.StatusServiceUnavailable, Detail: detail + ": " + protocol.MessageNothingApplied}
 	}
 	client, err := srv.Enter(x.r.RemoteAddr, x.cut)
 	if err != nil {
-		return &problem{Status: http.StatusServiceUnavailable, Detail: "the server is shutting down", closes: true}
+		detail := "the server is shutting down: " + protocol.MessageNothingApplied
+		return &problem{Status: http.StatusServiceUnavailable, Detail: detail, closes: true}
 	}
 	x.server, x.client = srv, client
 	return nil

@@ -243,7 +243,7 @@ func TestShutdown(t *testing.T) {
 	}()
 	require.Eventually(t, a.Draining, nettest.Timeout, time.Millisecond)
 	r := a.do("GET", "/v1/keys/k", "")
-	r.problem(t, 503, "shutting down")
+	r.problem(t, 503, "shutting down: nothing was applied")
 	require.Equal(t, "1", r.Header.Get("Retry-After"))
 	require.True(t, r.Close)
 	select {
@@ -272,8 +272,8 @@ func TestLoading(t *testing.T) {
 		c.Server = func() *netserver.Server { return nil }
 		c.Loading = func() string { return "loading 3 of 9 bytes" }
 	})
-	a.do("GET", "/v1/keys", "").problem(t, 503, "loading 3 of 9 bytes")
-	a.do("PUT", "/v1/keys/k", "v").problem(t, 503, "loading 3 of 9 bytes")
+	a.do("GET", "/v1/keys", "").problem(t, 503, "loading 3 of 9 bytes: nothing was applied")
+	a.do("PUT", "/v1/keys/k", "v").problem(t, 503, "loading 3 of 9 bytes: nothing was applied")
 	require.Equal(t, 200, a.do("GET", "/v1/openapi.json", "").StatusCode)
 }
 
