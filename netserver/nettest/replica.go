@@ -24,6 +24,7 @@ type Replica struct {
 	Refuse error // what Begin answers
 	Lost   bool  // the epoch ends before anything is committed
 	Lose   *Loss // how leadership is lost when something is waited for next
+	Last   bool  // the next write is the last that it takes; it is committed
 }
 
 // Loss is how leadership is lost while writes are under way.
@@ -91,6 +92,10 @@ func (r *Replica) Append(floor uint64, entries []*store.Entry) (uint64, error) {
 	}
 	r.last = max(r.last, floor) + 1
 	r.pending = append(r.pending, record{r.last, store.Kept(entries)})
+	if r.Last {
+		r.Last, r.kept = false, r.last
+		r.epoch++
+	}
 	return r.last, nil
 }
 

@@ -1,6 +1,7 @@
 package resp_test
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 
@@ -125,5 +126,37 @@ func TestATransactionAcrossALossOfLeadership(t *testing.T) {
 				require.Equal(t, tt.want[i], got, "%+v: %d", tt.loss, i)
 			}
 		}
+	}
+}
+
+// FLUSHALL is for the server that leads, as other writes are, whatever there is to delete. Where leadership is lost
+// between two pages, the answer does not say that nothing was applied.
+func TestFlushAtAReplica(t *testing.T) {
+	s, r := nettest.StartReplica(t, withDoor(netserver.Config{}))
+	c := dial(t, s)
+	const elsewhere = "READONLY You can't write against a read only replica: 10.0.0.2:7070 leads."
+	for _, line := range []string{"FLUSHALL", "FLUSHDB"} {
+		r.Set(func() { r.Refuse = store.ErrNoMajority })
+		r.HandOver("")
+		require.Equal(t, "CLUSTERDOWN no node leads now: nothing was applied, try again", c.do(line))
+		r.Set(func() { r.Leader = "10.0.0.2:7070" })
+		require.Equal(t, elsewhere, c.do(line))
+		r.Lead()
+		r.Set(func() { r.Refuse = nil })
+		require.Equal(t, "OK", c.do(line))
+
+		const keys = 20_000 // several pages
+		for i := range keys {
+			c.send(request("SET", strconv.Itoa(i), ""))
+		}
+		for range keys {
+			require.Equal(t, "OK", c.next())
+		}
+		r.Set(func() { r.Last = true })
+		require.Regexp(t, "^UNKNOWN some of the keys were deleted, then ", c.do(line))
+		r.Lead()
+		require.Regexp(t, `^\([1-9]\d*\)$`, c.do("DBSIZE"))
+		require.Equal(t, "OK", c.do(line))
+		require.Equal(t, "(0)", c.do("DBSIZE"))
 	}
 }

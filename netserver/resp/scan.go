@@ -2,6 +2,7 @@ package resp
 
 import (
 	"encoding/binary"
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -192,25 +193,35 @@ func flushAll(t *talk, args [][]byte) {
 		t.err(errSyntax)
 		return
 	}
+	if err := t.session.Moved(); err != nil { // it is a write, also where there is nothing to delete
+		t.fail(err)
+		return
+	}
 	if !t.fresh() { // what was written before it is deleted, too
 		return
 	}
 	t.looked = false
+	deleted := 0
 	var failed error
 	err := t.eachPage(nil, 0, func(page []*store.Entry) bool {
 		doomed := make([][]byte, len(page))
 		for i, e := range page {
 			doomed[i] = e.Key()
 		}
-		_, _, failed = t.session.Del(doomed)
+		var n int
+		n, _, failed = t.session.Del(doomed)
+		deleted += n
 		return failed == nil
 	})
 	if err == nil {
 		err = failed
 	}
-	if err != nil {
+	switch {
+	case deleted > 0 && errors.As(err, new(*store.MovedError)): // which says that nothing was applied
+		t.err("UNKNOWN some of the keys were deleted, then another server led, or none: try again")
+	case err != nil:
 		t.fail(err)
-		return
+	default:
+		t.ok()
 	}
-	t.ok()
 }

@@ -2,8 +2,9 @@ package resp
 
 import "strings"
 
-// noCluster is why commands of clusters are not served: clients ask for them to find out whether there is one.
-const noCluster = "it is no cluster"
+// noCluster is why the commands of Redis Cluster are not served, to a server of a cluster either: no client has to know which
+// server has which keys. Clients send them to find out whether there is a Redis Cluster.
+const noCluster = "it is no Redis Cluster: each server has all keys"
 
 // unserved is a list of commands of Redis 8 and Valkey 9 that are not served, and why not. Subcommands are named "acl cat".
 type unserved struct{ why, names string }
