@@ -75,7 +75,8 @@ func TestARollingChangeOfHistory(t *testing.T) {
 }
 
 // TestFoundersThatDiffer: founders that are to keep different histories warn of it, once, with what each was started
-// with, and found a cluster when the wrong one was restarted; one with less memory is warned of by all.
+// with, and found a cluster when the wrong one was restarted; one with less memory, and one that tells clients
+// the address of another, is warned of by all.
 func TestFoundersThatDiffer(t *testing.T) {
 	var all []*member
 	var peers []string
@@ -94,7 +95,11 @@ func TestFoundersThatDiffer(t *testing.T) {
 		}
 		return lines
 	}
-	const histories, memory = "no cluster is founded: the peers were started with different --history or --history-age; restart those that are wrong", "nodes were started with different --max-memory"
+	const (
+		histories = "no cluster is founded: the peers were started with different --history or --history-age; restart those that are wrong"
+		memory    = "nodes were started with different --max-memory"
+		shared    = "nodes tell clients the same address"
+	)
 	for i, m := range all {
 		m.peers = strings.Join(peers, ",")
 		m.start("--history", []string{"3", "3", "4"}[i], "--max-memory", "256MiB")
@@ -106,11 +111,16 @@ func TestFoundersThatDiffer(t *testing.T) {
 		require.Regexp(t, "--history 3 at 127.0.0.1:[0-9]+, 127.0.0.1:[0-9]+;", says)
 	}
 	all[2].signal(syscall.SIGTERM)
-	all[2].start("--history", "3", "--max-memory", "128MiB")
+	all[2].start("--history", "3", "--max-memory", "128MiB", "--advertise", all[0].listen+","+all[2].peer)
 	leader(t, all)
 	for _, m := range all {
 		require.Len(t, warned(m, histories), 1, "each looks twice a second")
 		require.Eventually(t, func() bool { return len(warned(m, memory)) > 0 }, 60*time.Second, 10*time.Millisecond)
 		require.Regexp(t, "^[0-9]+ MiB at 127.0.0.1:[0-9]+, 127.0.0.1:[0-9]+; [0-9]+ MiB at "+all[2].peer+"$", warned(m, memory)[0]["room_for_data"])
+		require.Eventually(t, func() bool { return len(warned(m, shared)) > 0 }, 60*time.Second, 10*time.Millisecond)
+		says := warned(m, shared)[0]["shared"]
+		require.Regexp(t, "^"+all[0].listen+" at 127.0.0.1:[0-9]+, 127.0.0.1:[0-9]+$", says)
+		require.Contains(t, says, all[0].peer)
+		require.Contains(t, says, all[2].peer)
 	}
 }

@@ -97,18 +97,38 @@ func (all Members) differ() bool {
 	return uneven || !agree
 }
 
-// each says which members say what, in words: "A at n1:7071, n2:7071; B at n3:7071".
-func (all Members) each(says func(Member) string) string {
-	at := map[string][]string{}
+// peersBy returns the peer addresses of the members that say the same.
+func (all Members) peersBy(says func(Member) string) map[string][]string {
+	peers := map[string][]string{}
 	for _, m := range all {
-		at[says(m)] = append(at[says(m)], m.Peer)
+		peers[says(m)] = append(peers[says(m)], m.Peer)
 	}
+	return peers
+}
+
+// inWords is what peersBy has returned, in words: "A at n1:7071, n2:7071; B at n3:7071".
+func inWords(peers map[string][]string) string {
 	var parts []string
-	for _, what := range slices.Sorted(maps.Keys(at)) {
-		slices.Sort(at[what])
-		parts = append(parts, what+" at "+strings.Join(at[what], ", "))
+	for _, what := range slices.Sorted(maps.Keys(peers)) {
+		slices.Sort(peers[what])
+		parts = append(parts, what+" at "+strings.Join(peers[what], ", "))
 	}
 	return strings.Join(parts, "; ")
+}
+
+// each says which members say what, in words.
+func (all Members) each(says func(Member) string) string { return inWords(all.peersBy(says)) }
+
+// sharedClients says, in words, which members have the same address for clients; "": none have. A member whose place
+// another takes does not count: both may be one machine, whose disk was lost.
+func (all Members) sharedClients() string {
+	counted := maps.Clone(all)
+	for _, m := range all {
+		delete(counted, m.Replaces)
+	}
+	peers := counted.peersBy(func(m Member) string { return m.Client })
+	maps.DeleteFunc(peers, func(client string, at []string) bool { return client == "" || len(at) < 2 })
+	return inWords(peers)
 }
 
 // memory is what settings say of it, in words.
@@ -170,7 +190,7 @@ const settlePause = 500 * time.Millisecond
 
 // settle has the store do what the members have said.
 func (r *Replica) settle(ctx context.Context, n *Node, st *store.Store) {
-	warned, uneven := Settings{}, ""
+	warned, uneven, shared := Settings{}, "", ""
 	for {
 		var all Members
 		var leads bool
@@ -188,6 +208,11 @@ func (r *Replica) settle(ctx context.Context, n *Node, st *store.Store) {
 		if rooms != uneven {
 			if uneven = rooms; rooms != "" {
 				r.o.Logger.Warn("nodes were started with different --max-memory, and the cluster takes no more data than fits where there is least: restart those that are wrong", "room_for_data", rooms)
+			}
+		}
+		if now := all.sharedClients(); now != shared {
+			if shared = now; now != "" {
+				r.o.Logger.Warn("nodes tell clients the same address, so clients that are sent to one may come to another: give each its own with --listen or --advertise", "shared", now)
 			}
 		}
 		in := r.historyNow()

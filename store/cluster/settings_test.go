@@ -56,6 +56,30 @@ func TestWhatMembersHaveSaid(t *testing.T) {
 	}
 }
 
+func TestMembersThatShareAnAddressForClients(t *testing.T) {
+	at := func(id uint64, client string, replaces uint64) Member {
+		return Member{ID: id, Client: client, Peer: fmt.Sprintf("n%d:7071", id), Replaces: replaces}
+	}
+	for name, x := range map[string]struct {
+		members []Member
+		want    string
+	}{
+		"none":               {nil, ""},
+		"each its own":       {[]Member{at(1, "a:1", 0), at(2, "b:1", 0), at(3, "a:2", 0)}, ""},
+		"not known yet":      {[]Member{at(1, "", 0), at(2, "", 0)}, ""},
+		"two":                {[]Member{at(1, "a:1", 0), at(2, "b:1", 0), at(3, "a:1", 0)}, "a:1 at n1:7071, n3:7071"},
+		"two and two":        {[]Member{at(1, "b:1", 0), at(2, "b:1", 0), at(3, "a:1", 0), at(4, "a:1", 0)}, "a:1 at n3:7071, n4:7071; b:1 at n1:7071, n2:7071"},
+		"a new disk":         {[]Member{at(1, "a:1", 0), at(2, "a:1", 1)}, ""},
+		"a new disk and two": {[]Member{at(1, "a:1", 0), at(2, "a:1", 1), at(3, "a:1", 0)}, "a:1 at n2:7071, n3:7071"},
+	} {
+		all := Members{}
+		for _, m := range x.members {
+			all[m.ID] = m
+		}
+		require.Equal(t, x.want, all.sharedClients(), name)
+	}
+}
+
 // writeAt writes at whoever leads.
 func writeAt(t *testing.T, all []*kvd, key, value string) {
 	require.Eventually(t, func() bool {
