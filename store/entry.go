@@ -86,8 +86,8 @@ func makeEntry(b, key, value []byte, expiry uint64, deleted uint32) *Entry {
 	return e
 }
 
-// Keep returns an entry that may be kept, for a [Journal], which is shown such as may not: a large one is that itself,
-// of any other it is a copy.
+// Keep returns an entry that may be kept, for a [Journal] or a walk, which are shown such as may not: a large one is that
+// itself, of any other it is a copy.
 func (e *Entry) Keep() *Entry {
 	if table.IsLarge(e.Len()) {
 		return e
@@ -130,6 +130,14 @@ func (e *Entry) Value() []byte {
 		return nil
 	}
 	return e.bytes(e.keyAt()+e.keyLen(), e.Len())
+}
+
+// KeyValue returns the key and, behind it, the value; only the key for a deletion. They must not be modified.
+func (e *Entry) KeyValue() []byte {
+	if e.Deleted() {
+		return e.Key()
+	}
+	return e.bytes(e.keyAt(), e.keyLen()+e.Len())
 }
 
 // Len returns the length of the value.

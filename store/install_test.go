@@ -23,7 +23,7 @@ func installFrom(t fatal, to, from *Store) {
 				load(keys)
 				keys = nil
 			}
-			keys = append(keys, e)
+			keys = append(keys, e.Keep())
 			return nil
 		})
 		load(keys)

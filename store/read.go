@@ -1,6 +1,8 @@
 package store
 
 import (
+	"unsafe"
+
 	"kv/store/table"
 )
 
@@ -196,41 +198,36 @@ func detach(e Found) *Entry {
 	if v, large := e.Large(); large {
 		return entryOf(v, len(e.Key()), e.Expiry() != 0)
 	}
-	return copyInto(make([]byte, copySize(e)), e)
+	both, key := e.KeyValue()
+	return copyInto(make([]byte, entrySize(len(both), 0, e.Expiry())), e, both, key)
 }
 
-// detachAll appends what detach returns for each entry, all of which exist. The copies share one object, so they are to
-// be let go of together.
-func detachAll(dst []*Entry, all []Found) []*Entry {
-	size := 0
-	for _, e := range all {
-		if !table.IsLarge(e.Len()) {
-			size += copySize(e)
-		}
+// detach is what it is for one entry, but that a copy is in memory of m if it can be.
+func (m *Maker) detach(e Found) *Entry {
+	if table.IsLarge(e.Len()) {
+		return detach(e)
 	}
-	room := make([]byte, size)
-	for _, e := range all {
-		if v, large := e.Large(); large {
-			dst = append(dst, entryOf(v, len(e.Key()), e.Expiry() != 0))
-			continue
-		}
-		n := copySize(e)
-		dst = append(dst, copyInto(room[:n:n], e))
-		room = room[n:]
-	}
-	return dst
+	both, key := e.KeyValue()
+	return copyInto(m.room(entrySize(len(both), 0, e.Expiry())), e, both, key)
 }
 
-// copySize is how many bytes a copy of the entry takes, a multiple of 8.
-func copySize(e Found) int { return (entrySize(len(e.Key()), e.Len(), e.Expiry()) + 7) &^ 7 }
-
-// copyInto makes a copy of the entry, whose value is not large, in b: see makeEntry.
-func copyInto(b []byte, e Found) *Entry {
-	var deleted uint32
-	if e.Deleted() {
-		deleted = flagBit
-	}
-	d := makeEntry(b, e.Key(), e.Value(), e.Expiry(), deleted)
+// copyInto makes a copy of the entry, whose key and value these are, in b: see makeEntry.
+func copyInto(b []byte, e Found, both []byte, key int) *Entry {
+	d := (*Entry)(unsafe.Pointer(unsafe.SliceData(b)))
 	d.version = e.Version()
+	d.klen = uint32(key)
+	d.vlen = uint32(len(both) - key)
+	at := entryHeader
+	if !e.Plain() {
+		if e.Deleted() {
+			d.vlen |= flagBit
+		}
+		if expiry := e.Expiry(); expiry != 0 {
+			d.klen |= flagBit
+			*(*uint64)(unsafe.Pointer(&b[entryHeader])) = expiry
+			at += expirySize
+		}
+	}
+	copy(b[at:], both)
 	return d
 }

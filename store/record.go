@@ -27,30 +27,38 @@ func NewEntry(version uint64, key, value []byte, expiry uint64, deleted bool) *E
 	return e
 }
 
-// Maker makes entries, one behind the other, in memory that it uses again for the next: for a journal that gives many
-// to load, which keeps of those that it is given only the large ones. It is for one goroutine at a time.
+// Maker makes entries, one behind the other, in memory that it uses again for the next; only large ones may be kept. It
+// is for a journal that gives many to load, and for a walk. One goroutine uses it at a time.
 type Maker struct {
 	words []uint64
 	used  int
 }
 
-// makerWords is about what a journal gives to load at a time.
+// makerWords is about what a journal gives to load, and a walk shows, at a time.
 const makerWords = 24 << 10
 
 // Entry is NewEntry of a value.
 func (m *Maker) Entry(version uint64, key, value []byte, expiry uint64) *Entry {
-	words := (entryHeader + expirySize + len(key) + len(value) + 7) / 8
+	if table.IsLarge(len(value)) {
+		return NewEntry(version, key, value, expiry, false)
+	}
+	e := makeEntry(m.room(entrySize(len(key), len(value), expiry)), key, value, expiry, 0)
+	e.version = version
+	return e
+}
+
+// room returns n bytes, which begin at a multiple of 8.
+func (m *Maker) room(n int) []byte {
+	words := (n + 7) / 8
 	if m.words == nil {
 		m.words = make([]uint64, makerWords)
 	}
-	if table.IsLarge(len(value)) || words > len(m.words)-m.used {
-		return NewEntry(version, key, value, expiry, false)
+	if words > len(m.words)-m.used {
+		return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(make([]uint64, words)))), n)
 	}
-	b := unsafe.Slice((*byte)(unsafe.Pointer(&m.words[m.used])), 8*words)
+	b := unsafe.Slice((*byte)(unsafe.Pointer(&m.words[m.used])), n)
 	m.used += words
-	e := makeEntry(b, key, value, expiry, 0)
-	e.version = version
-	return e
+	return b
 }
 
 // Reset ends the use of all that was made.

@@ -130,13 +130,15 @@ type located struct {
 
 // Walk calls f for every key that exists throughout the walk, exactly once, and for those that come or go meanwhile at
 // most once, while reads and writes go on. With history it calls f for every kept version of a key, oldest first, one key
-// after the other, and for deletions too. It stops at the first error of f and returns that.
+// after the other, and for deletions too. It stops at the first error of f and returns that. An entry may be
+// looked at until f returns; see Entry.Keep.
 func (s *Store) Walk(f func(*Entry) error) error {
 	s.Barrier() // what the journal was given before is seen by the walk
 	installs := s.installs.Load()
 	r := s.table.Reader("a walk")
 	defer r.Close()
 	var found []Found
+	var copies Maker
 	var entries []*Entry
 	var keys [][]byte
 	for h := uint64(0); ; {
@@ -151,7 +153,10 @@ func (s *Store) Walk(f func(*Entry) error) error {
 				keys = append(keys, slices.Clone(e.Key()))
 			}
 		} else {
-			entries = detachAll(entries, found)
+			copies.Reset()
+			for _, e := range found {
+				entries = append(entries, copies.detach(e))
+			}
 		}
 		r.Unpin()
 		for _, k := range keys {

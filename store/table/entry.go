@@ -150,6 +150,17 @@ func (e Entry) anyValue() []byte {
 	return bytesAt(e.p, at+n, e.Len())
 }
 
+// KeyValue returns the key with the value, which is not large, behind it, and the key's length. They must not be
+// modified.
+func (e Entry) KeyValue() (both []byte, key int) {
+	if e.Plain() {
+		n := int(e.header() & lowMask)
+		return bytesAt(e.p, plainKey, n+e.Len()), n
+	}
+	at, n := e.keyAt()
+	return bytesAt(e.p, at, n+e.Len()), n
+}
+
 func bytesAt(p unsafe.Pointer, at, n int) []byte {
 	if n == 0 {
 		return []byte{} // there may be nothing behind to point to

@@ -27,11 +27,11 @@ again:
 	d := t.directory(t.roots[ShardOf(h)].Load())
 	g := t.segment(d.word(d.index(h)).Load())
 	all := g.first(h) == h
+	g.warm(t)
 	for i := range g.lines {
 		first := g.line(i)
 		at := len(dst)
 		before := first.removal()
-		first.warm(t)
 		for l, more := first, true; more; {
 			last := arena.Ref(l.ref(lastPlace).Load())
 			var next line
@@ -67,13 +67,24 @@ again:
 	return dst, g.last(h)
 }
 
-// warm has what the line leads to fetched, all places at a time: a loop that does nothing else is short enough for the
-// processor to have all of its misses under way together. The reader is pinned.
-func (l line) warm(t *Table) {
-	for i := range places {
-		if ref := arena.Ref(l.ref(i).Load()); ref > refMoved {
-			headerAt(t.at(ref))
+// warm has what the lines lead to fetched, of the whole segment at a time: a loop that does nothing else is short enough
+// for the processor to have as many misses under way as it can. The reader is pinned.
+func (g segment) warm(t *Table) {
+	const most = 512 // more than maxLines*places, and a mask
+	var refs [most]arena.Ref
+	n := 0
+	for i := range g.lines {
+		l := g.line(i)
+		for j := range places { // without a branch that depends on the line: those are as good as random
+			ref := arena.Ref(l.ref(j).Load())
+			refs[n&(most-1)] = ref
+			if ref > refMoved {
+				n++
+			}
 		}
+	}
+	for _, ref := range refs[:n&(most-1)] {
+		headerAt(t.at(ref))
 	}
 }
 

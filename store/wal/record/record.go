@@ -5,6 +5,7 @@ package record
 import (
 	"encoding/binary"
 	"math"
+	"slices"
 	"time"
 
 	"kv/store"
@@ -62,42 +63,64 @@ func Encode(e *frame.Encoder, version uint64, synced int64, entries []*store.Ent
 
 // EncodeEntry adds an entry to the body of the frame that was begun.
 func EncodeEntry(e *frame.Encoder, x *store.Entry) {
+	if x.Len() < frame.LargeValue {
+		e.Buf = appendEntry(e.Buf, x)
+		return
+	}
 	e.Buf = appendEntryKey(e.Buf, x)
 	e.Value(x.Value())
 }
 
 // appendEntryKey appends an entry as far as its value.
-func appendEntryKey(b []byte, x *store.Entry) []byte {
+func appendEntryKey(b []byte, x *store.Entry) []byte { return append(appendHead(b, x), x.Key()...) }
+
+// appendEntry appends an entry.
+func appendEntry(b []byte, x *store.Entry) []byte { return append(appendHead(b, x), x.KeyValue()...) }
+
+// appendHead appends an entry as far as its key.
+func appendHead(b []byte, x *store.Entry) []byte {
 	var flags byte
-	if x.Deleted() {
-		flags |= flagDeleted
-	}
 	length := x.Len()
-	if purge, all := x.Purge(); purge {
-		if flags, length = flagPurge, 0; all {
-			flags |= flagDeleted
-		}
-	} else if _, is := x.Time(); is {
-		flags, length = flagTime, 0
-	} else if _, is := x.Forget(); is {
-		flags, length = flagForget, 0
-	} else if _, is := x.Depth(); is {
-		flags, length = flagDepth, 0
-	} else if _, is := x.Age(); is {
-		flags, length = flagAge, 0
+	if x.Deleted() {
+		flags, length = deletionFlags(x), 0
 	}
 	expiry := x.Expiry()
 	if expiry != 0 {
 		flags |= flagExpires
 	}
-	key := x.Key()
-	b = append(b, flags)
-	b = binary.BigEndian.AppendUint32(b, uint32(len(key)))
-	b = binary.BigEndian.AppendUint32(b, uint32(length))
+	at := len(b)
+	b = slices.Grow(b, EntryOverhead)[:at+EntryOverhead]
+	head := b[at:]
+	head[0] = flags
+	binary.BigEndian.PutUint32(head[1:], uint32(len(x.Key())))
+	binary.BigEndian.PutUint32(head[5:], uint32(length))
 	if expiry != 0 {
 		b = binary.BigEndian.AppendUint64(b, expiry)
 	}
-	return append(b, key...)
+	return b
+}
+
+// deletionFlags returns the flags of a deletion, and of what else has no value.
+func deletionFlags(x *store.Entry) byte {
+	if purge, all := x.Purge(); purge {
+		if all {
+			return flagPurge | flagDeleted
+		}
+		return flagPurge
+	}
+	if _, is := x.Time(); is {
+		return flagTime
+	}
+	if _, is := x.Forget(); is {
+		return flagForget
+	}
+	if _, is := x.Depth(); is {
+		return flagDepth
+	}
+	if _, is := x.Age(); is {
+		return flagAge
+	}
+	return flagDeleted
 }
 
 // Size is how long a write's record is.
@@ -115,7 +138,7 @@ func Size(entries []*store.Entry) int {
 // AppendEntries appends entries as a record holds them.
 func AppendEntries(b []byte, entries []*store.Entry) []byte {
 	for _, e := range entries {
-		b = append(appendEntryKey(b, e), e.Value()...)
+		b = appendEntry(b, e)
 	}
 	return b
 }

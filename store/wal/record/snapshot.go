@@ -84,9 +84,9 @@ func ParseVersioned(b []byte) (version uint64, e Entry, rest []byte, ok bool) {
 type SnapshotWriter struct {
 	w     io.Writer
 	enc   *frame.Encoder
-	kind  byte // of the block that is being filled; 0: none is
-	size  int  // its bytes, about
-	key   []byte
+	kind  byte   // of the block that is being filled; 0: none is
+	size  int    // its bytes, about
+	key   []byte // a copy of the last key's, once the block is full
 	n     Trailer
 	bytes int64 // written
 }
@@ -101,7 +101,7 @@ func NewSnapshotWriter(w io.Writer, h frame.Header) *SnapshotWriter {
 // Written returns how many bytes and how many blocks were written.
 func (s *SnapshotWriter) Written() (bytes int64, blocks uint64) { return s.bytes, s.n.Blocks }
 
-// Add adds an entry that has its version.
+// Add adds an entry that has its version. It is not kept, but for a value that is so large that nobody modifies it.
 func (s *SnapshotWriter) Add(e *store.Entry) error {
 	if s.size >= BlockSize && !bytes.Equal(e.Key(), s.key) {
 		if err := s.flush(); err != nil {
@@ -109,7 +109,9 @@ func (s *SnapshotWriter) Add(e *store.Entry) error {
 		}
 	}
 	s.versioned(KindBlock, e.Version(), e)
-	s.key = e.Key()
+	if s.size >= BlockSize {
+		s.key = append(s.key[:0], e.Key()...)
+	}
 	return nil
 }
 
@@ -151,7 +153,7 @@ func (s *SnapshotWriter) versioned(kind byte, version uint64, e *store.Entry) {
 func (s *SnapshotWriter) flush() error {
 	if s.kind != 0 {
 		s.enc.End()
-		s.kind, s.size, s.key = 0, 0, nil
+		s.kind, s.size = 0, 0
 		s.n.Blocks++
 	}
 	n := int64(s.enc.Len())
