@@ -127,14 +127,14 @@ func (s *Store) proposeOne(ch *change) (version uint64, err error) {
 		sh.Unlock()
 	}()
 	var w will
-	if ch.only != 0 || ch.conditional || ch.entry.Deleted() { // else nothing depends on it, and it is a miss of the processor's caches or two
+	if ch.conditional || ch.entry.Deleted() { // else nothing depends on it, and it is a miss of the processor's caches or two
 		w = sh.will(ch.hash, key)
 	}
-	live := w.exists && (ch.only != 0 || !w.expired(s))
+	live := w.exists && !w.expired(s)
 	if w.exists && !live {
 		w.seen = max(w.seen, s.aheadSince) // that it has expired is no more certain than the time is
 	}
-	if ch.only != 0 && (!w.exists || w.version != ch.only) || ch.entry.Deleted() && !live && !ch.always {
+	if ch.entry.Deleted() && !live && !ch.always {
 		return w.seen, errNothing
 	}
 	current := uint64(0)
@@ -163,10 +163,31 @@ func (s *Store) proposeOne(ch *change) (version uint64, err error) {
 	if left != nil {
 		sh.proposed(s, ch.entry, version, bytes)
 	}
-	if ch.only != 0 {
-		s.expirations.Add(1)
-	}
 	return version, nil
+}
+
+// proposeExpiry proposes e, the deletion of a key that has expired, unless what the key will be is another's to say. sh
+// is locked.
+func (s *Store) proposeExpiry(sh *shard, e *Entry) error {
+	if _, ok := sh.ahead[string(e.Key())]; ok {
+		return nil
+	}
+	bytes, version := proposalMemory(e), uint64(0)
+	s.budget.Take(bytes, true)
+	defer func() {
+		if version == 0 {
+			s.budget.Give(bytes)
+		}
+		sh.one[0] = nil
+	}()
+	sh.one[0] = e
+	var err error
+	if version, err = s.order(sh.one[:]); err != nil {
+		return err
+	}
+	sh.proposed(s, e, version, bytes)
+	s.expirations.Add(1)
+	return nil
 }
 
 // foreseen is what a write of several keys leaves of one, in a store that proposes.

@@ -3,6 +3,7 @@ package store
 import (
 	"math"
 	"math/bits"
+	"sync/atomic"
 	"unsafe"
 )
 
@@ -15,17 +16,18 @@ import (
 // base, as in a radix heap (Ahuja et al., "Faster algorithms for the shortest path problem", JACM 1990), so nothing has to be
 // turned while time passes.
 //
-// The notes have no pointers, and are taken from pages by number, so that no step copies or scans many of them.
+// A slot's notes are in a chain of blocks, of which only the first may have room: who takes them reads memory in rows, and not
+// a line of it for each. Blocks have no pointers, and are taken from pages by number, so that no step copies or scans many.
 type calendar struct {
 	origin   uint64 // tick 0
 	base     uint32 // no note is due in an earlier tick, but for those that were late when they were added
 	occupied [calendarLevels]uint64
-	slots    [calendarLevels][calendarSlots]uint32 // the first note of each, counted from 1; 0: there is none. occupied has its bit
+	slots    [calendarLevels][calendarSlots]uint32 // the first block of each, counted from 1; 0: there is none. occupied has its bit
 
 	pages []*calendarPage
-	fresh uint32 // how many notes have ever been used
+	fresh uint32 // how many blocks have ever been used
 	free  uint32 // the first of those that are not used any more, counted from 1
-	n     int    // how many are in use
+	n     int    // how many notes there are
 }
 
 const (
@@ -33,15 +35,18 @@ const (
 	slotDigits     = 6
 	calendarSlots  = 1 << slotDigits
 	calendarLevels = 6 // of 6 bits each: all of a uint32
-	pageNotes      = 128
+	blockNotes     = 10
+	pageBlocks     = 16
 )
 
-type calendarPage [pageNotes]note
+type calendarPage [pageBlocks]block
 
-type note struct {
-	hash uint64
-	tick uint32 // at most the largest, which is 8 years from origin
-	next uint32 // the next in its slot, or of the free ones, counted from 1; 0: it is the last
+// block is 128 bytes: two lines, which processors fetch together.
+type block struct {
+	hashes [blockNotes]uint64
+	ticks  [blockNotes]uint32 // at most the largest, which is 8 years from origin
+	n      uint32             // how many notes it has; at least one
+	next   uint32             // the next of its slot, or of the free ones, counted from 1; 0: it is the last
 }
 
 // newCalendar makes one at this time, in milliseconds.
@@ -63,35 +68,45 @@ func (c *calendar) tick(at uint64) uint32 {
 	return uint32(min(t-min(t, c.origin), math.MaxUint32))
 }
 
-func (c *calendar) at(i uint32) *note { return &c.pages[(i-1)/pageNotes][(i-1)%pageNotes] }
+func (c *calendar) at(i uint32) *block { return &c.pages[(i-1)/pageBlocks][(i-1)%pageBlocks] }
 
 // add notes that hash has something due at this time, in milliseconds.
 func (c *calendar) add(hash, at uint64) {
+	c.n++
+	c.put(hash, c.tick(at))
+}
+
+// put puts a note into its slot.
+func (c *calendar) put(hash uint64, tick uint32) {
+	t := max(tick, c.base)
+	level := max(bits.Len32(t^c.base)-1, 0) / slotDigits
+	slot := t >> (level * slotDigits) % calendarSlots
+	first := &c.slots[level][slot]
+	if *first == 0 || c.at(*first).n == blockNotes {
+		*first = c.newBlock(*first)
+		c.occupied[level] |= 1 << slot
+	}
+	b := c.at(*first)
+	b.hashes[b.n], b.ticks[b.n] = hash, tick
+	b.n++
+}
+
+// newBlock returns a block without notes, before next.
+func (c *calendar) newBlock(next uint32) uint32 {
 	i := c.free
 	switch {
 	case i != 0:
 		c.free = c.at(i).next
-	case int(c.fresh) == len(c.pages)*pageNotes:
+	case int(c.fresh) == len(c.pages)*pageBlocks:
 		c.pages = append(c.pages, new(calendarPage))
 		fallthrough
 	default:
 		c.fresh++
 		i = c.fresh
 	}
-	c.n++
-	*c.at(i) = note{hash: hash, tick: c.tick(at)}
-	c.link(i)
-}
-
-// link puts note i into its slot.
-func (c *calendar) link(i uint32) {
-	x := c.at(i)
-	t := max(x.tick, c.base)
-	level := max(bits.Len32(t^c.base)-1, 0) / slotDigits
-	slot := t >> (level * slotDigits) % calendarSlots
-	x.next = c.slots[level][slot]
-	c.slots[level][slot] = i
-	c.occupied[level] |= 1 << slot
+	b := c.at(i)
+	b.n, b.next = 0, next
+	return i
 }
 
 // first returns the slot with the notes that are due first, and its first tick; ok is false if there are none.
@@ -125,23 +140,37 @@ func (c *calendar) take(dst []uint64, now uint64, steps int) (due []uint64, more
 			return dst, false
 		}
 		c.base = start
-		i := c.slots[level][slot]
-		x := c.at(i)
-		if c.slots[level][slot] = x.next; x.next == 0 {
-			c.occupied[level] &^= 1 << slot
-		}
+		hash, tick := c.remove(level, slot)
 		if level > 0 {
-			c.link(i)
+			c.put(hash, tick)
 			continue
 		}
-		dst = append(dst, x.hash)
-		*x = note{next: c.free}
-		c.free = i
+		dst = append(dst, hash)
 		if c.n--; c.n == 0 {
 			c.pages, c.fresh, c.free = nil, 0, 0
 		}
 	}
 	return dst, true
+}
+
+// remove takes a note out of a slot that has some.
+func (c *calendar) remove(level int, slot uint32) (hash uint64, tick uint32) {
+	first := &c.slots[level][slot]
+	i := *first
+	b := c.at(i)
+	if b.n == blockNotes && b.next != 0 {
+		atomic.LoadUint32(&c.at(b.next).n) // so that it is at hand when it is wanted
+	}
+	b.n--
+	hash, tick = b.hashes[b.n], b.ticks[b.n]
+	if b.n > 0 {
+		return hash, tick
+	}
+	if *first = b.next; *first == 0 {
+		c.occupied[level] &^= 1 << slot
+	}
+	b.next, c.free = c.free, i
+	return hash, tick
 }
 
 // each calls f for every note, in any order.
@@ -152,7 +181,10 @@ func (c *calendar) each(f func(hash uint64, tick uint32)) {
 	for level := range c.slots {
 		for _, i := range c.slots[level] {
 			for ; i != 0; i = c.at(i).next {
-				f(c.at(i).hash, c.at(i).tick)
+				b := c.at(i)
+				for j := range b.n {
+					f(b.hashes[j], b.ticks[j])
+				}
 			}
 		}
 	}

@@ -54,7 +54,7 @@ func TestCalendar(t *testing.T) {
 				for _, d := range all {
 					require.Equal(t, c.tick(d.at), left[d.hash])
 				}
-				require.GreaterOrEqual(t, len(c.pages)*pageNotes, c.n)
+				require.GreaterOrEqual(t, len(c.pages)*pageBlocks*blockNotes, c.n)
 				if c.n == 0 {
 					require.Empty(t, c.pages)
 				}

@@ -30,7 +30,7 @@ type change struct {
 	always      bool   // take a version even if it is the deletion of what does not exist
 	conditional bool
 	ifVersion   uint64
-	// only, if not 0, is the version that must be current: for the sweeper, which removes just what it saw.
+	// only, if not 0, is the version that must be current: for a cache, which lets go just what it saw.
 	only uint64
 	keep int // how much history the key may have
 }

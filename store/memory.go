@@ -220,7 +220,7 @@ const (
 	// While memory is being freed, and more than looseEnough of what is resident is in use, it is not compacted yet:
 	// what is moved today may be gone tomorrow, and the fuller the chunks, the more there is to move for each that gets
 	// empty.
-	looseEnough = 0.7
+	looseEnough = 0.6
 	// freeingShare is of what part of what is resident more has to be free than a moment ago for that.
 	freeingShare = 256
 )

@@ -92,7 +92,6 @@ type Store struct {
 	sweeping sync.Mutex  // held by the one that sweeps, and taken before any shard's; see Check
 	swept    *clockState // as it was when the sweeper last looked at all that is noted; guarded by sweeping
 	due      []uint64    // what a sweep has taken; guarded by sweeping
-	gone     []change    // those that expire removes, while it runs; guarded by sweeping
 	leads    bool        // this replica takes writes; guarded by sweeping
 	settling atomic.Bool // a sweep has taken notes that are to be noted again. Stored with the shard of the notes locked as they are taken: who finds them gone finds it set
 	sweeps   uint        // how many there were; guarded by sweeping

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"errors"
 	"math"
 	"slices"
 
@@ -134,59 +133,99 @@ func (s *Store) sweepAll(sh *shard, now moment) error {
 func (s *Store) settleDue(sh *shard, hashes []uint64, now moment) (err error) {
 	slices.Sort(hashes)
 	hashes = slices.Compact(hashes)
-	for i, h := range hashes {
-		if i%table.WarmAtOnce == 0 { // what is due together lies anywhere
+	for some := range slices.Chunk(hashes, table.WarmAtOnce) {
+		need, again := settleBytes, true
+		for again && err == nil {
+			if err = s.admit(need); err == nil {
+				some, err = s.settleSome(sh, some, now)
+			}
+			if need, again = notAdmitted(err); again {
+				err = nil
+			}
+		}
+		if err != nil {
 			sh.Lock()
-			sh.Warm(hashes[i:min(i+table.WarmAtOnce, len(hashes))])
+			for _, h := range some {
+				s.noteAt(sh, h, 0) // come again
+			}
 			sh.Unlock()
 		}
-		if err == nil {
-			err = s.expire(h, now)
-		}
-		sh.Lock()
-		if err != nil {
-			s.noteAt(sh, h, 0) // come again
-		} else {
-			s.note(sh, h)
-		}
-		sh.Unlock()
 	}
 	return err
 }
 
-// expire removes what has expired of the keys with this hash, and what of their history is too old.
-func (s *Store) expire(h uint64, now moment) error {
-	sh := s.shardOf(h)
+// settleBytes is about what the deletions of table.WarmAtOnce keys take in the journal.
+const settleBytes = 4 << 10
+
+// settleSome is settleDue of few hashes, so that the lock of sh is not held for long. With an error it returns those that
+// it has not settled.
+func (s *Store) settleSome(sh *shard, hashes []uint64, now moment) (left []uint64, err error) {
 	sc := takeScratch()
 	defer sc.give()
-	gone := s.gone[:0]
-	defer func() { clear(gone) }()
-	var keys [][]byte
-	sh.Lock()
-	sh.Hash(h, func(e Found) {
-		if !e.Deleted() && expiredAt(e, now) && (s.replica == nil || s.leads) {
-			gone = append(gone, change{hash: h, entry: sc.tombstone(e.Key()), only: e.Version(), keep: s.HistoryDepth()})
-		}
-		if s.age.Load() > 0 {
-			keys = append(keys, slices.Clone(e.Key()))
-		}
-	})
-	sh.Unlock()
-	s.gone = gone
-	for i := range gone {
-		switch _, err := s.commitOne(&gone[i]); {
-		case err == nil:
-			s.expirations.Add(1)
-		case !errors.Is(err, errNothing):
-			return err
-		}
-	}
 	sh.Lock()
 	defer sh.Unlock()
+	sh.Warm(hashes) // what is due together lies anywhere
+	for i, h := range hashes {
+		stays := false
+		sh.Hash(h, func(p table.Place) {
+			e := p.Entry()
+			if err != nil || e.Deleted() || !expiredAt(e, now) || s.replica != nil && !s.leads {
+				stays = true
+				return
+			}
+			err = s.expire(sh, &p, sc.tombstone(e.Key()))
+			stays = stays || s.replica != nil || s.keeps // it is not applied yet; it is history now
+			sc.used = 0
+		})
+		if err != nil {
+			return hashes[i:], err
+		}
+		if stays {
+			s.forgetOld(sh, h, now)
+			s.note(sh, h)
+		}
+	}
+	return nil, nil
+}
+
+// expire removes what has expired at p; e stands for its deletion. sh is locked.
+func (s *Store) expire(sh *shard, p *table.Place, e *Entry) (err error) {
+	if s.replica != nil {
+		return s.proposeExpiry(sh, e)
+	}
+	one := [1]outcome{{hash: p.Hash(), entry: e, cur: p.Entry()}}
+	o, version, keep := &one[0], uint64(0), s.HistoryDepth()
+	defer func() {
+		if o.next != (table.Fresh{}) && version == 0 { // the entry was not put anywhere
+			sh.Drop(o.next)
+		}
+		sh.one[0] = nil
+	}()
+	if s.keeps {
+		var ok bool
+		if o.next, ok = sh.Make(spec(e), true); !ok || !sh.Prepare(p, true) {
+			return ErrOutOfMemory
+		}
+	}
+	sh.one[0] = e
+	if version, err = s.order(sh.one[:]); err != nil {
+		return err
+	}
+	s.publish(one[:], version, keep, func() { o.put(sh, p, version, keep) })
+	s.expirations.Add(1)
+	return nil
+}
+
+// forgetOld gives up what is too old of the history of the keys with this hash. sh, theirs, is locked.
+func (s *Store) forgetOld(sh *shard, h uint64, now moment) {
+	if s.age.Load() == 0 {
+		return
+	}
+	var keys [][]byte
+	sh.Hash(h, func(p table.Place) { keys = append(keys, slices.Clone(p.Entry().Key())) })
 	for _, k := range keys {
 		s.forget(sh, k, func(_ Found, replacedBy uint64) bool { return s.tooOld(replacedBy, now) })
 	}
-	return nil
 }
 
 // notes reports whether something of the key of e will be due earlier than is noted, once e has replaced cur, if that
@@ -208,7 +247,8 @@ func (s *Store) notes(sh *shard, cur Found, e *Entry, keep int) bool {
 // note notes when something of the keys with this hash will be due; sh, theirs, is locked.
 func (s *Store) note(sh *shard, h uint64) {
 	st, at := s.clock.state.Load(), uint64(never)
-	sh.Hash(h, func(e Found) {
+	sh.Hash(h, func(p table.Place) {
+		e := p.Entry()
 		if e.Expiry() != 0 {
 			at = min(at, st.due(e))
 		}

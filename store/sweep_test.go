@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 
@@ -24,6 +25,36 @@ func TestSweepGoesOnAfterARefusal(t *testing.T) {
 	j.refuseWith(nil)
 	s.sweep()
 	require.Zero(t, s.Stats().Keys)
+}
+
+// strict is a journal that takes a write only where the last question was for as many bytes as its entries have.
+type strict struct {
+	*fakeJournal
+	asked int64
+}
+
+func (j *strict) Admit(size int64) error {
+	j.asked = size
+	return nil
+}
+
+func (j *strict) Append(floor uint64, entries []*Entry) (uint64, error) {
+	if size := int64(entries[0].Size()); size > j.asked {
+		return 0, &NotAdmittedError{Size: size}
+	}
+	return j.fakeJournal.Append(floor, entries)
+}
+
+// A sweep asks for the room that its deletions need, where long keys need much, and removes all.
+func TestSweepAsksForRoom(t *testing.T) {
+	s := openTest(t, Options{Journal: &strict{fakeJournal: newFakeJournal()}}, 0)
+	for i := range 40 {
+		s.setFor(t, fmt.Sprint(strings.Repeat("key", 1+i%2*settleBytes), i), 5)
+	}
+	s.clock.pass(10)
+	s.sweep()
+	require.Zero(t, s.Stats().Keys)
+	require.EqualValues(t, 40, s.Stats().Expired)
 }
 
 // What is noted has nothing to do with where a key is: a split, or a write that puts off what is due while the sweeper is about

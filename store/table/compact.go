@@ -147,8 +147,7 @@ func (sh *Shard) merge(d directory, g segment, h uint64) (merged segment, ok boo
 		return g, false
 	}
 	merged, ok = sh.newSegment(1, depth-1, true)
-	into := func(uint64) segment { return merged }
-	if !ok || !sh.copy(g, true, into, merged) || !sh.copy(other, true, into, merged) {
+	if !ok || !sh.gather(g, merged, true) || !sh.gather(other, merged, true) {
 		sh.freeSegments(merged)
 		return g, false
 	}

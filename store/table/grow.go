@@ -44,7 +44,12 @@ func (d directory) span(g segment, h uint64) (first, n int) {
 // resize gives g, the segment of h, another number of lines. If there is no memory for more it asks less often.
 func (sh *Shard) resize(d directory, g segment, h uint64, lines int, must bool) {
 	to, ok := sh.newSegment(lines, *g.depth(), must)
-	if !ok || !sh.copy(g, must, func(uint64) segment { return to }, to) {
+	if ok && lines > g.lines {
+		ok = sh.copy(g, must, func(uint64) segment { return to }, to)
+	} else if ok {
+		ok = sh.gather(g, to, must)
+	}
+	if !ok {
 		sh.freeSegments(to)
 		if lines > g.lines {
 			*g.limit() *= 2
@@ -125,6 +130,31 @@ func (sh *Shard) copy(g segment, must bool, of func(h uint64) segment, all ...se
 				return
 			}
 			in.fill(at, h, ref)
+			if was.marked(place) {
+				in.mark(at)
+			}
+			*to.count()++
+		})
+	}
+	return ok
+}
+
+// gather is copy into one segment that has no more lines than g. A line's number is the lowest bits of its keys' hashes,
+// so those of the fewer lines follow from it: no key is looked at, which is a miss of the processor's caches for each.
+func (sh *Shard) gather(g, to segment, must bool) (ok bool) {
+	t := sh.table
+	ok = true
+	for i := range g.lines {
+		first, into := g.line(i), to.line(i&(to.lines-1))
+		raise(into, first.removal())
+		t.each(first, func(was line, place int, ref arena.Ref) {
+			in, at := sh.room(into, must)
+			if in.p == nil {
+				ok = false
+				return
+			}
+			in.ref(at).Store(uint32(ref))
+			in.setTag(at, was.tag(place))
 			if was.marked(place) {
 				in.mark(at)
 			}

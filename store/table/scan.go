@@ -111,13 +111,15 @@ func (sh *Shard) Segment(h uint64, f func(Entry)) (last uint64) {
 	return g.last(h)
 }
 
-// Hash calls f for every entry whose key has this hash, in the shard, which is locked and has no transaction under way.
-func (sh *Shard) Hash(h uint64, f func(Entry)) {
+// Hash calls f for the place of every entry whose key has this hash, in the shard, which is locked and has no
+// transaction under way. f may delete the key there, or put another entry in its place.
+func (sh *Shard) Hash(h uint64, f func(Place)) {
 	t := sh.table
-	t.each(t.line(h), func(in line, at int, ref arena.Ref) {
+	first := t.line(h)
+	t.each(first, func(in line, at int, ref arena.Ref) {
 		if in.tag(at) == tagOf(h) {
 			if e := (Entry{t.at(ref), t}); t.hash(e.Key()) == h {
-				f(e)
+				f(Place{shard: sh, hash: h, first: first, in: in, i: at, ref: ref, entry: e, size: t.arena.SizeOf(ref)})
 			}
 		}
 	})

@@ -24,6 +24,9 @@ type Place struct {
 // Entry returns what is current there: for a key that a transaction under way has written, what that leaves of it.
 func (p *Place) Entry() Entry { return p.entry }
 
+// Hash returns the key's hash.
+func (p *Place) Hash() uint64 { return p.hash }
+
 // Version returns the version of the last deletion that may have been the key's, for a key that is absent.
 func (p *Place) Version() uint64 { return p.first.removal() }
 
