@@ -80,11 +80,11 @@ func (c *call) del(o deleteOptions) error {
 			return err
 		}
 	}
-	kv, err := c.client()
+	_, err := c.client()
 	if err != nil {
 		return err
 	}
-	d := &deleter{c: c, kv: kv, bar: c.newProgress(0), asked: o.batch > 0 || o.byPrefix}
+	d := &deleter{c: c, bar: c.newProgress(0), asked: o.batch > 0 || o.byPrefix}
 	switch {
 	case o.byPrefix:
 		err = d.prefix([]byte(o.prefix), o.batch)
@@ -155,7 +155,6 @@ func (c *call) deleted(existed int, version uint64) {
 // deleter deletes any number of keys, batch by batch.
 type deleter struct {
 	c     *call
-	kv    *client.Client
 	bar   *progress
 	asked bool // for batches
 
@@ -201,7 +200,7 @@ func (d *deleter) prefix(prefix []byte, batch int) error {
 	}
 	q := protocol.Scan{Prefix: prefix, Limit: uint32(batch)}
 	for {
-		page, err := d.c.scanPage(d.kv, q)
+		page, err := d.c.scanPage(q)
 		if len(q.Cursor) > 0 && load.StaleCursor(err) { // another server leads: what is deleted is not found again
 			q.Cursor = nil
 			continue
@@ -229,8 +228,8 @@ func (d *deleter) delete(keys [][]byte) error {
 	}
 	var existed int
 	var version uint64
-	err := d.c.patience(d.kv).Write(d.c.ctx, func() (err error) {
-		existed, version, err = d.kv.Del(d.c.ctx, keys...)
+	err := d.c.patience().Write(d.c.ctx, func(kv *client.Client) (err error) {
+		existed, version, err = kv.Del(d.c.ctx, keys...)
 		return err
 	})
 	if len(keys) > 1 && (errors.Is(err, protocol.ErrTooLarge) || errors.Is(err, protocol.ErrOutOfMemory)) {

@@ -20,7 +20,7 @@ func moveCommands() []*command {
 			long: "One record a line in the text form (`help escaping`): key, TAB, value, and where it expires TAB and the expiry in Unix milliseconds. With `--json` the input is JSON Lines: " +
 				"objects with `key`, `value` and, where it expires, `expiry`, as export writes them with a `version`, which is not used; another member is a wrong line. Bytes that are not UTF-8 are `{\"base64\": \"…\"}`. " +
 				"A record that has expired already is deleted. The records go in batches, each applied whole or not at all. The import stops at the first line that is wrong " +
-				"(its batch and what comes after it is not sent) and at the first batch that the server refuses; the report on stderr says which lines were applied, and which were skipped. In a cluster that has no leader it waits for one, for as long as `--timeout` says, and goes on.",
+				"(its batch and what comes after it is not sent) and at the first batch that the server refuses; the report on stderr says which lines were applied, and which were skipped. In a cluster that has no leader it waits for one, for as long as `--timeout` says, and goes on; where the server that led has ended, at another of those that `--addr` names.",
 			examples: []example{
 				{"import records.txt", "a file in the text form"},
 				{"export | kvc --addr $other import -", "from one server to another"},
@@ -70,14 +70,13 @@ func (c *call) importRecords(keepGoing bool, end byte) error {
 		defer file.Close()
 		in = file
 	}
-	kv, err := c.client()
-	if err != nil {
+	if _, err := c.client(); err != nil {
 		return err
 	}
 	bar := c.newProgress(total)
 	start := time.Now()
-	r, err := load.Import(c.ctx, kv, newInput(c.ctx, in), load.ImportOptions{
-		JSON: c.opts.json, End: end, KeepGoing: keepGoing, Patience: c.opts.timeout,
+	r, err := load.Import(c.ctx, c.patience(), newInput(c.ctx, in), load.ImportOptions{
+		JSON: c.opts.json, End: end, KeepGoing: keepGoing,
 		Wrong: func(err error) {
 			bar.clear()
 			c.complain(err)
@@ -117,10 +116,6 @@ func fileOrRefused(err error) error {
 }
 
 func (c *call) exportRecords(end byte) error {
-	kv, err := c.client()
-	if err != nil {
-		return err
-	}
 	var prefix []byte
 	if len(c.args) > 0 {
 		prefix = c.key(0)
@@ -133,7 +128,7 @@ func (c *call) exportRecords(end byte) error {
 	var records int
 	var bytes int64
 	var unwritten error
-	err = load.Export(c.ctx, c.patience(kv), prefix, func(items []protocol.ScanItem) error {
+	err := load.Export(c.ctx, c.patience(), prefix, func(items []protocol.ScanItem) error {
 		for _, it := range items {
 			r := text.Record{Key: it.Key, Value: it.Value, Expiry: it.Expiry}
 			if c.opts.json {

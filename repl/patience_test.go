@@ -99,3 +99,57 @@ func TestManyRequestsWaitForALeader(t *testing.T) {
 		})
 	}
 }
+
+// Where the server that led ends while a command of many requests runs, the command goes on at another of those that it
+// was given; not where a write may have been applied.
+func TestManyRequestsGoOnAtAnotherServer(t *testing.T) {
+	ending := &protocol.Error{Status: protocol.StatusUnavailable, Message: "the server is shutting down: nothing was applied"}
+	for _, test := range []struct {
+		args      string
+		served    int32 // by the first server, before it ends
+		killed    bool  // it does not say so
+		out, says string
+		code      int
+		requests  int32 // at the other
+	}{
+		{args: "del --prefix k", served: 1, out: "3\n", requests: 3},
+		{args: "del --prefix k", served: 2, out: "3\n", requests: 2},
+		{args: "del k1 k2 k3 --batch 1", served: 2, out: "3\n", requests: 1},
+		{args: "del k1 k2 k3 --batch 1", served: 2, killed: true, says: "(?s)2 keys were deleted before this.*unknown", code: 5},
+		{args: "purge --prefix k", served: 1, out: "3\n", requests: 1},
+		{args: "scan k", served: 1, out: "k1\nk2\nk3\n", requests: 1},
+		{args: "scan k", served: 1, killed: true, out: "k1\nk2\nk3\n", requests: 1},
+		{args: "count k", served: 1, out: "3\n", requests: 1},
+		{args: "export k", served: 1, out: "k1\tv\nk2\tv\nk3\tv\n", requests: 1},
+	} {
+		t.Run(fmt.Sprintf("%s, killed %v", test.args, test.killed), func(t *testing.T) {
+			var served, requests atomic.Int32
+			first := fakeserver.Start(t, func(conn net.Conn) {
+				if served.Load() > 0 { // it has ended
+					return
+				}
+				answering(func(h protocol.Header, body []byte) []byte {
+					if h.Opcode == protocol.OpCluster || served.Add(1) <= test.served {
+						return pages(h, body)
+					}
+					if !test.killed {
+						conn.Write(protocol.AppendError(nil, 0, 0, ending))
+					}
+					conn.Close()
+					return nil
+				})(conn)
+			})
+			other := fakeserver.Start(t, answering(func(h protocol.Header, body []byte) []byte {
+				if h.Opcode != protocol.OpCluster {
+					requests.Add(1)
+				}
+				return pages(h, body)
+			}))
+			out, stderr, code := run(map[string]string{"KV_ADDR": first + "," + other}, strings.Fields(test.args)...)
+			require.Equal(t, test.out, out, stderr)
+			require.Equal(t, test.code, code, stderr)
+			require.Regexp(t, test.says, stderr)
+			require.Equal(t, test.requests, requests.Load())
+		})
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"kv/protocol"
+	"kv/protocol/client"
 	"kv/repl/load"
 )
 
@@ -44,21 +45,20 @@ func (c *call) purge(prefix string, byPrefix bool, end byte) error {
 			return err
 		}
 	}
-	kv, err := c.client()
-	if err != nil {
-		return err
-	}
 	var erased, version uint64
 	for {
 		var p protocol.PurgeResponse
-		ask := func() (err error) {
+		ask := func(kv *client.Client) (err error) {
 			p, err = kv.Purge(c.ctx, q)
 			return err
 		}
+		var err error
 		if byPrefix {
-			err = c.patience(kv).Write(c.ctx, ask)
+			err = c.patience().Write(c.ctx, ask)
+		} else if kv, refused := c.client(); refused != nil {
+			err = refused
 		} else {
-			err = ask()
+			err = ask(kv)
 		}
 		if len(q.Cursor) > 0 && load.StaleCursor(err) { // another server leads: what is erased is not found again
 			q.Cursor = nil

@@ -10,13 +10,13 @@ import (
 )
 
 // patience is how long a command of many requests waits for a server to lead, at each.
-func (c *call) patience(kv *client.Client) load.Patience {
-	return load.Patience{Client: kv, For: c.opts.timeout}
+func (c *call) patience() load.Patience {
+	return load.Patience{Connect: c.session.client, For: c.opts.timeout}
 }
 
 // scanPage returns a page of keys. Where no server leads it waits for one.
-func (c *call) scanPage(kv *client.Client, q protocol.Scan) (page protocol.ScanPage, err error) {
-	err = c.patience(kv).Read(c.ctx, func() (err error) {
+func (c *call) scanPage(q protocol.Scan) (page protocol.ScanPage, err error) {
+	err = c.patience().Read(c.ctx, func(kv *client.Client) (err error) {
 		page, err = kv.Scan(c.ctx, q)
 		return err
 	})
@@ -24,10 +24,6 @@ func (c *call) scanPage(kv *client.Client, q protocol.Scan) (page protocol.ScanP
 }
 
 func (c *call) scan(limit int, values bool, end byte) error {
-	kv, err := c.client()
-	if err != nil {
-		return err
-	}
 	q := protocol.Scan{WithValues: values, WithMeta: c.opts.json, Limit: scanPage}
 	if len(c.args) > 0 {
 		q.Prefix = c.key(0)
@@ -38,7 +34,7 @@ func (c *call) scan(limit int, values bool, end byte) error {
 		if limit > 0 {
 			q.Limit = uint32(min(scanPage, limit-printed))
 		}
-		page, err := c.scanPage(kv, q)
+		page, err := c.scanPage(q)
 		if err != nil {
 			return err
 		}
@@ -84,17 +80,13 @@ func (c *call) foundUnder(prefix []byte, n int) {
 }
 
 func (c *call) count() error {
-	kv, err := c.client()
-	if err != nil {
-		return err
-	}
 	q := protocol.Scan{Limit: countPage}
 	if len(c.args) > 0 {
 		q.Prefix = c.key(0)
 	}
 	n := 0
 	for {
-		page, err := c.scanPage(kv, q)
+		page, err := c.scanPage(q)
 		if len(q.Cursor) > 0 && load.StaleCursor(err) { // another server leads
 			q.Cursor, n = nil, 0
 			continue

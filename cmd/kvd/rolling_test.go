@@ -82,6 +82,52 @@ func TestRollingRestart(t *testing.T) {
 	}
 }
 
+// TestImportAcrossARollingRestart: an import goes on while the node that leads is ended and started again, the one that
+// kvc has connected to first among them; it ends well, and the last value of each key is there.
+func TestImportAcrossARollingRestart(t *testing.T) {
+	const keys = 1000
+	all := startCluster(t, 3)
+	kvc := exec.Command(kvcBinary(t), "--addr", all[0].listen+","+all[1].listen+","+all[2].listen, "import", "-")
+	in, err := kvc.StdinPipe()
+	require.NoError(t, err)
+	var stderr strings.Builder
+	kvc.Stderr = &stderr
+	require.NoError(t, kvc.Start())
+	var written atomic.Int64
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var writer sync.WaitGroup
+	writer.Go(func() {
+		defer in.Close()
+		for n := int64(0); ctx.Err() == nil; n++ {
+			if _, err := fmt.Fprintf(in, "k%d\t%d\n", n%keys, n); err != nil {
+				return // kvc has ended
+			}
+			written.Store(n + 1)
+		}
+	})
+	progress := func() { // more than can be under way
+		from := written.Load()
+		require.Eventually(t, func() bool { return written.Load() > from+20_000 }, time.Minute, time.Millisecond)
+	}
+	progress()
+	for range 3 {
+		leads := leader(t, all)
+		leads.signal(syscall.SIGTERM)
+		progress()
+		leads.start()
+		leader(t, all)
+	}
+	cancel()
+	writer.Wait()
+	require.NoError(t, kvc.Wait(), stderr.String())
+	n := written.Load()
+	require.Contains(t, stderr.String(), fmt.Sprintf("%d records applied of %d lines", n, n))
+	for i := n - keys; i < n; i++ {
+		require.Equal(t, fmt.Sprint(i), all[0].get(fmt.Sprintf("k%d", i%keys)))
+	}
+}
+
 // TestGrowAndShrink: a fourth node joins and becomes a voter by itself, /metrics and /readyz say so, and one that is
 // removed is none any more, after it has handed over if it led.
 func TestGrowAndShrink(t *testing.T) {

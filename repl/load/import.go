@@ -9,7 +9,6 @@ import (
 	"slices"
 	"sort"
 	"strings"
-	"time"
 
 	"kv/protocol"
 	"kv/protocol/client"
@@ -87,7 +86,6 @@ type ImportOptions struct {
 	JSON      bool                 // JSON Lines instead of the text form
 	End       byte                 // what ends a line of the text form
 	KeepGoing bool                 // skip what is wrong or refused
-	Patience  time.Duration        // how long it waits for a server to lead, where none does: see [Patience]
 	Wrong     func(error)          // told of each line that is skipped, and each batch
 	Progress  func(r ImportReport) // told now and then how far it is; may be nil
 }
@@ -150,10 +148,14 @@ func (l Lines) String() string {
 // Import reads records and sends them in batches, many under way at a time. It stops at the first line that is wrong,
 // with a *text.SyntaxError, and at the first batch that is refused; the batch with the wrong line and what comes after
 // it is not sent. What was under way by then is waited for, and the report tells what came of it. In a cluster it goes
-// on where another server leads, and waits where none does.
-func Import(ctx context.Context, c *client.Client, in io.Reader, o ImportOptions) (ImportReport, error) {
-	m := importer{ctx: ctx, client: c, o: o, in: text.NewReader(in, o.End)}
-	err := m.run()
+// on where another server leads, or the one that led has ended, and waits where none does, with this patience.
+func Import(ctx context.Context, p Patience, in io.Reader, o ImportOptions) (ImportReport, error) {
+	m := importer{ctx: ctx, patience: p, o: o, in: text.NewReader(in, o.End)}
+	var err error
+	if m.client, err = p.Connect(ctx); err != nil {
+		return m.report, err
+	}
+	err = m.run()
 	for len(m.underWay) > 0 {
 		if e := m.settle(); err == nil {
 			err = e
@@ -165,7 +167,8 @@ func Import(ctx context.Context, c *client.Client, in io.Reader, o ImportOptions
 
 type importer struct {
 	ctx      context.Context
-	client   *client.Client
+	patience Patience
+	client   *client.Client // as Connect gave it last
 	o        ImportOptions
 	in       *text.Reader
 	next     batch
@@ -240,14 +243,14 @@ func (m *importer) settle() error {
 	m.underWay = m.underWay[1:]
 	m.bytes -= b.bytes
 	_, _, err := b.call.Wait(m.ctx)
-	m.moved = m.moved || elsewhere(err)
-	if m.moved && !m.gaveUp && (err == nil || elsewhere(err)) { // one that was applied has to come after those before it, too
+	m.moved = m.moved || notApplied(err)
+	if m.moved && !m.gaveUp && (err == nil || notApplied(err)) { // one that was applied has to come after those before it, too
 		err = m.again(b, err)
 	}
 	m.moved = m.moved && len(m.underWay) > 0
 	refused := (*protocol.Error)(nil)
 	switch {
-	case elsewhere(err): // so would be all that comes after it
+	case notApplied(err): // so would be all that comes after it
 		m.gaveUp = true
 		err = fmt.Errorf("lines %v, and what comes after them: %w", b.lines, err)
 	case err == nil:
@@ -272,9 +275,9 @@ func (m *importer) settle() error {
 
 // again sends a batch again, which was answered with answered, to whoever leads, and while nobody does again.
 func (m *importer) again(b batch, answered error) error {
-	p := Patience{m.client, m.o.Patience}
-	return p.again(m.ctx, answered, p.notApplied, func() error {
-		_, err := Write(m.ctx, m.client, b.records)
+	return m.patience.again(m.ctx, answered, notApplied, func(c *client.Client) error {
+		m.client = c
+		_, err := Write(m.ctx, c, b.records)
 		return err
 	})
 }

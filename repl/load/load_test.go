@@ -3,11 +3,13 @@ package load
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -50,6 +52,18 @@ func startServer(t *testing.T, o store.Options) *client.Client {
 	return c
 }
 
+// patience goes on with this connection as long as there is one.
+func patience(c *client.Client, d time.Duration) Patience {
+	return Patience{For: d, Connect: func(context.Context) (*client.Client, error) {
+		select {
+		case <-c.Done():
+			return nil, errors.New("nobody is there")
+		default:
+			return c, nil
+		}
+	}}
+}
+
 // records are lines of the text form with the numbers first to last.
 func records(first, last int) string {
 	var b strings.Builder
@@ -60,7 +74,7 @@ func records(first, last int) string {
 }
 
 func keys(t *testing.T, c *client.Client) (n int) {
-	require.NoError(t, Export(context.Background(), Patience{Client: c}, nil, func(items []protocol.ScanItem) error {
+	require.NoError(t, Export(context.Background(), patience(c, 0), nil, func(items []protocol.ScanItem) error {
 		n += len(items)
 		return nil
 	}))
@@ -79,13 +93,13 @@ func figure(t *testing.T, c *client.Client, name string) uint64 {
 func TestImportAndExport(t *testing.T) {
 	c := startServer(t, store.Options{})
 	var shown int
-	r, err := Import(context.Background(), c, strings.NewReader(records(1, 20_000)), ImportOptions{End: '\n', Progress: func(ImportReport) { shown++ }})
+	r, err := Import(context.Background(), patience(c, 0), strings.NewReader(records(1, 20_000)), ImportOptions{End: '\n', Progress: func(ImportReport) { shown++ }})
 	require.NoError(t, err)
 	assert.Equal(t, 20_000, r.Applied)
 	assert.Equal(t, Lines{{1, 20_000}}, r.Ranges)
 	assert.Positive(t, shown)
 	seen := map[string]string{}
-	require.NoError(t, Export(context.Background(), Patience{Client: c}, []byte("key1"), func(items []protocol.ScanItem) error {
+	require.NoError(t, Export(context.Background(), patience(c, 0), []byte("key1"), func(items []protocol.ScanItem) error {
 		for _, it := range items {
 			if _, twice := seen[string(it.Key)]; twice {
 				return fmt.Errorf("%s came twice", it.Key)
@@ -100,7 +114,7 @@ func TestImportAndExport(t *testing.T) {
 
 func TestAnImportThatTheServerRefuses(t *testing.T) {
 	c := startServer(t, store.Options{MaxMemory: 2 << 20})
-	r, err := Import(context.Background(), c, strings.NewReader(records(1, 100_000)), ImportOptions{End: '\n'})
+	r, err := Import(context.Background(), patience(c, 0), strings.NewReader(records(1, 100_000)), ImportOptions{End: '\n'})
 	require.ErrorIs(t, err, protocol.ErrOutOfMemory)
 	assert.ErrorContains(t, err, "lines ")
 	require.NotEmpty(t, r.Ranges)
@@ -116,13 +130,13 @@ func TestAnImportThatTheServerRefuses(t *testing.T) {
 func TestAnImportWithWrongLines(t *testing.T) {
 	in := records(1, 600) + "wrong\n" + records(601, 1000)
 	c := startServer(t, store.Options{})
-	r, err := Import(context.Background(), c, strings.NewReader(in), ImportOptions{End: '\n'})
+	r, err := Import(context.Background(), patience(c, 0), strings.NewReader(in), ImportOptions{End: '\n'})
 	assert.ErrorContains(t, err, "line 601: no TAB")
 	assert.Equal(t, Lines{{1, 512}}, r.Ranges, "the batch with the wrong line, and what follows, was not sent")
 	assert.Equal(t, 512, keys(t, c))
 
 	var wrong []error
-	r, err = Import(context.Background(), c, strings.NewReader(in), ImportOptions{End: '\n', KeepGoing: true, Wrong: func(err error) { wrong = append(wrong, err) }})
+	r, err = Import(context.Background(), patience(c, 0), strings.NewReader(in), ImportOptions{End: '\n', KeepGoing: true, Wrong: func(err error) { wrong = append(wrong, err) }})
 	require.NoError(t, err)
 	assert.Equal(t, 1000, r.Applied)
 	assert.Equal(t, 1, r.Skipped)
@@ -139,7 +153,7 @@ func TestTheOutcomeOfALostImportIsUnknown(t *testing.T) {
 	c, err := client.Dial(context.Background(), addr, client.Options{})
 	require.NoError(t, err)
 	defer c.Close()
-	r, err := Import(context.Background(), c, strings.NewReader(records(1, 256)), ImportOptions{End: '\n'})
+	r, err := Import(context.Background(), patience(c, 0), strings.NewReader(records(1, 256)), ImportOptions{End: '\n'})
 	assert.ErrorIs(t, err, client.ErrUnknown)
 	assert.Equal(t, Lines{{1, 256}}, r.Unknown)
 	assert.Zero(t, r.Applied)
@@ -227,39 +241,68 @@ func fakeServer(t *testing.T, script func(in *bufio.Reader, out net.Conn)) strin
 	})
 }
 
-// Where no server leads an import asks again, in order, for as long as it has patience; it never sends again what may
-// have been applied.
+// Where no server leads, or the one that led ends, an import asks again, in order, for as long as it has patience; it
+// never sends again what may have been applied.
 func TestAnImportWaitsForALeader(t *testing.T) {
 	const batches = 5
 	nobody := &protocol.Error{Status: protocol.StatusUnavailable, Message: "no node leads now: nothing was applied, try again"}
 	gone := &protocol.Error{Status: protocol.StatusMoved, Message: "127.0.0.1:1"}
 	ending := &protocol.Error{Status: protocol.StatusUnavailable, Message: "the server is shutting down: nothing was applied"}
 	maybe := &protocol.Error{Status: protocol.StatusUnavailable, Message: "it may have been applied"}
+	all := Lines{{1, 1280}}
 	for name, test := range map[string]struct {
 		answers  []*protocol.Error // to the first batches that come, nil: it is applied, as all others are; with ending the server ends
+		again    int               // how often a server is found when the connection is closed
 		patience time.Duration
 		asked    int // how many batches come
 		applied  Lines
 		unknown  Lines
 		says     string
 	}{
-		"none leads for a while":    {[]*protocol.Error{nil, nobody, nobody, nil, nobody, nobody, nobody}, time.Minute, batches + 6, Lines{{1, 1280}}, nil, ""},
-		"who led is gone":           {[]*protocol.Error{gone, nil, nil, nil, nil, gone}, time.Minute, batches + 6, Lines{{1, 1280}}, nil, ""},
-		"none leads":                {[]*protocol.Error{nil, nobody, nil, nobody, nobody, nobody}, 0, batches + 1, Lines{{1, 256}, {513, 768}}, nil, "lines 257-512, and what comes after them: no server has led for 0s: unavailable: no node leads now: nothing was applied, try again"},
-		"one may have been applied": {[]*protocol.Error{nil, maybe}, time.Minute, batches, Lines{{1, 256}, {513, 1280}}, nil, "lines 257-512: unavailable: it may have been applied"},
-		"the server ends":           {[]*protocol.Error{nil, ending}, time.Minute, batches, Lines{{1, 256}}, nil, "lines 257-512, and what comes after them: unavailable: the server is shutting down: nothing was applied"},
+		"none leads for a while": {
+			answers: []*protocol.Error{nil, nobody, nobody, nil, nobody, nobody, nobody}, patience: time.Minute,
+			asked: batches + 6, applied: all,
+		},
+		"who led is gone": {
+			answers: []*protocol.Error{gone, nil, nil, nil, nil, gone}, patience: time.Minute,
+			asked: batches + 6, applied: all,
+		},
+		"none leads": {
+			answers: []*protocol.Error{nil, nobody, nil, nobody, nobody, nobody},
+			asked:   batches + 1, applied: Lines{{1, 256}, {513, 768}},
+			says: "lines 257-512, and what comes after them: no server has led for 0s: unavailable: no node leads now: nothing was applied, try again",
+		},
+		"one may have been applied": {
+			answers: []*protocol.Error{nil, maybe}, patience: time.Minute,
+			asked: batches, applied: Lines{{1, 256}, {513, 1280}},
+			says: "lines 257-512: unavailable: it may have been applied",
+		},
+		"the server ends": {
+			answers: []*protocol.Error{nil, ending}, patience: time.Minute,
+			asked: batches, applied: Lines{{1, 256}},
+			says: "lines 257-512, and what comes after them: unavailable: the server is shutting down: nothing was applied",
+		},
+		"the server ends, and others are there": {
+			answers: []*protocol.Error{nil, ending, nobody}, again: 1, patience: time.Minute,
+			asked: batches + 4, applied: all,
+		},
+		"one server after another ends": {
+			answers: []*protocol.Error{ending, nil, nil, nil, nil, nil, nil, ending}, again: 2, patience: time.Minute,
+			asked: batches + 6, applied: all,
+		},
 	} {
 		for _, keepGoing := range []bool{false, true} {
-			asked := make(chan int, 1)
+			var asked atomic.Int32
+			ended := make(chan struct{}, 1+test.again)
 			addr := fakeServer(t, func(in *bufio.Reader, out net.Conn) {
-				n := 0
-				defer func() { asked <- n }()
+				defer func() { ended <- struct{}{} }()
 				for {
 					h := readFrame(in)
 					if h.Length == 0 {
 						return
 					}
-					if n++; n > len(test.answers) || test.answers[n-1] == nil {
+					n := int(asked.Add(1))
+					if n > len(test.answers) || test.answers[n-1] == nil {
 						out.Write(protocol.AppendVersion(nil, h.Opcode, h.ID, 1))
 						continue
 					}
@@ -267,6 +310,7 @@ func TestAnImportWaitsForALeader(t *testing.T) {
 					if test.answers[n-1] == ending { // once all have come; those behind it are not applied, as the goodbye says
 						for ; n < batches; n++ {
 							readFrame(in)
+							asked.Add(1)
 						}
 						out.Write(protocol.AppendError(answer, 0, 0, ending))
 						return
@@ -274,12 +318,29 @@ func TestAnImportWaitsForALeader(t *testing.T) {
 					out.Write(answer)
 				}
 			})
-			c, err := client.Dial(t.Context(), addr, client.Options{Timeout: 20 * time.Second})
+			dial := func(ctx context.Context) (*client.Client, error) {
+				return client.Dial(ctx, addr, client.Options{Timeout: 20 * time.Second})
+			}
+			c, err := dial(t.Context())
 			require.NoError(t, err, name)
+			found := 0
+			p := Patience{For: test.patience, Connect: func(ctx context.Context) (*client.Client, error) {
+				if last, err := patience(c, 0).Connect(ctx); err == nil || found == test.again {
+					return last, err
+				}
+				found++
+				c.Close()
+				c, err = dial(ctx)
+				return c, err
+			}}
 			wrong := 0
-			r, err := Import(t.Context(), c, strings.NewReader(records(1, batches*batchRecords)), ImportOptions{End: '\n', Patience: test.patience, KeepGoing: keepGoing, Wrong: func(error) { wrong++ }})
+			r, err := Import(t.Context(), p, strings.NewReader(records(1, batches*batchRecords)), ImportOptions{End: '\n', KeepGoing: keepGoing, Wrong: func(error) { wrong++ }})
 			c.Close()
-			require.Equal(t, test.asked, <-asked, name)
+			for range 1 + found {
+				<-ended
+			}
+			require.Equal(t, test.again, found, name)
+			require.EqualValues(t, test.asked, asked.Load(), name)
 			require.Equal(t, test.applied, r.Ranges, name)
 			require.Equal(t, test.unknown, r.Unknown, name)
 			if skipped := keepGoing && strings.HasSuffix(test.says, maybe.Message); skipped {
@@ -358,7 +419,7 @@ func TestAnImportGoesOnWhereAnotherServerLeads(t *testing.T) {
 	for i := range batches * batchRecords {
 		fmt.Fprintf(&in, "key%d\t%d\n", i%batchRecords, i)
 	}
-	r, err := Import(t.Context(), c, strings.NewReader(in.String()), ImportOptions{End: '\n'})
+	r, err := Import(t.Context(), patience(c, 0), strings.NewReader(in.String()), ImportOptions{End: '\n'})
 	require.NoError(t, err)
 	assert.Equal(t, batches*batchRecords, r.Applied)
 	assert.Equal(t, Lines{{1, batches * batchRecords}}, r.Ranges)

@@ -10,35 +10,41 @@ import (
 	"kv/protocol/client"
 )
 
-// Patience is how a command of many requests goes on in a cluster that has no leader for a moment: each request that
-// was certainly not applied is sent again, until a server leads.
+// Patience is how a command of many requests goes on in a cluster that has no leader for a moment, or whose leader ends:
+// each request that was certainly not applied is sent again, until a server leads.
 type Patience struct {
-	Client *client.Client
-	For    time.Duration // how long it is asked again, for each request
+	// Connect returns the connection that there is, and another where that is closed.
+	Connect func(context.Context) (*client.Client, error)
+	For     time.Duration // how long it is asked again, for each request
 }
 
 // againPause is between two attempts where no server leads.
 const againPause = 100 * time.Millisecond
 
 // Write calls do, which sends a request that may change something, and again while that is answered as not applied
-// since no server leads, or another one. Any other error is Write's.
-func (p Patience) Write(ctx context.Context, do func() error) error {
-	return p.again(ctx, nil, p.notApplied, do)
+// since no server leads, or another one, or the one that led ends. Any other error is Write's.
+func (p Patience) Write(ctx context.Context, do func(*client.Client) error) error {
+	return p.again(ctx, nil, notApplied, do)
 }
 
 // Read is Write for a request that changes nothing: it can be sent again whatever became of it.
-func (p Patience) Read(ctx context.Context, do func() error) error {
-	return p.again(ctx, nil, p.notAnswered, do)
+func (p Patience) Read(ctx context.Context, do func(*client.Client) error) error {
+	return p.again(ctx, nil, notAnswered, do)
 }
 
 // again calls do until its error is not one that passes. answered is how the request was answered before, nil: it was
 // not sent yet.
-func (p Patience) again(ctx context.Context, answered error, passes func(error) bool, do func() error) error {
+func (p Patience) again(ctx context.Context, answered error, passes func(error) bool, do func(*client.Client) error) error {
 	for until := time.Now().Add(p.For); ; {
-		err := do()
+		c, err := p.Connect(ctx)
 		switch {
-		case answered != nil && errors.Is(err, client.ErrClosed) && !errors.Is(err, client.ErrUnknown) && p.closed():
+		case err != nil && answered != nil:
 			return answered // it says more: a server that ends has said so
+		case err != nil:
+			return err
+		}
+		err = do(c)
+		switch {
 		case !passes(err):
 			return err
 		case time.Now().After(until):
@@ -55,25 +61,15 @@ func (p Patience) again(ctx context.Context, answered error, passes func(error) 
 	}
 }
 
-// closed reports whether the connection that was dialled is, so that no other server is found by it.
-func (p Patience) closed() bool {
-	select {
-	case <-p.Client.Done():
-		return true
-	default:
-		return false
-	}
-}
-
 // notApplied reports whether a request was not applied since another server leads, or none, or since the connection to
 // the one that led was closed.
-func (p Patience) notApplied(err error) bool {
-	return elsewhere(err) || errors.Is(err, client.ErrClosed) && !errors.Is(err, client.ErrUnknown) && !p.closed()
+func notApplied(err error) bool {
+	return elsewhere(err) || errors.Is(err, client.ErrClosed) && !errors.Is(err, client.ErrUnknown)
 }
 
 // notAnswered is notApplied for a request that changes nothing.
-func (p Patience) notAnswered(err error) bool {
-	return p.notApplied(err) || errors.Is(err, protocol.ErrUnavailable) || errors.Is(err, protocol.ErrStale)
+func notAnswered(err error) bool {
+	return notApplied(err) || errors.Is(err, protocol.ErrUnavailable) || errors.Is(err, protocol.ErrStale)
 }
 
 // elsewhere reports whether a request was not applied since another server leads, or none.
