@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -122,43 +121,6 @@ func (w *words) all() (all []string) {
 		all = append(all, w.said[i])
 	}
 	return all
-}
-
-// lan hands messages over at once.
-type lan struct {
-	mu    sync.Mutex
-	nodes map[uint64]*Node
-	cut   uint64 // all messages of this node are lost; 0: of none
-}
-
-func (l *lan) Send(messages []*pb.Message) {
-	for _, m := range messages {
-		l.mu.Lock()
-		n := l.nodes[m.GetTo()]
-		lost := l.lost(m)
-		l.mu.Unlock()
-		if n != nil && !lost {
-			n.Receive(m) // it may send at once, too
-		}
-	}
-}
-
-func (l *lan) Flush() {}
-
-func (l *lan) SetMembers(map[uint64]string) {}
-func (l *lan) SetFormat(uint16)             {}
-
-func (l *lan) SendSnapshot(_ context.Context, m *pb.Message, write func(io.Writer) error) error {
-	l.mu.Lock()
-	to := l.nodes[m.GetTo()]
-	l.mu.Unlock()
-	if to == nil {
-		return errors.New("it is not there")
-	}
-	r, w := io.Pipe()
-	go func() { w.CloseWithError(write(w)) }()
-	defer r.Close()
-	return to.TakeIn(m, r)
 }
 
 type running struct {

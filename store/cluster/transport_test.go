@@ -1,20 +1,12 @@
 package cluster
 
 import (
-	"bufio"
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
-	"math/big"
 	"net"
 	"runtime"
 	"strings"
@@ -26,142 +18,6 @@ import (
 	pb "go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
 )
-
-// authority signs the certificates of a test's nodes.
-type authority struct {
-	t    *testing.T
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	pool *x509.CertPool
-}
-
-func newAuthority(t *testing.T) *authority {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
-	tmpl := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "peers"}, NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
-	require.NoError(t, err)
-	cert, err := x509.ParseCertificate(der)
-	require.NoError(t, err)
-	pool := x509.NewCertPool()
-	pool.AddCert(cert)
-	return &authority{t, cert, key, pool}
-}
-
-// config is that of a node whose certificate is for these hosts.
-func (a *authority) config(hosts ...string) *tls.Config {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(a.t, err)
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(2), NotAfter: time.Now().Add(time.Hour)}
-	for _, h := range hosts {
-		if ip := net.ParseIP(h); ip != nil {
-			tmpl.IPAddresses = append(tmpl.IPAddresses, ip)
-		} else {
-			tmpl.DNSNames = append(tmpl.DNSNames, h)
-		}
-	}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, a.cert, &key.PublicKey, a.key)
-	require.NoError(a.t, err)
-	return &tls.Config{
-		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}, RootCAs: a.pool, ClientCAs: a.pool,
-	}
-}
-
-// end is one end of the transport.
-type end struct {
-	*Peers
-	address string
-	got     chan *pb.Message
-	lost    chan uint64
-	logged  *lines
-}
-
-// lines is what was logged.
-type lines struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-	said chan struct{}
-}
-
-func (l *lines) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.text.Write(b)
-	select {
-	case l.said <- struct{}{}:
-	default:
-	}
-	return len(b), nil
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
-// wait waits until something with this text has been logged.
-func (l *lines) wait(t *testing.T, text string) {
-	for {
-		all := l.String()
-		if strings.Contains(all, text) {
-			return
-		}
-		select {
-		case <-l.said:
-		case <-time.After(20 * time.Second):
-			t.Fatalf("%q was not logged: %s", text, all)
-		}
-	}
-}
-
-func newEnd(t *testing.T, id uint64, change func(*PeersOptions)) *end {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	e := &end{address: l.Addr().String(), got: make(chan *pb.Message, 1000), lost: make(chan uint64, 1000), logged: &lines{said: make(chan struct{}, 1)}}
-	o := PeersOptions{
-		Cluster: 77, ID: id, Address: e.address, Logger: slog.New(slog.NewTextHandler(e.logged, nil)),
-		Receive: func(all ...*pb.Message) {
-			for _, m := range all {
-				e.got <- m
-			}
-		},
-		Unreachable: func(id uint64) {
-			select {
-			case e.lost <- id:
-			default:
-			}
-		},
-	}
-	if change != nil {
-		change(&o)
-	}
-	e.Peers = NewPeers(l, o)
-	t.Cleanup(e.Close)
-	return e
-}
-
-func message(from, to uint64, data string) *pb.Message {
-	return &pb.Message{Type: pb.MsgApp.Enum(), From: new(from), To: new(to), Term: new(uint64(3)), Entries: []*pb.Entry{entry(5, 3, data)}}
-}
-
-// send sends until a message has come: some may be lost while the stream is made.
-func send(t *testing.T, a, b *end, m *pb.Message) *pb.Message {
-	for range 2000 {
-		a.Send([]*pb.Message{m})
-		a.Flush()
-		select {
-		case got := <-b.got:
-			return got
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
-	t.Fatalf("no message has come: %s", a.logged.String())
-	return nil
-}
 
 func TestPeersTalkPlainAndOverTLS(t *testing.T) {
 	ca := newAuthority(t)
@@ -259,8 +115,6 @@ func TestWhatIsSentComesInOrder(t *testing.T) {
 		})
 	}
 }
-
-func always(c *tls.Config) func() *tls.Config { return func() *tls.Config { return c } }
 
 func TestAPeerThatIsNotMeantIsRefused(t *testing.T) {
 	ca, other := newAuthority(t), newAuthority(t)
@@ -457,132 +311,6 @@ func TestAMemberThatHasMovedMayAsk(t *testing.T) {
 	require.Equal(t, "hello", string(answer))
 	a.SetMembers(map[uint64]string{2: b.address})
 	a.logged.wait(t, "the certificate is not that of a member at n1.example:7071")
-}
-
-func TestFramesThatAreNoneAreRefused(t *testing.T) {
-	var b bytes.Buffer
-	w := bufio.NewWriter(&b)
-	require.NoError(t, writeFrame(w, []byte("some text")))
-	require.NoError(t, w.Flush())
-	whole := b.Bytes()
-	for n := range whole {
-		_, _, err := readFrame(bufio.NewReader(bytes.NewReader(whole[:n])))
-		require.Error(t, err, "cut at %d", n)
-		flipped := bytes.Clone(whole)
-		flipped[n] ^= 1
-		_, _, err = readFrame(bufio.NewReader(bytes.NewReader(flipped)))
-		require.Error(t, err, "flipped at %d", n)
-	}
-	_, _, err := readFrame(bufio.NewReader(bytes.NewReader([]byte{0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0})))
-	require.ErrorContains(t, err, "too long")
-	claims := io.MultiReader(bytes.NewReader([]byte{0x3f, 0xff, 0xff, 0xff, 0, 0, 0, 0}), strings.NewReader("little"))
-	_, _, err = readFrame(bufio.NewReader(claims))
-	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
-
-	h := hello{version: streamVersion, group: 1, cluster: 2, from: 3, to: 4, class: 2, text: "a:1"}
-	b.Reset()
-	require.NoError(t, h.write(&b))
-	require.Len(t, b.Bytes(), helloSize+3+4)
-	got, err := readHello(&b)
-	require.NoError(t, err)
-	require.Equal(t, h, got)
-}
-
-// A link that takes all and delivers nothing is noticed, though nothing is written that fails.
-func TestALinkThatIsSilentIsGivenUp(t *testing.T) {
-	b := newEnd(t, 2, func(o *PeersOptions) { o.DeadAfter = 500 * time.Millisecond })
-	var mu sync.Mutex
-	var conns []*mutable
-	a := newEnd(t, 1, func(o *PeersOptions) {
-		o.DeadAfter = 500 * time.Millisecond
-		o.Dial = func(ctx context.Context, address string) (net.Conn, error) {
-			conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
-			if err != nil {
-				return nil, err
-			}
-			c := &mutable{Conn: conn}
-			mu.Lock()
-			conns = append(conns, c)
-			mu.Unlock()
-			return c, nil
-		}
-	})
-	a.SetMembers(map[uint64]string{2: b.address})
-	send(t, a, b, message(1, 2, "x"))
-	for len(b.got) > 0 {
-		<-b.got
-	}
-	for len(a.lost) > 0 { // of before there was a stream
-		<-a.lost
-	}
-	mu.Lock()
-	for _, c := range conns {
-		c.mute()
-	}
-	mu.Unlock()
-	a.Send([]*pb.Message{message(1, 2, "lost")})
-	a.Flush()
-	for id := range a.lost { // it is told after deadAfter
-		require.EqualValues(t, 2, id)
-		break
-	}
-	require.Equal(t, "y", string(send(t, a, b, message(1, 2, "y")).GetEntries()[0].GetData()))
-}
-
-// A large message over a slow link takes longer than a link may be silent, and is not taken for that.
-func TestALargeMessageOverASlowLinkArrives(t *testing.T) {
-	const silent = 300 * time.Millisecond
-	b := newEnd(t, 2, func(o *PeersOptions) { o.DeadAfter = silent })
-	a := newEnd(t, 1, func(o *PeersOptions) {
-		o.DeadAfter = silent
-		o.Dial = func(ctx context.Context, address string) (net.Conn, error) {
-			conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
-			return slow{conn}, err
-		}
-	})
-	a.SetMembers(map[uint64]string{2: b.address})
-	send(t, a, b, message(1, 2, "x"))
-	m := message(1, 2, strings.Repeat("x", 4<<20))
-	a.Send([]*pb.Message{m})
-	a.Flush()
-	for got := range b.got {
-		if len(got.GetEntries()[0].GetData()) > 1 {
-			require.True(t, proto.Equal(m, got))
-			break
-		}
-	}
-	require.NotContains(t, a.logged.String(), "has not been heard of")
-}
-
-// slow is a connection over which what is written takes its time.
-type slow struct{ net.Conn }
-
-func (s slow) Write(b []byte) (int, error) {
-	time.Sleep(time.Duration(len(b)) * time.Second / (4 << 20))
-	return s.Conn.Write(b)
-}
-
-// mutable is a connection that can lose all that is written.
-type mutable struct {
-	net.Conn
-	mu    sync.Mutex
-	muted bool
-}
-
-func (m *mutable) mute() {
-	m.mu.Lock()
-	m.muted = true
-	m.mu.Unlock()
-}
-
-func (m *mutable) Write(b []byte) (int, error) {
-	m.mu.Lock()
-	muted := m.muted
-	m.mu.Unlock()
-	if muted {
-		return len(b), nil
-	}
-	return m.Conn.Write(b)
 }
 
 // Who is refused tries again and again, which is told once at both ends; that a node belongs to no cluster, which
