@@ -263,7 +263,11 @@ func (c *commit) undo() {
 // that takes nobody's history.
 func (s *Store) makeRoom(home table.ShardSet, write func(keep int) (wanted demand, err error)) error {
 	var short shortage
-	for keep, tidied := s.HistoryDepth(), 0; ; {
+	keep := s.HistoryDepth()
+	if keep > 0 && s.budget.over() {
+		keep = 0 // or what is freed would become history, and what may go past the limit would go on and on
+	}
+	for tidied := 0; ; {
 		wanted, err := write(keep)
 		size, again := notAdmitted(err)
 		short.demand = wanted
@@ -276,7 +280,10 @@ func (s *Store) makeRoom(home table.ShardSet, write func(keep int) (wanted deman
 			return err
 		case s.evicts && s.evict(home, &short):
 		case s.hopeless(wanted.bytes):
-			return err
+			if keep == 0 || s.replica != nil {
+				return err
+			}
+			keep = 0 // what gets no longer fits without a past, and takes nobody else's
 		case s.replica != nil:
 			if !s.keeps || !s.proposeForget() {
 				return err

@@ -257,8 +257,34 @@ func (s *Store) dropHistory(n int64) bool {
 	return freed
 }
 
-// oldPart returns the version up to which the history is that is to go at a time; false: there is none.
+const (
+	// To find history means to look at all keys. Where it takes less than leastPast bytes for each of them, it stays: a
+	// write that is short of memory would look at thousands for the little that it needs, and so would the next.
+	leastPast = 4
+	// alwaysSought keys are few enough to be looked at for whatever little there is.
+	alwaysSought = 4096
+)
+
+// scarce reports whether there is no history, or too little to be looked for.
+func (s *Store) scarce() bool {
+	var keys, history, bytes int64
+	for i := range s.shards {
+		sh := &s.shards[i]
+		sh.Lock()
+		_, kept := sh.Kept()
+		keys += sh.keys
+		history += sh.history()
+		bytes += kept + sh.deletions*entryExtra
+		sh.Unlock()
+	}
+	return history == 0 || keys > alwaysSought && bytes < keys*leastPast
+}
+
+// oldPart returns the version up to which the history is that is to go at a time; false: there is none, or too little.
 func (s *Store) oldPart() (oldest uint64, ok bool) {
+	if s.scarce() {
+		return 0, false
+	}
 	versions := s.sampleHistory()
 	if len(versions) == 0 {
 		return 0, false
@@ -273,6 +299,10 @@ func (s *Store) eachKept(sh *shard, f func(sh *shard, key []byte)) {
 	first := uint64(sh.Index()) << (64 - shardBits)
 	for h := first; ; {
 		sh.Lock()
+		if sh.history() == 0 {
+			sh.Unlock()
+			return
+		}
 		keys = keys[:0]
 		last := sh.Segment(h, func(e Found) {
 			if _, _, ok := sh.Oldest(e); ok || e.Deleted() {

@@ -103,6 +103,12 @@ func (b *budget) Take(n int64, must bool) bool {
 	}
 }
 
+// over reports whether more is taken than the limit, by what is never refused.
+func (b *budget) over() bool {
+	limit := b.most()
+	return limit > 0 && b.used.Load() > limit
+}
+
 // Give gives back n bytes.
 func (b *budget) Give(n int64) { b.used.Add(-n) }
 

@@ -62,6 +62,28 @@ func TestFullStoreOverwritesWithoutHistory(t *testing.T) {
 	require.LessOrEqual(t, s.budget.used.Load(), s.budget.limit)
 }
 
+// So does one that is full of values, where giving up all history would make no room either.
+func TestFullStoreShrinksValuesWithHistory(t *testing.T) {
+	for _, size := range []int{100, 1000, 6000, 100_000} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			s := openTest(t, Options{History: 2, MaxMemory: 4 << 20}, fullHash)
+			n := 0
+			for ; ; n++ {
+				if _, err := s.Set(fmt.Append(nil, "key", n), make([]byte, size), SetOptions{}); err != nil {
+					require.ErrorIs(t, err, ErrOutOfMemory)
+					break
+				}
+			}
+			for _, now := range []int{size, size, size / 2, size / 4, 0} {
+				for i := range n {
+					s.put(t, fmt.Sprint("key", i), string(make([]byte, now)))
+				}
+				require.Less(t, s.budget.used.Load(), 2*s.budget.limit, "what goes beyond the limit is used again")
+			}
+		})
+	}
+}
+
 // What is given up for memory is counted; what falls out of a full history, or goes with its key, is not.
 func TestEvictedVersionsAreCounted(t *testing.T) {
 	s := openTest(t, Options{History: 4}, fullHash)
@@ -204,4 +226,43 @@ func TestOldestHistoryGoesFirst(t *testing.T) {
 	for i := range 5 {
 		require.NotNil(t, s.Get(fmt.Append(nil, "key", i)), "current versions stay")
 	}
+}
+
+// Where history is little beside the keys, writes that are short of memory do not look for it: each would look at all
+// keys for the one version that the last write has left. They take what their own keys have.
+func TestScarceHistoryIsNotLookedFor(t *testing.T) {
+	s := openTest(t, Options{History: 2}, fullHash)
+	c := s.Store.Session()
+	defer c.Close()
+	const n = alwaysSought + 1
+	key := func(i int) []byte { return fmt.Append(nil, "key", i) }
+	for i := range n {
+		_, err := c.Set(key(i), []byte("value"), SetOptions{})
+		require.NoError(t, err)
+	}
+	require.True(t, s.scarce(), "there is none")
+	for i := 0; s.scarce(); i++ {
+		require.Less(t, i, n, "one version of each key is enough to be looked for")
+		s.put(t, string(key(i)), "other")
+	}
+	_, _, err := c.Del([][]byte{key(n - 1)}) // few keys now
+	require.NoError(t, err)
+	require.False(t, s.scarce())
+	s.put(t, string(key(n-1)), "value")
+
+	// Fill it up, and write on.
+	s.budget.limit = s.budget.used.Load()
+	full := n
+	for ; err == nil; full++ {
+		_, err = c.Set(key(full), []byte("value"), SetOptions{})
+	}
+	looked, dropped := 0, s.Stats().Evicted
+	for i := range full - 1 {
+		_, err := c.Set(key(i), []byte("third"), SetOptions{})
+		require.NoError(t, err, "what gets no longer always fits")
+		if now := s.Stats().Evicted; now != dropped {
+			looked, dropped = looked+1, now
+		}
+	}
+	require.Less(t, looked, full/25, "so many of %d writes looked for history", full)
 }
