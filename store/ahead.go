@@ -65,7 +65,7 @@ func (w will) expired(s *Store) bool { return w.expiry != 0 && w.expiry <= s.ahe
 
 // proposed puts what its key will be into the overlay. sh is locked, and the memory taken.
 func (sh *shard) proposed(s *Store, e *Entry, version uint64, bytes int64) {
-	e = e.Keep()
+	e = e.Clone()
 	e.version = version
 	if sh.ahead == nil {
 		sh.ahead = make(map[string]proposal)

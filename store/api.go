@@ -174,7 +174,7 @@ type Journal interface {
 	// Append puts one write behind all earlier ones, gives it the next version, which is above floor, and returns it. The
 	// entries are what the write left of each key that it changed, deletions included, so there may be none; they do not have
 	// their version yet. An erasure is such an entry too: see Entry.Purge. Entries and slice are the store's
-	// again when Append returns: Kept returns such as may be kept. An error matches ErrReadOnly, or is a *NotAdmittedError.
+	// again when Append returns: Clones makes copies. An error matches ErrReadOnly, or is a *NotAdmittedError.
 	Append(floor uint64, entries []*Entry) (version uint64, err error)
 	// Admit waits until a write of size bytes, as Entry.Size counts its entries, can be appended: while more is appended and
 	// unwritten than the journal may hold, or the journal looks for room for a large one. It is called with no locks held, and

@@ -36,7 +36,7 @@ func (j feeding) Append(floor uint64, entries []*Entry) (uint64, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.last = max(j.last, floor) + 1
-	j.records <- record{j.last, Kept(entries)} // in the order of versions
+	j.records <- record{j.last, Clones(entries)} // in the order of versions
 	return j.last, nil
 }
 

@@ -86,9 +86,9 @@ func makeEntry(b, key, value []byte, expiry uint64, deleted uint32) *Entry {
 	return e
 }
 
-// Keep returns an entry that may be kept, for a [Journal] or a walk, which are shown such as may not: a large one is that
-// itself, of any other it is a copy.
-func (e *Entry) Keep() *Entry {
+// Clone returns the same entry in memory of its own, for a [Journal] or a walk, which are shown entries that are theirs
+// only until they return. A large entry has such memory, and is its own clone.
+func (e *Entry) Clone() *Entry {
 	if table.IsLarge(e.Len()) {
 		return e
 	}
@@ -98,11 +98,11 @@ func (e *Entry) Keep() *Entry {
 	return (*Entry)(unsafe.Pointer(unsafe.SliceData(b)))
 }
 
-// Kept returns entries that may be kept, in a slice of their own.
-func Kept(entries []*Entry) []*Entry {
+// Clones returns the clones of entries.
+func Clones(entries []*Entry) []*Entry {
 	all := make([]*Entry, len(entries))
 	for i, e := range entries {
-		all[i] = e.Keep()
+		all[i] = e.Clone()
 	}
 	return all
 }

@@ -237,7 +237,7 @@ func (j *fakeJournal) Append(floor uint64, entries []*Entry) (uint64, error) {
 		}
 	}
 	j.last = max(j.last, floor) + 1
-	j.records = append(j.records, record{j.last, Kept(entries)})
+	j.records = append(j.records, record{j.last, Clones(entries)})
 	if !j.lazy {
 		j.durable = j.last
 	}

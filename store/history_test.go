@@ -54,7 +54,7 @@ func TestHistoryMayEndInADeletion(t *testing.T) {
 
 	var walk []record
 	require.NoError(t, s.Walk(func(e *Entry) error {
-		walk = append(walk, record{e.Version(), []*Entry{e.Keep()}})
+		walk = append(walk, record{e.Version(), []*Entry{e.Clone()}})
 		return nil
 	}))
 	for name, records := range map[string][]record{"log": j.records, "walk": walk} {

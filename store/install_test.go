@@ -23,7 +23,7 @@ func installFrom(t fatal, to, from *Store) {
 				load(keys)
 				keys = nil
 			}
-			keys = append(keys, e.Keep())
+			keys = append(keys, e.Clone())
 			return nil
 		})
 		load(keys)

@@ -706,7 +706,7 @@ func dumpOf(t *rapid.T, s *Store) map[string][]revision {
 // walked returns what a walk shows as records.
 func walked(t *rapid.T, s *Store) (records []record) {
 	require.NoError(t, s.Walk(func(e *Entry) error {
-		records = append(records, record{e.version, []*Entry{e.Keep()}})
+		records = append(records, record{e.version, []*Entry{e.Clone()}})
 		return nil
 	}))
 	return records

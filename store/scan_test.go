@@ -209,7 +209,7 @@ func TestWalkCopies(t *testing.T) {
 			at := map[string]shown{}
 			require.NoError(t, s.Walk(func(e *Entry) error {
 				at[string(e.Key())] = shown{string(e.Value()), e.Version(), e.Expiry() != 0}
-				kept = append(kept, e.Keep())
+				kept = append(kept, e.Clone())
 				return nil
 			}))
 			require.Equal(t, want, at)

@@ -91,7 +91,7 @@ func (r *Replica) Append(floor uint64, entries []*store.Entry) (uint64, error) {
 		return 0, &store.MovedError{Leader: r.Leader}
 	}
 	r.last = max(r.last, floor) + 1
-	r.pending = append(r.pending, record{r.last, store.Kept(entries)})
+	r.pending = append(r.pending, record{r.last, store.Clones(entries)})
 	if r.Last {
 		r.Last, r.kept = false, r.last
 		r.epoch++

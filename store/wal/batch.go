@@ -46,7 +46,7 @@ func (b *batch) add(version uint64, entries []*store.Entry, n int, spare *[][]by
 	b.bytes += int64(n)
 	b.last = version
 	if n > smallWrite {
-		b.pieces = append(b.pieces, piece{large: write{version, store.Kept(entries)}})
+		b.pieces = append(b.pieces, piece{large: write{version, store.Clones(entries)}})
 		return
 	}
 	i := len(b.pieces) - 1

@@ -59,7 +59,7 @@ func (f *Feed) Add(version uint64, entries []*store.Entry) {
 	for _, e := range entries {
 		f.end += int64(e.Size())
 	}
-	n := &node{Record: Record{version, store.Kept(entries)}, end: f.end}
+	n := &node{Record: Record{version, store.Clones(entries)}, end: f.end}
 	f.last.next, f.last = n, n
 	for _, s := range f.subs {
 		if s.lost == nil && f.end-s.taken.end > s.limit {
