@@ -18,42 +18,76 @@ func TestVictims(t *testing.T) {
 		if c.mask != ^uint64(0) {
 			n = 300
 		}
-		hot := func(i int) bool { return i%7 == 0 }
+		hot := func(i int) bool { return i < n && i%7 == 0 }
+		hit := func(i int) { // in each way that counts
+			keys, found := [][]byte{key(i), key(0)}, make([]Entry, 2)
+			r.Pin()
+			defer r.Unpin()
+			switch i % 3 {
+			case 0:
+				r.Get(keys[0])
+			case 1:
+				r.GetMany(found, keys)
+			case 2:
+				r.Snapshot(found, keys, nil)
+			}
+		}
 		for i := range n {
 			w.set(Spec{Key: key(i), Value: key(i)})
 			for j := 0; j <= i; j += max(i/50, 1) {
 				if hot(j) {
-					r.get(key(j))
+					hit(j)
 				}
 			}
 		}
 		for i := range n {
 			if hot(i) {
-				require.True(t, r.get(key(i)).Exists())
+				hit(i)
 			}
 		}
+		for i := 3 * n; i < 4*n; i++ { // what is asked for and deleted leaves nothing to what takes its place
+			w.set(Spec{Key: key(i), Value: key(i)})
+			r.get(key(i))
+		}
+		for i := 3 * n; i < 4*n; i++ {
+			w.del(key(i))
+		}
+		for i := n; i < 3*n; i++ { // nobody asks for these
+			w.set(Spec{Key: key(i), Value: key(i)})
+		}
 		gone := map[string]bool{}
-		cold := [Shards]int{}
-		for i := range n {
-			if !hot(i) {
-				cold[ShardOf(table.Hash(key(i)))]++
+		cold, warm := [Shards]int{}, [Shards]int{}
+		for i := range 3 * n {
+			if s := ShardOf(table.Hash(key(i))); hot(i) {
+				warm[s]++
+			} else {
+				cold[s]++
+			}
+		}
+		pick := func(sh *Shard, most int) { // some at a time
+			for more, before := most, 0; more > 0 && more != before; {
+				some := min(more, 1+more%3)
+				before = more
+				sh.Lock()
+				sh.Victims(func(e Entry) bool {
+					gone[string(e.Key())] = true
+					some, more = some-1, more-1
+					return some > 0
+				})
+				sh.Unlock()
 			}
 		}
 		for i := range Shards {
-			if cold[i] == 0 {
-				continue
-			}
-			sh := table.Shard(i)
-			sh.Lock()
-			sh.Victims(func(e Entry) bool {
-				gone[string(e.Key())] = true
-				cold[i]--
-				return cold[i] > 0
-			})
-			sh.Unlock()
+			pick(table.Shard(i), cold[i])
+		}
+		for i := range 3 * n {
+			require.Equal(t, !hot(i), gone[string(key(i))], fmt.Sprint(i))
+		}
+		for i := range Shards { // they have had their turn
+			pick(table.Shard(i), 2*(cold[i]+warm[i]))
 		}
 		for i := range n {
-			require.Equal(t, !hot(i), gone[string(key(i))], fmt.Sprint(i))
+			require.True(t, gone[string(key(i))], fmt.Sprint(i))
 		}
 		require.NoError(t, table.Check(nil))
 	})

@@ -99,6 +99,16 @@ func (w *writer) del(key []byte) bool {
 	return true
 }
 
+// forget drops so many of the oldest kept versions of a key, at most.
+func (w *writer) forget(key []byte, most int) {
+	h := w.t.Hash(key)
+	sh := w.t.Shard(ShardOf(h))
+	sh.Lock()
+	defer sh.Unlock()
+	p := sh.Find(h, key)
+	sh.Forget(&p, most, func(Entry, uint64) bool { return true })
+}
+
 // many sets and, where Deleted is set, deletes all of these at one instant, or undoes it.
 func (w *writer) many(specs []Spec, commit bool) {
 	var set ShardSet

@@ -95,25 +95,32 @@ func TestAbsentKeyKnowsItsDeletion(t *testing.T) {
 	})
 }
 
-// A reader loads a reference once (I6): what it compares and what it returns are of one load. Here the reference of a
-// key that is there becomes refMoved, as when its segment grows, and comes back: so each lookup finds the key or that
-// it has to look again, and never that the key is absent.
+// A reader loads a reference once (I6): what it compares, what it returns and what it has seen are of one load. Here the
+// reference of a key that is there becomes refMoved, as when its segment grows, and comes back, or leads to a later
+// entry: so each lookup finds one of the two and has seen its version, or finds that it has to look again, and never
+// that the key is absent, or another object.
 func TestReferenceIsReadOnce(t *testing.T) {
 	configs(t, func(t *testing.T, c config) {
 		table := c.open(t, 64<<20)
 		w := newWriter(table)
-		k := []byte("key")
+		k := []byte("key of 16 bytes.")
 		w.set(Spec{Key: k, Value: []byte("value")})
 		h := table.Hash(k)
-		p := table.Shard(ShardOf(h)).Find(h, k)
+		sh := table.Shard(ShardOf(h))
+		sh.Lock()
+		p := sh.Find(h, k)
+		later := w.make(sh, Spec{Key: k, Value: []byte("later")})
+		setVersion(table.at(later.ref), p.entry.Version()+1)
+		sh.Unlock()
 		at := p.in.ref(p.i)
 		var done atomic.Bool
 		var writer sync.WaitGroup
 		writer.Go(func() {
 			for !done.Load() {
-				for range 100 {
+				for range 50 {
 					at.Store(refMoved)
 					at.Store(uint32(p.ref))
+					at.Store(uint32(later.ref))
 				}
 				at.Store(refMoved)
 				time.Sleep(time.Microsecond) // so that it comes back in the midst of a lookup, if they have but one processor
@@ -121,22 +128,46 @@ func TestReferenceIsReadOnce(t *testing.T) {
 				time.Sleep(time.Microsecond)
 			}
 		})
+		defer writer.Wait()
+		defer done.Store(true)
 		r := table.Reader("reader")
 		defer r.Close()
 		r.Pin()
 		defer r.Unpin()
-		lookups, wrong := 10_000_000, 0
-		if race {
-			lookups /= 5
-		}
-		for range lookups {
-			if e, _, _, moved := table.findIn(p.first, h, k); !moved && e.p != p.entry.p {
-				wrong++
+		right := func(e Entry) bool { return e.p == p.entry.p || e.p == table.at(later.ref) }
+		keys, found, all := [][]byte{k, k}, make([]Entry, 2), []Entry(nil)
+		for name, way := range map[string]struct {
+			lookups int
+			right   func() bool
+		}{
+			"find": {10_000_000, func() bool {
+				e, seen, _, moved := table.findIn(p.first, h, k)
+				return moved || right(e) && seen == e.Version()
+			}},
+			"get": {5_000_000, func() bool {
+				e := r.Get(k)
+				return right(e) && r.Seen() == e.Version()
+			}},
+			"get many": {2_000_000, func() bool {
+				r.GetMany(found, keys)
+				return right(found[0]) && right(found[1]) && r.Seen() == max(found[0].Version(), found[1].Version())
+			}},
+			"range": {500_000, func() bool {
+				all, _ = r.Range(all[:0], h)
+				return len(all) == 1 && right(all[0]) && r.Seen() == all[0].Version()
+			}},
+		} {
+			wrong := 0
+			if race {
+				way.lookups /= 5
 			}
+			for range way.lookups {
+				if !way.right() {
+					wrong++
+				}
+			}
+			require.Zero(t, wrong, name)
 		}
-		done.Store(true)
-		writer.Wait()
-		require.Zero(t, wrong)
 	})
 }
 
@@ -154,6 +185,35 @@ func TestDeletionIsToldBeforeRemoval(t *testing.T) {
 		p.in, p.i = p.first, -lineRefs/4
 		require.Equal(t, unsafe.Pointer(p.first.deleted()), unsafe.Pointer(p.in.ref(p.i)))
 		sh.Delete(&p, 77)
+		require.Zero(t, p.first.removal(), "the removal was stored before its version")
+	})
+}
+
+// When a deletion that was kept is forgotten, readers wait for its version as before, and that is stored before the
+// entry goes, too (I5).
+func TestForgottenDeletionIsToldBeforeRemoval(t *testing.T) {
+	configs(t, func(t *testing.T, c config) {
+		table := c.openKeeping(t, 64<<20, true)
+		w := newWriter(table)
+		for _, k := range []string{"key", "other"} {
+			w.set(Spec{Key: []byte(k)})
+			require.True(t, w.del([]byte(k)))
+		}
+		w.forget([]byte("other"), 1)
+		r := table.Reader("reader")
+		defer r.Close()
+		require.False(t, r.get([]byte("other")).Exists())
+		require.Equal(t, w.versions.Load(), r.Seen())
+
+		h := table.Hash([]byte("key"))
+		sh := table.Shard(ShardOf(h))
+		sh.Lock()
+		defer sh.Unlock()
+		p := sh.Find(h, []byte("key"))
+		require.True(t, p.Entry().Deleted())
+		p.in, p.i = p.first, -lineRefs/4
+		_, gone := sh.Forget(&p, 1, func(Entry, uint64) bool { return true })
+		require.True(t, gone)
 		require.Zero(t, p.first.removal(), "the removal was stored before its version")
 	})
 }

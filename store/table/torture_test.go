@@ -1,7 +1,11 @@
 package table
 
 import (
+	"fmt"
 	"math/rand/v2"
+	"os"
+	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -9,17 +13,21 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Everything at once, with what is freed overwritten: writers of one key and of groups, deletions, readers of one key
-// and of many that look at what they found only at the end of their pin, large values that are kept beyond it, scans,
-// growth, compaction. Every value says whose it is and carries a checksum; a group's values carry one stamp, so a
-// reader of the group sees one instant or the test fails; stamps of a key never go back. The race detector sees memory
-// that is used again too early as a race.
+// Everything at once, with what is freed overwritten: writers of one key and of groups, deletions, evictions, readers
+// of one key and of many that look at what they found only at the end of their pin, which may be long, large values
+// that are kept beyond it, scans, growth, splits, merges, compaction; with earlier versions of each key, which are
+// looked at and forgotten, and without. Every value says whose it is and carries a checksum; a group's values carry one
+// stamp, so a reader of the group sees one instant or the test fails; stamps of a key never go back; some keys are
+// always there. The race detector sees memory that is used again too early as a race. With KV_SOAK=1 it takes forty
+// times as long.
 func TestTorture(t *testing.T) {
 	configs(t, func(t *testing.T, c config) {
 		if c.mask == 0 {
-			return // one lock for all of it; the other hashes overflow as well
+			c.mask = 1<<63 | 1<<(64-shardBits) - 1 // two shards, which split; the other hashes overflow as well
 		}
-		torture(t, c, 30_000)
+		for _, keeps := range []bool{false, true} {
+			t.Run(fmt.Sprintf("keeps %v", keeps), func(t *testing.T) { torture(t, c.openKeeping(t, 1<<30, keeps)) })
+		}
 	})
 }
 
@@ -27,15 +35,31 @@ const (
 	tortureKeys   = 400
 	tortureGroups = 20
 	groupSize     = 5
+	waveLength    = 750
 )
 
 func groupKey(g, i int) []byte { return key(1_000_000 + g*100 + i) }
 
-func torture(t *testing.T, c config, writes int) {
-	if race {
-		writes /= 10
+// isGroup reports whether it is a key of a group.
+func isGroup(k []byte) bool { return len(k) == len(groupKey(0, 0)) }
+
+// always are keys that are there throughout, every eighth of those that are written singly.
+var always = func() map[string]bool {
+	all := make(map[string]bool)
+	for i := 0; i < tortureKeys*3; i += 8 {
+		all[string(key(i))] = true
 	}
-	table := c.open(t, 1<<30)
+	return all
+}()
+
+func torture(t *testing.T, table *Table) {
+	writes := 15_000
+	if race {
+		writes /= 5
+	}
+	if os.Getenv("KV_SOAK") != "" {
+		writes *= 40
+	}
 	var versions, stamps atomic.Uint64
 	size := func(rnd *rand.Rand) int {
 		if rnd.IntN(50) == 0 {
@@ -52,30 +76,47 @@ func torture(t *testing.T, c config, writes int) {
 		done.Store(true)
 	}
 
+	first := &writer{t: table, versions: &versions, keep: 3}
+	for k := range always {
+		first.set(Spec{Key: []byte(k), Value: sealed([]byte(k), 16, stamps.Add(1))})
+	}
 	for id := range 3 {
 		writers.Go(func() {
-			w := &writer{t: table, versions: &versions}
+			w := &writer{t: table, versions: &versions, keep: 3}
 			rnd := rand.New(rand.NewPCG(uint64(id), 1))
 			// Keys are this writer's alone, so that the stamps of each rise.
-			for range writes {
+			var wave [][]byte
+			for n := range writes {
 				if done.Load() {
 					return
 				}
 				k := key(rnd.IntN(tortureKeys)*3 + id)
-				if rnd.IntN(4) == 0 {
-					w.del(k)
-				} else {
+				switch rnd.IntN(8) {
+				case 0, 1:
+					if !always[string(k)] {
+						w.del(k)
+					}
+				case 2:
+					w.set(Spec{Key: k, Value: sealed(k, size(rnd), stamps.Add(1)), Expiry: 1 << 50})
+				default:
 					w.set(Spec{Key: k, Value: sealed(k, size(rnd), stamps.Add(1))})
 				}
-				if rnd.IntN(20) == 0 { // many keys come and go, so that segments grow
-					n := key(10_000 + rnd.IntN(20_000)*3 + id)
-					w.set(Spec{Key: n, Value: sealed(n, 16, stamps.Add(1))})
+				switch { // many keys come and go, so that segments grow and are merged
+				case n/waveLength%2 == 0:
+					k := key(10_000 + rnd.IntN(20_000)*3 + id)
+					w.set(Spec{Key: k, Value: sealed(k, 16, stamps.Add(1))})
+					wave = append(wave, k)
+				case len(wave) > 0:
+					last := wave[len(wave)-1]
+					wave = wave[:len(wave)-1]
+					w.del(last)
+					w.forget(last, 10)
 				}
 			}
 		})
 	}
 	writers.Go(func() {
-		w := &writer{t: table, versions: &versions}
+		w := &writer{t: table, versions: &versions, keep: 3}
 		rnd := rand.New(rand.NewPCG(9, 1))
 		for range writes / 4 {
 			if done.Load() {
@@ -87,7 +128,11 @@ func torture(t *testing.T, c config, writes int) {
 			gone := rnd.IntN(5) == 0
 			for i := range groupSize {
 				k := groupKey(g, i)
-				specs = append(specs, Spec{Key: k, Value: sealed(k, size(rnd), stamp), Deleted: gone})
+				s := Spec{Key: k, Deleted: gone}
+				if !gone {
+					s.Value = sealed(k, size(rnd), stamp)
+				}
+				specs = append(specs, s)
 			}
 			w.many(specs, rnd.IntN(10) > 0)
 		}
@@ -106,6 +151,13 @@ func torture(t *testing.T, c config, writes int) {
 				for i := range keys {
 					keys[i] = key(rnd.IntN(tortureKeys * 3))
 				}
+				if rnd.IntN(4) == 0 {
+					r.Seen()
+					r.Warm(keys)
+					if r.Seen() != 0 {
+						fail("what was warmed was seen")
+					}
+				}
 				if rnd.IntN(2) == 0 {
 					r.GetMany(found, keys)
 				} else {
@@ -113,10 +165,19 @@ func torture(t *testing.T, c config, writes int) {
 						found[i] = r.Get(k)
 					}
 				}
-				kept := -1
+				for long := rnd.IntN(50) == 0; long && rnd.IntN(200) > 0; {
+					runtime.Gosched()
+				}
+				kept, seen := -1, r.Seen()
 				var large []byte
 				for i, e := range found {
-					if !e.Exists() {
+					if e.Exists() && e.Version() > seen {
+						fail("a version was found, and not seen")
+					}
+					if !e.Exists() || e.Deleted() {
+						if always[string(keys[i])] {
+							fail("a key that is there was not found")
+						}
 						continue
 					}
 					stamp, ok := unsealed(keys[i], e.Value())
@@ -159,7 +220,7 @@ func torture(t *testing.T, c config, writes int) {
 				var first uint64
 				for i, e := range found {
 					var stamp uint64
-					if e.Exists() {
+					if e.Exists() && !e.Deleted() {
 						var ok bool
 						if stamp, ok = unsealed(keys[i], e.Value()); !ok {
 							fail("a value of a group is not what was written")
@@ -190,7 +251,7 @@ func torture(t *testing.T, c config, writes int) {
 				var lastHash uint64
 				all, lastHash = r.Range(all[:0], h)
 				for _, e := range all {
-					if _, ok := unsealed(e.Key(), e.Value()); !ok {
+					if _, ok := unsealed(e.Key(), e.Value()); !ok && !e.Deleted() {
 						fail("a scanned value is not what was written")
 					}
 					if seen[string(e.Key())] {
@@ -204,6 +265,66 @@ func torture(t *testing.T, c config, writes int) {
 				}
 				h = lastHash + 1
 			}
+			for k := range always {
+				if !seen[k] {
+					fail("a scan did not meet a key that is there")
+				}
+			}
+		}
+	})
+	readers.Go(func() { // evictions: a fraction of what is written
+		w := &writer{t: table, versions: &versions, keep: 3}
+		for evicted := uint64(0); !done.Load(); {
+			for i := range Shards {
+				sh := table.Shard(i)
+				var victims [][]byte
+				sh.Lock()
+				sh.Victims(func(e Entry) bool {
+					if !e.Deleted() && !isGroup(e.Key()) && !always[string(e.Key())] {
+						victims = append(victims, slices.Clone(e.Key()))
+					}
+					return len(victims) < 4
+				})
+				sh.Unlock()
+				for _, k := range victims {
+					w.del(k)
+				}
+				for evicted += uint64(len(victims)); evicted > versions.Load()/20 && !done.Load(); {
+					runtime.Gosched()
+				}
+			}
+		}
+	})
+	readers.Go(func() { // earlier versions, one key after the other
+		rnd := rand.New(rand.NewPCG(7, 1))
+		forgets := &writer{t: table}
+		for table.keeps && !done.Load() {
+			k := key(rnd.IntN(tortureKeys * 3))
+			if rnd.IntN(4) == 0 {
+				k = groupKey(rnd.IntN(tortureGroups), rnd.IntN(groupSize))
+			}
+			h := table.Hash(k)
+			sh := table.Shard(ShardOf(h))
+			sh.Lock()
+			sh.Warm([]uint64{h})
+			p := sh.Find(h, k)
+			newer := uint64(MaxVersion)
+			check := func(e Entry) bool {
+				if _, ok := unsealed(k, e.Value()); !ok && !e.Deleted() || e.Version() >= newer {
+					fail("an earlier version is not what was written, or not in its place")
+				}
+				newer = e.Version()
+				return true
+			}
+			if p.Entry().Exists() {
+				check(p.Entry())
+			}
+			sh.Revisions(&p, check)
+			sh.Unlock()
+			if rnd.IntN(4) == 0 {
+				forgets.forget(k, rnd.IntN(3))
+			}
+			runtime.Gosched()
 		}
 	})
 	readers.Go(func() {
