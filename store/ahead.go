@@ -166,12 +166,15 @@ func (s *Store) proposeOne(ch *change) (version uint64, err error) {
 	return version, nil
 }
 
-// proposeExpiry proposes e, the deletion of a key that has expired, unless what the key will be is another's to say. sh
-// is locked.
-func (s *Store) proposeExpiry(sh *shard, e *Entry) error {
-	if _, ok := sh.ahead[string(e.Key())]; ok {
-		return nil
-	}
+// settled reports whether what key will be is what the table has. sh is locked.
+func (sh *shard) settled(key []byte) bool {
+	_, ok := sh.ahead[string(key)]
+	return !ok
+}
+
+// proposeExpiry proposes e, the deletion of a key with this hash that is settled and has expired. sh is locked, sweeping
+// is held.
+func (s *Store) proposeExpiry(sh *shard, h uint64, e *Entry) error {
 	bytes, version := proposalMemory(e), uint64(0)
 	s.budget.Take(bytes, true)
 	defer func() {
@@ -186,6 +189,7 @@ func (s *Store) proposeExpiry(sh *shard, e *Entry) error {
 		return err
 	}
 	sh.proposed(s, e, version, bytes)
+	s.proposed, s.lastProposed = append(s.proposed, h), version
 	s.expirations.Add(1)
 	return nil
 }

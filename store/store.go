@@ -92,10 +92,15 @@ type Store struct {
 	sweeping sync.Mutex  // held by the one that sweeps, and taken before any shard's; see Check
 	swept    *clockState // as it was when the sweeper last looked at all that is noted; guarded by sweeping
 	due      []uint64    // what a sweep has taken; guarded by sweeping
-	leads    bool        // this replica takes writes; guarded by sweeping
-	settling atomic.Bool // a sweep has taken notes that are to be noted again. Stored with the shard of the notes locked as they are taken: who finds them gone finds it set
-	sweeps   uint        // how many there were; guarded by sweeping
-	free     int64       // bytes of the arena that nothing was in when it was last tidied up; guarded by sweeping
+	settled  int         // hashes that were settled since the sweeper rested; guarded by sweeping
+	// proposed are the hashes of keys whose deletion a sweep has proposed, and of which nothing is noted until that is
+	// applied, or the sweep ends; lastProposed is the last deletion's version. Guarded by sweeping.
+	proposed     []uint64
+	lastProposed uint64
+	epoch        uint64      // the journal's, when a sweep began; guarded by sweeping
+	settling     atomic.Bool // a sweep has taken notes that are to be noted again. Stored with the shard of the notes locked as they are taken: who finds them gone finds it set
+	sweeps       uint        // how many there were; guarded by sweeping
+	free         int64       // bytes of the arena that nothing was in when it was last tidied up; guarded by sweeping
 
 	sessionsMu sync.Mutex
 	sessions   map[*Session]struct{} // the open ones; guarded by sessionsMu

@@ -3,6 +3,7 @@ package store
 import (
 	"math"
 	"slices"
+	"time"
 
 	"kv/store/table"
 )
@@ -26,6 +27,18 @@ const followerSweeps = 20
 // sweepSteps bounds how long a sweep holds a shard's lock at a time.
 const sweepSteps = 256
 
+// A sweep has to leave room for others however much expires at once.
+const (
+	// sweepAtOnce is how many hashes a sweep settles, in half a millisecond or so, before it rests: on a machine that is
+	// busy everybody else has his turn then, which he else has to wait for until the sweeper is stopped for it, 10 ms.
+	sweepAtOnce = 1024
+	sweepRest   = 100 * time.Microsecond
+	// proposeAtOnce is how many deletions of what has expired are under way in a journal that proposes, about: what
+	// others write, and what time it is, is not behind more of them. It is looked so often whether they are applied.
+	proposeAtOnce = 512
+	proposedRest  = time.Millisecond
+)
+
 // sweep removes what has expired by now, of a store that proposes what has by what is committed.
 func (s *Store) sweep() {
 	s.tellTime()
@@ -46,7 +59,7 @@ func (s *Store) sweepDue() {
 	if s.replica == nil {
 		s.followClock()
 	} else {
-		s.leads = s.replica.Epoch()%2 == 1
+		s.epoch = s.replica.Epoch()
 	}
 	now := s.clock.now()
 	again := s.swept != nil && s.swept.reach(now.state)
@@ -57,9 +70,11 @@ func (s *Store) sweepDue() {
 	if s.sweeps++; s.sweeps%compactEvery == 0 {
 		s.tidy(false)
 	}
-	if s.replica != nil && !s.leads && (s.age.Load() == 0 || s.sweeps%followerSweeps != 0) {
+	if s.replica != nil && !s.leads() && (s.age.Load() == 0 || s.sweeps%followerSweeps != 0) {
 		return // that a key has expired says who leads
 	}
+	defer s.settling.Store(false)
+	defer s.noteProposed()
 	for i := range s.shards {
 		if s.sweepShard(&s.shards[i], now, again) != nil {
 			return // the store takes no writes now
@@ -69,7 +84,6 @@ func (s *Store) sweepDue() {
 
 // sweepShard is sweep for one shard. With again all that is noted is looked at.
 func (s *Store) sweepShard(sh *shard, now moment, again bool) error {
-	defer s.settling.Store(false)
 	if sh.crowded(s) || again {
 		if err := s.sweepAll(sh, now); err != nil {
 			return err
@@ -134,10 +148,10 @@ func (s *Store) settleDue(sh *shard, hashes []uint64, now moment) (err error) {
 	slices.Sort(hashes)
 	hashes = slices.Compact(hashes)
 	for some := range slices.Chunk(hashes, table.WarmAtOnce) {
-		need, again := settleBytes, true
+		left, need, again := some, settleBytes, true
 		for again && err == nil {
 			if err = s.admit(need); err == nil {
-				some, err = s.settleSome(sh, some, now)
+				left, err = s.settleSome(sh, left, now)
 			}
 			if need, again = notAdmitted(err); again {
 				err = nil
@@ -145,13 +159,43 @@ func (s *Store) settleDue(sh *shard, hashes []uint64, now moment) (err error) {
 		}
 		if err != nil {
 			sh.Lock()
-			for _, h := range some {
+			for _, h := range left {
 				s.noteAt(sh, h, 0) // come again
 			}
 			sh.Unlock()
+			continue
 		}
+		s.rest(len(some))
 	}
 	return err
+}
+
+// rest lets others go on after so many more hashes were settled, if that is due.
+func (s *Store) rest(settled int) {
+	if s.settled += settled; s.settled >= sweepAtOnce {
+		s.settled = 0
+		time.Sleep(sweepRest)
+	}
+	if len(s.proposed) >= proposeAtOnce {
+		for s.replica.Durable() < s.lastProposed && s.replica.Epoch() == s.epoch && !s.closed.Load() {
+			time.Sleep(proposedRest)
+		}
+		s.noteProposed()
+	}
+}
+
+// leads reports whether this replica took writes when the sweep began. sweeping is held.
+func (s *Store) leads() bool { return s.epoch%2 == 1 }
+
+// noteProposed notes what will be due of the keys whose deletion was proposed: nothing, if that is applied.
+func (s *Store) noteProposed() {
+	for _, h := range s.proposed {
+		sh := s.shardOf(h)
+		sh.Lock()
+		s.note(sh, h)
+		sh.Unlock()
+	}
+	s.proposed = s.proposed[:0]
 }
 
 // settleBytes is about what the deletions of table.WarmAtOnce keys take in the journal.
@@ -166,15 +210,15 @@ func (s *Store) settleSome(sh *shard, hashes []uint64, now moment) (left []uint6
 	defer sh.Unlock()
 	sh.Warm(hashes) // what is due together lies anywhere
 	for i, h := range hashes {
-		stays := false
+		stays, proposed := false, len(s.proposed)
 		sh.Hash(h, func(p table.Place) {
 			e := p.Entry()
-			if err != nil || e.Deleted() || !expiredAt(e, now) || s.replica != nil && !s.leads {
+			if err != nil || e.Deleted() || !expiredAt(e, now) || s.replica != nil && !(s.leads() && sh.settled(e.Key())) {
 				stays = true
 				return
 			}
 			err = s.expire(sh, &p, sc.tombstone(e.Key()))
-			stays = stays || s.replica != nil || s.keeps // it is not applied yet; it is history now
+			stays = stays || s.keeps // it is history now
 			sc.used = 0
 		})
 		if err != nil {
@@ -182,6 +226,8 @@ func (s *Store) settleSome(sh *shard, hashes []uint64, now moment) (left []uint6
 		}
 		if stays {
 			s.forgetOld(sh, h, now)
+		}
+		if stays && len(s.proposed) == proposed {
 			s.note(sh, h)
 		}
 	}
@@ -191,7 +237,7 @@ func (s *Store) settleSome(sh *shard, hashes []uint64, now moment) (left []uint6
 // expire removes what has expired at p; e stands for its deletion. sh is locked.
 func (s *Store) expire(sh *shard, p *table.Place, e *Entry) (err error) {
 	if s.replica != nil {
-		return s.proposeExpiry(sh, e)
+		return s.proposeExpiry(sh, p.Hash(), e)
 	}
 	one := [1]outcome{{hash: p.Hash(), entry: e, cur: p.Entry()}}
 	o, version, keep := &one[0], uint64(0), s.HistoryDepth()

@@ -2,11 +2,15 @@ package store
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"kv/store/table"
 )
 
 // Keys that a sweep could not remove, because the store takes no writes, are noted for the next.
@@ -220,4 +224,94 @@ func TestSweepRemovesOnlyWhatItSaw(t *testing.T) {
 	require.Equal(t, "anew", text(s.Get(key)))
 	require.NoError(t, remove(s.Get(key)))
 	require.Nil(t, s.Get(key))
+}
+
+// However much expires at once, few deletions are under way at a time: what others write is not behind all of them. All
+// keys are removed in the end, and none is looked for again then.
+func TestFewDeletionsAreUnderWay(t *testing.T) {
+	const keys = 10 * proposeAtOnce
+	s, r := openReplica(t, Options{}, fullHash)
+	for i := range keys {
+		_, err := s.Set(fmt.Append(nil, "key", i), nil, SetOptions{TTL: 10})
+		require.NoError(t, err)
+	}
+	require.NoError(t, s.Flush())
+	s.clock.pass(10)
+	s.tellTime()
+	require.True(t, r.commit())
+	swept := make(chan struct{})
+	go func() {
+		defer close(swept)
+		s.sweepDue()
+	}()
+	most := 0
+	for done := false; !done; {
+		r.mu.Lock()
+		most = max(most, len(r.pending))
+		full := len(r.pending) >= proposeAtOnce
+		r.mu.Unlock()
+		for full && r.commit() {
+		}
+		select {
+		case <-swept:
+			done = true
+		default:
+			runtime.Gosched()
+		}
+	}
+	require.Less(t, most, proposeAtOnce+table.WarmAtOnce)
+	for r.commit() {
+	}
+	require.Zero(t, s.Stats().Keys)
+	s.sweepDue()
+	require.Empty(t, r.pending)
+	for i := range s.shards {
+		s.shards[i].due.each(func(uint64, uint32) { t.Error("a note is left") })
+	}
+}
+
+// A sweep that waits for its deletions goes on once they will never be applied, and they are proposed anew by whoever
+// leads then.
+func TestSweepOfADeposedLeader(t *testing.T) {
+	const keys = 3 * proposeAtOnce
+	s, r := openReplica(t, Options{}, fullHash)
+	for i := range keys {
+		_, err := s.Set(fmt.Append(nil, "key", i), nil, SetOptions{TTL: 10})
+		require.NoError(t, err)
+	}
+	require.NoError(t, s.Flush())
+	s.clock.pass(10)
+	s.tellTime()
+	require.True(t, r.commit())
+	swept := make(chan struct{})
+	go func() {
+		defer close(swept)
+		s.sweepDue()
+	}()
+	require.Eventually(t, func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return len(r.pending) >= proposeAtOnce
+	}, time.Minute, time.Millisecond)
+	r.depose(0)
+	<-swept
+	require.EqualValues(t, keys, s.Store.Stats().Keys)
+	r.lead()
+	for s.Store.Stats().Keys > 0 {
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			s.sweepDue()
+		}()
+		for sweeping := true; sweeping; {
+			select {
+			case <-done:
+				sweeping = false
+			default:
+				r.commit()
+			}
+		}
+		for r.commit() {
+		}
+	}
 }
