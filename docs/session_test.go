@@ -286,7 +286,19 @@ func compare(t *testing.T, where string, want []string, got string) {
 	assert.Regexp(t, re.String(), got, "%s\nprints\n%sinstead of\n%s\n", where, got, strings.Join(want, "\n"))
 }
 
+// TestProgramsPrintWhatTheySay: a program works in a module of its own, with the commands that README.md has for that.
 func TestProgramsPrintWhatTheySay(t *testing.T) {
+	project, err := filepath.Abs(root)
+	require.NoError(t, err)
+	commands := []string{"go mod init example.com/program"}
+	for _, p := range pages(t) {
+		for _, c := range p.code {
+			if filepath.Base(p.path) == "README.md" && strings.HasPrefix(c.text, "go mod ") {
+				commands = append(commands, strings.ReplaceAll(c.text, "/path/to/it", project))
+			}
+		}
+	}
+	require.Len(t, commands, 3)
 	for _, p := range pages(t) {
 		for _, b := range p.blocks {
 			text := strings.Join(b.lines, "\n") + "\n"
@@ -304,13 +316,17 @@ func TestProgramsPrintWhatTheySay(t *testing.T) {
 				}
 				addr := startServer(t)
 				text = strings.ReplaceAll(text, "127.0.0.1:7070", addr)
-				file := filepath.Join(t.TempDir(), "main.go")
-				require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
-				cmd := exec.Command("go", "run", file)
-				cmd.Dir = root
-				cmd.Env = environment(addr)
-				out, err := cmd.CombinedOutput()
-				require.NoError(t, err, "%s", out)
+				dir := t.TempDir()
+				require.NoError(t, os.WriteFile(filepath.Join(dir, "main.go"), []byte(text), 0o600))
+				var out []byte
+				for _, c := range append(commands, "go run .") {
+					words := strings.Fields(c)
+					cmd := exec.Command(words[0], words[1:]...)
+					cmd.Dir = dir
+					cmd.Env = append(environment(addr), "GOPROXY=off") // what the project needs is here
+					out, err = cmd.CombinedOutput()
+					require.NoError(t, err, "%s: %s", c, out)
+				}
 				compare(t, p.path, want, string(out))
 			})
 		}

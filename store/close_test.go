@@ -70,3 +70,17 @@ func TestClose(t *testing.T) {
 	require.NoError(t, s.Flush())
 	require.EqualValues(t, 1, s.Stats().Keys)
 }
+
+// A session that was closed reads nothing any more: its place among the readers may be that of another.
+func TestClosedSession(t *testing.T) {
+	s := openTest(t, Options{}, fullHash)
+	s.put(t, "key", "value")
+	c := s.Store.Session()
+	require.Equal(t, "value", text(c.Get([]byte("key"))))
+	c.Close()
+	require.NotPanics(t, c.Close, "once more")
+	require.Panics(t, func() { c.Get([]byte("key")) })
+	require.Panics(t, func() { c.View() })
+	require.Panics(t, func() { c.MGet(nil, keysOf("key")) })
+	require.EqualValues(t, 1, s.Stats().GetOps, "what it has done counts")
+}

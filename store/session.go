@@ -52,7 +52,7 @@ func (s *Store) Session() *Session {
 	return c
 }
 
-// Close ends the session; its counts stay in the store's.
+// Close ends the session; its counts stay in the store's. To read with it afterwards panics; to close it again does nothing.
 func (c *Session) Close() {
 	s := c.store
 	s.sessionsMu.Lock()

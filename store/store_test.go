@@ -197,6 +197,16 @@ func TestExpireAt(t *testing.T) {
 	}
 }
 
+// An operation of a transaction that is of no kind is an error, and nothing of the transaction is done.
+func TestTxnOfNoKind(t *testing.T) {
+	s := openTest(t, Options{}, fullHash)
+	for _, kind := range []OpKind{0, OpDel + 1, 255} {
+		_, _, err := s.Txn(nil, nil, []Op{{Kind: OpSet, Key: []byte("key"), Value: []byte("value")}, {Kind: kind, Key: []byte("key")}})
+		require.ErrorContains(t, err, fmt.Sprintf("operation 1 of 2 is of kind %d", kind))
+	}
+	require.Nil(t, s.Get([]byte("key")))
+}
+
 // To leave a key absent takes no memory, so a full store does it.
 func TestExpireAtInAFullStore(t *testing.T) {
 	s := openTest(t, Options{}, fullHash)

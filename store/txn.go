@@ -2,6 +2,7 @@ package store
 
 import (
 	"errors"
+	"fmt"
 	"math/bits"
 
 	"kv/store/table"
@@ -44,7 +45,8 @@ func (c *Session) MSet(pairs []Pair) (version uint64, err error) {
 }
 
 // Txn checks the conditions and, if all hold, runs ops in order, all at one instant: an OpGet sees what the ops before it
-// wrote. It appends one result for each op to dst. The version is 0 if nothing was written. Errors are those of Set.
+// wrote. It appends one result for each op to dst. The version is 0 if nothing was written. Errors are those of Set, and
+// that of an op without a kind.
 func (c *Session) Txn(dst []Result, conds []Condition, ops []Op) (results []Result, version uint64, err error) {
 	return c.TxnIf(dst, conds, ops, nil)
 }
@@ -82,7 +84,10 @@ func (c *Session) TxnIf(dst []Result, conds []Condition, ops []Op, accept func([
 // closed. What the transaction itself wrote may have version 0, which stands for that of the transaction. If there is
 // an error, no view is open.
 func (c *Session) TxnView(dst []ViewResult, conds []Condition, ops []Op, accept func([]ViewResult) error) (results []ViewResult, version uint64, v View, err error) {
-	for _, o := range ops {
+	for i, o := range ops {
+		if o.Kind < OpGet || o.Kind > OpDel {
+			return dst, 0, View{}, fmt.Errorf("operation %d of %d is of kind %d, and that is none: OpGet, OpSet and OpDel are", i, len(ops), o.Kind)
+		}
 		if err := errors.Join(checkLen(o.Key, o.Value), checkExpiry(o.TTL, o.ExpireAt)); err != nil {
 			return dst, 0, View{}, err
 		}

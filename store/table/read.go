@@ -23,8 +23,11 @@ func (t *Table) Reader(owner string) *Reader {
 	return &Reader{table: t, cell: t.epochs.Cell(owner)}
 }
 
-// Close ends the reader.
-func (r *Reader) Close() { r.table.epochs.Return(r.cell) }
+// Close ends the reader. Whoever uses it all the same panics: its cell may be another's by then, who would lose what he looks at.
+func (r *Reader) Close() {
+	r.table.epochs.Return(r.cell)
+	r.cell = nil
+}
 
 // Pin and Unpin are those of [epoch.Cell].
 func (r *Reader) Pin() { r.cell.Pin() }
