@@ -152,12 +152,14 @@ func metricsOfANode(t *testing.T) string {
 		}
 	}
 	client, peer := free(), free()
-	return metricsOf(t, "--data", t.TempDir()+"/data", "--sync", "always", "--advertise", client+","+peer, "--peer-listen", peer, "--peers", peer)
+	return metricsOf(t, "--data", t.TempDir()+"/data", "--sync", "always", "--advertise", client+","+peer,
+		"--peer-listen", peer, "--peers", peer)
 }
 
 // metricsOf is what /metrics of a kvd says that was started with these arguments.
 func metricsOf(t *testing.T, args ...string) string {
-	cmd := exec.Command(filepath.Join(bin, "kvd"), append([]string{"--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"}, args...)...)
+	cmd := exec.Command(filepath.Join(bin, "kvd"),
+		append([]string{"--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"}, args...)...)
 	stderr, err := cmd.StderrPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())

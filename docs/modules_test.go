@@ -24,7 +24,8 @@ func TestLibrariesAreThoseOfTheModules(t *testing.T) {
 		}
 	}
 	required := make(map[string]bool)
-	for _, dir := range []string{root, root + "/store/peers", root + "/netserver/resp/clienttest", root + "/netserver/rest/conformance"} {
+	for _, dir := range []string{root, root + "/store/peers", root + "/netserver/resp/clienttest",
+		root + "/netserver/rest/conformance"} {
 		var mod struct {
 			Require []struct {
 				Path     string

@@ -124,7 +124,8 @@ func (s session) run(t *testing.T, addr, pages, dir string) {
 	const mark = "== next command =="
 	script.WriteString("exec 2>&1\nstatus=0\n")
 	for _, st := range s.steps {
-		fmt.Fprintf(&script, "echo '%s'; (exit $status)\n%s\nstatus=$?\n", mark, strings.ReplaceAll(st.typed, "127.0.0.1:7071", pages))
+		fmt.Fprintf(&script, "echo '%s'; (exit $status)\n%s\nstatus=$?\n",
+			mark, strings.ReplaceAll(st.typed, "127.0.0.1:7071", pages))
 		if serverStep.MatchString(st.typed) {
 			script.WriteString("echo $! >>servers; until kvc ping >/dev/null 2>&1; do kill -0 $! || break; sleep 0.02; done\n")
 		}
@@ -148,7 +149,8 @@ func (s session) run(t *testing.T, addr, pages, dir string) {
 }
 
 func environment(addr string) []string {
-	return append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "KV_ADDR="+addr, "KVD_LISTEN="+addr, "NO_COLOR=1", "TERM=xterm", "XDG_STATE_HOME="+bin)
+	return append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "KV_ADDR="+addr, "KVD_LISTEN="+addr, "NO_COLOR=1",
+		"TERM=xterm", "XDG_STATE_HOME="+bin)
 }
 
 // runShell types the lines of st into a kvc on a terminal and compares what it shows.

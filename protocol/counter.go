@@ -29,7 +29,8 @@ func ParseIncr(flags uint8, body []byte) (Incr, error) {
 	if err != nil {
 		return Incr{}, err
 	}
-	q := Incr{Conditional: o.conditional, IfVersion: o.ifVersion, TTL: o.ttl, ExpireAt: o.expireAt, By: int64(r.u64()), Key: r.rest()}
+	q := Incr{Conditional: o.conditional, IfVersion: o.ifVersion, TTL: o.ttl, ExpireAt: o.expireAt,
+		By: int64(r.u64()), Key: r.rest()}
 	if r.bad {
 		return q, badf("INCR: the body of %d bytes is shorter than its options and 8 bytes of number", len(body))
 	}

@@ -84,7 +84,8 @@ func (h Header) Status() Status { return Status(h.Flags) }
 // AppendHeader appends the header of a frame whose body has bodySize bytes.
 func AppendHeader(dst []byte, op Opcode, flags uint8, id uint32, bodySize int) []byte {
 	n := uint32(minLength + bodySize)
-	return append(dst, byte(n>>24), byte(n>>16), byte(n>>8), byte(n), byte(op), flags, 0, 0, byte(id>>24), byte(id>>16), byte(id>>8), byte(id))
+	return append(dst, byte(n>>24), byte(n>>16), byte(n>>8), byte(n), byte(op), flags, 0, 0, byte(id>>24), byte(id>>16),
+		byte(id>>8), byte(id))
 }
 
 // Fits reports whether a body of so many bytes stays below the cap that every frame has.

@@ -41,7 +41,8 @@ func TestPlainGetSaysWhatTheHeaderSays(t *testing.T) {
 			b = binary.BigEndian.AppendUint32(b, 0xfedcba98)
 			h := protocol.ParseHeader(b)
 			size, id, ok := protocol.PlainGet(b)
-			assert.Equal(t, protocol.CheckLength(length) == nil && h.Opcode == protocol.OpGet && h.Flags == 0 && h.Reserved == 0, ok, "% x", b)
+			assert.Equal(t, protocol.CheckLength(length) == nil && h.Opcode == protocol.OpGet && h.Flags == 0 &&
+				h.Reserved == 0, ok, "% x", b)
 			assert.Equal(t, h.Size(), size)
 			assert.Equal(t, h.ID, id)
 		}

@@ -23,7 +23,8 @@ func checkRequest(t testing.TB, h protocol.Header, body []byte) {
 		require.ErrorIs(t, err, protocol.ErrBadRequest)
 		return
 	}
-	require.True(t, bytes.Equal(body, again[protocol.HeaderSize:]), "%v: %x became %x", h.Opcode, body, again[protocol.HeaderSize:])
+	require.True(t, bytes.Equal(body, again[protocol.HeaderSize:]),
+		"%v: %x became %x", h.Opcode, body, again[protocol.HeaderSize:])
 	require.Equal(t, h.Flags, again[5])
 }
 
@@ -33,7 +34,8 @@ func checkResponse(t testing.TB, flags uint8, h protocol.Header, body []byte) {
 		require.ErrorIs(t, err, protocol.ErrMalformed)
 		return
 	}
-	require.True(t, bytes.Equal(body, again[protocol.HeaderSize:]), "%v: %x became %x", h.Opcode, body, again[protocol.HeaderSize:])
+	require.True(t, bytes.Equal(body, again[protocol.HeaderSize:]),
+		"%v: %x became %x", h.Opcode, body, again[protocol.HeaderSize:])
 }
 
 // small returns the samples of the vectors that are not large for a purpose.

@@ -62,7 +62,8 @@ func TestRequestsRoundTrip(t *testing.T) {
 		})
 	}
 	check("GET", func(t *rapid.T, id uint32) {
-		q := protocol.Get{Key: draw(t, anyBytes, "key"), WithMeta: draw(t, rapid.Bool(), "meta"), AtVersion: draw(t, anyU64, "version")}
+		q := protocol.Get{Key: draw(t, anyBytes, "key"), WithMeta: draw(t, rapid.Bool(), "meta"),
+			AtVersion: draw(t, anyU64, "version")}
 		flags, body := sent(t, q.AppendTo(nil, id), protocol.OpGet, id)
 		got, err := protocol.ParseGet(flags, body)
 		require.NoError(t, err)
@@ -119,7 +120,8 @@ func TestRequestsRoundTrip(t *testing.T) {
 		assert.Equal(t, q, got)
 	})
 	check("HELLO", func(t *rapid.T, id uint32) {
-		q := protocol.Hello{Version: draw(t, rapid.Uint16Min(1), "version"), User: draw(t, anyBytes, "user"), Secret: draw(t, anyBytes, "secret"), Goodbye: draw(t, rapid.Bool(), "goodbye")}
+		q := protocol.Hello{Version: draw(t, rapid.Uint16Min(1), "version"), User: draw(t, anyBytes, "user"),
+			Secret: draw(t, anyBytes, "secret"), Goodbye: draw(t, rapid.Bool(), "goodbye")}
 		flags, body := sent(t, q.AppendTo(nil, id), protocol.OpHello, id)
 		got, err := protocol.ParseHello(flags, body)
 		require.NoError(t, err)
@@ -238,7 +240,8 @@ func TestResponsesRoundTrip(t *testing.T) {
 		assert.Equal(t, v, got)
 	})
 	check("PURGE", func(t *rapid.T, id uint32) {
-		p := protocol.PurgeResponse{Erased: draw(t, anyU64, "erased"), Version: draw(t, anyU64, "version"), Cursor: draw(t, anyBytes, "cursor")}
+		p := protocol.PurgeResponse{Erased: draw(t, anyU64, "erased"), Version: draw(t, anyU64, "version"),
+			Cursor: draw(t, anyBytes, "cursor")}
 		_, body := sent(t, p.AppendTo(nil, id), protocol.OpPurge, id)
 		got, err := protocol.ParsePurgeResponse(body)
 		require.NoError(t, err)
@@ -268,7 +271,8 @@ func TestResponsesRoundTrip(t *testing.T) {
 		assert.Equal(t, p, got)
 	})
 	check("SET, MSET, ROLLBACK, EXPIRE, PERSIST", func(t *rapid.T, id uint32) {
-		op := draw(t, rapid.SampledFrom([]protocol.Opcode{protocol.OpSet, protocol.OpMSet, protocol.OpRollback, protocol.OpExpire, protocol.OpPersist}), "opcode")
+		op := draw(t, rapid.SampledFrom([]protocol.Opcode{protocol.OpSet, protocol.OpMSet, protocol.OpRollback,
+			protocol.OpExpire, protocol.OpPersist}), "opcode")
 		v := draw(t, anyU64, "version")
 		_, body := sent(t, protocol.AppendVersion(nil, op, id, v), op, id)
 		got, err := protocol.ParseVersion(body)
@@ -345,7 +349,8 @@ func TestResponsesRoundTrip(t *testing.T) {
 	})
 	check("HISTORY", func(t *rapid.T, id uint32) {
 		revisions := list(t, "revisions", func() protocol.Revision {
-			return protocol.Revision{Version: draw(t, anyU64, "version"), Time: draw(t, anyU64, "time"), Value: drawValue(t, false)}
+			return protocol.Revision{Version: draw(t, anyU64, "version"), Time: draw(t, anyU64, "time"),
+				Value: drawValue(t, false)}
 		})
 		_, body := sent(t, protocol.AppendHistory(nil, id, revisions), protocol.OpHistory, id)
 		got, err := protocol.ParseHistoryResponse(body)
@@ -360,7 +365,8 @@ func TestResponsesRoundTrip(t *testing.T) {
 		assert.Equal(t, p, got)
 	})
 	check("BACKUP", func(t *rapid.T, id uint32) {
-		p := protocol.BackupResponse{Handle: draw(t, anyU64, "handle"), Chunk: draw(t, rapid.SliceOfN(rapid.Byte(), 1, 40), "chunk")}
+		p := protocol.BackupResponse{Handle: draw(t, anyU64, "handle"),
+			Chunk: draw(t, rapid.SliceOfN(rapid.Byte(), 1, 40), "chunk")}
 		_, body := sent(t, p.AppendTo(nil, id), protocol.OpBackup, id)
 		got, err := protocol.ParseBackupResponse(body)
 		require.NoError(t, err)

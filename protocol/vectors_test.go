@@ -58,7 +58,8 @@ func TestVectorsEncodeAndParse(t *testing.T) {
 				assert.False(t, q.Opcode.Known(), name)
 			case protocol.StatusBadRequest:
 				// A cursor or handle that no server gave is well-formed; everything else is for the parsers to see.
-				stale := name == "scan/scan-stale-cursor" || name == "purge/purge-stale-cursor" || name == "backup/backup-unknown-handle"
+				stale := name == "scan/scan-stale-cursor" || name == "purge/purge-stale-cursor" ||
+					name == "backup/backup-unknown-handle"
 				stale = stale || strings.HasPrefix(name, "counters/incr-refused")
 				stale = stale || name == "alone/member-add" || name == "alone/member-remove" // there is no cluster
 				assert.Equal(t, !stale, err != nil, "%s: refused by its parser", name)

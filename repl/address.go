@@ -35,7 +35,8 @@ func (a address) String() string {
 	return a.scheme + "://" + user + a.hostPort
 }
 
-var errAddress = errors.New("an address such as " + defaultAddr + ", db1.example (port " + defaultPort + "), kvs://ann@db1.example or unix:/run/kv/kv.sock")
+var errAddress = errors.New("an address such as " + defaultAddr + ", db1.example (port " + defaultPort +
+	"), kvs://ann@db1.example or unix:/run/kv/kv.sock")
 
 // parseAddr reads HOST:PORT, HOST, :PORT (of this machine), or a URL: kv://USER@HOST:PORT, kvs:// with TLS, in which
 // all but the host may be left out; or unix:PATH, a Unix socket. Several servers of a cluster are separated by commas,

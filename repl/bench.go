@@ -21,7 +21,8 @@ func benchCommand() *command {
 	return &command{
 		name:  "bench",
 		short: "Measure the server under load.",
-		long: "It touches only keys that begin with `" + benchPrefix + "`: it stores them first, if the mix reads, and deletes them with all their versions at the end, however it ends, unless `--keep` is given; a second Ctrl-C leaves them. " +
+		long: "It touches only keys that begin with `" + benchPrefix +
+			"`: it stores them first, if the mix reads, and deletes them with all their versions at the end, however it ends, unless `--keep` is given; a second Ctrl-C leaves them. " +
 			"Without `--rate` the loop is closed: each connection keeps `--pipeline` requests under way and waits for their answers. " +
 			"With `--rate` it is open: requests are sent by the clock, whatever the answers do, and a latency begins when the request was due, so that it is free of coordinated omission. " +
 			"In a cluster a mix that writes is for the server that leads, and one that only reads for the one that `--addr` names. " +
@@ -33,13 +34,15 @@ func benchCommand() *command {
 			{"bench --keys 100000 --distribution zipf --value-size 1KiB --duration 2s --json", "as JSON"},
 		},
 		build: func(f flags) func(*call) error {
-			o := load.BenchOptions{Connections: 50, Pipeline: 1, Keys: 10_000, ValueSize: 32, Duration: 10 * time.Second, Prefix: benchPrefix}
+			o := load.BenchOptions{Connections: 50, Pipeline: 1, Keys: 10_000, ValueSize: 32,
+				Duration: 10 * time.Second, Prefix: benchPrefix}
 			mix := weights{get: 90, set: 10}
 			var keep bool
 			flagVar(f, &mix, "mix", "", "MIX", "what share each operation has: get=90,set=10; del is the third", parseMix)
 			flagVar(f, &o.Keys, "keys", "", "N", "how many keys", parseCount)
 			flagVar(f, &o.ValueSize, "value-size", "", "SIZE", "the size of a value", parseSize)
-			flagVar(f, &o.Zipf, "distribution", "", "uniform|zipf", "which keys: all alike, or a few much more than others", parseDistribution)
+			flagVar(f, &o.Zipf, "distribution", "", "uniform|zipf",
+				"which keys: all alike, or a few much more than others", parseDistribution)
 			flagVar(f, &o.Connections, "connections", "", "N", "how many connections", parseCount)
 			flagVar(f, &o.Pipeline, "pipeline", "", "N", "requests under way on each connection", parseCount)
 			flagVar(f, &o.Duration, "duration", "", "DURATION", "how long to measure", parsePositiveDuration)
@@ -194,7 +197,8 @@ func (c *call) benchReport(o load.BenchOptions, r *load.BenchResult) {
 		loop = fmt.Sprintf("%d connections, open loop of %.0f/s", o.Connections, o.Rate)
 	}
 	c.notef("%d operations in %s: %.0f/s (%s)", r.Ops(), seconds(r.Elapsed), r.Rate(), loop)
-	c.notef("get %d (%d found nothing), set %d, del %d; refused %d, unanswered %d", r.Gets, r.Missing, r.Sets, r.Dels, r.Refused, r.Unanswered)
+	c.notef("get %d (%d found nothing), set %d, del %d; refused %d, unanswered %d",
+		r.Gets, r.Missing, r.Sets, r.Dels, r.Refused, r.Unanswered)
 	var b strings.Builder
 	for _, p := range percentiles {
 		fmt.Fprintf(&b, "p%v %.3f ms, ", p, milliseconds(r.Latency.ValueAtPercentile(p)))
@@ -225,7 +229,8 @@ func (c *call) histogram(r *load.BenchResult) {
 	started := false
 	for i, n := range rows {
 		if started = started || n > 0; started {
-			c.notef("  ≤ %9.3f ms %5.1f%% %s", math.Ldexp(1, i)/1000, 100*float64(n)/float64(max(1, r.Ops())), strings.Repeat("#", int(40*n/most)))
+			c.notef("  ≤ %9.3f ms %5.1f%% %s", math.Ldexp(1, i)/1000, 100*float64(n)/float64(max(1, r.Ops())),
+				strings.Repeat("#", int(40*n/most)))
 		}
 	}
 }

@@ -30,7 +30,8 @@ func TestABenchThatFailsCleansUp(t *testing.T) {
 	}{
 		{[]string{"--keys", "100000", "--value-size", "1KiB"}, 4, "store the keys: out of memory"},
 		{[]string{"--keys", "1000", "--connections", "20", "--duration", "50ms"}, 4, "too many connections"},
-		{[]string{"--keys", "100000", "--value-size", "500KiB", "--mix", "set=1", "--connections", "1", "--duration", "500ms"}, 4, "out of memory"},
+		{[]string{"--keys", "100000", "--value-size", "500KiB", "--mix", "set=1", "--connections", "1", "--duration",
+			"500ms"}, 4, "out of memory"},
 		{[]string{"--keys", "100", "--connections", "1", "--duration", "10ms", "--rate", "1e-300"}, 0, "1 operations"},
 	} {
 		_, stderr, code := run(environ, append([]string{"bench"}, tt.args...)...)

@@ -25,7 +25,8 @@ func changeCommands() []*command {
 			},
 			build: func(f flags) func(*call) error {
 				var o changeOptions
-				o.expiry(f, "ttl", "a key that is made expires after this time", "expire-at", "a key that is made expires at this time: 2030-01-31T12:00:00Z (RFC 3339), or Unix milliseconds")
+				o.expiry(f, "ttl", "a key that is made expires after this time", "expire-at",
+					"a key that is made expires at this time: 2030-01-31T12:00:00Z (RFC 3339), or Unix milliseconds")
 				o.condition(f)
 				return func(c *call) error { return c.incr(o, f.Changed("if-version")) }
 			},
@@ -41,7 +42,8 @@ func changeCommands() []*command {
 			},
 			build: func(f flags) func(*call) error {
 				var o changeOptions
-				flagVar(f, &o.expireAt, "at", "", "TIME", "expire at this time: 2030-01-31T12:00:00Z (RFC 3339), or Unix milliseconds, as meta prints them", parseTime)
+				flagVar(f, &o.expireAt, "at", "", "TIME",
+					"expire at this time: 2030-01-31T12:00:00Z (RFC 3339), or Unix milliseconds, as meta prints them", parseTime)
 				o.condition(f)
 				f.bool(&o.printVersion, "print-version", "", "print the version that the key has then")
 				return func(c *call) error { return c.expire(o, f.Changed("if-version")) }
@@ -71,7 +73,8 @@ type changeOptions struct {
 }
 
 func (o *changeOptions) condition(f flags) {
-	flagVar(f, &o.ifVersion, "if-version", "", "V", "only if the key has this version (see meta); 0: only if it is absent", parseVersion)
+	flagVar(f, &o.ifVersion, "if-version", "", "V",
+		"only if the key has this version (see meta); 0: only if it is absent", parseVersion)
 }
 
 func (o *changeOptions) expiry(f flags, ttl, ttlSays, at, atSays string) {

@@ -290,7 +290,8 @@ func unwell(p protocol.ClusterResponse) string {
 	case reached < majority:
 		return fmt.Sprintf("%d of %d voters can be reached, and it takes %d: nothing is written or read; bring back server %s", reached, voters, majority, strings.Join(lost, " or "))
 	case reached == majority && len(lost) > 0:
-		return fmt.Sprintf("server %s can't be reached: if one more is lost, nothing is written or read any more", strings.Join(lost, ", "))
+		return fmt.Sprintf("server %s can't be reached: if one more is lost, nothing is written or read any more",
+			strings.Join(lost, ", "))
 	}
 	return ""
 }

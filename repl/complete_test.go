@@ -108,7 +108,8 @@ func TestCompleteLine(t *testing.T) {
 	assert.Subset(t, s.completeLine(context.Background(), "", "", nil).List, []string{"get", "set", "commit", "help"})
 	assert.NotContains(t, s.completeLine(context.Background(), "", "", nil).List, "scan")
 	s.txn.failed = true
-	assert.ElementsMatch(t, []string{"commit", "abort", "help", "timing", "exit", "quit"}, s.completeLine(context.Background(), "", "", nil).List)
+	assert.ElementsMatch(t, []string{"commit", "abort", "help", "timing", "exit", "quit"},
+		s.completeLine(context.Background(), "", "", nil).List)
 }
 
 func TestACandidateAsItIsTyped(t *testing.T) {
@@ -172,7 +173,8 @@ func TestCompletionKnowsWhereVersionsGo(t *testing.T) {
 // Whatever stands on the line, completion changes nothing but its last word, and makes a line that can be read.
 func TestCompletionChangesTheLastWord(t *testing.T) {
 	s := lineSession()
-	pieces := rapid.OneOf(rapid.String(), rapid.SampledFrom([]string{"get ", "set ", "--", "-", "\"", "'", " ", "\t", "\\", "é", "help ", "--ttl "}))
+	pieces := rapid.OneOf(rapid.String(), rapid.SampledFrom([]string{"get ", "set ", "--", "-", "\"", "'",
+		" ", "\t", "\\", "é", "help ", "--ttl "}))
 	rapid.Check(t, func(t *rapid.T) {
 		before := strings.Join(rapid.SliceOfN(pieces, 0, 8).Draw(t, "before"), "")
 		c := s.completeLine(context.Background(), "", before, nil)
@@ -188,7 +190,8 @@ const bashBreaks = " \t\n\"'@><=;|&(:" // of bash as Debian has it
 
 // Whatever a key is, what bash is given makes that key of the word, wherever bash thinks that the word begins.
 func TestBashQuoting(t *testing.T) {
-	parts := rapid.SampledFrom([]string{"a", "b", "@", ":", "=", " ", "'", "\"", "$", "\\", "`", "(", "&", ";", "#", "~", "*", "é", "!", "|", "-"})
+	parts := rapid.SampledFrom([]string{"a", "b", "@", ":", "=",
+		" ", "'", "\"", "$", "\\", "`", "(", "&", ";", "#", "~", "*", "é", "!", "|", "-"})
 	rapid.Check(t, func(t *rapid.T) {
 		key := strings.Join(rapid.SliceOfN(parts, 1, 8).Draw(t, "key"), "")
 		quote := rapid.SampledFrom([]byte{0, '"', '\''}).Draw(t, "quote")
@@ -244,7 +247,8 @@ func TestBashWords(t *testing.T) {
 
 func TestTheNearestCommand(t *testing.T) {
 	s := newSession(Env{})
-	for typed, want := range map[string]string{"gte": "get", "sett": "set", "stat": "stats", "hist": "history", "delete": "del", "mgte": "mget", "pin": "ping", "exprot": "export"} {
+	for typed, want := range map[string]string{"gte": "get", "sett": "set", "stat": "stats", "hist": "history",
+		"delete": "del", "mgte": "mget", "pin": "ping", "exprot": "export"} {
 		assert.ErrorContains(t, s.unknownCommand(typed, nil), `the nearest is "`+want+`"`, typed)
 	}
 }

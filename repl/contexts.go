@@ -84,7 +84,8 @@ func (c *contexts) parse(b []byte) error {
 		return errors.New(strings.TrimPrefix(err.Error(), "yaml: "))
 	}
 	if len(c.doc.Content) == 0 { // comments at most
-		c.doc = yaml.Node{Kind: yaml.DocumentNode, Content: []*yaml.Node{{Kind: yaml.MappingNode}}, HeadComment: strings.TrimSpace(string(b))}
+		c.doc = yaml.Node{Kind: yaml.DocumentNode, Content: []*yaml.Node{{Kind: yaml.MappingNode}},
+			HeadComment: strings.TrimSpace(string(b))}
 	}
 	return eachPair(c.doc.Content[0], func(name string, value *yaml.Node) error {
 		switch name {

@@ -36,7 +36,8 @@ func deleteCommand() *command {
 		build: func(f flags) func(*call) error {
 			var o deleteOptions
 			flagVar(f, &o.prefix, "prefix", "", "P", "delete all keys that begin with P", parseString)
-			flagVar(f, &o.batch, "batch", "", "N", fmt.Sprintf("in batches of N keys, or 1 MiB of them (with --prefix: %d)", deleteBatch), parseCount)
+			flagVar(f, &o.batch, "batch", "", "N",
+				fmt.Sprintf("in batches of N keys, or 1 MiB of them (with --prefix: %d)", deleteBatch), parseCount)
 			end := terminator(f)
 			return func(c *call) error {
 				o.byPrefix, o.end = f.Changed("prefix"), *end

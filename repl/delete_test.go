@@ -28,7 +28,8 @@ func TestEmptyingAFullServer(t *testing.T) {
 			for {
 				var pairs []protocol.Pair
 				for i := range 500 {
-					pairs = append(pairs, protocol.Pair{Key: fmt.Appendf(nil, "tmp:%d:%012d", (keys+i)%3, keys+i), Value: make([]byte, 8)})
+					pairs = append(pairs, protocol.Pair{Key: fmt.Appendf(nil, "tmp:%d:%012d", (keys+i)%3, keys+i),
+						Value: make([]byte, 8)})
 				}
 				if _, err := kv.MSet(context.Background(), pairs...); err != nil {
 					require.True(t, errors.Is(err, protocol.ErrOutOfMemory), "%v", err)

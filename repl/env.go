@@ -67,8 +67,10 @@ func (o *options) bind(f flags) {
 	flagVar(f, &o.context, "context", "", "NAME", "the server that this context names (see context)", parseGiven)
 	o.bindEach(f)
 	flagVar(f, &o.user, "user", "", "NAME", "who to be, where the server asks for authentication", parseGiven)
-	flagVar(f, &o.secretFile, "secret-file", "", "FILE", "a file that holds the secret (or set KV_SECRET to the secret itself)", parseGiven)
-	flagVar(f, &o.staleOK, "stale-ok", "", "DURATION", "how old what is read from a cluster may be; without it, reads are up to date", parsePositiveDuration)
+	flagVar(f, &o.secretFile, "secret-file", "", "FILE",
+		"a file that holds the secret (or set KV_SECRET to the secret itself)", parseGiven)
+	flagVar(f, &o.staleOK, "stale-ok", "", "DURATION",
+		"how old what is read from a cluster may be; without it, reads are up to date", parsePositiveDuration)
 	f.bool(&o.tls, "tls", "", "connect with TLS")
 	flagVar(f, &o.tlsCA, "tls-ca", "", "FILE", "certificates to trust instead of the system's, in PEM; implies --tls", parseGiven)
 	flagVar(f, &o.tlsCert, "tls-cert", "", "FILE", "the certificate to show the server, in PEM; implies --tls", parseGiven)
@@ -77,7 +79,8 @@ func (o *options) bind(f flags) {
 
 // bindEach declares those that one command of a shell may have for itself.
 func (o *options) bindEach(f flags) {
-	flagVar(f, &o.timeout, "timeout", "", "DURATION", "the longest that connecting, and each request, may take", parsePositiveDuration)
+	flagVar(f, &o.timeout, "timeout", "", "DURATION",
+		"the longest that connecting, and each request, may take", parsePositiveDuration)
 	f.bool(&o.json, "json", "", "print one JSON document (export: JSON Lines)")
 }
 

@@ -89,7 +89,8 @@ func exitCode(err error) int {
 	switch {
 	case errors.As(err, &output):
 		return exitBroken
-	case errors.As(err, &usage), errors.As(err, &file), errors.As(err, &name), errors.As(err, &syntax), errors.Is(err, text.ErrNotUTF8):
+	case errors.As(err, &usage), errors.As(err, &file), errors.As(err, &name), errors.As(err, &syntax),
+		errors.Is(err, text.ErrNotUTF8):
 		return exitUsage
 	case errors.Is(err, protocol.ErrNotFound):
 		return exitNothing

@@ -129,7 +129,8 @@ func (s *session) printOverview() error {
 	if s.mode == oneShot {
 		fmt.Fprintf(s.out, "\nGlobal options\n%s", s.optionTable(globalFlags()))
 	}
-	fmt.Fprintf(s.out, "\n%s", hanging("", fmt.Sprintf("%shelp COMMAND tells more; so does %shelp on %s.", p, p, topicNames()), s.tableWidth()))
+	fmt.Fprintf(s.out, "\n%s", hanging("", fmt.Sprintf("%shelp COMMAND tells more; so does %shelp on %s.",
+		p, p, topicNames()), s.tableWidth()))
 	return nil
 }
 

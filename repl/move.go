@@ -29,7 +29,8 @@ func moveCommands() []*command {
 			},
 			build: func(f flags) func(*call) error {
 				var keepGoing bool
-				f.bool(&keepGoing, "keep-going", "", "skip lines that are wrong and batches that are refused; the exit code tells of the first")
+				f.bool(&keepGoing, "keep-going", "",
+					"skip lines that are wrong and batches that are refused; the exit code tells of the first")
 				end := terminator(f)
 				return func(c *call) error { return c.importRecords(keepGoing, *end) }
 			},

@@ -58,7 +58,8 @@ func TestUnknownVariables(t *testing.T) {
 // What is wrong is shown in part where it is long, and in no way that moves the cursor.
 func TestAWrongWordIsShownInPart(t *testing.T) {
 	long := strings.Repeat("x", 1<<20)
-	for _, args := range [][]string{{long}, {"--" + long}, {"set", "a", "b", "--ttl", long}, {"incr", "a", long}, {"help", long}, {"get", "a", "--version", long}, {"context", "add", "-" + long}} {
+	for _, args := range [][]string{{long}, {"--" + long}, {"set", "a", "b", "--ttl", long}, {"incr", "a", long},
+		{"help", long}, {"get", "a", "--version", long}, {"context", "add", "-" + long}} {
 		_, stderr, code := run(nil, args...)
 		assert.Equal(t, 2, code)
 		assert.Less(t, len(stderr), 5000)

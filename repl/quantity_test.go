@@ -42,7 +42,8 @@ func TestSizes(t *testing.T) {
 		assert.NoError(t, err, s)
 		assert.Equal(t, want, n, s)
 	}
-	for _, s := range []string{"", "G", "big", "-1", "+1", "1.5", "1.5B", "1e3", "0x10", "4GG", "4iB", "4Bi", "4 0", "4  G", " 4", "1.G", "nan", "1P", "2000TiB"} {
+	for _, s := range []string{"", "G", "big", "-1", "+1", "1.5", "1.5B", "1e3", "0x10", "4GG", "4iB", "4Bi", "4 0",
+		"4  G", " 4", "1.G", "nan", "1P", "2000TiB"} {
 		_, err := parseSize(s)
 		assert.ErrorIs(t, err, errSize, s)
 	}

@@ -298,7 +298,8 @@ func secret(line string) bool {
 		return true
 	}
 	lower := strings.ToLower(line)
-	for _, word := range []string{"secret", "password", "passwd", "passphrase", "token", "credential", "api-key", "apikey", "api_key"} {
+	for _, word := range []string{"secret", "password", "passwd", "passphrase", "token", "credential", "api-key",
+		"apikey", "api_key"} {
 		if strings.Contains(lower, word) {
 			return true
 		}

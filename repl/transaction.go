@@ -163,7 +163,8 @@ func changed(c protocol.Condition, now uint64) error {
 	if c.Version == 0 {
 		was = "its absence"
 	}
-	return conflictError{fmt.Sprintf("conflict: the transaction relies on %s of %s, which %s now; nothing was applied", was, shown(c.Key), is)}
+	return conflictError{fmt.Sprintf("conflict: the transaction relies on %s of %s, which %s now; nothing was applied",
+		was, shown(c.Key), is)}
 }
 
 // own returns what the transaction itself wrote to key.

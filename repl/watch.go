@@ -208,7 +208,8 @@ func (v *view) lines(columns, height int) []string {
 	all := v.rows
 	room := max(1, height-2)
 	if len(all) > room {
-		all = slices.DeleteFunc(slices.Clone(all), func(r row) bool { return slices.Max(r.history) == 0 && !slices.Contains(viewAlways, r.name) })
+		all = slices.DeleteFunc(slices.Clone(all),
+			func(r row) bool { return slices.Max(r.history) == 0 && !slices.Contains(viewAlways, r.name) })
 	}
 	left := 0
 	if len(all) > room {

@@ -28,8 +28,10 @@ func writeCommands() []*command {
 			build: func(f flags) func(*call) error {
 				var o setOptions
 				flagVar(f, &o.ttl, "ttl", "", "DURATION", "the key expires after this time", parseTTL)
-				flagVar(f, &o.expireAt, "expire-at", "", "TIME", "the key expires at this time: 2030-01-31T12:00:00Z (RFC 3339), or Unix milliseconds, as meta prints them", parseTime)
-				flagVar(f, &o.ifVersion, "if-version", "", "V", "only if the key has this version (see meta); 0: only if it is absent", parseVersion)
+				flagVar(f, &o.expireAt, "expire-at", "",
+					"TIME", "the key expires at this time: 2030-01-31T12:00:00Z (RFC 3339), or Unix milliseconds, as meta prints them", parseTime)
+				flagVar(f, &o.ifVersion, "if-version", "", "V",
+					"only if the key has this version (see meta); 0: only if it is absent", parseVersion)
 				f.bool(&o.ifAbsent, "if-absent", "", "only if the key is absent")
 				flagVar(f, &o.file, "file", "", "F", "the value is what this file holds", parseString)
 				f.bool(&o.printVersion, "print-version", "", "print the version of the new value")

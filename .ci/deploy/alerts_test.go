@@ -135,7 +135,8 @@ var sick = map[string][]map[string]string{
 func TestAlerts(t *testing.T) {
 	text, err := os.ReadFile(deploy + "/prometheus/alerts.yaml")
 	require.NoError(t, err)
-	groups, errs := rulefmt.Parse(text, false, model.UTF8Validation, parser.NewParser(parser.Options{}), slog.New(slog.DiscardHandler))
+	groups, errs := rulefmt.Parse(text, false, model.UTF8Validation, parser.NewParser(parser.Options{}),
+		slog.New(slog.DiscardHandler))
 	require.Empty(t, errs)
 	require.Len(t, groups.Groups, 1)
 	var names []string

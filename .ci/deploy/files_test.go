@@ -132,7 +132,8 @@ func TestKubernetes(t *testing.T) {
 				}
 				headless := name == set.Spec.ServiceName
 				require.Equal(t, headless, s.Spec.ClusterIP == core.ClusterIPNone, name)
-				require.Equal(t, headless, s.Spec.PublishNotReadyAddresses, "%s: the nodes find each other before they are ready, clients them when they are", name)
+				require.Equal(t, headless, s.Spec.PublishNotReadyAddresses,
+					"%s: the nodes find each other before they are ready, clients them when they are", name)
 			}
 			require.Len(t, m.services, 2)
 			require.Contains(t, m.services, set.Spec.ServiceName)
@@ -231,7 +232,8 @@ func TestCompose(t *testing.T) {
 			require.NoError(t, err)
 			project, err := options.LoadProject(context.Background())
 			require.NoError(t, err)
-			require.ElementsMatch(t, append([]string{"prometheus", "grafana"}, servers...), slices.Collect(maps.Keys(project.Services)))
+			require.ElementsMatch(t, append([]string{"prometheus", "grafana"}, servers...),
+				slices.Collect(maps.Keys(project.Services)))
 			scraped := ""
 			for name, service := range project.Services {
 				for _, v := range service.Volumes {

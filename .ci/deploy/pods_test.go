@@ -221,7 +221,8 @@ func (x *pod) command(args ...string) *exec.Cmd {
 	script := `mount --bind "$0" "$0"; mount -o remount,bind,ro "$0"; mount --bind "$1" "$0/data"; mount -o remount,bind,rw "$0/data"; mount --rbind /proc "$0/proc"; root=$0; shift
 exec env -i "$(command -v setpriv)" --inh-caps=-all --no-new-privs "$(command -v chroot)" --userspec=` +
 		fmt.Sprintf("%d:%d --groups=%d", *user.RunAsUser, *user.RunAsGroup, *user.FSGroup) + ` "$root" "$@"`
-	return exec.Command("ip", append([]string{"netns", "exec", x.namespace, "sh", "-ec", script, x.root, x.root + "/data"}, args...)...)
+	return exec.Command("ip", append([]string{"netns", "exec", x.namespace, "sh", "-ec", script, x.root,
+		x.root + "/data"}, args...)...)
 }
 
 // start starts the pod's container.
@@ -263,7 +264,8 @@ func (x *pod) is(want bool, probe ...string) {
 	var said []byte
 	require.Eventually(x.of.t, func() bool {
 		var err error
-		said, err = x.command(append([]string{"/kvd", "health", "--http", argsOf(x.of.t, x.of.set, x.number)["--http"]}, probe...)...).CombinedOutput()
+		said, err = x.command(append([]string{"/kvd", "health", "--http", argsOf(x.of.t, x.of.set, x.number)["--http"]},
+			probe...)...).CombinedOutput()
 		return (err == nil) == want
 	}, time.Minute, 100*time.Millisecond, "%s %v: %s\n%s", x.name, probe, said, x.log)
 }
@@ -274,7 +276,8 @@ func (x *pod) kvc(of []*pod, args ...string) (string, error) {
 	for _, other := range of {
 		hosts = append(hosts, other.host())
 	}
-	cmd := x.command(append([]string{"/kvc", "--addr", strings.Join(hosts, ","), "--user", "app", "--secret-file", "/etc/secret"}, args...)...)
+	cmd := x.command(append([]string{"/kvc", "--addr", strings.Join(hosts, ","), "--user", "app", "--secret-file",
+		"/etc/secret"}, args...)...)
 	said := new(bytes.Buffer)
 	cmd.Stderr = said
 	out, err := cmd.Output()

@@ -18,7 +18,8 @@ import (
 func TestCompletionInBash(t *testing.T) {
 	s := testServer(t)
 	c := connect(t, s)
-	for i, key := range []string{"ada@example.com", "ada@example.org", "user:1", "x=1", "with space", "it's", `a"b`, "p$q", "k;l", "m#n", "~home", "ключ:ю", "(z)"} {
+	for i, key := range []string{"ada@example.com", "ada@example.org", "user:1", "x=1",
+		"with space", "it's", `a"b`, "p$q", "k;l", "m#n", "~home", "ключ:ю", "(z)"} {
 		_, err := c.Set(context.Background(), protocol.Set{Key: []byte(key), Value: fmt.Appendf(nil, "value %d", i)})
 		require.NoError(t, err)
 	}

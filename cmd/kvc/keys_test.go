@@ -160,7 +160,8 @@ func TestInvalidUTF8IsRefused(t *testing.T) {
 	s := testServer(t)
 	c := connect(t, s)
 	k := startShell(t, s)
-	for _, typed := range []string{"set a \"\xff\"\r", "set a \xc3\r", "set a \xe2\x82x\r", "set a \xed\xa0\x80\r", "set a \u009b\r", "set a \uFDD0\r"} {
+	for _, typed := range []string{"set a \"\xff\"\r", "set a \xc3\r", "set a \xe2\x82x\r", "set a \xed\xa0\x80\r",
+		"set a \u009b\r", "set a \uFDD0\r"} {
 		k.send(typed)
 		k.expect("the line is not valid UTF-8")
 		k.expect("kv> ")

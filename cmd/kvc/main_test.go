@@ -179,7 +179,8 @@ func testServer(t *testing.T) *server {
 func (s *server) kvc(t *testing.T, args ...string) *exec.Cmd {
 	cmd := exec.Command("kvc", args...)
 	cmd.Dir = t.TempDir()
-	cmd.Env = append(os.Environ(), "KV_ADDR="+s.addr, "XDG_STATE_HOME="+cmd.Dir, "XDG_CONFIG_HOME="+cmd.Dir, "TERM=xterm", "NO_COLOR=")
+	cmd.Env = append(os.Environ(), "KV_ADDR="+s.addr, "XDG_STATE_HOME="+cmd.Dir, "XDG_CONFIG_HOME="+cmd.Dir,
+		"TERM=xterm", "NO_COLOR=")
 	return cmd
 }
 
@@ -221,7 +222,9 @@ func follow(c net.Conn, leader string) {
 		case protocol.OpHello:
 			c.Write(protocol.HelloResponse{Version: protocol.Version}.AppendTo(nil, h.ID))
 		case protocol.OpStats:
-			c.Write(protocol.AppendStats(nil, h.ID, []protocol.Stat{{Name: "cluster_format", Value: 1}, {Name: "cluster_format_readable", Value: 2}, {Name: "cluster_settings_differ", Value: 1}}))
+			c.Write(protocol.AppendStats(nil, h.ID,
+				[]protocol.Stat{{Name: "cluster_format", Value: 1}, {Name: "cluster_format_readable", Value: 2},
+					{Name: "cluster_settings_differ", Value: 1}}))
 		case protocol.OpReads:
 			c.Write(protocol.AppendResponse(nil, h.Opcode, protocol.StatusOK, h.ID, nil))
 		case protocol.OpCluster:

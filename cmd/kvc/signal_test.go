@@ -49,7 +49,8 @@ func TestInterrupted(t *testing.T) {
 // One Ctrl-C ends what waits for its input, which never comes.
 func TestInterruptedWhileReading(t *testing.T) {
 	s := testServer(t)
-	for command, line := range map[string]string{"set a -": "x\n", "mset -": "k\tv\n", "mget -": "k\n", "del -": "k\n", "txn": "# x\n", "": "# x\n", "import -": "k\tv\n"} {
+	for command, line := range map[string]string{"set a -": "x\n", "mset -": "k\tv\n", "mget -": "k\n", "del -": "k\n",
+		"txn": "# x\n", "": "# x\n", "import -": "k\tv\n"} {
 		cmd := s.kvc(t, strings.Fields(command)...)
 		var stderr bytes.Buffer
 		cmd.Stderr = &stderr
@@ -69,7 +70,8 @@ func TestInterruptedWhileReading(t *testing.T) {
 
 // A bench that is interrupted, while it stores its keys or later, takes them away before it ends.
 func TestAnInterruptedBenchCleansUp(t *testing.T) {
-	for _, args := range []string{"bench --keys 5000000", "bench --keys 1000 --duration 1h", "bench --mix set=1 --duration 1h", "bench --rate 1000 --duration 1h"} {
+	for _, args := range []string{"bench --keys 5000000", "bench --keys 1000 --duration 1h",
+		"bench --mix set=1 --duration 1h", "bench --rate 1000 --duration 1h"} {
 		s := testServer(t)
 		c := connect(t, s)
 		cmd := s.kvc(t, strings.Fields(args)...)

@@ -110,7 +110,8 @@ func TestStdinThatCannotBeRead(t *testing.T) {
 		assert.Equal(t, 2, code, "%s: %s", line, stderr)
 		assert.NotEmpty(t, stderr, line)
 	}
-	for _, line := range []string{"kvc < .", "kvc --keep-going < .", "kvc set a - < .", "kvc import .", "kvc import - < .", "kvc txn < ."} {
+	for _, line := range []string{"kvc < .", "kvc --keep-going < .", "kvc set a - < .", "kvc import .",
+		"kvc import - < .", "kvc txn < ."} {
 		stderr, code := run(line)
 		assert.Equal(t, 2, code, "%s: %s", line, stderr)
 		assert.Contains(t, stderr, "is a directory", line)

@@ -34,7 +34,8 @@ func TestUnixSocket(t *testing.T) {
 		cmd.Run()
 		return out.String(), errs.String(), cmd.ProcessState.ExitCode()
 	}
-	for _, line := range []string{"set k v", "--addr unix:kv.sock incr n", "--addr unix:./kv.sock incr n", "--addr unix://" + filepath.Join(dir, "kv.sock") + " incr n",
+	for _, line := range []string{"set k v", "--addr unix:kv.sock incr n",
+		"--addr unix:./kv.sock incr n", "--addr unix://" + filepath.Join(dir, "kv.sock") + " incr n",
 		"context add here --addr unix:kv.sock", "--context here incr n", "bench --duration 1ms --keys 1 --connections 2", "ping"} {
 		_, stderr, code := run(strings.Fields(line)...)
 		require.Zero(t, code, "%s: %s", line, stderr)

@@ -96,7 +96,8 @@ func writeStanding(to io.Writer, s *cluster.Standing) error {
 // writeCluster writes what the folder of a node has that belongs to a cluster.
 func writeCluster(w io.Writer, p standing, s *cluster.Standing) {
 	fmt.Fprintf(w, "  node %d of cluster %d\n", p.Node, p.Cluster)
-	fmt.Fprintf(w, "  log up to term %d, entry %d; committed, as far as it knows, up to entry %d; newest version %d\n", p.LastTerm, p.LastIndex, p.Committed, p.Version)
+	fmt.Fprintf(w, "  log up to term %d, entry %d; committed, as far as it knows, up to entry %d; newest version %d\n",
+		p.LastTerm, p.LastIndex, p.Committed, p.Version)
 	if !p.Whole {
 		fmt.Fprintf(w, "  no state: it is a copy of another node's that was being brought up to date, up to entry %d\n", s.Whole)
 	}
@@ -105,7 +106,8 @@ func writeCluster(w io.Writer, p standing, s *cluster.Standing) {
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, m := range p.Members {
-		fmt.Fprintf(t, "  member %d\t%s\t%s\t%s\n", m.ID, m.Role, cmp.Or(printable.Line(m.Client), "-"), cmp.Or(printable.Line(m.Peer), "-"))
+		fmt.Fprintf(t, "  member %d\t%s\t%s\t%s\n",
+			m.ID, m.Role, cmp.Or(printable.Line(m.Client), "-"), cmp.Or(printable.Line(m.Peer), "-"))
 	}
 	t.Flush()
 }
@@ -175,7 +177,8 @@ func mostOf(all []*cluster.Standing) string {
 		}
 	}
 	if len(names) > 1 {
-		return fmt.Sprintf("most has each of %s, up to entry %d of term %d: they have the same", strings.Join(names, ", "), most.LastIndex, most.LastTerm)
+		return fmt.Sprintf("most has each of %s, up to entry %d of term %d: they have the same",
+			strings.Join(names, ", "), most.LastIndex, most.LastTerm)
 	}
 	return fmt.Sprintf("most has %s, up to entry %d of term %d", names[0], most.LastIndex, most.LastTerm)
 }

@@ -70,7 +70,8 @@ func (m *member) start(args ...string) {
 	if len(command) == 0 {
 		command = []string{"kvd"}
 	}
-	args = slices.Concat(command[1:], []string{"--listen", m.listen, "--data", m.dir, "--sync", "always", "--peer-listen", m.peer, "--peers", m.peers}, m.args, args)
+	args = slices.Concat(command[1:], []string{"--listen", m.listen, "--data", m.dir, "--sync", "always",
+		"--peer-listen", m.peer, "--peers", m.peers}, m.args, args)
 	p := launch(m.t, exec.Command(command[0], args...))
 	go func() {
 		for line := range p.lines {
@@ -251,7 +252,8 @@ func TestThreeNodesAreOneStore(t *testing.T) {
 
 func TestThePeersAddressIsTaken(t *testing.T) {
 	p := start(t)
-	out, code := run(t, "--listen", "127.0.0.1:0", "--advertise", "127.0.0.1:1,"+p.addr, "--data", t.TempDir(), "--sync", "always", "--peer-listen", p.addr, "--peers", p.addr)
+	out, code := run(t, "--listen", "127.0.0.1:0", "--advertise", "127.0.0.1:1,"+p.addr, "--data", t.TempDir(),
+		"--sync", "always", "--peer-listen", p.addr, "--peers", p.addr)
 	require.Equal(t, exitListen, code, out)
 	require.Contains(t, out, "--peer-listen: listen tcp "+p.addr)
 	p.stop(syscall.SIGTERM)

@@ -63,7 +63,8 @@ func TestKill(t *testing.T) {
 				for {
 					n := sent[i].Add(1)
 					value := fmt.Appendf(bytes.Repeat([]byte("x"), rand.IntN(3000)), "%d", n)
-					_, err := conns[i].MSet(t.Context(), protocol.Pair{Key: key(i, "a"), Value: value}, protocol.Pair{Key: key(i, "b"), Value: value})
+					_, err := conns[i].MSet(t.Context(), protocol.Pair{Key: key(i, "a"), Value: value},
+						protocol.Pair{Key: key(i, "b"), Value: value})
 					if err != nil {
 						return
 					}

@@ -98,7 +98,8 @@ func TestWhileDataAreLoaded(t *testing.T) {
 	ctx, end := context.WithCancel(t.Context())
 	served := make(chan error, 1)
 	go func() {
-		o := options{listen: addresses{list: []string{addr}}, http: place(web), data: place(filledFolder(t, 500)), sync: "always", fs: g,
+		o := options{listen: addresses{list: []string{addr}}, http: place(web), data: place(filledFolder(t, 500)),
+			sync: "always", fs: g,
 			maxMemory: 64 << 20, maxFrame: 1 << 20, maxConnections: 10, frameTimeout: 1e9, writeTimeout: 1e9, drain: 20e9, resp: true}
 		served <- serve(ctx, o, newLineQueue(log), slog.New(slog.NewJSONHandler(log, nil)))
 	}()
@@ -146,7 +147,8 @@ func TestEndWhileDataAreLoaded(t *testing.T) {
 	ctx, end := context.WithCancel(t.Context())
 	served := make(chan error, 1)
 	go func() {
-		o := options{listen: addresses{list: []string{"127.0.0.1:0"}}, data: place(dir), sync: "always", fs: g, maxMemory: 64 << 20}
+		o := options{listen: addresses{list: []string{"127.0.0.1:0"}}, data: place(dir), sync: "always", fs: g,
+			maxMemory: 64 << 20}
 		served <- serve(ctx, o, newLineQueue(io.Discard), slog.New(slog.DiscardHandler))
 	}()
 	<-g.waiting
@@ -208,7 +210,8 @@ func TestFiguresOnADiskThatDoesNotAnswer(t *testing.T) {
 	ctx, end := context.WithCancel(t.Context())
 	served := make(chan error, 1)
 	go func() {
-		o := options{listen: addresses{list: []string{"127.0.0.1:0"}}, http: "127.0.0.1:0", data: place(t.TempDir()), sync: "always", fs: fs, maxMemory: 64 << 20,
+		o := options{listen: addresses{list: []string{"127.0.0.1:0"}}, http: "127.0.0.1:0", data: place(t.TempDir()),
+			sync: "always", fs: fs, maxMemory: 64 << 20,
 			maxFrame: 1 << 20, maxConnections: 10, frameTimeout: 10e9, writeTimeout: 10e9, drain: 2e9}
 		served <- serve(ctx, o, newLineQueue(log), slog.New(slog.NewJSONHandler(log, nil)))
 	}()

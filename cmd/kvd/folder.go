@@ -137,7 +137,8 @@ either kind of folder.`,
 			if err != nil {
 				return dataFailed(fmt.Errorf("restore %s: %w", name, err))
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "restored %d entries up to version %d to %s\n", report.Entries(), report.Version, args[1])
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "restored %d entries up to version %d to %s\n",
+				report.Entries(), report.Version, args[1])
 			if err == nil && newCluster {
 				_, err = fmt.Fprintf(cmd.OutOrStdout(), `it is node %d of the new cluster %d, its only member
 start it with --peers, and the other nodes with the same --peers and empty folders: they join

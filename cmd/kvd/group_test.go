@@ -44,7 +44,8 @@ func newGroup(t *testing.T, size int64) *group {
 	err := os.Mkdir(g.dir, 0o755)
 	if err == nil {
 		t.Cleanup(func() {
-			require.Eventually(t, func() bool { return os.Remove(g.dir) == nil }, 10*time.Second, time.Millisecond, "a control group is left behind: %s", g.dir)
+			require.Eventually(t, func() bool { return os.Remove(g.dir) == nil }, 10*time.Second, time.Millisecond,
+				"a control group is left behind: %s", g.dir)
 		})
 		err = os.WriteFile(filepath.Join(g.dir, limit), []byte(strconv.FormatInt(size, 10)), 0)
 	}

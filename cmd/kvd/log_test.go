@@ -195,7 +195,8 @@ func TestStdoutGone(t *testing.T) {
 
 // TestWhatIsWrongIsPrintable: an argument can't move the cursor of whoever reads what is wrong with it.
 func TestWhatIsWrongIsPrintable(t *testing.T) {
-	for _, args := range [][]string{{"check", "f\x9bo\x1b["}, {"--f\x9bo\x1b["}, {"--auth-file", "f\x9bo\x1b["}, {"f\x9bo\x1b["}} {
+	for _, args := range [][]string{{"check", "f\x9bo\x1b["}, {"--f\x9bo\x1b["},
+		{"--auth-file", "f\x9bo\x1b["}, {"f\x9bo\x1b["}} {
 		out, code := run(t, args...)
 		require.NotZero(t, code)
 		require.Contains(t, out, `f\x9bo\x1b[`)

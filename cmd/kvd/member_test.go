@@ -144,7 +144,8 @@ func TestClusterCommands(t *testing.T) {
 	for _, end := range ends {
 		end()
 	}
-	for _, args := range [][]string{{"add"}, {"remove"}, {"transfer"}, {"remove", "x"}, {"remove", "0"}, {"transfer", "-1"}, {"add", "7071"}, {"wait", "now"}, {"status", "all"}, {"dance"}} {
+	for _, args := range [][]string{{"add"}, {"remove"}, {"transfer"}, {"remove", "x"}, {"remove", "0"},
+		{"transfer", "-1"}, {"add", "7071"}, {"wait", "now"}, {"status", "all"}, {"dance"}} {
 		c.fails(2, "", append([]string{"cluster"}, args...)...)
 	}
 	require.Equal(t, s, c.status())

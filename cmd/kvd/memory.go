@@ -211,7 +211,8 @@ func keepWithin(st *store.Store, data, granted int64, beside func() int64, log *
 		case taken > most/20*19:
 			st.Withhold(max(0, data-int64(st.Stats().MemoryBytes)))
 			if !withheld {
-				log.Warn("writes that take memory are refused: the heap is full of holes", "taken", size(taken>>20<<20).String(), "granted", size(granted).String())
+				log.Warn("writes that take memory are refused: the heap is full of holes",
+					"taken", size(taken>>20<<20).String(), "granted", size(granted).String())
 			}
 			withheld = true
 		case withheld && taken < most/10*9:

@@ -111,7 +111,8 @@ func TestHeapShare(t *testing.T) {
 	h := newHeapShare(700<<20, 1<<30)
 	stop := h.keep()
 	require.EqualValues(t, 1<<30, h.limit())
-	for _, tt := range []struct{ beside, limit int64 }{{600 << 20, 424 << 20}, {300 << 20, 724 << 20}, {1 << 30, leastHeap}, {2 << 30, leastHeap}, {0, 1 << 30}} {
+	for _, tt := range []struct{ beside, limit int64 }{{600 << 20, 424 << 20}, {300 << 20, 724 << 20},
+		{1 << 30, leastHeap}, {2 << 30, leastHeap}, {0, 1 << 30}} {
 		h.beside(tt.beside)
 		require.Eventually(t, func() bool { return debug.SetMemoryLimit(-1) == tt.limit }, 10*time.Second, time.Millisecond)
 	}
@@ -164,7 +165,8 @@ func TestShares(t *testing.T) {
 			require.GreaterOrEqual(t, s.data, int64(memory)/2, "%v, %v", memory, client)
 			st, err := store.Open(store.Options{MaxMemory: s.data})
 			require.NoError(t, err)
-			_, err = netserver.New(netserver.Config{Store: st, RequestMemory: s.requests, OutputMemory: s.output, ClientOutput: s.client})
+			_, err = netserver.New(netserver.Config{Store: st, RequestMemory: s.requests, OutputMemory: s.output,
+				ClientOutput: s.client})
 			require.NoError(t, err)
 			require.NoError(t, st.Close())
 			require.Positive(t, s.chunk())
@@ -282,7 +284,8 @@ func TestMemoryBytesAreResident(t *testing.T) {
 		require.NoError(t, err)
 	}
 	check("all deleted")
-	require.Eventually(t, func() bool { return p.resident() < 64<<20 }, 20*time.Second, 50*time.Millisecond, "it is given back on an idle server")
+	require.Eventually(t, func() bool { return p.resident() < 64<<20 }, 20*time.Second, 50*time.Millisecond,
+		"it is given back on an idle server")
 	check("given back")
 	p.stop(syscall.SIGTERM)
 }
@@ -394,6 +397,7 @@ func TestMemoryIsGivenBack(t *testing.T) {
 	require.Greater(t, p.resident(), before+190<<20)
 	_, _, err := c.Del(t.Context(), keys...)
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { return p.resident() < before+40<<20 }, 20*time.Second, 50*time.Millisecond, "%d MiB before", before>>20)
+	require.Eventually(t, func() bool { return p.resident() < before+40<<20 }, 20*time.Second, 50*time.Millisecond,
+		"%d MiB before", before>>20)
 	p.stop(syscall.SIGTERM)
 }

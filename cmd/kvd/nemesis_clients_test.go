@@ -40,7 +40,8 @@ var (
 )
 
 // doors are the ways in. What a protocol has no words for, such as a condition on a version by RESP, goes by kv frames.
-var doors = []func(ctx context.Context, m *member, names keyNames, timeout time.Duration) (door, error){dialFrames, dialWeb, dialResp}
+var doors = []func(ctx context.Context, m *member, names keyNames,
+	timeout time.Duration) (door, error){dialFrames, dialWeb, dialResp}
 
 // keyNames is what the names of the keys begin with that one history is about.
 type keyNames string

@@ -48,7 +48,8 @@ func (w *world) prepareClocks() {
 	const reads = "func Now() Time {\n\tsec, nsec, mono := runtimeNow()\n"
 	require.Contains(w.t, string(source), reads)
 	dir := w.t.TempDir()
-	require.NoError(w.t, os.WriteFile(dir+"/time.go", []byte(strings.Replace(string(source), reads, reads+"\tsec += *skew\n", 1)), 0o600))
+	require.NoError(w.t, os.WriteFile(dir+"/time.go",
+		[]byte(strings.Replace(string(source), reads, reads+"\tsec += *skew\n", 1)), 0o600))
 	require.NoError(w.t, os.WriteFile(dir+"/skew.go", []byte(skewSource), 0o600))
 	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{
 		filepath.Join(root, "time.go"): dir + "/time.go", filepath.Join(root, "skew.go"): dir + "/skew.go",

@@ -82,7 +82,8 @@ func (c *connection) do(f func(*client.Client) error) bool {
 
 // write is a writer, until ctx ends.
 func (l *ledger) write(ctx context.Context, seed uint64, writer int) {
-	c := &connection{ctx: ctx, all: l.all, o: l.all[0].options(300 * time.Millisecond), rng: rand.New(rand.NewPCG(seed, uint64(1000+writer)))}
+	c := &connection{ctx: ctx, all: l.all, o: l.all[0].options(300 * time.Millisecond),
+		rng: rand.New(rand.NewPCG(seed, uint64(1000+writer)))}
 	open := map[int]int{} // of the writer's keys, how often one was left for another
 	for i := 0; ctx.Err() == nil; i++ {
 		turn, value := i, fmt.Sprint(i)

@@ -40,7 +40,8 @@ func TestNemesis(t *testing.T) {
 		if out, err := exec.Command("unshare", append(flags, "sh", "-ec", enter+"; ip netns add probe; ip rule add pref 100 from 10.77.0.2 to 10.77.1.2 blackhole")...).CombinedOutput(); err != nil {
 			t.Logf("nodes can't be cut off from each other on this machine, and are only killed and stopped: unshare: %v: %s", err, out)
 		} else {
-			again := append(flags, os.Args[0], "-test.run=^TestNemesis$", "-test.v="+fmt.Sprint(testing.Verbose()), "-test.timeout=0")
+			again := append(flags, os.Args[0], "-test.run=^TestNemesis$",
+				"-test.v="+fmt.Sprint(testing.Verbose()), "-test.timeout=0")
 			cmd := exec.CommandContext(t.Context(), "unshare", append(again, "-test.outputdir="+t.ArtifactDir())...)
 			cmd.Env = append(os.Environ(), inNamespaces+"="+t.ArtifactDir())
 			cmd.Stdout, cmd.Stderr = t.Output(), t.Output()
@@ -51,7 +52,8 @@ func TestNemesis(t *testing.T) {
 		shell(t, enter)
 	}
 
-	rounds := []round{{nemesis: "kill and stop", nodes: 3, histories: 1}, {nemesis: "rotating", nodes: 3, histories: 1, tls: true}}
+	rounds := []round{{nemesis: "kill and stop", nodes: 3, histories: 1},
+		{nemesis: "rotating", nodes: 3, histories: 1, tls: true}}
 	if os.Getenv("KV_SOAK") != "" {
 		rounds = soakRounds(t)
 	}
@@ -186,7 +188,8 @@ func (r round) run(t *testing.T, n nemesis, seed uint64) {
 	side.Wait()
 
 	if slices.Sort(gaps); len(gaps) > 0 {
-		t.Logf("%d strikes; without an acknowledged write: %v in the middle, %v at most; %s", len(gaps), gaps[len(gaps)/2].Round(time.Millisecond), gaps[len(gaps)-1].Round(time.Millisecond), strings.Join(w.notes, ", "))
+		t.Logf("%d strikes; without an acknowledged write: %v in the middle, %v at most; %s", len(gaps),
+			gaps[len(gaps)/2].Round(time.Millisecond), gaps[len(gaps)-1].Round(time.Millisecond), strings.Join(w.notes, ", "))
 	}
 	w.quiet(ledger, r.nodes)
 	for _, m := range w.all {
@@ -207,7 +210,8 @@ func (w *world) found(r round, n nemesis, dir string) {
 	writeUsers(t, users, "nemesis", "admin", "adrasteia")
 	var peers []string
 	for i := range r.nodes + 1 {
-		m := &member{t: t, dir: t.TempDir(), listen: freeAddress(t), peer: freeAddress(t), web: freeAddress(t), user: "nemesis", secret: "adrasteia"}
+		m := &member{t: t, dir: t.TempDir(), listen: freeAddress(t), peer: freeAddress(t), web: freeAddress(t),
+			user: "nemesis", secret: "adrasteia"}
 		m.args = []string{"--http", m.web, "--auth-file", users, "--history", "3", "--insecure"}
 		if w.net != nil {
 			m.listen, m.peer, m.web = w.net.host(i)+":7070", w.net.host(i)+":7071", w.net.host(i)+":7072"
@@ -248,7 +252,8 @@ func (w *world) histories(r round, n nemesis, seed uint64, least time.Duration) 
 			w.pause(60_000, 1)
 		}
 		var clients []*outsideClient
-		o := linear.Options{Clients: 5, Requests: 200, Batch: 1, Seed: 1000*seed + uint64(i), Counters: true, TTL: 200 * time.Millisecond, Skewed: n.skews}
+		o := linear.Options{Clients: 5, Requests: 200, Batch: 1, Seed: 1000*seed + uint64(i), Counters: true,
+			TTL: 200 * time.Millisecond, Skewed: n.skews}
 		all = append(all, linear.Run(o, func() linear.Client {
 			c := newOutsideClient(w.t.Context(), w.all, keyNames(fmt.Sprintf("%d-", i)), o.Seed, len(clients))
 			clients = append(clients, c)

@@ -71,7 +71,8 @@ var nemeses = []nemesis{
 		}
 		return nil
 	}},
-	{name: "isolate leader", needs: "namespaces", majority: true, strike: func(w *world) func() { return w.cutLeader(true, true) }},
+	{name: "isolate leader", needs: "namespaces", majority: true,
+		strike: func(w *world) func() { return w.cutLeader(true, true) }},
 	{name: "deaf leader", needs: "namespaces", majority: true, strike: func(w *world) func() { return w.cutLeader(true, false) }},
 	{name: "mute leader", needs: "namespaces", majority: true, strike: func(w *world) func() { return w.cutLeader(false, true) }},
 	{name: "followers apart", needs: "namespaces", majority: true, strike: func(w *world) func() {
@@ -139,7 +140,8 @@ var nemeses = []nemesis{
 		at := w.pick()
 		m := w.all[at]
 		calls := "fsync,fdatasync,sync_file_range"
-		strace := exec.Command("strace", "-f", "-qq", "-o", "/dev/null", "-p", fmt.Sprint(m.p.cmd.Process.Pid), "-e", "trace="+calls, "-e", "inject="+calls+":error=EIO")
+		strace := exec.Command("strace", "-f", "-qq", "-o", "/dev/null", "-p", fmt.Sprint(m.p.cmd.Process.Pid), "-e",
+			"trace="+calls, "-e", "inject="+calls+":error=EIO")
 		require.NoError(w.t, strace.Start())
 		return func() {
 			strace.Process.Signal(syscall.SIGINT)

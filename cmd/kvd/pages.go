@@ -74,7 +74,8 @@ const (
 // newPages serves handler on at most so many connections at a time. One that is not used makes room for a new one;
 // where all are, the last eighth of them is told 503 when its request has come, and what is beyond that at once.
 func newPages(handler http.Handler, connections int) *http.Server {
-	d := &doorman{limit: connections, idle: make(map[net.Conn]time.Time), busy: make(map[net.Conn]struct{}), over: make(map[net.Conn]struct{})}
+	d := &doorman{limit: connections, idle: make(map[net.Conn]time.Time), busy: make(map[net.Conn]struct{}),
+		over: make(map[net.Conn]struct{})}
 	return &http.Server{
 		Handler:           d.handler(handler),
 		ReadHeaderTimeout: pagesRead,

@@ -132,7 +132,8 @@ func (p *peers) check(o *options) error {
 		return fmt.Errorf("--advertise %q is not an address for clients and one for the other servers, such as n1:7070,n1:7071", p.advertise)
 	}
 	client, peer := p.addresses(o)
-	return errors.Join(checkReachable("--advertise for clients", client), checkReachable("--advertise for the other servers", peer))
+	return errors.Join(checkReachable("--advertise for clients", client),
+		checkReachable("--advertise for the other servers", peer))
 }
 
 // checkReachable refuses an address that others can't connect to.

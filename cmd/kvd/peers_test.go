@@ -9,7 +9,8 @@ import (
 
 // TestPeers: what can't work in a cluster is refused, with what would.
 func TestPeers(t *testing.T) {
-	good := []string{"--data", "d", "--sync", "always", "--listen", "10.0.0.1:7070", "--insecure", "--peer-listen", "10.0.0.1:7071", "--peers", "n1:7071,n2:7071,n3:7071"}
+	good := []string{"--data", "d", "--sync", "always", "--listen", "10.0.0.1:7070", "--insecure", "--peer-listen",
+		"10.0.0.1:7071", "--peers", "n1:7071,n2:7071,n3:7071"}
 	for _, test := range []struct {
 		args []string
 		says string
@@ -28,7 +29,8 @@ func TestPeers(t *testing.T) {
 		{append(good, "--peers", "n1:7071, N1:07071"), "n1:7071 is there twice"},
 		{append(good, "--sync", "interval"), "--peers needs --sync always, and it is interval"},
 		{append(good, "--peer-listen", ":0"), `--advertise for the other servers ":0": others need`},
-		{append(good, "--listen", ":7070", "--advertise", "n1:7070"), `--advertise "n1:7070" is not an address for clients and one for the other servers`},
+		{append(good, "--listen", ":7070", "--advertise", "n1:7070"),
+			`--advertise "n1:7070" is not an address for clients and one for the other servers`},
 		{append(good, "--advertise", ":7070,n1:7071"), `--advertise for clients ":7070": others need`},
 		{append(good, "--insecure=false"), "--peer-listen 10.0.0.1:7071: everyone who reaches this machine could write as a server of the cluster"},
 		{append(good, "--peer-tls-cert", "c"), "go together, and one is missing"},

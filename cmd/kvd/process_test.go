@@ -170,7 +170,8 @@ func TestPagesBeyondLoopback(t *testing.T) {
 		}
 	}
 	for host, profiles := range hosts {
-		for page, want := range map[string]int{"/metrics": http.StatusOK, "/healthz": http.StatusOK, "/readyz": http.StatusOK, "/debug/pprof/cmdline": profiles} {
+		for page, want := range map[string]int{"/metrics": http.StatusOK, "/healthz": http.StatusOK,
+			"/readyz": http.StatusOK, "/debug/pprof/cmdline": profiles} {
 			require.Equal(t, want, ask(host, page), "%s at %s", page, host)
 		}
 	}
@@ -321,7 +322,8 @@ func TestHealth(t *testing.T) {
 	p := start(t, "--http", "0.0.0.0:0")
 	_, port, err := net.SplitHostPort(strings.TrimPrefix(p.http, "http://"))
 	require.NoError(t, err)
-	for _, args := range [][]string{{"--http", ":" + port}, {"--http", "0.0.0.0:" + port}, {"--http", "127.0.0.1:" + port}, {"--live", "--http", ":" + port}} {
+	for _, args := range [][]string{{"--http", ":" + port}, {"--http", "0.0.0.0:" + port},
+		{"--http", "127.0.0.1:" + port}, {"--live", "--http", ":" + port}} {
 		out, code := run(t, append([]string{"health"}, args...)...)
 		require.Zero(t, code, out)
 		require.Equal(t, "ok\n", out)

@@ -91,7 +91,8 @@ func TestRecover(t *testing.T) {
 	require.NoError(t, err)
 	data[30] ^= 1
 	require.NoError(t, os.WriteFile(logs[0], data, 0o600))
-	for _, args := range [][]string{{"cluster", "recover", "--yes", damaged}, {"cluster", "recover", damaged}, {"cluster", "show", damaged}} {
+	for _, args := range [][]string{{"cluster", "recover", "--yes", damaged}, {"cluster", "recover", damaged},
+		{"cluster", "show", damaged}} {
 		out, code = run(t, args...)
 		require.Equal(t, exitDamaged, code, out)
 		require.Contains(t, out, logs[0]+" is damaged at offset")
@@ -185,7 +186,8 @@ func TestFromOneServerToThreeAndBack(t *testing.T) {
 	server := &member{t: t, listen: alone.addr}
 	c := alone.mustDial(client.Options{})
 	for i := range 20 {
-		_, err := c.Set(t.Context(), protocol.Set{Key: fmt.Append(nil, "key", i%5), Value: fmt.Append(nil, i), TTL: uint64(1+i%2) << 40})
+		_, err := c.Set(t.Context(), protocol.Set{Key: fmt.Append(nil, "key", i%5), Value: fmt.Append(nil, i),
+			TTL: uint64(1+i%2) << 40})
 		require.NoError(t, err)
 	}
 	want := server.history("key1")
@@ -248,7 +250,8 @@ func TestFromOneServerToThreeAndBack(t *testing.T) {
 	}
 	one.start()
 	leader(t, []*member{one})
-	launch(t, exec.Command("kvd", "--listen", two.listen, "--data", two.dir, "--sync", "always", "--peer-listen", two.peer, "--peers", one.peers)).
+	launch(t, exec.Command("kvd", "--listen", two.listen, "--data", two.dir, "--sync", "always", "--peer-listen",
+		two.peer, "--peers", one.peers)).
 		await("a peer belongs to another cluster than this node")
 	one.voters(1)
 

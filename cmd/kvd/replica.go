@@ -127,7 +127,8 @@ func (r *replica) Snapshot(context.Context) (version uint64, size int64, err err
 // Status is part of netserver.Cluster.
 func (r *replica) Status() protocol.ClusterResponse {
 	v, _ := r.View()
-	p := protocol.ClusterResponse{Cluster: v.Cluster, Node: v.Node, Leader: v.Leader, Term: v.Term, Committed: v.Committed, Published: v.Published}
+	p := protocol.ClusterResponse{Cluster: v.Cluster, Node: v.Node, Leader: v.Leader, Term: v.Term,
+		Committed: v.Committed, Published: v.Published}
 	for _, m := range v.Members {
 		role := protocol.Learner
 		if m.Voter {
@@ -159,7 +160,8 @@ func changeFailure(err error) error {
 	var wrong *cluster.WrongChangeError
 	switch {
 	case errors.Is(err, cluster.ErrLeads):
-		return &protocol.Error{Status: protocol.StatusBadRequest, Message: "this node leads: have another lead first, with cluster transfer, and remove it then"}
+		return &protocol.Error{Status: protocol.StatusBadRequest,
+			Message: "this node leads: have another lead first, with cluster transfer, and remove it then"}
 	case !errors.As(err, &wrong):
 		return err
 	case wrong.NoMember:

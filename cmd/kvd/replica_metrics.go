@@ -34,29 +34,37 @@ var (
 
 	clusterBatches = clusterDesc("batches_total", "Entries of the log that the node has proposed, each with the writes that had come meanwhile")
 	clusterWrites  = clusterDesc("batch_writes_total", "Writes in the entries that the node has proposed")
-	clusterDropped = clusterDesc("proposals_dropped_total", "Entries that the node could not propose at once: it hands leadership over, or too much is under way")
-	clusterRefused = clusterDesc("writes_refused_total", "Writes that the node did not take, since another leads, or none does; a client that follows MOVED finds the one that does")
-	clusterUnknown = clusterDesc("writes_unknown_total", "Writes that the node could not see the end of, since it led no more: they are answered as ones that may have been applied")
+	clusterDropped = clusterDesc("proposals_dropped_total",
+		"Entries that the node could not propose at once: it hands leadership over, or too much is under way")
+	clusterRefused = clusterDesc("writes_refused_total",
+		"Writes that the node did not take, since another leads, or none does; a client that follows MOVED finds the one that does")
+	clusterUnknown = clusterDesc("writes_unknown_total",
+		"Writes that the node could not see the end of, since it led no more: they are answered as ones that may have been applied")
 	clusterRounds  = clusterDesc("read_rounds_total", "Rounds in which the node asked how new its reads have to be")
-	clusterRetries = clusterDesc("read_round_retries_total", "Rounds that the node had to ask for again: an answer was lost, or another leads")
+	clusterRetries = clusterDesc("read_round_retries_total",
+		"Rounds that the node had to ask for again: an answer was lost, or another leads")
 	clusterNoIndex = clusterDesc("read_rounds_failed_total", "Rounds without an answer in time: those reads were refused")
 	clusterReads   = clusterDesc("reads_total", "Reads that waited for rounds; those that one connection sends together are one")
-	clusterHangs   = clusterDesc("watchdog_hits_total", "How often the node, leading, had another lead because its disk did not answer")
+	clusterHangs   = clusterDesc("watchdog_hits_total",
+		"How often the node, leading, had another lead because its disk did not answer")
 
 	snapshotsSent        = clusterDesc("snapshots_sent_total", "Copies of the state that the node has sent to members that lacked more than the log")
 	snapshotsSendFailed  = clusterDesc("snapshots_send_failures_total", "Copies of the state that could not be sent")
 	snapshotsSentSeconds = clusterDesc("snapshots_sent_seconds_total", "How long it took to send those that were, in seconds")
 	snapshotsTaken       = clusterDesc("snapshots_taken_total", "Copies of the state that the node has received")
-	snapshotsTakeFailed  = clusterDesc("snapshots_take_failures_total", "Copies of the state that the node was sent and could not take in")
+	snapshotsTakeFailed  = clusterDesc("snapshots_take_failures_total",
+		"Copies of the state that the node was sent and could not take in")
 	snapshotsTookSeconds = clusterDesc("snapshots_taken_seconds_total", "How long it took to take in those that were, in seconds")
 
-	memberReachable = clusterDesc("member_reachable", "1 while the node hears from the member (the one that leads: within a second; others: it has a connection), else 0", "node", "peer")
+	memberReachable = clusterDesc("member_reachable",
+		"1 while the node hears from the member (the one that leads: within a second; others: it has a connection), else 0", "node", "peer")
 	memberReadable  = clusterDesc("member_format_readable", "The newest format that the member has said that it reads", "node", "peer")
 	memberMemory    = clusterDesc("member_memory_limit_bytes", "Bytes that data may take at the member, as it has said; the least is what the cluster takes; 0: any", "node", "peer")
 	memberHistory   = clusterDesc("member_history_depth", "Earlier versions to keep of a key that the member was started with", "node", "peer")
 	memberRoundTrip = clusterDesc("member_round_trip_seconds", "How long the last message to the member and its answer took; missing: there was none", "node", "peer")
 	memberBehind    = clusterDesc("member_behind", "Entries of the log that the member lacks; only the node that leads says so", "node", "peer")
-	memberBytes     = clusterDesc("member_behind_bytes", "Bytes of the log that the member lacks, as far as there is one; only the node that leads says so", "node", "peer")
+	memberBytes     = clusterDesc("member_behind_bytes",
+		"Bytes of the log that the member lacks, as far as there is one; only the node that leads says so", "node", "peer")
 )
 
 // Collect sends the figures of this moment.

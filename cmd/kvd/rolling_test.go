@@ -194,7 +194,8 @@ func TestPeersProveThemselves(t *testing.T) {
 	dir := t.TempDir()
 	writeCertificate(t, dir+"/cert", dir+"/key")
 	writeCertificate(t, dir+"/other.cert", dir+"/other.key")
-	all := []*member{{t: t, dir: t.TempDir(), listen: freeAddress(t), peer: freeAddress(t)}, {t: t, dir: t.TempDir(), listen: freeAddress(t), peer: freeAddress(t)}}
+	all := []*member{{t: t, dir: t.TempDir(), listen: freeAddress(t), peer: freeAddress(t)},
+		{t: t, dir: t.TempDir(), listen: freeAddress(t), peer: freeAddress(t)}}
 	for _, m := range all {
 		m.peers = all[0].peer + "," + all[1].peer
 		m.start("--peer-tls-cert", dir+"/cert", "--peer-tls-key", dir+"/key", "--peer-tls-ca", dir+"/cert")
@@ -202,7 +203,8 @@ func TestPeersProveThemselves(t *testing.T) {
 	written(t, all, "a", "1")
 	require.Equal(t, "1", all[1].get("a"))
 
-	p := launch(t, exec.Command("kvd", "--listen", freeAddress(t), "--data", t.TempDir(), "--sync", "always", "--peer-listen", freeAddress(t), "--peers", all[0].peers,
+	p := launch(t, exec.Command("kvd", "--listen", freeAddress(t), "--data", t.TempDir(), "--sync", "always",
+		"--peer-listen", freeAddress(t), "--peers", all[0].peers,
 		"--peer-tls-cert", dir+"/other.cert", "--peer-tls-key", dir+"/other.key", "--peer-tls-ca", dir+"/cert"))
 	refused := false
 	for line := range p.lines {

@@ -114,7 +114,8 @@ func TestReload(t *testing.T) {
 		return client.Options{User: "anna", Secret: secret, TLS: server}
 	}
 	old := write("old")
-	p := start(t, "--auth-file", file("users"), "--tls-cert", file("crt"), "--tls-key", file("key"), "--tls-client-ca", file("ca"))
+	p := start(t, "--auth-file", file("users"), "--tls-cert", file("crt"), "--tls-key", file("key"),
+		"--tls-client-ca", file("ca"))
 	open := p.mustDial(old)
 
 	good := make(map[string][]byte)

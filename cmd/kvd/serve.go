@@ -39,7 +39,8 @@ func serve(ctx context.Context, o options, messages *lineQueue, log *slog.Logger
 	defer closeAll(listeners)
 	for _, l := range listeners {
 		if sec.secretsInTheClear(l.Addr()) {
-			log.Warn("secrets cross the network in the clear: give --tls-cert and --tls-key, or listen on loopback", "listen", shownAddress(l))
+			log.Warn("secrets cross the network in the clear: give --tls-cert and --tls-key, or listen on loopback",
+				"listen", shownAddress(l))
 		}
 	}
 	manager := findManager(log)

@@ -116,7 +116,8 @@ func TestFoundersThatDiffer(t *testing.T) {
 	for _, m := range all {
 		require.Len(t, warned(m, histories), 1, "each looks twice a second")
 		require.Eventually(t, func() bool { return len(warned(m, memory)) > 0 }, 60*time.Second, 10*time.Millisecond)
-		require.Regexp(t, "^[0-9]+ MiB at 127.0.0.1:[0-9]+, 127.0.0.1:[0-9]+; [0-9]+ MiB at "+all[2].peer+"$", warned(m, memory)[0]["room_for_data"])
+		require.Regexp(t, "^[0-9]+ MiB at 127.0.0.1:[0-9]+, 127.0.0.1:[0-9]+; [0-9]+ MiB at "+all[2].peer+"$",
+			warned(m, memory)[0]["room_for_data"])
 		require.Eventually(t, func() bool { return len(warned(m, shared)) > 0 }, 60*time.Second, 10*time.Millisecond)
 		says := warned(m, shared)[0]["shared"]
 		require.Regexp(t, "^"+all[0].listen+" at 127.0.0.1:[0-9]+, 127.0.0.1:[0-9]+$", says)

@@ -38,7 +38,8 @@ func (o *options) shares() shares {
 func (o *options) checkShares() error {
 	least, most := size(minClientOutput), o.maxMemory/4
 	if o.maxClientOutput != 0 && (o.maxClientOutput < least || o.maxClientOutput > most) {
-		return fmt.Errorf("--max-client-output %v: it is from %v to a quarter of --max-memory, here %v", o.maxClientOutput, least, most)
+		return fmt.Errorf("--max-client-output %v: it is from %v to a quarter of --max-memory, here %v",
+			o.maxClientOutput, least, most)
 	}
 	return nil
 }

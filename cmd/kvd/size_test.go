@@ -19,7 +19,8 @@ func TestSizes(t *testing.T) {
 		assert.NoError(t, again.Set(s.String()), text)
 		assert.Equal(t, s, again, text)
 	}
-	for _, text := range []string{"", "G", "big", "-1", "+1", "1.5", "1.5B", "1e3", "0x10", "4GG", "4iB", "4Bi", "1.G", ".5G", "1.2.3G", "inf", "nanG", "1P", "9223372036854775808", "8388608TiB"} {
+	for _, text := range []string{"", "G", "big", "-1", "+1", "1.5", "1.5B", "1e3", "0x10", "4GG", "4iB", "4Bi", "1.G",
+		".5G", "1.2.3G", "inf", "nanG", "1P", "9223372036854775808", "8388608TiB"} {
 		s := size(7)
 		assert.ErrorContains(t, s.Set(text), "is not a size", text)
 		assert.Equal(t, size(7), s, text)
@@ -38,7 +39,8 @@ func TestDurations(t *testing.T) {
 		assert.NoError(t, again.Set(d.String()), text)
 		assert.Equal(t, d, again, text)
 	}
-	for _, text := range []string{"", "5", "-1s", "-1d", "d", "1dd", "1d2w", "1h2d", "1d-2h", "1d+2h", "1d2", "7D", "1e3d", "infd", "1.d", "soon", "99999999w", "15250w3d", "15250w2000000h"} {
+	for _, text := range []string{"", "5", "-1s", "-1d", "d", "1dd", "1d2w", "1h2d", "1d-2h", "1d+2h", "1d2", "7D",
+		"1e3d", "infd", "1.d", "soon", "99999999w", "15250w3d", "15250w2000000h"} {
 		d := duration(7)
 		assert.ErrorContains(t, d.Set(text), "is not a duration", text)
 		assert.Equal(t, duration(7), d, text)

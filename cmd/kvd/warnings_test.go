@@ -41,7 +41,8 @@ func TestFolderOfEveryoneIsWarnedOf(t *testing.T) {
 		require.NoError(t, os.Chmod(dir, c.mode))
 		var out bytes.Buffer
 		checkFolder(dir, slog.New(slog.NewTextHandler(&out, nil)))
-		require.Equal(t, c.warned, bytes.Contains(out.Bytes(), []byte("others may write to the data folder")), "%v %s", c.mode, &out)
+		require.Equal(t, c.warned, bytes.Contains(out.Bytes(), []byte("others may write to the data folder")),
+			"%v %s", c.mode, &out)
 	}
 	p := start(t, "--data", everyones(t), "--max-memory", "1000TiB")
 	p.stop(os.Interrupt)

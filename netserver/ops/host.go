@@ -22,7 +22,8 @@ func ownPages(h http.Handler) http.Handler {
 		case !ownsite.Asks(r):
 			http.Error(w, "not for a page of another site", http.StatusForbidden)
 		case !ownsite.Names(r.Host, machine) && (!known || at.IsLoopback()):
-			http.Error(w, fmt.Sprintf("%q is no name of this server: use its IP address, or localhost", r.Host), http.StatusForbidden)
+			http.Error(w, fmt.Sprintf("%q is no name of this server: use its IP address, or localhost", r.Host),
+				http.StatusForbidden)
 		default:
 			h.ServeHTTP(w, r)
 		}

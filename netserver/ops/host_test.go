@@ -81,7 +81,8 @@ func TestProfilesBehindAProxy(t *testing.T) {
 	h := ops.Handler(ops.Config{Server: func() *netserver.Server { return nil }, Ready: func() error { return nil }})
 	at := &net.TCPAddr{IP: net.IPv6loopback, Port: 7071}
 	for _, header := range []string{"Forwarded", "X-Forwarded-For", "Via"} {
-		for path, want := range map[string]int{"/healthz": http.StatusOK, "/metrics": http.StatusOK, "/debug/pprof/cmdline": http.StatusForbidden} {
+		for path, want := range map[string]int{"/healthz": http.StatusOK, "/metrics": http.StatusOK,
+			"/debug/pprof/cmdline": http.StatusForbidden} {
 			r := httptest.NewRequest(http.MethodGet, path, nil)
 			r.Host = "localhost"
 			r.Header.Set(header, "10.1.2.3")

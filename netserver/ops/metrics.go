@@ -46,7 +46,8 @@ func metric(st protocol.Stat) prometheus.Metric {
 		name = strings.TrimSuffix(name, "_total") + "_total"
 	}
 	if status, ok := strings.CutPrefix(st.Name, "refusals_"); ok {
-		desc := prometheus.NewDesc("kv_refusals_total", "Requests that were refused, by the status of the answer", []string{"status"}, nil)
+		desc := prometheus.NewDesc("kv_refusals_total", "Requests that were refused, by the status of the answer",
+			[]string{"status"}, nil)
 		return prometheus.MustNewConstMetric(desc, kind, float64(st.Value), strings.ToUpper(status))
 	}
 	return prometheus.MustNewConstMetric(prometheus.NewDesc(name, f.Help, nil, nil), kind, float64(st.Value))

@@ -399,7 +399,8 @@ func TestLongestCommonSubsequence(t *testing.T) {
 	assert.Equal(t, "$6\r\nmytext\r\n", b.run("lcs a b"))
 	assert.Equal(t, ":6\r\n", b.run("lcs a b len"))
 	assert.Equal(t, "*4\r\n$7\r\nmatches\r\n*2\r\n*2\r\n*2\r\n:4\r\n:7\r\n*2\r\n:5\r\n:8\r\n*2\r\n*2\r\n:2\r\n:3\r\n*2\r\n:0\r\n:1\r\n$3\r\nlen\r\n:6\r\n", b.run("lcs a b idx"))
-	assert.Equal(t, "*4\r\n$7\r\nmatches\r\n*1\r\n*3\r\n*2\r\n:4\r\n:7\r\n*2\r\n:5\r\n:8\r\n:4\r\n$3\r\nlen\r\n:6\r\n", b.run("lcs a b idx minmatchlen 4 withmatchlen"))
+	assert.Equal(t, "*4\r\n$7\r\nmatches\r\n*1\r\n*3\r\n*2\r\n:4\r\n:7\r\n*2\r\n:5\r\n:8\r\n:4\r\n$3\r\nlen\r\n:6\r\n",
+		b.run("lcs a b idx minmatchlen 4 withmatchlen"))
 	assert.Equal(t, "$0\r\n\r\n", b.run("lcs a nokey"))
 	assert.Equal(t, "-ERR syntax error\r\n", b.run("lcs a b nonsense"))
 	b.resp3 = true
@@ -425,12 +426,14 @@ func TestPatterns(t *testing.T) {
 }
 
 func TestNumbersAreReadAsRedisReadsThem(t *testing.T) {
-	for in, want := range map[string]int64{"0": 0, "-1": -1, "9223372036854775807": 1<<63 - 1, "-9223372036854775808": -1 << 63, "10": 10} {
+	for in, want := range map[string]int64{"0": 0, "-1": -1, "9223372036854775807": 1<<63 - 1,
+		"-9223372036854775808": -1 << 63, "10": 10} {
 		n, ok := parseInt([]byte(in))
 		assert.True(t, ok, in)
 		assert.Equal(t, want, n)
 	}
-	for _, in := range []string{"", "-", "+1", "01", "-0", "-01", " 1", "1 ", "1.0", "9223372036854775808", "-9223372036854775809", "18446744073709551616", "99999999999999999999", "a"} {
+	for _, in := range []string{"", "-", "+1", "01", "-0", "-01", " 1", "1 ", "1.0", "9223372036854775808",
+		"-9223372036854775809", "18446744073709551616", "99999999999999999999", "a"} {
 		_, ok := parseInt([]byte(in))
 		assert.False(t, ok, in)
 	}

@@ -30,7 +30,8 @@ func TestConnectionsAreDescribed(t *testing.T) {
 	c.send(request("CLIENT", "SETNAME", "a b"))
 	assert.Equal(t, "ERR Client names cannot contain spaces, newlines or special characters.", c.next())
 	info := c.do("CLIENT INFO")
-	for _, part := range []string{"id=1 ", " addr=127.0.0.1:", " name=me ", " watch=2 ", " multi=-1 ", " user=default ", " resp=2 ", " lib-name=lib ", " lib-ver=1.2 ", " cmd=client|info "} {
+	for _, part := range []string{"id=1 ", " addr=127.0.0.1:", " name=me ", " watch=2 ", " multi=-1 ", " user=default ",
+		" resp=2 ", " lib-name=lib ", " lib-ver=1.2 ", " cmd=client|info "} {
 		assert.Contains(t, info, part)
 	}
 	d := dial(t, s)

@@ -38,7 +38,8 @@ func servedTable() string {
 	var b strings.Builder
 	b.WriteString("| command | since | does | differs |\n|---|---|---|---|\n")
 	row := func(c *Command) {
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", strings.ToUpper(strings.ReplaceAll(c.Name, "|", " ")), c.Since, strings.ReplaceAll(c.Summary, "|", `\|`), c.Note)
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", strings.ToUpper(strings.ReplaceAll(c.Name, "|", " ")), c.Since,
+			strings.ReplaceAll(c.Summary, "|", `\|`), c.Note)
 	}
 	for _, c := range table {
 		if c.run != nil || c.do != nil {

@@ -96,7 +96,8 @@ func TestRequestsThatThereIsNoMemoryFor(t *testing.T) {
 	assert.Contains(t, answers, "OOM command not allowed: no memory for a request of this size now")
 
 	// And what a short one would make.
-	c.send(request("SETRANGE", "b", "1000000", "x"), request("SETRANGE", "b", "10", "x"), request("SETBIT", "c", "8000000", "1"), request("PING"))
+	c.send(request("SETRANGE", "b", "1000000", "x"), request("SETRANGE", "b", "10", "x"),
+		request("SETBIT", "c", "8000000", "1"), request("PING"))
 	for _, want := range []string{"(1000001)", "(1000001)", "(0)", "PONG"} {
 		assert.Equal(t, want, c.next())
 	}
@@ -178,7 +179,8 @@ func TestWhoHasNotLoggedInGetsLittle(t *testing.T) {
 }
 
 func TestWhoNeverLogsInIsClosed(t *testing.T) {
-	s := nettest.Start(t, withDoor(netserver.Config{FrameTimeout: 300 * time.Millisecond, Accounts: accounts(t, "anna", "rw", "s3cret")}))
+	s := nettest.Start(t, withDoor(netserver.Config{FrameTimeout: 300 * time.Millisecond,
+		Accounts: accounts(t, "anna", "rw", "s3cret")}))
 	silent, asking := dial(t, s), dial(t, s)
 	silent.send("*2\r\n")
 	for { // each request behind the answer of the one before: it is never silent

@@ -94,7 +94,8 @@ func human(n uint64) string {
 func info(t *talk, args [][]byte) {
 	wanted := func(name string) bool {
 		return len(args) == 1 || slices.ContainsFunc(args[1:], func(arg []byte) bool {
-			return equalFold(arg, strings.ToLower(name)) || equalFold(arg, "all") || equalFold(arg, "default") || equalFold(arg, "everything")
+			return equalFold(arg, strings.ToLower(name)) || equalFold(arg, "all") || equalFold(arg, "default") ||
+				equalFold(arg, "everything")
 		})
 	}
 	var text strings.Builder
@@ -181,7 +182,8 @@ func configSet(t *talk, args [][]byte) {
 			t.err("ERR Unknown option or number of arguments for CONFIG SET - '" + string(args[i]) + "'")
 			return
 		case was != string(args[i+1]):
-			t.err("ERR CONFIG SET failed (possibly related to argument '" + name + "') - settings are options of kvd: start it with others")
+			t.err("ERR CONFIG SET failed (possibly related to argument '" + name +
+				"') - settings are options of kvd: start it with others")
 			return
 		}
 	}

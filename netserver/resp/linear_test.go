@@ -116,7 +116,8 @@ func (q action) viaFrames(c *nettest.Conn) (string, error) {
 	case "mset":
 		frame = protocol.AppendMSet(nil, 1, protocol.Pair{Key: a, Value: to}, protocol.Pair{Key: b, Value: to})
 	default:
-		frame = protocol.Txn{Ops: []protocol.TxnOp{{Kind: protocol.TxnGet, Key: a}, {Kind: protocol.TxnSet, Key: b, Value: to}}}.AppendTo(nil, 1)
+		frame = protocol.Txn{Ops: []protocol.TxnOp{{Kind: protocol.TxnGet, Key: a},
+			{Kind: protocol.TxnSet, Key: b, Value: to}}}.AppendTo(nil, 1)
 	}
 	if _, err := c.Write(frame); err != nil {
 		return "", err
@@ -203,7 +204,8 @@ func TestProtocolsAreLinearizable(t *testing.T) {
 						called := time.Since(begin)
 						answer, err := do(q)
 						mu.Lock()
-						history = append(history, porcupine.Operation{ClientId: id, Input: q, Call: int64(called), Output: answer, Return: int64(time.Since(begin))})
+						history = append(history, porcupine.Operation{ClientId: id, Input: q, Call: int64(called),
+							Output: answer, Return: int64(time.Since(begin))})
 						if err != nil && failed == nil {
 							failed = fmt.Errorf("%v: %w", q, err)
 						}

@@ -88,8 +88,10 @@ func TestAnswersThatCantBeKept(t *testing.T) {
 		assert.Equal(t, "MISCONF the disk failed: read-only", c.next())
 	}
 	// From now on each answers for itself.
-	c.send(request("GET", "a"), request("MULTI"), request("SET", "a", "4"), request("GET", "b"), request("EXEC"), request("GET", "b"), request("MSET", "d", long), request("GET", "d"), request("MGET", "b", "d"), request("PING"))
-	for _, want := range []string{`"1"`, "OK", "QUEUED", "QUEUED", "MISCONF the disk failed: read-only", `"2"`, "MISCONF the disk failed: read-only", "MISCONF the disk failed: read-only", "MISCONF the disk failed: read-only", "PONG"} {
+	c.send(request("GET", "a"), request("MULTI"), request("SET", "a", "4"), request("GET", "b"), request("EXEC"),
+		request("GET", "b"), request("MSET", "d", long), request("GET", "d"), request("MGET", "b", "d"), request("PING"))
+	for _, want := range []string{`"1"`, "OK", "QUEUED", "QUEUED", "MISCONF the disk failed: read-only",
+		`"2"`, "MISCONF the disk failed: read-only", "MISCONF the disk failed: read-only", "MISCONF the disk failed: read-only", "PONG"} {
 		assert.Equal(t, want, c.next())
 	}
 }

@@ -85,7 +85,8 @@ func TestLongValuesAndLists(t *testing.T) {
 		for _, n := range []int{0, 1, 16<<10 - 1, 16 << 10, 100_000, 3 << 20} {
 			value := strings.Repeat("v", n)
 			// A Unix socket holds less of the answers than is sent meanwhile.
-			go c.Write([]byte(request("SET", "a", value) + request("GET", "a") + request("GETSET", "a", value) + request("MGET", "a", "a", "nokey") + "PING\r\n"))
+			go c.Write([]byte(request("SET", "a", value) + request("GET", "a") + request("GETSET", "a", value) +
+				request("MGET", "a", "a", "nokey") + "PING\r\n"))
 			require.Equal(t, "OK", c.next())
 			require.Equal(t, `"`+value+`"`, c.next())
 			require.Equal(t, `"`+value+`"`, c.next())
@@ -118,7 +119,8 @@ func TestLongValuesAndLists(t *testing.T) {
 func TestAnswersThatNobodyWants(t *testing.T) {
 	s := nettest.Start(t, withDoor(netserver.Config{}))
 	c := dial(t, s)
-	c.send(request("CLIENT", "REPLY", "OFF"), request("PING"), request("SET", "a", "1"), request("GET", "a"), request("MULTI"), request("GET", "a"), request("EXEC"),
+	c.send(request("CLIENT", "REPLY", "OFF"), request("PING"), request("SET", "a", "1"), request("GET", "a"),
+		request("MULTI"), request("GET", "a"), request("EXEC"),
 		request("SET", "long", strings.Repeat("v", 100_000)), request("GET", "long"), request("NONSENSE"), request("CLIENT", "REPLY", "ON"), request("GET", "a"))
 	assert.Equal(t, "OK", c.next())
 	assert.Equal(t, `"1"`, c.next())

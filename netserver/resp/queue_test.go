@@ -64,7 +64,8 @@ func TestTransactions(t *testing.T) {
 				EXEC => nil
 				EXISTS x => (0)`)
 		}
-		for _, there := range [][]string{{"SET w 1", "DEL w"}, {"SET w 1", "SET w 2", "FLUSHALL"}, {"SET w 1", "RENAME w v"}, {"SET w 1", "SET w 1 PXAT 1"}} {
+		for _, there := range [][]string{{"SET w 1", "DEL w"}, {"SET w 1", "SET w 2", "FLUSHALL"},
+			{"SET w 1", "RENAME w v"}, {"SET w 1", "SET w 1 PXAT 1"}} {
 			c.expect(`
 				WATCH w => OK
 				MULTI => OK

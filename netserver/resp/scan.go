@@ -97,7 +97,8 @@ func scan(t *talk, args [][]byte) {
 
 // knownType reports whether Redis has such a type, which no key here has.
 func knownType(name []byte) bool {
-	return slices.ContainsFunc([]string{"list", "set", "zset", "hash", "stream"}, func(s string) bool { return equalFold(name, s) })
+	return slices.ContainsFunc([]string{"list", "set", "zset", "hash", "stream"},
+		func(s string) bool { return equalFold(name, s) })
 }
 
 // listSize is how long an array of the keys of entries is.

@@ -362,5 +362,6 @@ var errForeign = errors.New("what came is an HTTP request")
 // foreign reports whether the words of a line are those of an HTTP request: a web page may make a browser send one here.
 func foreign(args [][]byte) bool {
 	last := args[len(args)-1]
-	return equalFold(args[0], "host:") || equalFold(args[0], "post") || len(args) == 3 && len(last) > 5 && equalFold(last[:5], "http/")
+	return equalFold(args[0], "host:") || equalFold(args[0], "post") ||
+		len(args) == 3 && len(last) > 5 && equalFold(last[:5], "http/")
 }

@@ -183,7 +183,8 @@ func (o *output) patiently(write func() error, n int) {
 	}
 	switch err := write(); {
 	case errors.Is(err, os.ErrDeadlineExceeded) && !o.x.cutOff.Load():
-		o.err = fmt.Errorf("the client takes nothing for %v, or less than %d bytes a second", o.x.h.config.WriteTimeout, netserver.MinRate)
+		o.err = fmt.Errorf("the client takes nothing for %v, or less than %d bytes a second",
+			o.x.h.config.WriteTimeout, netserver.MinRate)
 	case err != nil && !errors.Is(err, http.ErrNotSupported):
 		o.err = errGone
 	}

@@ -60,7 +60,8 @@ func FuzzRequest(f *testing.F) {
 		require.NoError(t, err)
 		require.NoError(t, s.Flush())
 		before := written()
-		r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, net.Addr(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})))
+		r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey,
+			net.Addr(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})))
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, r)
 		a := w.Result()

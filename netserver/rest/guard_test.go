@@ -52,7 +52,8 @@ func TestForeignPages(t *testing.T) {
 		{loopback, "evil.example:7071", nil, 403, 200},
 		{loopback, "127.0.0.1.evil.example", nil, 403, 200},
 		{loopback, "localhost.evil.example", nil, 403, 200},
-		{loopback, "evil.example:7071", []string{"Origin", "http://evil.example:7071", "Sec-Fetch-Site", "same-origin"}, 403, 200}, // rebound
+		{loopback, "evil.example:7071", []string{"Origin", "http://evil.example:7071", "Sec-Fetch-Site",
+			"same-origin"}, 403, 200}, // rebound
 		{loopback, "localhost:7071", []string{"Sec-Fetch-Site", "cross-site"}, 403, 403},
 		{loopback, "localhost:7071", []string{"Sec-Fetch-Site", "same-site"}, 403, 403},
 		{loopback, "localhost:7071", []string{"Sec-Fetch-Site", "nonsense"}, 403, 403},
@@ -71,8 +72,10 @@ func TestForeignPages(t *testing.T) {
 	}
 	// Over a Unix socket its file's mode says who may.
 	unix := httptest.NewRequest("GET", "/v1/keys", nil)
-	unix = unix.WithContext(context.WithValue(t.Context(), http.LocalAddrContextKey, net.Addr(&net.UnixAddr{Name: "/run/kv.sock", Net: "unix"})))
-	for kind, o := range map[string]nettest.Options{"open": {}, "users": {Config: netserver.Config{Accounts: accounts(t, "anna", "rw", "s3cret")}}} {
+	unix = unix.WithContext(context.WithValue(t.Context(), http.LocalAddrContextKey,
+		net.Addr(&net.UnixAddr{Name: "/run/kv.sock", Net: "unix"})))
+	for kind, o := range map[string]nettest.Options{"open": {},
+		"users": {Config: netserver.Config{Accounts: accounts(t, "anna", "rw", "s3cret")}}} {
 		t.Run(kind, func(t *testing.T) {
 			srv := nettest.Start(t, o)
 			h := rest.Handler(rest.Config{Server: func() *netserver.Server { return srv.Server }})
@@ -127,7 +130,8 @@ func TestLogin(t *testing.T) {
 		return a.do("GET", "/v1/stats", "", headers...)
 	}
 	anna, bob := basic("anna", "s3cret"), basic("bob", "pass:word")
-	for _, good := range []string{anna, "basic " + anna[6:], bob, "Bearer s3cret", "BEARER pass:word", basic("eve", "twice"), basic("dan", "twice")} {
+	for _, good := range []string{anna, "basic " + anna[6:], bob, "Bearer s3cret",
+		"BEARER pass:word", basic("eve", "twice"), basic("dan", "twice")} {
 		require.Equal(t, 200, get(good).StatusCode, good)
 	}
 	r := get()
@@ -141,7 +145,8 @@ func TestLogin(t *testing.T) {
 	get("Basic "+base64.StdEncoding.EncodeToString([]byte("anna"))).problem(t, 400, "user:secret")
 	get(anna, anna).problem(t, 400, "twice")
 	require.Zero(t, a.Stat("login_failures"), "none of these was a guess")
-	for _, wrong := range []string{basic("anna", "wrong"), basic("nobody", "s3cret"), basic("", "s3cret"), "Bearer wrong", "Bearer twice"} {
+	for _, wrong := range []string{basic("anna", "wrong"), basic("nobody", "s3cret"), basic("", "s3cret"),
+		"Bearer wrong", "Bearer twice"} {
 		r := get(wrong)
 		r.problem(t, 401, "wrong user or secret")
 		require.True(t, r.Close, "a guess takes a connection")

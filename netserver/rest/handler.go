@@ -179,7 +179,8 @@ type resource struct {
 // The resources, by the path behind /v1/. That of a key is below its own name, so none can be taken for another.
 var resources = map[string]resource{
 	"keys": {operations: map[string]*operation{
-		http.MethodGet: {name: "listing keys", reads: true, query: []string{"prefix", "limit", "cursor", "values"}, run: (*exchange).list},
+		http.MethodGet: {name: "listing keys", reads: true, query: []string{"prefix", "limit", "cursor", "values"},
+			run: (*exchange).list},
 	}},
 	"keys/": {keyed: true, operations: map[string]*operation{
 		http.MethodGet:    {name: "GET", reads: true, query: []string{"encoding", "version"}, header: reading, run: (*exchange).get},

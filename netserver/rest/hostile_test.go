@@ -43,7 +43,8 @@ func TestUploadsGivenUp(t *testing.T) {
 		for range 10 {
 			c.send(strings.Repeat("x", 100_000))
 		}
-		require.Eventually(t, func() bool { return a.Stat("request_memory_bytes") >= 1_000_000 }, nettest.Timeout, time.Millisecond, name)
+		require.Eventually(t, func() bool { return a.Stat("request_memory_bytes") >= 1_000_000 }, nettest.Timeout,
+			time.Millisecond, name)
 		require.Less(t, a.Stat("request_memory_bytes"), uint64(4_000_000), "more than has arrived")
 		c.Close()
 		a.AwaitRequests()

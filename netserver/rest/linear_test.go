@@ -77,7 +77,8 @@ func (c webClient) Do(batch []linear.Request) []linear.Response {
 		keys = append(keys, key)
 		record := fmt.Sprintf(`{"key":%s,"value":%s}`, key, quoted(s.Value))
 		records = append(records, record)
-		operations = append(operations, map[linear.Kind]string{linear.Get: `{"get":` + key + `}`, linear.Set: `{"set":` + record + `}`, linear.Del: `{"delete":` + key + `}`}[s.Kind])
+		operations = append(operations, map[linear.Kind]string{linear.Get: `{"get":` + key + `}`,
+			linear.Set: `{"set":` + record + `}`, linear.Del: `{"delete":` + key + `}`}[s.Kind])
 	}
 	for _, d := range q.Conditions {
 		conditions = append(conditions, fmt.Sprintf(`{"key":%s,"version":%d}`, quoted(string(linear.Key(d.Key))), d.Version))
@@ -106,7 +107,8 @@ func (c webClient) Do(batch []linear.Request) []linear.Response {
 	case linear.MSet:
 		r = c.post("/v1/mset", `{"records":[`+strings.Join(records, ",")+`]}`)
 	case linear.Txn:
-		r = c.post("/v1/txn", `{"conditions":[`+strings.Join(conditions, ",")+`],"operations":[`+strings.Join(operations, ",")+`]}`)
+		r = c.post("/v1/txn", `{"conditions":[`+strings.Join(conditions, ",")+`],"operations":[`+
+			strings.Join(operations, ",")+`]}`)
 	}
 	return []linear.Response{c.response(q, r)}
 }

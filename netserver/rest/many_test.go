@@ -27,7 +27,8 @@ func TestManyKeys(t *testing.T) {
 	r = a.post("/v1/delete", `{"keys":["a","a","none",""]}`)
 	require.Regexp(t, `^{"existed":2,"version":[1-9][0-9]+}\n$`, r.body)
 	require.Equal(t, "{\"existed\":0,\"version\":0}\n", a.post("/v1/delete", `{"keys":["none"]}`).body)
-	for target, body := range map[string]string{"mget": `{"keys":[]}`, "delete": `{"keys":[]}`, "mset": `{"records":[]}`, "txn": `{"operations":[]}`} {
+	for target, body := range map[string]string{"mget": `{"keys":[]}`, "delete": `{"keys":[]}`,
+		"mset": `{"records":[]}`, "txn": `{"operations":[]}`} {
 		require.Equal(t, 200, a.post("/v1/"+target, body).StatusCode)
 	}
 	require.Regexp(t, `"expiry":[1-9]`, func() string {
@@ -60,7 +61,8 @@ func TestChanges(t *testing.T) {
 	require.Regexp(t, `^{"value":1,"version":[0-9]+}\n$`, a.post("/v1/incr", `{"key":"n"}`).body)
 	require.Contains(t, a.post("/v1/incr", `{"key":"n","by":-11}`).body, `{"value":-10,`)
 	require.Equal(t, "-10", a.do("GET", "/v1/keys/n", "").body)
-	require.Contains(t, a.post("/v1/incr", `{"key":"m","by":9223372036854775807,"ttl":"1h"}`).body, `{"value":9223372036854775807,`)
+	require.Contains(t, a.post("/v1/incr", `{"key":"m","by":9223372036854775807,"ttl":"1h"}`).body,
+		`{"value":9223372036854775807,`)
 	a.post("/v1/incr", `{"key":"m"}`).problem(t, 409, "64 bits")
 	expiry := a.do("HEAD", "/v1/keys/m", "").Header.Get("Kv-Expiry")
 	require.NotEmpty(t, expiry)
@@ -153,19 +155,24 @@ func TestStrictJSON(t *testing.T) {
 		{"txn", `{"operations":[{}]}`, "operations[0]: an operation is one of"},
 		{"txn", `{"operations":[{"get":"a","delete":"a"}]}`, "operations[0].delete: an operation is one of"},
 		{"txn", `{"operations":[{"incr":"a"}]}`, "no member is called"},
-		{"txn", `{"operations":[{"set":{"key":"x","value":"v"}}],"conditions":[{"key":"a"}]}`, `conditions[0]: "version" is missing`},
+		{"txn", `{"operations":[{"set":{"key":"x","value":"v"}}],"conditions":[{"key":"a"}]}`,
+			`conditions[0]: "version" is missing`},
 	} {
 		a.post("/v1/"+tt.target, tt.body).problem(t, 400, tt.detail)
 	}
 	require.Zero(t, a.Stat("keys"))
-	for _, kind := range []string{"", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "application/jsonp", "application/json-patch+json"} {
+	for _, kind := range []string{"", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data",
+		"application/jsonp", "application/json-patch+json"} {
 		a.do("POST", "/v1/mset", `{"records":[]}`, "Content-Type", kind).problem(t, 415, "application/json")
 	}
-	require.Equal(t, 200, a.do("POST", "/v1/mset", ` {"records" : [ ] } `, "Content-Type", "Application/JSON; charset=utf-8").StatusCode)
-	a.do("POST", "/v1/mset", "x", "Content-Type", "application/json", "Content-Encoding", "gzip").problem(t, 415, "Content-Encoding")
+	require.Equal(t, 200, a.do("POST", "/v1/mset", ` {"records" : [ ] } `, "Content-Type",
+		"Application/JSON; charset=utf-8").StatusCode)
+	a.do("POST", "/v1/mset", "x", "Content-Type", "application/json", "Content-Encoding",
+		"gzip").problem(t, 415, "Content-Encoding")
 	a.do("PUT", "/v1/keys/x", "x", "Content-Encoding", "gzip").problem(t, 415, "Content-Encoding")
 	a.do("POST", "/v1/mset", `{"records":[]}`, "Content-Type", "application/json", "If-Match", "*").problem(t, 400, "If-Match")
-	for target, allow := range map[string]string{"mset": "POST", "keys": "GET, HEAD", "keys/a": "DELETE, GET, HEAD, PUT", "stats": "GET, HEAD", "history/a": "GET, HEAD"} {
+	for target, allow := range map[string]string{"mset": "POST", "keys": "GET, HEAD",
+		"keys/a": "DELETE, GET, HEAD, PUT", "stats": "GET, HEAD", "history/a": "GET, HEAD"} {
 		for _, method := range []string{"PATCH", "OPTIONS", "TRACE", "MOVE", "get"} {
 			r := a.do(method, "/v1/"+target, "")
 			r.problem(t, 405, method)
@@ -211,8 +218,10 @@ func TestList(t *testing.T) {
 		require.NotZero(t, l.Version)
 	}
 	require.Equal(t, want, got)
-	require.Regexp(t, `^{"key":{"base64":"/y8="},"value":{"base64":"/g=="},"version":[0-9]+,"expiry":null}\n$`, a.do("GET", "/v1/keys?prefix=%FF", "").body)
-	require.Regexp(t, `^{"key":{"base64":"/y8="},"version":[0-9]+,"expiry":null}\n$`, a.do("GET", "/v1/keys?prefix=%FF/&values=false", "").body)
+	require.Regexp(t, `^{"key":{"base64":"/y8="},"value":{"base64":"/g=="},"version":[0-9]+,"expiry":null}\n$`,
+		a.do("GET", "/v1/keys?prefix=%FF", "").body)
+	require.Regexp(t, `^{"key":{"base64":"/y8="},"version":[0-9]+,"expiry":null}\n$`,
+		a.do("GET", "/v1/keys?prefix=%FF/&values=false", "").body)
 	require.Len(t, lines(t, a.do("GET", "/v1/keys", "").body), 3001)
 	require.Empty(t, a.do("HEAD", "/v1/keys", "").body)
 

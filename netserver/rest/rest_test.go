@@ -47,10 +47,12 @@ func serveAt(t *testing.T, s *nettest.Server, change ...func(*rest.Config)) *api
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	// As kvd has it: deadlines for the other pages, which must not be those of this.
-	web := &http.Server{Handler: rest.Handler(c), ReadHeaderTimeout: nettest.Timeout, ReadTimeout: nettest.Timeout, WriteTimeout: nettest.Timeout, MaxHeaderBytes: 64 << 10}
+	web := &http.Server{Handler: rest.Handler(c), ReadHeaderTimeout: nettest.Timeout, ReadTimeout: nettest.Timeout,
+		WriteTimeout: nettest.Timeout, MaxHeaderBytes: 64 << 10}
 	served := make(chan error, 1)
 	go func() { served <- web.Serve(l) }()
-	a := &api{Server: s, t: t, addr: l.Addr().String(), http: &http.Client{Transport: &http.Transport{DisableCompression: true}, Timeout: nettest.Timeout}}
+	a := &api{Server: s, t: t, addr: l.Addr().String(),
+		http: &http.Client{Transport: &http.Transport{DisableCompression: true}, Timeout: nettest.Timeout}}
 	t.Cleanup(func() {
 		a.http.CloseIdleConnections()
 		ctx, cancel := context.WithTimeout(context.Background(), nettest.Timeout)

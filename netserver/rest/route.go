@@ -143,7 +143,8 @@ func (x *exchange) checkHeaders(op *operation) error {
 		}
 	}
 	if coding := h.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
-		return &problem{Status: http.StatusUnsupportedMediaType, Detail: fmt.Sprintf("Content-Encoding %.40q: send the body as it is", coding)}
+		return &problem{Status: http.StatusUnsupportedMediaType,
+			Detail: fmt.Sprintf("Content-Encoding %.40q: send the body as it is", coding)}
 	}
 	switch {
 	case op.json:
@@ -159,7 +160,8 @@ func (x *exchange) checkJSON() error {
 	given := x.r.Header.Get("Content-Type")
 	kind, _, _ := strings.Cut(given, ";")
 	if !strings.EqualFold(strings.TrimSpace(kind), "application/json") {
-		return &problem{Status: http.StatusUnsupportedMediaType, Detail: fmt.Sprintf("Content-Type is application/json here, not %.60q", given)}
+		return &problem{Status: http.StatusUnsupportedMediaType,
+			Detail: fmt.Sprintf("Content-Type is application/json here, not %.60q", given)}
 	}
 	return nil
 }

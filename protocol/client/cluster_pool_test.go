@@ -49,7 +49,8 @@ func TestAPoolDialsTheLeaderAtOnce(t *testing.T) {
 // While the others have not noticed that the server that led is gone they are asked again, for some seconds, and who
 // leads then is found at once.
 func TestAPoolOutlivesALeaderThatIsGone(t *testing.T) {
-	for after, found := range map[time.Duration]bool{100 * time.Millisecond: true, 1700 * time.Millisecond: true, time.Minute: false} {
+	for after, found := range map[time.Duration]bool{100 * time.Millisecond: true, 1700 * time.Millisecond: true,
+		time.Minute: false} {
 		synctest.Test(t, func(t *testing.T) {
 			f := newFakeCluster("c:1")
 			p := f.pool(t, all, PoolOptions{})

@@ -27,7 +27,8 @@ type fakeCluster struct {
 var members = []string{"a:1", "b:1", "c:1"}
 
 func newFakeCluster(leader string) *fakeCluster {
-	f := &fakeCluster{leader: map[string]string{}, down: map[string]bool{}, stale: map[string]bool{}, asked: map[string]int{}, dials: map[string]int{}, open: map[string][]net.Conn{}}
+	f := &fakeCluster{leader: map[string]string{}, down: map[string]bool{}, stale: map[string]bool{},
+		asked: map[string]int{}, dials: map[string]int{}, open: map[string][]net.Conn{}}
 	f.lead(leader)
 	return f
 }

@@ -73,13 +73,15 @@ func withHandshakeTime(ctx context.Context, o Options) (context.Context, time.Du
 func explain(ctx context.Context, addr string, o Options, limit time.Duration, first []byte, err error) error {
 	var header tls.RecordHeaderError
 	switch {
-	case errors.As(err, new(*protocol.Error)), answers(first, protocol.OpHello), ctx.Err() != nil && context.Cause(ctx) != context.DeadlineExceeded:
+	case errors.As(err, new(*protocol.Error)), answers(first, protocol.OpHello),
+		ctx.Err() != nil && context.Cause(ctx) != context.DeadlineExceeded:
 		return err // the server's own words, its fault as one of kv, or we gave up
 	case errors.As(err, &header):
 		first = header.RecordHeader[:]
 	}
 	silent := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded)
-	closed := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	closed := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) ||
+		errors.Is(err, syscall.EPIPE)
 	if len(first) == 0 && (silent || closed) {
 		first = probe(ctx, addr, o, closed)
 	}
@@ -92,7 +94,8 @@ func explain(ctx context.Context, addr string, o Options, limit time.Duration, f
 	case name != "":
 		return &dialError{"the server speaks " + name + ", not kv", err, true}
 	case len(first) > 0:
-		return &dialError{fmt.Sprintf("the server speaks another protocol than kv: it begins with %q", first[:min(16, len(first))]), err, true}
+		return &dialError{fmt.Sprintf("the server speaks another protocol than kv: it begins with %q",
+			first[:min(16, len(first))]), err, true}
 	case silent:
 		return &dialError{fmt.Sprintf("no answer to the greeting within %v: the server is none of kv, or it hangs", limit), err, false}
 	case closed && len(first) == 0:
@@ -159,5 +162,6 @@ func answers(b []byte, op protocol.Opcode) bool {
 		return false
 	}
 	h := protocol.ParseHeader(b)
-	return protocol.CheckLength(h.Length) == nil && (h.Opcode == op || h.Opcode == 0 && h.ID == 0 && h.Status() != protocol.StatusOK)
+	return protocol.CheckLength(h.Length) == nil &&
+		(h.Opcode == op || h.Opcode == 0 && h.ID == 0 && h.Status() != protocol.StatusOK)
 }

@@ -181,7 +181,8 @@ func TestMemoryGrowsWithWhatArrived(t *testing.T) {
 func TestLargeAnswer(t *testing.T) {
 	value := bytes.Repeat([]byte("0123456789abcdef"), 1<<16) // 1 MiB: several times what is allocated at first
 	addr := fakeserver.Start(t, answering(func(q request) []byte {
-		return protocol.AppendResponse(nil, q.Opcode, protocol.StatusOK, q.ID, append(protocol.AppendMeta(nil, protocol.Meta{}), value...))
+		return protocol.AppendResponse(nil, q.Opcode, protocol.StatusOK, q.ID,
+			append(protocol.AppendMeta(nil, protocol.Meta{}), value...))
 	}))
 	c := dial(t, addr, Options{})
 	v, err := c.Get(soon(t), nil)
@@ -312,7 +313,8 @@ func TestDialRefused(t *testing.T) {
 			conn.Write(protocol.AppendError(nil, hello.Opcode, hello.ID, &protocol.Error{Status: status, Message: "because"}))
 		}
 	}
-	goodbye := protocol.AppendError(nil, 0, 0, &protocol.Error{Status: protocol.StatusUnavailable, Message: "256 connections are open, no more are taken"})
+	goodbye := protocol.AppendError(nil, 0, 0, &protocol.Error{Status: protocol.StatusUnavailable,
+		Message: "256 connections are open, no more are taken"})
 	for name, tt := range map[string]struct {
 		script func(net.Conn)
 		want   error
@@ -349,7 +351,8 @@ func TestDialRefused(t *testing.T) {
 		assert.ErrorContains(t, err, l.Addr().String())
 	})
 	t.Run("silence", func(t *testing.T) {
-		_, err := Dial(soon(t), fakeserver.Start(t, func(conn net.Conn) { io.Copy(io.Discard, conn) }), Options{Timeout: 20 * time.Millisecond})
+		_, err := Dial(soon(t), fakeserver.Start(t, func(conn net.Conn) { io.Copy(io.Discard, conn) }),
+			Options{Timeout: 20 * time.Millisecond})
 		assert.ErrorIs(t, err, context.DeadlineExceeded)
 	})
 	t.Run("credentials too long", func(t *testing.T) {

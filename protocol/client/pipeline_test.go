@@ -245,7 +245,8 @@ func TestCloseSaysWhatWasSent(t *testing.T) {
 
 func TestStatusesBecomeErrors(t *testing.T) {
 	addr := fakeserver.Start(t, answering(func(q request) []byte {
-		return protocol.AppendError(nil, q.Opcode, q.ID, &protocol.Error{Status: protocol.Status(q.body[0]), Message: "because", Version: 9})
+		return protocol.AppendError(nil, q.Opcode, q.ID,
+			&protocol.Error{Status: protocol.Status(q.body[0]), Message: "because", Version: 9})
 	}))
 	c := dial(t, addr, Options{})
 	for status, want := range map[protocol.Status]error{
@@ -298,7 +299,8 @@ func TestBackup(t *testing.T) {
 		if err != nil || b.Handle >= uint64(len(chunks)) {
 			return protocol.AppendError(nil, q.Opcode, q.ID, protocol.ErrBadRequest)
 		}
-		return protocol.BackupResponse{Handle: (b.Handle + 1) % uint64(len(chunks)), Chunk: []byte(chunks[b.Handle])}.AppendTo(nil, q.ID)
+		return protocol.BackupResponse{Handle: (b.Handle + 1) % uint64(len(chunks)),
+			Chunk: []byte(chunks[b.Handle])}.AppendTo(nil, q.ID)
 	}))
 	c := dial(t, addr, Options{})
 	var out bytes.Buffer

@@ -271,7 +271,8 @@ func TestPoolSaysWhatWillNotPass(t *testing.T) {
 	}{
 		"wrong secret": {func(conn net.Conn) {
 			q, _ := readRequest(conn)
-			conn.Write(protocol.AppendError(nil, q.Opcode, q.ID, &protocol.Error{Status: protocol.StatusUnauthenticated, Message: "no"}))
+			conn.Write(protocol.AppendError(nil, q.Opcode, q.ID,
+				&protocol.Error{Status: protocol.StatusUnauthenticated, Message: "no"}))
 			readRequest(conn)
 		}, protocol.ErrUnauthenticated, 0},
 		"not kv": {func(conn net.Conn) { conn.Write([]byte("SSH-2.0-OpenSSH_9.9\r\n")) }, ErrClosed, 0},

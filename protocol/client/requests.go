@@ -172,7 +172,8 @@ func matches(results []protocol.TxnResult, ops []protocol.TxnOp) error {
 	}
 	for i, r := range results {
 		if r.Kind != ops[i].Kind {
-			return fmt.Errorf("%w: result %d is of kind %d, its operation of kind %d", protocol.ErrMalformed, i, r.Kind, ops[i].Kind)
+			return fmt.Errorf("%w: result %d is of kind %d, its operation of kind %d",
+				protocol.ErrMalformed, i, r.Kind, ops[i].Kind)
 		}
 	}
 	return nil
@@ -211,7 +212,8 @@ func (r *requests) History(ctx context.Context, key []byte, limit uint32) ([]pro
 // continue with the answer's Cursor until that is empty.
 func (r *requests) Purge(ctx context.Context, q protocol.Purge) (protocol.PurgeResponse, error) {
 	if len(q.Cursor) > math.MaxUint16 {
-		return protocol.PurgeResponse{}, &protocol.Error{Status: protocol.StatusBadRequest, Message: "PURGE: no cursor is that long"}
+		return protocol.PurgeResponse{}, &protocol.Error{Status: protocol.StatusBadRequest,
+			Message: "PURGE: no cursor is that long"}
 	}
 	body, c, err := r.do(ctx, protocol.OpPurge, q.AppendTo)
 	if err != nil {

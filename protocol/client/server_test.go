@@ -45,7 +45,8 @@ func TestAgainstTheServer(t *testing.T) {
 }
 
 func testAgainstTheServer(t *testing.T, unix bool) {
-	s := nettest.Start(t, nettest.Options{Unix: unix, Store: store.Options{History: 3}, Config: netserver.Config{Name: "kv test", Limit: 1 << 20}})
+	s := nettest.Start(t, nettest.Options{Unix: unix, Store: store.Options{History: 3},
+		Config: netserver.Config{Name: "kv test", Limit: 1 << 20}})
 	c := connect(t, s, client.Options{Timeout: nettest.Timeout})
 	ctx := t.Context()
 	a, b, absent := []byte("a"), []byte("b"), []byte("absent")

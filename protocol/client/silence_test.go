@@ -230,6 +230,7 @@ func TestManyWaitForOneCall(t *testing.T) {
 			assert.ErrorIs(t, err, ErrUnknown)
 		})
 		assert.True(t, broke(c))
-		each(t.Context(), c.Start(t.Context(), get("k")), func(_ protocol.Header, _ []byte, err error) { assert.ErrorIs(t, err, ErrClosed) })
+		each(t.Context(), c.Start(t.Context(), get("k")),
+			func(_ protocol.Header, _ []byte, err error) { assert.ErrorIs(t, err, ErrClosed) })
 	})
 }

@@ -20,12 +20,14 @@ func TestNumbers(t *testing.T) {
 		require.NoError(t, s.End())
 		require.Equal(t, want, n)
 	}
-	for text, want := range map[string]int64{"-0": 0, "-9223372036854775808": math.MinInt64, "9223372036854775807": math.MaxInt64} {
+	for text, want := range map[string]int64{"-0": 0, "-9223372036854775808": math.MinInt64,
+		"9223372036854775807": math.MaxInt64} {
 		n, err := NewScanner([]byte(text)).Int()
 		require.NoError(t, err)
 		require.Equal(t, want, n)
 	}
-	for _, text := range []string{"", "-", "+1", "00", "01", "1.0", "1e3", "18446744073709551616", "-1", `"1"`, "null", strings.Repeat("1", 1000)} {
+	for _, text := range []string{"", "-", "+1", "00", "01", "1.0", "1e3", "18446744073709551616", "-1", `"1"`, "null",
+		strings.Repeat("1", 1000)} {
 		_, err := NewScanner([]byte(text)).Uint()
 		require.ErrorContains(t, err, "a whole number of 0 and above is wanted", text)
 	}
@@ -64,7 +66,8 @@ func FuzzBytes(f *testing.F) {
 		f.Add([]byte(b))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		for _, written := range [][]byte{AppendBytes(nil, b), []byte(`{"base64":"` + base64.StdEncoding.EncodeToString(b) + `"}`)} {
+		for _, written := range [][]byte{AppendBytes(nil, b),
+			[]byte(`{"base64":"` + base64.StdEncoding.EncodeToString(b) + `"}`)} {
 			require.True(t, json.Valid(written), "%s", written)
 			s := NewScanner(bytes.Clone(written))
 			got, err := s.Bytes()

@@ -93,7 +93,8 @@ func figure(t *testing.T, c *client.Client, name string) uint64 {
 func TestImportAndExport(t *testing.T) {
 	c := startServer(t, store.Options{})
 	var shown int
-	r, err := Import(context.Background(), patience(c, 0), strings.NewReader(records(1, 20_000)), ImportOptions{End: '\n', Progress: func(ImportReport) { shown++ }})
+	r, err := Import(context.Background(), patience(c, 0), strings.NewReader(records(1, 20_000)),
+		ImportOptions{End: '\n', Progress: func(ImportReport) { shown++ }})
 	require.NoError(t, err)
 	assert.Equal(t, 20_000, r.Applied)
 	assert.Equal(t, Lines{{1, 20_000}}, r.Ranges)
@@ -136,7 +137,8 @@ func TestAnImportWithWrongLines(t *testing.T) {
 	assert.Equal(t, 512, keys(t, c))
 
 	var wrong []error
-	r, err = Import(context.Background(), patience(c, 0), strings.NewReader(in), ImportOptions{End: '\n', KeepGoing: true, Wrong: func(err error) { wrong = append(wrong, err) }})
+	r, err = Import(context.Background(), patience(c, 0), strings.NewReader(in),
+		ImportOptions{End: '\n', KeepGoing: true, Wrong: func(err error) { wrong = append(wrong, err) }})
 	require.NoError(t, err)
 	assert.Equal(t, 1000, r.Applied)
 	assert.Equal(t, 1, r.Skipped)
@@ -174,7 +176,8 @@ func TestLines(t *testing.T) {
 
 func TestBench(t *testing.T) {
 	c := startServer(t, store.Options{History: 5})
-	o := BenchOptions{Addr: c.Addr(), Connections: 3, Pipeline: 7, Keys: 100, Prefix: "b:", ValueSize: 10, Get: 1, Set: 1, Del: 1, Zipf: true, Duration: 50 * time.Millisecond}
+	o := BenchOptions{Addr: c.Addr(), Connections: 3, Pipeline: 7, Keys: 100, Prefix: "b:", ValueSize: 10, Get: 1,
+		Set: 1, Del: 1, Zipf: true, Duration: 50 * time.Millisecond}
 	require.NoError(t, Fill(context.Background(), c, o))
 	assert.Equal(t, 100, keys(t, c))
 	r, err := Bench(context.Background(), o, nil)
@@ -211,7 +214,8 @@ func TestAStallIsNotSparedTheRequestsThatMeetIt(t *testing.T) {
 		h := readFrame(in)
 		out.Write(protocol.AppendHeader(nil, h.Opcode, 0, h.ID, 0))
 	})
-	r, err := Bench(context.Background(), BenchOptions{Addr: addr, Connections: 1, Pipeline: 1, Keys: 1, Get: 1, Rate: 1000, Duration: requests * time.Millisecond}, nil)
+	r, err := Bench(context.Background(), BenchOptions{Addr: addr, Connections: 1, Pipeline: 1, Keys: 1, Get: 1,
+		Rate: 1000, Duration: requests * time.Millisecond}, nil)
 	require.NoError(t, err)
 	require.NoError(t, r.Err)
 	assert.EqualValues(t, requests, r.Ops())
@@ -334,7 +338,8 @@ func TestAnImportWaitsForALeader(t *testing.T) {
 				return c, err
 			}}
 			wrong := 0
-			r, err := Import(t.Context(), p, strings.NewReader(records(1, batches*batchRecords)), ImportOptions{End: '\n', KeepGoing: keepGoing, Wrong: func(error) { wrong++ }})
+			r, err := Import(t.Context(), p, strings.NewReader(records(1, batches*batchRecords)),
+				ImportOptions{End: '\n', KeepGoing: keepGoing, Wrong: func(error) { wrong++ }})
 			c.Close()
 			for range 1 + found {
 				<-ended
@@ -409,7 +414,8 @@ func TestAnImportGoesOnWhereAnotherServerLeads(t *testing.T) {
 				out.Write(protocol.AppendVersion(nil, h.Opcode, h.ID, 1))
 				continue
 			}
-			out.Write(protocol.AppendError(nil, h.Opcode, h.ID, &protocol.Error{Status: protocol.StatusMoved, Message: leads.Addr()}))
+			out.Write(protocol.AppendError(nil, h.Opcode, h.ID,
+				&protocol.Error{Status: protocol.StatusMoved, Message: leads.Addr()}))
 		}
 	})
 	c, err := client.Dial(t.Context(), addr, client.Options{Timeout: 20 * time.Second})

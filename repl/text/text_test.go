@@ -160,9 +160,11 @@ func TestJSONRecords(t *testing.T) {
 		want Record
 	}{
 		{`{"key":"k","value":"v","version":7,"expiry":null}`, Record{Key: []byte("k"), Value: []byte("v")}},
-		{`{"key":"k","value":"v","version":7,"expiry":1700000000000}`, Record{Key: []byte("k"), Value: []byte("v"), Expiry: 1700000000000}},
+		{`{"key":"k","value":"v","version":7,"expiry":1700000000000}`,
+			Record{Key: []byte("k"), Value: []byte("v"), Expiry: 1700000000000}},
 		{` { "value" : { "base64" : "" }, "version": null, "key" : "" } `, Record{Key: []byte{}, Value: []byte{}}},
-		{`{"key":"k","value":{"base64":"/w=="},"expiry":18446744073709551615}`, Record{Key: []byte("k"), Value: []byte{0xff}, Expiry: 1<<64 - 1}},
+		{`{"key":"k","value":{"base64":"/w=="},"expiry":18446744073709551615}`,
+			Record{Key: []byte("k"), Value: []byte{0xff}, Expiry: 1<<64 - 1}},
 		{`{"\u006bey":"k","value":"v"}`, Record{Key: []byte("k"), Value: []byte("v")}},
 		{`{"key":"k","value":"\ud83d\ude00\u0000"}`, Record{Key: []byte("k"), Value: []byte("😀\x00")}},
 		{`{"key":"k","value":"\\ud83d"}`, Record{Key: []byte("k"), Value: []byte(`\ud83d`)}},
@@ -347,7 +349,8 @@ func FuzzUnescape(f *testing.F) {
 }
 
 func FuzzRecords(f *testing.F) {
-	for _, s := range []string{"k\tv\n", "k\tv\t5\nx", `{"key":"k","value":{"base64":"/w=="}}`, "\\N\t\n\n\t\t\n", "{\"key\":\"\\ud800\"}",
+	for _, s := range []string{"k\tv\n", "k\tv\t5\nx", `{"key":"k","value":{"base64":"/w=="}}`, "\\N\t\n\n\t\t\n",
+		"{\"key\":\"\\ud800\"}",
 		`{"key":"a","value":"b","version":5,"expiry":null}`, `{"key":"a","value":"b","version":5,"expiry":7}`} {
 		f.Add([]byte(s))
 	}
@@ -365,7 +368,8 @@ func FuzzRecords(f *testing.F) {
 				}
 				again, err := ParseRecord(rec.AppendTo(nil))
 				require.NoError(t, err)
-				require.True(t, bytes.Equal(rec.Key, again.Key) && bytes.Equal(rec.Value, again.Value) && rec.Expiry == again.Expiry)
+				require.True(t, bytes.Equal(rec.Key, again.Key) && bytes.Equal(rec.Value, again.Value) &&
+					rec.Expiry == again.Expiry)
 			}
 		}
 		if rec, err := ParseJSONRecord(in); err == nil {

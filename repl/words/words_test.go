@@ -84,7 +84,8 @@ func TestQuote(t *testing.T) {
 	} {
 		assert.Equal(t, want, Quote([]byte(b)))
 	}
-	for s, want := range map[string]string{"plain": "plain", "user:1": "user:1", "": `""`, "-x": `"-x"`, "#x": `"#x"`, "a b": `"a b"`, "it's": `"it's"`, `c:\x`: `c:\x`} {
+	for s, want := range map[string]string{"plain": "plain", "user:1": "user:1", "": `""`, "-x": `"-x"`, "#x": `"#x"`,
+		"a b": `"a b"`, "it's": `"it's"`, `c:\x`: `c:\x`} {
 		assert.Equal(t, want, Bare(s))
 	}
 }

@@ -189,7 +189,8 @@ func TestRestoreCrashes(t *testing.T) {
 				names, err := fs.List("/log")
 				require.NoError(t, err)
 				for _, name := range names {
-					require.False(t, strings.HasPrefix(name, "log-") && !strings.HasSuffix(name, ".tmp"), "a log without a snapshot: %v", looked)
+					require.False(t, strings.HasPrefix(name, "log-") && !strings.HasSuffix(name, ".tmp"),
+						"a log without a snapshot: %v", looked)
 				}
 				continue
 			}

@@ -83,7 +83,8 @@ func TestAStoreThatLacksTheLogTakesTheStateWhileItIsRead(t *testing.T) {
 		})
 	}
 	away.net.cutOff(0)
-	require.Eventually(t, func() bool { return away.journal.installed.Load() > 0 && answered.Load() > 1000 }, 60*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return away.journal.installed.Load() > 0 && answered.Load() > 1000 },
+		60*time.Second, time.Millisecond)
 	for {
 		for _, e := range page.Entries {
 			scanned[string(e.Key())]++
@@ -149,7 +150,8 @@ func TestAPowerCutWhileAStateIsTaken(t *testing.T) {
 			case <-away.node.Done():
 				return true
 			default:
-				return left.Load() <= 0 || away.journal.installed.Load() > 0 && away.node.Status().Whole && away.node.Status().Published >= leader.node.Status().Published
+				return left.Load() <= 0 || away.journal.installed.Load() > 0 && away.node.Status().Whole &&
+					away.node.Status().Published >= leader.node.Status().Published
 			}
 		}, 60*time.Second, time.Millisecond)
 		crashed := away.fs.Crash([]int{0, 50, 100}[round%3], rng)

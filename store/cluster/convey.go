@@ -159,7 +159,8 @@ func (p *Peers) serveSnapshot(conn net.Conn) error {
 		err = errors.New("the snapshot was not read to its end")
 	}
 	if err != nil && p.ctx.Err() == nil {
-		p.o.Logger.Warn("a snapshot that a member sent was not taken in", "node", idText(m.GetFrom()), "from", conn.RemoteAddr().String(), "error", err)
+		p.o.Logger.Warn("a snapshot that a member sent was not taken in",
+			"node", idText(m.GetFrom()), "from", conn.RemoteAddr().String(), "error", err)
 	}
 	return errors.Join(err, writeAnswer(conn, nil, err))
 }

@@ -114,7 +114,8 @@ func (l *lines) wait(t *testing.T, text string) {
 func newEnd(t *testing.T, id uint64, change func(*PeersOptions)) *end {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	e := &end{address: l.Addr().String(), got: make(chan *pb.Message, 1000), lost: make(chan uint64, 1000), logged: &lines{said: make(chan struct{}, 1)}}
+	e := &end{address: l.Addr().String(), got: make(chan *pb.Message, 1000), lost: make(chan uint64, 1000),
+		logged: &lines{said: make(chan struct{}, 1)}}
 	o := PeersOptions{
 		Cluster: 77, ID: id, Address: e.address, Logger: slog.New(slog.NewTextHandler(e.logged, nil)),
 		Receive: func(all ...*pb.Message) {
@@ -138,7 +139,8 @@ func newEnd(t *testing.T, id uint64, change func(*PeersOptions)) *end {
 }
 
 func message(from, to uint64, data string) *pb.Message {
-	return &pb.Message{Type: pb.MsgApp.Enum(), From: new(from), To: new(to), Term: new(uint64(3)), Entries: []*pb.Entry{entry(5, 3, data)}}
+	return &pb.Message{Type: pb.MsgApp.Enum(), From: new(from), To: new(to), Term: new(uint64(3)),
+		Entries: []*pb.Entry{entry(5, 3, data)}}
 }
 
 // send sends until a message has come: some may be lost while the stream is made.

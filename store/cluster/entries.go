@@ -173,7 +173,8 @@ func (l *FileLog) Applied(index uint64) {
 	}
 	l.applied = max(l.applied, index)
 	n := 0
-	for n < len(l.mem) && l.mem[n].GetIndex() <= l.applied && (l.cached > l.o.CacheBytes || l.applied-l.mem[n].GetIndex() >= cacheEntries) {
+	for n < len(l.mem) && l.mem[n].GetIndex() <= l.applied &&
+		(l.cached > l.o.CacheBytes || l.applied-l.mem[n].GetIndex() >= cacheEntries) {
 		l.cached -= int64(len(l.mem[n].GetData()))
 		n++
 	}

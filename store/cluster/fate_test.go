@@ -166,11 +166,13 @@ func TestWhatBecomesOfWritesWhenLeadershipIsLost(t *testing.T) {
 				require.Zero(t, there, "said not to have been applied")
 			default:
 				unknown++
-				require.True(t, b.again || 0 < there && there < len(b.keys), "%d of %d are there, and that was not known", there, len(b.keys))
+				require.True(t, b.again || 0 < there && there < len(b.keys),
+					"%d of %d are there, and that was not known", there, len(b.keys))
 			}
 		}
 	}
-	t.Logf("%d batches: %d answered, %d of them after the rest was sent on, %d not applied, %d unknown", total, kept.Load(), cut.Load(), notApplied.Load(), unknown)
+	t.Logf("%d batches: %d answered, %d of them after the rest was sent on, %d not applied, %d unknown",
+		total, kept.Load(), cut.Load(), notApplied.Load(), unknown)
 	require.True(t, enough())
 }
 

@@ -59,7 +59,8 @@ func (e *FormatError) Error() string {
 	if e.Format < e.Reads.Oldest {
 		do = "bring all nodes up to date first, with a kvd that reads both"
 	}
-	return fmt.Sprintf("the cluster's format is %d, and a kvd that reads %d to %d can't be of it: %s", e.Format, e.Reads.Oldest, e.Reads.Newest, do)
+	return fmt.Sprintf("the cluster's format is %d, and a kvd that reads %d to %d can't be of it: %s",
+		e.Format, e.Reads.Oldest, e.Reads.Newest, do)
 }
 
 // newest is the highest format that all of the members read.

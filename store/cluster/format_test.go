@@ -66,7 +66,8 @@ func (k *kvd) open(l net.Listener, peers []string) error {
 	}
 	k.replica = r
 	depth, age := r.History()
-	k.store, err = store.Open(store.Options{Journal: r.Journal, Proposes: true, History: depth, HistoryAge: age, MaxMemory: k.said.Memory})
+	k.store, err = store.Open(store.Options{Journal: r.Journal, Proposes: true, History: depth, HistoryAge: age,
+		MaxMemory: k.said.Memory})
 	require.NoError(k.t, err)
 	r.Start(k.store)
 	return nil
@@ -187,7 +188,8 @@ func TestTheFormatRisesWhenAllMembersReadIt(t *testing.T) {
 	require.NoError(t, all[0].replica.SaveSnapshot())
 	require.NoError(t, all[0].restart(peers, newer))
 	agrees(t, all, 2)
-	require.ErrorContains(t, all[0].restart(peers, old), "data folder /log: the cluster's format is 2", "it finds that in its snapshot")
+	require.ErrorContains(t, all[0].restart(peers, old), "data folder /log: the cluster's format is 2",
+		"it finds that in its snapshot")
 	require.NoError(t, all[0].restart(peers, both))
 	agrees(t, all, 2)
 }
@@ -206,7 +208,8 @@ func TestAFormatIsForeseen(t *testing.T) {
 	}
 	moves := func(id uint64) *pb.Entry { return entry(id, both, pb.ConfChangeAddNode) }
 	begin := func(own Formats) *Core {
-		return &Core{id: 1, formats: own, format: 1, members: Members{1: {ID: 1, Formats: both}, 2: {ID: 2, Formats: old}, 3: {ID: 3, Formats: old}}}
+		return &Core{id: 1, formats: own, format: 1,
+			members: Members{1: {ID: 1, Formats: both}, 2: {ID: 2, Formats: old}, 3: {ID: 3, Formats: old}}}
 	}
 	c := begin(old) // its own member is what it was told before it went back
 	require.NoError(t, c.foresee([]*pb.Entry{moves(2)}))
@@ -218,7 +221,8 @@ func TestAFormatIsForeseen(t *testing.T) {
 	c = begin(old)
 	require.ErrorAs(t, c.foresee([]*pb.Entry{moves(2), entry(3, Formats{}, pb.ConfChangeRemoveNode)}), new(*FormatError))
 	c = begin(old)
-	require.NoError(t, c.foresee([]*pb.Entry{entry(1, Formats{}, pb.ConfChangeRemoveNode), moves(2), moves(3)}), "it is no member any more")
+	require.NoError(t, c.foresee([]*pb.Entry{entry(1, Formats{}, pb.ConfChangeRemoveNode), moves(2), moves(3)}),
+		"it is no member any more")
 	require.NoError(t, begin(both).foresee([]*pb.Entry{moves(2), moves(3)}))
 }
 
@@ -277,12 +281,14 @@ func TestAPeerOfAnotherVersionIsRefused(t *testing.T) {
 
 // So is a folder from then.
 func TestAFolderFromBeforeFormatsIsRefused(t *testing.T) {
-	for name, magic := range map[string]string{folder.LogName(1): frame.MagicEarlyLog, folder.SnapshotName(9): frame.MagicEarlySnapshot} {
+	for name, magic := range map[string]string{folder.LogName(1): frame.MagicEarlyLog,
+		folder.SnapshotName(9): frame.MagicEarlySnapshot} {
 		k := &kvd{t: t, fs: newFS(t)}
 		k.fs.WriteFile("/log/"+name, frame.Header{Magic: magic, ID: 1, Seq: 1}.Append(nil))
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		require.NoError(t, err)
-		require.ErrorContains(t, k.open(l, []string{l.Addr().String()}), "data folder /log is that of a node of a cluster, written by a kvd from before 0.1.0, and can't be read")
+		require.ErrorContains(t, k.open(l, []string{l.Addr().String()}),
+			"data folder /log is that of a node of a cluster, written by a kvd from before 0.1.0, and can't be read")
 		_, err = Look(k.fs, "/log")
 		require.ErrorContains(t, err, "from before 0.1.0")
 	}

@@ -87,10 +87,12 @@ func (f *founding) try(ctx context.Context) (Members, error) {
 		case a.Self.Cluster != 0:
 			belongs = append(belongs, a)
 		case !slices.Equal(a.Peers, d.Peers):
-			f.tell(slog.LevelWarn, "no cluster is founded: a peer has another list of peers", "peer", a.address, "its", a.Peers, "this", d.Peers)
+			f.tell(slog.LevelWarn, "no cluster is founded: a peer has another list of peers",
+				"peer", a.address, "its", a.Peers, "this", d.Peers)
 			all = false
 		case a.Member.Peer != a.address:
-			f.tell(slog.LevelWarn, "no cluster is founded: a peer says that it is at another address", "peer", a.address, "its", a.Member.Peer)
+			f.tell(slog.LevelWarn, "no cluster is founded: a peer says that it is at another address",
+				"peer", a.address, "its", a.Member.Peer)
 			all = false
 		default:
 			founders[a.Member.ID] = a.Member

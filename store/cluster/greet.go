@@ -49,7 +49,8 @@ func (p *Peers) greet(ctx context.Context, conn net.Conn, id uint64, address str
 			return conn, err
 		}
 	}
-	h := hello{group: p.o.Group, cluster: p.cluster.Load(), from: p.o.ID, to: id, class: class, formats: p.o.Formats.or(built), text: p.o.Address}
+	h := hello{group: p.o.Group, cluster: p.cluster.Load(), from: p.o.ID, to: id, class: class,
+		formats: p.o.Formats.or(built), text: p.o.Address}
 	if err := h.write(conn); err != nil {
 		return conn, err
 	}

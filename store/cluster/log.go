@@ -150,7 +150,8 @@ func (l *FileLog) Belong(self Self) error {
 	l.disk.Lock()
 	defer l.disk.Unlock()
 	if l.self.Cluster != 0 || l.last != 0 || self.Node != l.self.Node {
-		return fmt.Errorf("the log in %s is node %d's, of cluster %d: it can't be another's", l.o.Dir, l.self.Node, l.self.Cluster)
+		return fmt.Errorf("the log in %s is node %d's, of cluster %d: it can't be another's",
+			l.o.Dir, l.self.Node, l.self.Cluster)
 	}
 	l.mu.Lock()
 	l.be(self)

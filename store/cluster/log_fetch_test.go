@@ -43,7 +43,8 @@ func TestLogFindsEntriesFromMarks(t *testing.T) {
 			i := rng.IntN(len(want) - 1)
 			l.fetched, l.want = nil, uint64(i)+2
 			require.NoError(t, l.Fetch())
-			require.Equal(t, want[i], fmt.Sprintf("%d/%d %s", l.fetched[0].GetIndex(), l.fetched[0].GetTerm(), l.fetched[0].GetData()))
+			require.Equal(t, want[i], fmt.Sprintf("%d/%d %s",
+				l.fetched[0].GetIndex(), l.fetched[0].GetTerm(), l.fetched[0].GetData()))
 		}
 		require.NoError(t, l.Close())
 		l, err = OpenLog(o)

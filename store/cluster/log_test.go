@@ -76,7 +76,8 @@ func TestLogKeepsEntriesAndState(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, l.Save([]*Append{
 		{HardState: hardState(2, 3, 1), Entries: []*pb.Entry{entry(2, 2, "a"), entry(3, 2, "b"), entry(4, 2, "c")}, Sync: true},
-		{Entries: []*pb.Entry{entry(3, 3, strings.Repeat("B", 20000)), entry(4, 3, "")}, HardState: hardState(3, 0, 2), Sync: true},
+		{Entries: []*pb.Entry{entry(3, 3, strings.Repeat("B", 20000)), entry(4, 3, "")},
+			HardState: hardState(3, 0, 2), Sync: true},
 	}))
 	want := []string{"2/2 a", "3/3 " + strings.Repeat("B", 20000), "4/3 "}
 	require.Equal(t, want, show(t, l))
@@ -258,7 +259,8 @@ func TestLogBeginsAnewBehindASnapshot(t *testing.T) {
 	for i := uint64(2); i < 30; i++ {
 		require.NoError(t, l.Save([]*Append{{Entries: []*pb.Entry{entry(i, 2, "x")}, HardState: hardState(2, 9, 2), Sync: true}}))
 	}
-	snap := &pb.Snapshot{Metadata: &pb.SnapshotMetadata{Index: new(uint64(70)), Term: new(uint64(4)), ConfState: &pb.ConfState{Voters: []uint64{1, 2}}}}
+	snap := &pb.Snapshot{Metadata: &pb.SnapshotMetadata{Index: new(uint64(70)), Term: new(uint64(4)),
+		ConfState: &pb.ConfState{Voters: []uint64{1, 2}}}}
 	before := fs.Crash(100, nil)
 	require.NoError(t, l.Save([]*Append{{Snapshot: snap, HardState: hardState(5, 0, 70), Entries: []*pb.Entry{entry(71, 5, "y")}, Sync: true}}))
 	require.Equal(t, []string{"71/5 y"}, show(t, l))

@@ -106,7 +106,8 @@ func (j *Journal) saveSnapshot() error {
 	if !whole || base.Index <= j.log.Base().Index {
 		return nil
 	}
-	size, err := createSnapshot(j.o.FS, j.o.Dir, base.Index, func(w io.Writer) error { return j.Walk(base, runningWriter{w, n}) }, nil)
+	size, err := createSnapshot(j.o.FS, j.o.Dir, base.Index,
+		func(w io.Writer) error { return j.Walk(base, runningWriter{w, n}) }, nil)
 	if err != nil {
 		return err
 	}

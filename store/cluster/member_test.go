@@ -23,7 +23,8 @@ func TestANewMemberLearnsAndBecomesAVoterOnceItHasKeptUp(t *testing.T) {
 	}
 	require.ErrorContains(t, leader.AddLearner(at(4)), "is a member already, at kv-4:7401")
 	require.ErrorContains(t, leader.AddLearner(Member{ID: 9, Peer: "kv-4:7401"}), "is at kv-4:7401 already")
-	require.ErrorContains(t, leader.AddLearner(Member{ID: 9, Peer: "kv-9:7401", Replaces: 8}), "which it is to replace, is no member")
+	require.ErrorContains(t, leader.AddLearner(Member{ID: 9, Peer: "kv-9:7401", Replaces: 8}),
+		"which it is to replace, is no member")
 	var not *NotLeaderError
 	require.ErrorAs(t, g.nodes[1].AddLearner(at(5)), &not)
 	require.ErrorAs(t, g.nodes[1].canLead(1), &not)
@@ -211,7 +212,8 @@ func TestASnapshotBetweenTwoChangesHasTheVotersOfItsEntry(t *testing.T) {
 	require.NotEmpty(t, sent)
 	for _, s := range sent {
 		for id, index := range added {
-			require.Equal(t, s.GetIndex() >= index, slices.Contains(s.GetConfState().GetLearners(), id), "learner %d, snapshot %d", id, s.GetIndex())
+			require.Equal(t, s.GetIndex() >= index, slices.Contains(s.GetConfState().GetLearners(), id),
+				"learner %d, snapshot %d", id, s.GetIndex())
 		}
 	}
 	require.Equal(t, next.Published(), g.nodes[4].Published())

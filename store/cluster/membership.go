@@ -114,7 +114,8 @@ func (c *Core) Remove(id uint64) error {
 
 // change proposes one change. What it adds to the table of the members is its context.
 func (c *Core) change(context []byte, what pb.ConfChangeType, id uint64) error {
-	return c.proposeChange(&pb.ConfChangeV2{Context: context, Changes: []*pb.ConfChangeSingle{{Type: what.Enum(), NodeId: new(id)}}})
+	return c.proposeChange(&pb.ConfChangeV2{Context: context,
+		Changes: []*pb.ConfChangeSingle{{Type: what.Enum(), NodeId: new(id)}}})
 }
 
 func (c *Core) proposeChange(change *pb.ConfChangeV2) error {
@@ -135,7 +136,8 @@ func (c *Core) canChange() error {
 	}
 	// Else it would wait in the log, and take effect whenever they are back.
 	if voters := c.conf.GetVoters(); c.there(voters) <= len(voters)/2 {
-		return fmt.Errorf("only %d of %d voters are reached: no majority, so nothing can be changed", c.there(voters), len(voters))
+		return fmt.Errorf("only %d of %d voters are reached: no majority, so nothing can be changed",
+			c.there(voters), len(voters))
 	}
 	return nil
 }
@@ -216,7 +218,8 @@ func (c *Core) changed(context []byte) error {
 	members := maps.Clone(c.members)
 	maps.Copy(members, added)
 	in := map[uint64]bool{}
-	for _, set := range [][]uint64{c.conf.GetVoters(), c.conf.GetLearners(), c.conf.GetVotersOutgoing(), c.conf.GetLearnersNext()} {
+	for _, set := range [][]uint64{c.conf.GetVoters(), c.conf.GetLearners(), c.conf.GetVotersOutgoing(),
+		c.conf.GetLearnersNext()} {
 		for _, id := range set {
 			in[id] = true
 		}

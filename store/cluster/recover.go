@@ -130,7 +130,8 @@ func (s *Standing) write(w io.Writer, self Self, index uint64) error {
 // alone is the base of a cluster that has one member, and that this kvd begins: it writes the newest format that it reads.
 func alone(m Member, index, term uint64) Base {
 	m.Formats = built
-	return Base{Index: index, Term: term, Conf: &pb.ConfState{Voters: []uint64{m.ID}}, Members: Members{m.ID: m}, Format: built.Newest}
+	return Base{Index: index, Term: term, Conf: &pb.ConfState{Voters: []uint64{m.ID}}, Members: Members{m.ID: m},
+		Format: built.Newest}
 }
 
 // finishSnapshot ends a snapshot.

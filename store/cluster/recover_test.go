@@ -87,7 +87,8 @@ func (s *storeNode) all() map[string][]string {
 	for i := range 5 {
 		key := fmt.Sprint("key", i)
 		for _, r := range c.History(nil, []byte(key), 0) {
-			all[key] = append(all[key], fmt.Sprint(r.Entry.Version(), " ", string(r.Entry.Value()), " ", r.Entry.Deleted(), " ", r.Entry.Expiry()))
+			all[key] = append(all[key], fmt.Sprint(r.Entry.Version(), " ", string(r.Entry.Value()),
+				" ", r.Entry.Deleted(), " ", r.Entry.Expiry()))
 		}
 	}
 	require.NoError(s.t, c.Flush())
@@ -129,7 +130,8 @@ func TestRecover(t *testing.T) {
 	require.Len(t, is.Members, 1)
 	require.Equal(t, fmt.Sprintf("client-%x", was.Node), is.Members[0].Client, "it is where it was")
 	notes := string(all[0].fs.Snapshot()["/log/"+Notes])
-	require.Contains(t, notes, fmt.Sprintf("1970-01-01T00:00:00Z: node %d of cluster 9, which had all up to entry %d", was.Node, was.LastIndex))
+	require.Contains(t, notes, fmt.Sprintf("1970-01-01T00:00:00Z: node %d of cluster 9, which had all up to entry %d",
+		was.Node, was.LastIndex))
 
 	s := startAlone(t, all[0].fs)
 	require.Equal(t, want, s.all())
@@ -170,7 +172,8 @@ func TestRecoverKeepsWhatIsNotKnownToBeCommitted(t *testing.T) {
 	last, err := j.Log().LastIndex()
 	require.NoError(t, err)
 	term := state.GetTerm() + 1
-	data := appendRecord(make([]byte, batchHeader), 1<<62, []*store.Entry{store.NewEntry(1<<62, []byte("key4"), []byte("unknown"), 0, false)})
+	data := appendRecord(make([]byte, batchHeader), 1<<62,
+		[]*store.Entry{store.NewEntry(1<<62, []byte("key4"), []byte("unknown"), 0, false)})
 	putBatchHeader(data, 0, batchID{1, 2, 3, 4})
 	change, err := proto.Marshal(&pb.ConfChangeV2{Context: at(5).append(nil), Changes: []*pb.ConfChangeSingle{
 		{Type: pb.ConfChangeAddLearnerNode.Enum(), NodeId: new(uint64(5))},

@@ -80,7 +80,8 @@ func openReplica(o ReplicaOptions) (*Replica, error) {
 	if err != nil {
 		return nil, err
 	}
-	j, err := OpenJournal(JournalOptions{FS: o.FS, Dir: o.Dir, Logger: o.Logger, RetainLog: o.RetainLog, Memory: o.Settings.Memory, Formats: o.Formats, Log: LogOptions{Synced: o.Synced}})
+	j, err := OpenJournal(JournalOptions{FS: o.FS, Dir: o.Dir, Logger: o.Logger, RetainLog: o.RetainLog,
+		Memory: o.Settings.Memory, Formats: o.Formats, Log: LogOptions{Synced: o.Synced}})
 	if err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
@@ -99,7 +100,8 @@ func openReplica(o ReplicaOptions) (*Replica, error) {
 		return nil, errors.Join(fmt.Errorf("data folder %s: %w", o.Dir, err), j.Close(), lock.Close())
 	}
 	return &Replica{
-		Journal: j, o: o, lock: lock, desk: NewDesk(self, Member{ID: self.Node, Client: o.Client, Peer: o.Peer, Formats: o.Formats.or(built), Settings: o.Settings}, o.Peers),
+		Journal: j, o: o, lock: lock, desk: NewDesk(self,
+			Member{ID: self.Node, Client: o.Client, Peer: o.Peer, Formats: o.Formats.or(built), Settings: o.Settings}, o.Peers),
 		running: make(chan struct{}), done: make(chan struct{}),
 	}, nil
 }
@@ -156,8 +158,10 @@ func (r *Replica) run(ctx context.Context, st *store.Store, self Self) error {
 			r.peers.SetMembers(members.Addresses())
 		}
 		self := r.Log().Self()
-		r.o.Logger.Info("this node begins as a member", "node", idText(self.Node), "address", r.o.Peer, "cluster", idText(self.Cluster))
-		n, err := r.Journal.Start(st, CoreOptions{ID: self.Node, Nonce: folder.NewID(), Formats: r.o.Formats, Logger: r.o.Logger}, r.peers)
+		r.o.Logger.Info("this node begins as a member",
+			"node", idText(self.Node), "address", r.o.Peer, "cluster", idText(self.Cluster))
+		n, err := r.Journal.Start(st, CoreOptions{ID: self.Node, Nonce: folder.NewID(), Formats: r.o.Formats,
+			Logger: r.o.Logger}, r.peers)
 		if err == nil {
 			r.desk.Serve(n, r.room)
 		}

@@ -135,7 +135,8 @@ func TestWhoWasRemovedIsNotLetInAtAnotherAddress(t *testing.T) {
 	require.NoError(t, err)
 	old.start(l, "client of "+old.peer)
 	old.logged.wait(t, "was removed from this cluster: stop it, remove its folder and start it again")
-	require.Eventually(t, func() bool { return old.replica.Begin(store.ReadMode{}) == error(errRemoved) }, 120*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return old.replica.Begin(store.ReadMode{}) == error(errRemoved) },
+		120*time.Second, 10*time.Millisecond)
 	v, _ := old.replica.View()
 	require.True(t, v.Removed)
 	members(2)
@@ -152,7 +153,8 @@ func TestWhoWasRemovedIsNotLetInAtAnotherAddress(t *testing.T) {
 		if p == old {
 			continue
 		}
-		for _, m := range []Member{{ID: self.Node, Peer: "127.0.0.1:1"}, {ID: 77, Peer: "127.0.0.1:1"}, {ID: leader.replica.Log().Self().Node, Peer: "127.0.0.1:1"}} {
+		for _, m := range []Member{{ID: self.Node, Peer: "127.0.0.1:1"}, {ID: 77, Peer: "127.0.0.1:1"},
+			{ID: leader.replica.Log().Self().Node, Peer: "127.0.0.1:1"}} {
 			asked, err := json.Marshal(question{Join: &m})
 			require.NoError(t, err)
 			_, err = p.replica.desk.Control(self.Cluster+1, asked)

@@ -37,7 +37,8 @@ func (s Settings) append(b []byte) []byte {
 
 // parseSettings reads what append has written.
 func parseSettings(b []byte) Settings {
-	return Settings{true, int64(binary.BigEndian.Uint64(b)), int(binary.BigEndian.Uint32(b[8:])), micros(binary.BigEndian.Uint64(b[12:]))}
+	return Settings{true, int64(binary.BigEndian.Uint64(b)), int(binary.BigEndian.Uint32(b[8:])),
+		micros(binary.BigEndian.Uint64(b[12:]))}
 }
 
 func micros(n uint64) time.Duration {
@@ -218,7 +219,8 @@ func (r *Replica) settle(ctx context.Context, n *Node, st *store.Store) {
 		in := r.historyNow()
 		own := r.o.Settings
 		if in.depth == 0 { // what this node keeps is what the log says, before anybody is to join
-			history, same = Settings{History: st.HistoryDepth(), HistoryAge: st.HistoryAge()}, all.said() && all.checkHistory(own) == nil
+			history, same = Settings{History: st.HistoryDepth(), HistoryAge: st.HistoryAge()}, all.said() &&
+				all.checkHistory(own) == nil
 		}
 		if leads && same && history.History > 0 && (in.depth != history.History || in.age != history.HistoryAge) {
 			if err := st.SetHistory(history.History, history.HistoryAge); err != nil {

@@ -115,7 +115,8 @@ func keep(t *testing.T, all []*kvd, depth int, keys ...string) {
 		for _, k := range all {
 			if t.Failed() {
 				v, _ := k.replica.View()
-				t.Logf("%s keeps %d, and of %v %v: %+v %+v", k.address, k.store.HistoryDepth(), keys, k.versions(keys[0]), k.replica.historyNow(), v)
+				t.Logf("%s keeps %d, and of %v %v: %+v %+v",
+					k.address, k.store.HistoryDepth(), keys, k.versions(keys[0]), k.replica.historyNow(), v)
 			}
 		}
 	}()
@@ -157,7 +158,8 @@ func TestHowMuchIsKeptChangesWhenAllSayIt(t *testing.T) {
 		require.NoError(t, restart(k, 5))
 		fill("a")
 		keep(t, all, 3, "a", "b")
-		require.Eventually(t, func() bool { v, ok := k.replica.View(); return ok && v.Differ() }, 60*time.Second, 10*time.Millisecond)
+		require.Eventually(t, func() bool { v, ok := k.replica.View(); return ok && v.Differ() }, 60*time.Second,
+			10*time.Millisecond)
 	}
 	require.NoError(t, restart(all[2], 5))
 	keep(t, all, 5)
@@ -175,7 +177,8 @@ func TestHowMuchIsKeptChangesWhenAllSayIt(t *testing.T) {
 	keep(t, all, 2, "a", "b")
 	for _, k := range all {
 		require.NoError(t, k.store.Check())
-		require.Eventually(t, func() bool { v, ok := k.replica.View(); return ok && !v.Differ() }, 60*time.Second, 10*time.Millisecond)
+		require.Eventually(t, func() bool { v, ok := k.replica.View(); return ok && !v.Differ() }, 60*time.Second,
+			10*time.Millisecond)
 	}
 
 	join := func(said Settings) *kvd {
@@ -194,7 +197,8 @@ func TestHowMuchIsKeptChangesWhenAllSayIt(t *testing.T) {
 	}
 	none := Settings{Said: true}
 	require.Contains(t, refused(none), "this node can't join: the cluster keeps earlier versions of keys, and this node was started without --history: start it with --history 2")
-	require.Contains(t, refused(Settings{true, 1, 2, 0}), "this node has room for 0 MiB of data: start it with a higher --max-memory")
+	require.Contains(t, refused(Settings{true, 1, 2, 0}),
+		"this node has room for 0 MiB of data: start it with a higher --max-memory")
 	require.ErrorContains(t, restart(all[1], 0), "data folder /log: the cluster keeps earlier versions of keys, and this node was started without --history")
 	require.NoError(t, restart(all[1], 2))
 
@@ -206,7 +210,8 @@ func TestHowMuchIsKeptChangesWhenAllSayIt(t *testing.T) {
 
 // The least memory of all members is what data may take.
 func TestTheLeastMemoryCounts(t *testing.T) {
-	all := []*kvd{{reads: built, said: Settings{Said: true, Memory: 64 << 20}}, {reads: built, said: Settings{Said: true, Memory: 8 << 20}}, {reads: built, said: Settings{Said: true}}}
+	all := []*kvd{{reads: built, said: Settings{Said: true, Memory: 64 << 20}},
+		{reads: built, said: Settings{Said: true, Memory: 8 << 20}}, {reads: built, said: Settings{Said: true}}}
 	peers := openAll(t, all)
 	agrees(t, all, built.Newest)
 	fill := func() (err error) {

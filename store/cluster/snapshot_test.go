@@ -29,12 +29,14 @@ func snapshotBytes(t *testing.T, base Base) []byte {
 		require.NoError(t, err)
 	}
 	var b bytes.Buffer
-	require.NoError(t, writeSnapshot(&b, 77, snapshotMeta{base: base, depth: 2, age: time.Minute}, st, func() (uint64, uint64, error) { return base.Index + 3, 1 << 60, nil }))
+	require.NoError(t, writeSnapshot(&b, 77, snapshotMeta{base: base, depth: 2, age: time.Minute}, st,
+		func() (uint64, uint64, error) { return base.Index + 3, 1 << 60, nil }))
 	return b.Bytes()
 }
 
 func TestAStateIsReadWholeOrNotAtAll(t *testing.T) {
-	base := Base{Index: 8, Term: 3, Conf: &pb.ConfState{Voters: []uint64{1, 2}}, Members: Members{1: at(1), 2: at(2)}, Format: formatSettings}
+	base := Base{Index: 8, Term: 3, Conf: &pb.ConfState{Voters: []uint64{1, 2}}, Members: Members{1: at(1), 2: at(2)},
+		Format: formatSettings}
 	said := at(2)
 	said.Settings = Settings{true, 1 << 40, 7, time.Second}
 	base.Members[2] = said

@@ -58,7 +58,8 @@ func (s *storeNode) openJournal() {
 		}
 		return nil
 	}}
-	j, err := OpenJournal(JournalOptions{FS: disk, Dir: "/log", Logger: slog.New(slog.DiscardHandler), RetainLog: s.retainLog, Log: LogOptions{Ahead: -1, SegmentSize: 4000}})
+	j, err := OpenJournal(JournalOptions{FS: disk, Dir: "/log", Logger: slog.New(slog.DiscardHandler),
+		RetainLog: s.retainLog, Log: LogOptions{Ahead: -1, SegmentSize: 4000}})
 	require.NoError(s.t, err)
 	s.journal = j
 }

@@ -326,7 +326,8 @@ func (p *Peers) serve(conn net.Conn) error {
 	if err != nil {
 		return &refusedError{err}
 	}
-	answer := hello{group: p.o.Group, cluster: p.cluster.Load(), from: p.o.ID, to: h.from, class: h.class, formats: p.o.Formats.or(built), text: p.o.Address}
+	answer := hello{group: p.o.Group, cluster: p.cluster.Load(), from: p.o.ID, to: h.from, class: h.class,
+		formats: p.o.Formats.or(built), text: p.o.Address}
 	if err := p.refuse(h, cert); err != nil {
 		if errors.Is(err, errNoCluster) && h.to == p.o.ID && h.cluster != 0 {
 			p.wants.Store(&h.text)

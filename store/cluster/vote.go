@@ -57,7 +57,8 @@ func (c *Core) learnPublished(m *pb.Message) {
 		Type: pb.MsgApp.Enum(), To: new(c.id), Term: new(st.HardState.GetTerm()), Index: new(index), LogTerm: new(term), Commit: new(index),
 	})
 	if err != nil {
-		c.logger.Debug("what another node has published was not taken for committed", "index", index, "from", idText(m.GetFrom()), "error", err)
+		c.logger.Debug("what another node has published was not taken for committed",
+			"index", index, "from", idText(m.GetFrom()), "error", err)
 		return
 	}
 	c.logger.Debug("what another node has published is committed", "index", index, "from", idText(m.GetFrom()))

@@ -96,7 +96,8 @@ func TestNodesThatDoNotKnowTheSameVotersElectALeader(t *testing.T) {
 func TestWhatAVoteTellsCountsForWhoHasThatEntry(t *testing.T) {
 	told := func(index, term uint64) *pb.Message {
 		b := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, index), term)
-		return &pb.Message{Type: pb.MsgPreVoteResp.Enum(), From: new(uint64(2)), To: new(uint64(1)), Term: new(uint64(2)), Reject: new(true), Context: b}
+		return &pb.Message{Type: pb.MsgPreVoteResp.Enum(), From: new(uint64(2)), To: new(uint64(1)),
+			Term: new(uint64(2)), Reject: new(true), Context: b}
 	}
 	begin := func() (*group, *replica) {
 		g := crashed(t, 3, map[uint64]left{1: {6, 2}})
@@ -129,7 +130,8 @@ func TestWhatAVoteTellsCountsForWhoHasThatEntry(t *testing.T) {
 
 	t.Run("there is a leader", func(t *testing.T) {
 		g, r := begin()
-		r.Step(&pb.Message{Type: pb.MsgHeartbeat.Enum(), From: new(uint64(3)), To: new(uint64(1)), Term: new(uint64(2)), Commit: new(uint64(2))})
+		r.Step(&pb.Message{Type: pb.MsgHeartbeat.Enum(), From: new(uint64(3)), To: new(uint64(1)), Term: new(uint64(2)),
+			Commit: new(uint64(2))})
 		r.Step(told(5, 2))
 		g.run()
 		require.EqualValues(t, 3, r.Leader())

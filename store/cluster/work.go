@@ -202,7 +202,8 @@ func (c *Core) own(id batchID, index uint64) *Batch {
 	}
 	b, skipped := c.Proposals.match(id, c.clock())
 	if skipped {
-		panic(fmt.Errorf("entry %d is batch %d of epoch %d, and the oldest in flight is another: C4 is broken", index, id.number, id.epoch))
+		panic(fmt.Errorf("entry %d is batch %d of epoch %d, and the oldest in flight is another: C4 is broken",
+			index, id.number, id.epoch))
 	}
 	return b
 }

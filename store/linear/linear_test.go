@@ -102,10 +102,12 @@ func TestWrongIsFound(t *testing.T) {
 			return !r.Conflict && r.Version > 100 && set(&r.Version, 1)
 		},
 		"an increment that is lost": func(r *linear.Response) bool {
-			return len(r.Results) == 1 && !r.Results[0].Found && r.Results[0].Value != "" && r.Results[0].Value != "0" && set(&r.Results[0].Value, "0")
+			return len(r.Results) == 1 && !r.Results[0].Found && r.Results[0].Value != "" &&
+				r.Results[0].Value != "0" && set(&r.Results[0].Value, "0")
 		},
 		"an increment that is refused": func(r *linear.Response) bool {
-			return len(r.Results) == 1 && !r.Results[0].Found && r.Results[0].Value != "" && set(r, linear.Response{Refused: true})
+			return len(r.Results) == 1 && !r.Results[0].Found && r.Results[0].Value != "" &&
+				set(r, linear.Response{Refused: true})
 		},
 		"a refusal that is none": func(r *linear.Response) bool {
 			return r.Refused && set(r, linear.Response{Version: 1 << 40, Results: []linear.Result{{Value: "1"}}})
@@ -242,7 +244,8 @@ func TestWrongAmongUnknown(t *testing.T) {
 			continue
 		}
 		wrong := slices.Clone(history)
-		wrong[i].Output = linear.Response{Results: []linear.Result{{Found: true, Value: history[at].Input.(linear.Request).Steps[0].Value}}}
+		wrong[i].Output = linear.Response{Results: []linear.Result{{Found: true,
+			Value: history[at].Input.(linear.Request).Steps[0].Value}}}
 		require.Error(t, linear.Check(wrong, 50*time.Millisecond), "%+v", read)
 		tried++
 	}
@@ -253,7 +256,8 @@ func TestWrongAmongUnknown(t *testing.T) {
 // them can have seen what came later.
 func TestUnknownIsAlone(t *testing.T) {
 	o := &oneLock{cells: make(map[int]linear.Result)}
-	history := linear.Run(linear.Options{Clients: 1, Requests: 60, Batch: 3, Seed: 1}, func() linear.Client { return &forgetful{o, 3} })
+	history := linear.Run(linear.Options{Clients: 1, Requests: 60, Batch: 3, Seed: 1},
+		func() linear.Client { return &forgetful{o, 3} })
 	require.NoError(t, linear.Check(history, time.Minute))
 
 	tried := 0
@@ -270,7 +274,8 @@ func TestUnknownIsAlone(t *testing.T) {
 				continue
 			}
 			wrong := slices.Clone(history)
-			wrong[i].Output = linear.Response{Results: []linear.Result{{Found: true, Value: set.Steps[0].Value, Version: r.Version}}}
+			wrong[i].Output = linear.Response{Results: []linear.Result{{Found: true, Value: set.Steps[0].Value,
+				Version: r.Version}}}
 			require.Error(t, linear.Check(wrong, time.Minute))
 			tried++
 		}
@@ -393,7 +398,8 @@ func TestExpiry(t *testing.T) {
 			var history []porcupine.Operation
 			for i, s := range tt.steps {
 				s.q.Sent, s.r.Received = s.at*time.Millisecond, s.at*time.Millisecond
-				history = append(history, porcupine.Operation{Input: s.q, Call: int64(2 * i), Output: s.r, Return: int64(2*i + 1)})
+				history = append(history, porcupine.Operation{Input: s.q, Call: int64(2 * i), Output: s.r,
+					Return: int64(2*i + 1)})
 			}
 			err := linear.Check(history, time.Minute)
 			require.Equal(t, tt.right, err == nil, "%v", err)

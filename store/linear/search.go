@@ -40,7 +40,8 @@ func Check(history []porcupine.Operation, timeout time.Duration) error {
 
 // wrong is the error for a history of which a window can't be explained.
 func wrong(window, history []porcupine.Operation) error {
-	return fmt.Errorf("no order of the %d requests explains their answers, of the %d from tick %d on", len(history), len(window), window[0].Call)
+	return fmt.Errorf("no order of the %d requests explains their answers, of the %d from tick %d on",
+		len(history), len(window), window[0].Call)
 }
 
 // decide returns nil if the last window of a history can be explained.
@@ -48,7 +49,8 @@ func wrong(window, history []porcupine.Operation) error {
 // It walks through the orders in which what had no answer is late first. Then porcupine looks for one, with what most
 // histories have in common, and with the others' when there is none: see [search].
 func decide(from []moment, window, history []porcupine.Operation, timeout time.Duration) error {
-	tries := []search{{versions: true, late: true, greedy: true}, {versions: true, late: true}, {late: true}, {versions: true}, {}}
+	tries := []search{{versions: true, late: true, greedy: true}, {versions: true, late: true}, {late: true},
+		{versions: true}, {}}
 	if explained(from, window, timeout/20) {
 		return nil
 	}
@@ -151,7 +153,8 @@ func inOrder(history []porcupine.Operation) bool {
 	reads := make(map[*porcupine.Operation][]side)
 	for i := range history {
 		for key, version := range seen(history[i]) {
-			at, found := slices.BinarySearchFunc(written, version, func(op *porcupine.Operation, v uint64) int { return cmp.Compare(of(op), v) })
+			at, found := slices.BinarySearchFunc(written, version,
+				func(op *porcupine.Operation, v uint64) int { return cmp.Compare(of(op), v) })
 			var s side
 			if found {
 				s.of = written[at]

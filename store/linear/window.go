@@ -12,7 +12,8 @@ import (
 // takes effect before what is behind it. A request without an answer is outstanding from then on, if it changes
 // anything.
 func cut(history []porcupine.Operation) (windows [][]porcupine.Operation) {
-	sorted := slices.SortedStableFunc(slices.Values(history), func(a, b porcupine.Operation) int { return cmp.Compare(a.Call, b.Call) })
+	sorted := slices.SortedStableFunc(slices.Values(history),
+		func(a, b porcupine.Operation) int { return cmp.Compare(a.Call, b.Call) })
 	begin, until := 0, int64(0)
 	for i, op := range sorted {
 		if i > begin && op.Call > until {

@@ -57,7 +57,8 @@ func TestWhatAWindowLeavesBehind(t *testing.T) {
 		r linear.Response
 	}
 	set := func(key int, value string) asked {
-		return asked{linear.Request{Kind: linear.Set, Steps: []linear.Step{{Kind: linear.Set, Key: key, Value: value}}}, linear.Response{Version: linear.Untold, Results: make([]linear.Result, 1)}}
+		return asked{linear.Request{Kind: linear.Set, Steps: []linear.Step{{Kind: linear.Set, Key: key, Value: value}}},
+			linear.Response{Version: linear.Untold, Results: make([]linear.Result, 1)}}
 	}
 	told := func(a asked, version uint64) asked {
 		a.r.Version = version
@@ -71,10 +72,12 @@ func TestWhatAWindowLeavesBehind(t *testing.T) {
 		return asked{linear.Request{Kind: linear.Del, Steps: []linear.Step{{Kind: linear.Del, Key: key}}}, r}
 	}
 	get := func(key int, value string) asked {
-		return asked{linear.Request{Kind: linear.Get, Steps: []linear.Step{{Kind: linear.Get, Key: key}}}, linear.Response{Results: []linear.Result{{Found: value != "", Value: value}}}}
+		return asked{linear.Request{Kind: linear.Get, Steps: []linear.Step{{Kind: linear.Get, Key: key}}},
+			linear.Response{Results: []linear.Result{{Found: value != "", Value: value}}}}
 	}
 	add := func(sum int) asked {
-		return asked{linear.Request{Kind: linear.Incr, Steps: []linear.Step{{Kind: linear.Incr, By: 1}}}, linear.Response{Version: linear.Untold, Results: []linear.Result{{Value: strconv.Itoa(sum)}}}}
+		return asked{linear.Request{Kind: linear.Incr, Steps: []linear.Step{{Kind: linear.Incr, By: 1}}},
+			linear.Response{Version: linear.Untold, Results: []linear.Result{{Value: strconv.Itoa(sum)}}}}
 	}
 	both := func(first, second asked) asked { // in one transaction
 		one := asked{linear.Request{Kind: linear.Txn}, linear.Response{Version: linear.Untold}}
@@ -89,7 +92,8 @@ func TestWhatAWindowLeavesBehind(t *testing.T) {
 		one.q.Conditions = []linear.Condition{{Key: key}}
 		return asked{one.q, linear.Response{Conflict: true, Version: version}}
 	}
-	oneOf := asked{linear.Request{Kind: linear.Del, Steps: append(del(0, 1).q.Steps, del(1, 1).q.Steps...)}, linear.Response{Existed: 1, Version: 5}}
+	oneOf := asked{linear.Request{Kind: linear.Del, Steps: append(del(0, 1).q.Steps, del(1, 1).q.Steps...)},
+		linear.Response{Existed: 1, Version: 5}}
 	type lines = [][]asked
 	for name, tt := range map[string]struct {
 		right bool
@@ -130,7 +134,8 @@ func TestWhatAWindowLeavesBehind(t *testing.T) {
 			var history []porcupine.Operation
 			for i, line := range tt.lines {
 				for id, a := range line {
-					history = append(history, porcupine.Operation{ClientId: id, Input: a.q, Call: int64(10 * i), Output: a.r, Return: int64(10*i + 5)})
+					history = append(history, porcupine.Operation{ClientId: id, Input: a.q, Call: int64(10 * i),
+						Output: a.r, Return: int64(10*i + 5)})
 				}
 			}
 			require.Equal(t, len(tt.lines), linear.Windows(history))
@@ -221,7 +226,8 @@ func TestAFaultAcrossACut(t *testing.T) {
 			if !sets(history[j]) || history[j].Return >= history[last].Call {
 				continue
 			}
-			old := linear.Result{Found: true, Value: history[j].Input.(linear.Request).Steps[0].Value, Version: history[j].Output.(linear.Response).Version}
+			old := linear.Result{Found: true, Value: history[j].Input.(linear.Request).Steps[0].Value,
+				Version: history[j].Output.(linear.Response).Version}
 			for _, version := range []uint64{0, old.Version} {
 				old.Version = version
 				wrong := slices.Clone(history)

@@ -138,7 +138,8 @@ func (r *release) documents(work string) ([]file, error) {
 
 // build makes programs for a platform, without what would tell of this machine, this folder or this checkout.
 func (r *release) build(system, processor, into string, programs ...string) error {
-	args := []string{"build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -buildid= -X kv/cmd/internal/version.linked=" + r.version,
+	args := []string{"build", "-trimpath", "-buildvcs=false", "-ldflags",
+		"-s -w -buildid= -X kv/cmd/internal/version.linked=" + r.version,
 		"-o", into + string(filepath.Separator)}
 	for _, p := range programs {
 		args = append(args, "./cmd/"+p)

@@ -89,6 +89,7 @@ func sum(in io.Reader, out io.Writer) (ok bool, err error) {
 			return false, err
 		}
 	}
-	fmt.Fprintf(out, "%d passed, %d failed, %d skipped; %d packages, %d of them failed\n", passed, failed, skipped, packages, broken)
+	fmt.Fprintf(out, "%d passed, %d failed, %d skipped; %d packages, %d of them failed\n",
+		passed, failed, skipped, packages, broken)
 	return packages > 0 && failed == 0 && broken == 0, nil
 }

@@ -9,7 +9,8 @@ import (
 
 func TestBuilt(t *testing.T) {
 	revision := func(modified string) []debug.BuildSetting {
-		return []debug.BuildSetting{{Key: "vcs.revision", Value: "9f42979088826a0f91172c89a7afa1534c144868"}, {Key: "vcs.modified", Value: modified}}
+		return []debug.BuildSetting{{Key: "vcs.revision", Value: "9f42979088826a0f91172c89a7afa1534c144868"},
+			{Key: "vcs.modified", Value: modified}}
 	}
 	for _, c := range []struct {
 		info *debug.BuildInfo

@@ -28,7 +28,8 @@ func startCluster(t *testing.T) (all []*server) {
 	}
 	peers, addresses := peers[:3], peers[3:]
 	for i, peer := range peers {
-		s := &server{t: t, addr: addresses[i], dir: t.TempDir(), args: []string{"--peer-listen", peer, "--peers", strings.Join(peers, ",")}}
+		s := &server{t: t, addr: addresses[i], dir: t.TempDir(),
+			args: []string{"--peer-listen", peer, "--peers", strings.Join(peers, ",")}}
 		s.start()
 		t.Cleanup(s.stop)
 		all = append(all, s)
@@ -43,7 +44,8 @@ func TestGoRedisWithoutALeader(t *testing.T) {
 	ctx := context.Background()
 	var clients []*redis.Client
 	for _, s := range all {
-		c := redis.NewClient(&redis.Options{Addr: s.addr, MaxRetries: 100, MaxRetryBackoff: 100 * time.Millisecond, ReadTimeout: 20 * time.Second, MaxIdleConns: 1})
+		c := redis.NewClient(&redis.Options{Addr: s.addr, MaxRetries: 100, MaxRetryBackoff: 100 * time.Millisecond,
+			ReadTimeout: 20 * time.Second, MaxIdleConns: 1})
 		defer c.Close()
 		clients = append(clients, c)
 	}

@@ -14,7 +14,8 @@ func TestRueidis(t *testing.T) {
 	s := start(t)
 	ctx := context.Background()
 	// Without its cache, which has the server tell of changes.
-	c, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{s.addr}, DisableCache: true, ClientName: "story", ForceSingleClient: true})
+	c, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{s.addr}, DisableCache: true,
+		ClientName: "story", ForceSingleClient: true})
 	require.NoError(t, err)
 	defer c.Close()
 

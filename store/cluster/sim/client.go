@@ -64,7 +64,8 @@ func (s *Sim) ask(n *node) error {
 		if n.core.Reads.Fresh(bound) {
 			s.ledger.bounded++
 			if floor := s.ledger.floorAt(s.now - bound - 1); n.m.index < floor || n.m.index < n.m.whole {
-				return fmt.Errorf("C6: node %d: a read with a bound of %v sees entry %d, and not entry %d", n.id, bound, n.m.index, floor)
+				return fmt.Errorf("C6: node %d: a read with a bound of %v sees entry %d, and not entry %d",
+					n.id, bound, n.m.index, floor)
 			}
 		}
 	}
@@ -118,7 +119,8 @@ func (s *Sim) pollOne(r *request) (done bool, err error) {
 		if closed(r.batch.Done()) && r.batch.Err() == nil {
 			return true, s.ledger.answered(s.now, r.op)
 		}
-		return true, fmt.Errorf("C5: node %d: version %d is published, the epoch is the same, and batch is not done", r.n.id, r.w.version)
+		return true, fmt.Errorf("C5: node %d: version %d is published, the epoch is the same, and batch is not done",
+			r.n.id, r.w.version)
 	case r.refused && r.round == nil: // C7
 		if r.n.m.published >= r.shown {
 			r.round = r.n.core.Reads.Join()
@@ -187,7 +189,8 @@ func (s *Sim) read(r *request) (done bool, err error) {
 	}
 	s.ledger.reads++
 	if r.sees < r.floor || r.sees < r.n.m.whole {
-		return true, fmt.Errorf("C6: node %d: a read sees entry %d of a state that is one from %d on, and not entry %d", r.n.id, r.sees, r.n.m.whole, r.floor)
+		return true, fmt.Errorf("C6: node %d: a read sees entry %d of a state that is one from %d on, and not entry %d",
+			r.n.id, r.sees, r.n.m.whole, r.floor)
 	}
 	s.ledger.saw(s.now, r.n.m.index)
 	return true, nil

@@ -68,7 +68,8 @@ func (d *disk) found(id uint64, voters []uint64) error {
 	}
 	d.durable = cluster.Base{Conf: &pb.ConfState{}}
 	if len(voters) > 0 {
-		s := &snapshot{base: cluster.Base{Index: 1, Term: 1, Conf: &pb.ConfState{Voters: voters}, Members: cluster.Members{}}, state: state{}}
+		s := &snapshot{base: cluster.Base{Index: 1, Term: 1, Conf: &pb.ConfState{Voters: voters},
+			Members: cluster.Members{}}, state: state{}}
 		for _, id := range voters {
 			s.base.Members[id] = member(id)
 		}

@@ -58,7 +58,8 @@ func (s *Sim) format(n *node) error {
 	s.result.Format = max(s.result.Format, format)
 	for id := range n.core.Members() {
 		if said := s.nodes[id-1].said; format > said.Newest {
-			return fmt.Errorf("C13: node %d writes format %d, and node %d has never said that it reads more than %d", n.id, format, id, said.Newest)
+			return fmt.Errorf("C13: node %d writes format %d, and node %d has never said that it reads more than %d",
+				n.id, format, id, said.Newest)
 		}
 	}
 	return nil

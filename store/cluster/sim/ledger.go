@@ -136,7 +136,8 @@ func (l *ledger) showed(now time.Duration, key, version, floor uint64) error {
 	for i, o := range l.history[key] {
 		if o.version == version {
 			if h := l.history[key]; i+1 < len(h) && h[i+1].index <= floor {
-				return fmt.Errorf("C7: key %d was said to have version %d, which was replaced in entry %d", key, version, h[i+1].index)
+				return fmt.Errorf("C7: key %d was said to have version %d, which was replaced in entry %d",
+					key, version, h[i+1].index)
 			}
 			l.saw(now, o.index)
 			return nil

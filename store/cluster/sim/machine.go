@@ -102,7 +102,8 @@ func (m *machine) abandon(term uint64) {
 func (m *machine) apply(index uint64, w write) error {
 	old := m.state[w.key]
 	if whole := m.index >= m.whole; whole && old.version != w.before {
-		return fmt.Errorf("C3: entry %d: op %d replaces version %d of key %d, and its leader saw version %d", index, w.op, old.version, w.key, w.before)
+		return fmt.Errorf("C3: entry %d: op %d replaces version %d of key %d, and its leader saw version %d",
+			index, w.op, old.version, w.key, w.before)
 	} else if !whole && old.version >= w.version {
 		return nil
 	}
@@ -137,7 +138,8 @@ func (s *snapshot) encode() []byte {
 	}
 	var b []byte
 	members := s.base.Members.Encode()
-	for _, x := range []uint64{s.base.Index, s.base.Term, s.whole, uint64(len(conf)), uint64(len(members)), uint64(s.base.Format)} {
+	for _, x := range []uint64{s.base.Index, s.base.Term, s.whole, uint64(len(conf)), uint64(len(members)),
+		uint64(s.base.Format)} {
 		b = binary.BigEndian.AppendUint64(b, x)
 	}
 	b = append(append(b, conf...), members...)

@@ -96,7 +96,8 @@ func (p *promises) check(log *cluster.FileLog) error {
 		return err
 	}
 	if hs.GetTerm() < p.term || hs.GetTerm() == p.term && p.vote != 0 && hs.GetVote() != p.vote {
-		return fmt.Errorf("the node has voted for %d in term %d, and its log says %d in term %d", p.vote, p.term, hs.GetVote(), hs.GetTerm())
+		return fmt.Errorf("the node has voted for %d in term %d, and its log says %d in term %d",
+			p.vote, p.term, hs.GetVote(), hs.GetTerm())
 	}
 	if p.index == 0 {
 		return nil
@@ -195,7 +196,8 @@ func (n *node) send(m *pb.Message) error {
 	case m.GetType() == pb.MsgVoteResp && !m.GetReject():
 		// It may have gone on to a later term in the same sync.
 		if hs.GetTerm() < m.GetTerm() || hs.GetTerm() == m.GetTerm() && hs.GetVote() != m.GetTo() {
-			return fmt.Errorf("C8: node %d votes for %d in term %d, and has saved %d in term %d", n.id, m.GetTo(), m.GetTerm(), hs.GetVote(), hs.GetTerm())
+			return fmt.Errorf("C8: node %d votes for %d in term %d, and has saved %d in term %d",
+				n.id, m.GetTo(), m.GetTerm(), hs.GetVote(), hs.GetTerm())
 		}
 		n.promise(hs)
 	case m.GetType() == pb.MsgApp:
@@ -306,7 +308,8 @@ func (n *node) snapshot() error {
 	err := n.saveSnapshot(s)
 	if err == nil {
 		n.log.Snapshotted(s.base)
-		err = n.log.Compact(s.base.Index-min(s.base.Index, uint64(n.sim.rng.IntN(20))), int64(n.sim.rng.IntN(3))*2000, n.core.Lacked())
+		err = n.log.Compact(s.base.Index-min(s.base.Index, uint64(n.sim.rng.IntN(20))),
+			int64(n.sim.rng.IntN(3))*2000, n.core.Lacked())
 	}
 	if err != nil {
 		if n.broken == nil {
@@ -316,7 +319,8 @@ func (n *node) snapshot() error {
 		return nil
 	}
 	if first, _ := n.log.FirstIndex(); first > n.durable.Index+1 {
-		return fmt.Errorf("C12: node %d: the log begins with entry %d, and the snapshot ends with %d", n.id, first, n.durable.Index)
+		return fmt.Errorf("C12: node %d: the log begins with entry %d, and the snapshot ends with %d",
+			n.id, first, n.durable.Index)
 	}
 	return nil
 }

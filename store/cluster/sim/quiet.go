@@ -143,7 +143,8 @@ func (s *Sim) compare() error {
 	}
 	for key, h := range s.ledger.history {
 		if len(h) > 0 && first.state[uint64(key)].version != h[len(h)-1].version {
-			return fmt.Errorf("C10: key %d has version %d, and the log's last is %d", key, first.state[uint64(key)].version, h[len(h)-1].version)
+			return fmt.Errorf("C10: key %d has version %d, and the log's last is %d",
+				key, first.state[uint64(key)].version, h[len(h)-1].version)
 		}
 	}
 	return nil

@@ -85,7 +85,8 @@ func Run(o Options) (Result, error) {
 	cryptorand.Reader = rand.NewChaCha8(seed)
 	defer func() { cryptorand.Reader = chance }()
 
-	s := &Sim{Options: o, rng: rand.New(rand.NewPCG(o.Seed, 7)), ledger: newLedger(), now: time.Hour, batches: map[*cluster.Batch][]write{}}
+	s := &Sim{Options: o, rng: rand.New(rand.NewPCG(o.Seed, 7)), ledger: newLedger(), now: time.Hour,
+		batches: map[*cluster.Batch][]write{}}
 	s.net = &network{rng: s.rng, now: &s.now, cut: map[[2]uint64]bool{}}
 	s.net.drop = []int{0, 5, 100}[s.rng.IntN(3)]
 	s.net.double = []int{0, 20, 100}[s.rng.IntN(3)]
