@@ -84,8 +84,8 @@ func (o Opcode) Known() bool { return int(o) < len(opcodes) && opcodes[o].name !
 // AllowsFlags reports whether a request with opcode o may carry all of flags.
 func (o Opcode) AllowsFlags(flags uint8) bool { return o.Known() && flags&^opcodes[o].flags == 0 }
 
-// Writes reports whether a request with opcode o may change what is stored: then nobody knows what has become of one
-// whose answer is lost. So it is of an opcode that is not known.
+// Writes reports whether a request with opcode o may change the data, so that its outcome is unknown where the answer is
+// lost. An unknown opcode may.
 func (o Opcode) Writes() bool { return !o.Known() || !opcodes[o].reads }
 
 // String returns the opcode's name in the specification.

@@ -45,7 +45,7 @@ func (o options) appendTo(dst []byte) []byte {
 	return dst
 }
 
-// options reads what flags say that is there. A body that is too short is for the caller to see.
+// options reads the options whose flags are set. The caller has to look whether the body was too short.
 func (r *reader) options(op Opcode, flags uint8) (o options, err error) {
 	if flags&FlagIfVersion != 0 {
 		o.conditional = true

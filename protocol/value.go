@@ -27,7 +27,7 @@ const (
 	AbsentSize = 4
 )
 
-// Value is one answer about a key: its value, or that there is none.
+// Value is the answer about one key: the value, or Found false where the key is absent.
 type Value struct {
 	Found bool
 	Data  []byte // points into the response's body

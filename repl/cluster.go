@@ -110,7 +110,7 @@ func (c *call) clusterStatus(kv *client.Client) error {
 	return nil
 }
 
-// clusterFigures is what a server of a cluster says of it besides; what it can't say is 0.
+// clusterFigures are figures of the cluster that a server has among its statistics; those that it does not have are 0.
 type clusterFigures struct {
 	format, readable uint64 // the format that is written, and the newest that the server reads
 	differ           bool   // servers were started with different settings

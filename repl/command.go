@@ -27,7 +27,7 @@ type command struct {
 	build func(f flags) func(*call) error
 }
 
-// example is a line that can be typed, and what it does.
+// example is a line that can be typed, and what the line does.
 type example struct{ line, says string }
 
 // place says where a command exists.

@@ -170,7 +170,8 @@ func (w bashWord) known(breaks string) (string, byte) {
 	return "", 0
 }
 
-// bashQuoted writes s so that bash reads it as it is, where quote is open, or 0. It is not ok where that can't be done.
+// bashQuoted quotes s for bash, behind an open quote, or none where quote is 0. The second result is false where s can't
+// be quoted.
 func bashQuoted(s string, quote byte, first bool) (string, bool) {
 	if !printable.Is(s) || quote == '\'' && strings.Contains(s, "'") || quote == '"' && strings.Contains(s, "!") {
 		return "", false

@@ -109,7 +109,7 @@ func (c *call) addContext(all *contexts, name string) error {
 	if settings["addr"] == "" {
 		return usagef("context add needs the server: --addr ADDR")
 	}
-	if _, err := c.opts.clientOptions(c.ctx, c.env.Getenv); err != nil { // files that are not there, TLS that is half there
+	if _, err := c.opts.clientOptions(c.ctx, c.env.Getenv); err != nil { // a file is missing, or a part of the TLS options
 		return err
 	}
 	return all.add(name, settings)

@@ -60,7 +60,7 @@ func lockContexts(ctx context.Context, file string) (unlock func(), err error) {
 	return files.Lock(ctx, file)
 }
 
-// readContexts reads the file. One that is not there has no contexts.
+// readContexts reads the file of contexts. A missing file has none.
 func readContexts(ctx context.Context, file string) (*contexts, error) {
 	c := &contexts{file: file, all: map[string]map[string]string{}}
 	if file == "" {

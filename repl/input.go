@@ -11,7 +11,7 @@ type input struct {
 	ctx    context.Context
 	from   io.Reader
 	chunks chan chunk // what was read; one at a time is asked for
-	buffer []byte     // belongs to the goroutine that reads, until its chunk is there
+	buffer []byte     // belongs to the reading goroutine, until that has sent the chunk
 	rest   []byte     // of the last chunk
 	err    error      // what ended it
 }

@@ -56,7 +56,7 @@ func startChild(command string, env Env) (io.WriteCloser, func() error, error) {
 	return in, cmd.Wait, cmd.Start()
 }
 
-// child is a program that is started when there is something for it to read.
+// child is a program that is started once there is output for it to read.
 type child struct {
 	start func() (in io.WriteCloser, wait func() error, err error)
 	in    io.WriteCloser // nil: it was not started yet

@@ -25,7 +25,7 @@ type session struct {
 	user     string         // who conn was made as; "": nobody
 	txn      *transaction   // nil: none is open
 	timing   bool           // show the time of every command
-	intoPipe bool           // stdout is a program's: a value goes there as it is
+	intoPipe bool           // stdout goes to a program: values are written as they are
 
 	place placeInCluster // the server's
 	// ask asks the person at the terminal for a line that the history never sees; nil: there is nobody.
@@ -47,7 +47,7 @@ func (s *session) close() {
 	}
 }
 
-// client returns the connection; it makes one where there is none, or where the one that there was is broken.
+// client returns the connection to the server. It makes a new one where there is none, or where the last is broken.
 func (s *session) client(ctx context.Context) (*client.Client, error) {
 	if s.conn != nil && s.connected() {
 		return s.conn, nil

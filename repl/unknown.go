@@ -6,8 +6,8 @@ import (
 	"kv/repl/words"
 )
 
-// elsewhere are commands of other tools, and what does here what they do there. Rows whose command is "" explain why there
-// is none.
+// elsewhere are commands of other tools, and the command of kvc that does the same. Rows whose command is "" explain why
+// there is none.
 var elsewhere = []struct{ names, command, says string }{
 	{"put write store insert update", "set", "set KEY VALUE stores a value"},
 	{"add setnx create", "set", "set KEY VALUE --if-absent stores a value where there is none"},

@@ -17,11 +17,11 @@ import (
 type backend struct {
 	journal      journal
 	policy       string                     // when writes are durable
-	begin        func(st *store.Store)      // has the journal begin what it does with the store
-	read         func() (done, total int64) // how many bytes of how many the opening store has read; nil: that is not known
+	begin        func(st *store.Store)      // starts what the journal does with the open store
+	read         func() (done, total int64) // how many bytes of how many the store has read while it opens; nil: not known
 	ready        func() error               // why clients are better off elsewhere; nil: they are not
-	snapshots    netserver.Snapshots        // what SNAPSHOT is done with; nil: there is no folder
-	figures      func() []protocol.Stat     // those of the data folder, for STATS
+	snapshots    netserver.Snapshots        // what answers SNAPSHOT; nil: there is no folder
+	figures      func() []protocol.Stat     // of the data folder, for STATS
 	metrics      []prometheus.Collector     // what /metrics has of the data folder besides the figures
 	replica      *replica                   // nil: the store is alone
 	closeJournal func() error

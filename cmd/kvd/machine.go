@@ -13,16 +13,16 @@ import (
 // rest is for what is outside of it: connections, the collector's room, the system. In a small group that is a larger part.
 func defaultMemory(granted int64) int64 { return max(granted/4*3-64<<20, granted/3) >> 20 << 20 }
 
-// mostMemory is the most --max-memory that is used where so much is granted: with it, what GOMEMLIMIT then is leaves
-// the collector its room.
+// mostMemory is the highest --max-memory that is used where so much is granted: with more, GOMEMLIMIT would leave the
+// collector no room.
 func mostMemory(granted int64) int64 {
 	return max((granted-systemBytes(granted)-limitBytes)/limitPercent*100, granted/3) >> 20 << 20
 }
 
-// fallbackMemory is assumed where the system does not say what it has.
+// fallbackMemory is assumed where the system does not say how much memory it has.
 const fallbackMemory = 2 << 30
 
-// grantedMemory is what the machine has, or what the control groups of this process grant, if that is less.
+// grantedMemory is how much memory the machine has, or the control groups of this process grant, if that is less.
 func grantedMemory() int64 {
 	granted := int64(math.MaxInt64)
 	if n, ok := meminfoTotal("/proc/meminfo"); ok {

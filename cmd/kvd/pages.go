@@ -93,9 +93,9 @@ type doorman struct {
 	limit int // fixed
 
 	mu   sync.Mutex             // guards what follows
-	idle map[net.Conn]time.Time // those that no request is answered on, and since when
+	idle map[net.Conn]time.Time // connections without a request, and since when
 	busy map[net.Conn]struct{}
-	over map[net.Conn]struct{} // those that are told that there are too many
+	over map[net.Conn]struct{} // connections that are told that there are too many
 }
 
 // connKey is the key of a request's connection in its context.
@@ -143,7 +143,7 @@ func (d *doorman) changed(nc net.Conn, state http.ConnState) {
 	}
 }
 
-// tooMany is what a client is told for which there is no place.
+// tooMany is what a client is told for whose connection there is no place.
 const tooMany = "too many connections: " + protocol.MessageNothingApplied
 
 // turnedAway is that where there is no place even to read what the client asks for.

@@ -44,8 +44,8 @@ func (p *peers) list() (all []string) {
 	return all
 }
 
-// spelled is an address as all nodes spell it, who compare them as they are: of one host and port there is one
-// spelling, whoever has typed it. What is no address stays as it is.
+// spelled returns an address in the one spelling for its host and port: nodes compare addresses as text. A text that is
+// no address is returned as it is.
 func spelled(address string) string {
 	address = strings.TrimSpace(address)
 	host, port, err := net.SplitHostPort(address)

@@ -186,7 +186,7 @@ func (d *data) ended() <-chan struct{} {
 	return d.replica.Done()
 }
 
-// handOver has another node lead, if this one does: what is to be written goes on there.
+// handOver has another node lead, if this one does, so that writes go on there.
 func (d *data) handOver() {
 	if d.replica == nil {
 		return

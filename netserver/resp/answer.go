@@ -20,7 +20,7 @@ func (t *talk) begin() {
 	t.rebase()
 }
 
-// rebase has what is written to buf next stand behind what is in out, so that it need not be moved there.
+// rebase has buf begin where out ends, so that the answer that is written to buf next need not be copied to out.
 func (t *talk) rebase() {
 	if t.long = t.send; t.muted || t.nested {
 		t.buf, t.long = t.buf[:0], nil
@@ -30,7 +30,7 @@ func (t *talk) rebase() {
 	t.buf = b[len(b):]
 }
 
-// done ends it, and sends what is collected if that is much.
+// done ends the answer of a request, and sends the collected answers if they are many bytes.
 func (t *talk) done() {
 	if t.finish() {
 		t.out.Flush()

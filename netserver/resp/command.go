@@ -24,9 +24,9 @@ type Command struct {
 	Subs    []*Command
 
 	// One of these is set, none where there are Subs.
-	run func(*call)                  // it works on keys
-	do  func(t *talk, args [][]byte) // it works on the connection or the server
-	one func(t *talk, args [][]byte) // does what run does for a command that is in no transaction, faster
+	run func(*call)                  // a command on keys
+	do  func(t *talk, args [][]byte) // a command on the connection or the server
+	one func(t *talk, args [][]byte) // as run, but faster, for a command outside of a transaction
 }
 
 // Flags are properties of a command.
@@ -38,8 +38,8 @@ const (
 	FlagRead                      // who may read; it reads keys
 	FlagAnyone                    // who may read
 	FlagWrite                     // it writes keys
-	FlagOOM                       // it takes memory, and is refused when that is out
-	FlagFast                      // it takes the same time whatever there is
+	FlagOOM                       // the command takes memory, and is refused when there is none left
+	FlagFast                      // the command takes the same time however many keys there are
 	FlagNoMulti                   // it can't be in a transaction
 	FlagAdmin                     // who may change the cluster
 )

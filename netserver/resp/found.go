@@ -45,10 +45,10 @@ func (f found) Len() int {
 	return f.here.Len()
 }
 
-// change is a keyspace that is being changed, and counts what is done to it.
+// change is the keyspace of a command that may write; it counts the reads, writes and deletions for the figures.
 type change struct {
 	*store.Update
-	reading                  bool // what is read counts, since the command is there to read
+	reading                  bool // keys that are read count as gets, since the command is one that reads
 	gets, misses, sets, dels int
 	expired                  int // keys that were deleted because their new expiry had passed
 }

@@ -102,7 +102,7 @@ const (
 	optGetEX  = optPersist
 )
 
-// options reads those that a command has, from its i-th argument on; if they can't be, it answers that.
+// options parses the options of a command, from its i-th argument on. Where it can't, it answers with the error.
 func (c *call) options(i int, has int) (o options, ok bool) {
 	for ; i < len(c.args); i++ {
 		word, next := c.args[i], c.arg(i+1)

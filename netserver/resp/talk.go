@@ -191,7 +191,7 @@ func (t *talk) large(p []byte, l limits) (used int, err error) {
 	return used, nil
 }
 
-// warm has the store fetch what the batch is going to touch. Where that is GETs alone, gets does so.
+// warm has the store fetch the keys of the batch ahead. A batch of GETs alone is left to gets, which does the same.
 func (t *talk) warm() {
 	if len(t.batch) < 2 {
 		return
@@ -264,7 +264,7 @@ func (t *talk) bad(p []byte, err error) {
 	t.out.End(err)
 }
 
-// request answers one request, of this command; nil: there is none such.
+// request answers one request; cmd is nil where there is no such command.
 func (t *talk) request(cmd *Command, args [][]byte) {
 	if len(args) == 0 {
 		return

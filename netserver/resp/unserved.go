@@ -65,7 +65,7 @@ var notServedCommands = []unserved{
 	{"what is answered is durable as --sync says", "waitaof"},
 }
 
-// notServed says why a command that Redis or Valkey has is not served; "": neither has it, or it is.
+// notServed says why a command of Redis or Valkey is not served; "": the command is served, or neither has it.
 func notServed(name []byte) string {
 	lower := strings.ToLower(string(name))
 	for _, u := range notServedCommands {

@@ -11,8 +11,8 @@ import (
 	"kv/netserver"
 )
 
-// smallBody is how long a body is that has a buffer of its own; a longer one, or one of unknown length, has one that is
-// used again.
+// smallBody is the longest body for which a buffer is allocated; a longer body, and one of unknown length, is read into a
+// buffer that is used again.
 const smallBody = 16 << 10
 
 // body reads the request's body, of at most limit bytes, into a buffer that is claimed, grows with what has arrived,

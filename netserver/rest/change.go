@@ -107,7 +107,7 @@ func (x *exchange) expire() (*answer, error) {
 	return versionAlone(version), nil
 }
 
-// persist takes its expiry from a key. One that has none keeps its version.
+// persist removes the expiry of a key. A key without an expiry keeps its version.
 func (x *exchange) persist() (*answer, error) {
 	c, err := x.readChange()
 	if err != nil {

@@ -19,7 +19,7 @@ type tags struct {
 	list []tag
 }
 
-// tag is one. What is not a version of ours is 0, which no key has.
+// tag is an entity tag. A tag that this server has not made has version 0, which no key has.
 type tag struct {
 	version uint64
 	weak    bool

@@ -14,7 +14,7 @@ import (
 	"kv/protocol"
 )
 
-// exchange is one request and its answer. It is its goroutine's alone, but for cutOff.
+// exchange is one request and its answer. One goroutine has it to itself, but for what cut uses.
 type exchange struct {
 	h *handler
 	w http.ResponseWriter
@@ -72,9 +72,9 @@ func (x *exchange) cut() {
 type answer struct {
 	status int
 	header http.Header
-	body   []byte                  // must stay as it is until it is sent
+	body   []byte                  // not to be changed before it is sent
 	send   func(out *output) error // sends the body, if it is not nil
-	length int64                   // of what send sends; -1: nobody knows
+	length int64                   // how many bytes send sends; -1: not known
 }
 
 // answerJSON is an answer that send writes as JSON.

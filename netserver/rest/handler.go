@@ -155,13 +155,13 @@ func (x *exchange) leave() {
 // operation is what one method of one path does.
 type operation struct {
 	name   string   // as it is called where somebody may not do it
-	reads  bool     // it changes nothing, so those may who may only read; a txn that writes is refused once it is read
-	public bool     // it says nothing of what is stored: everyone may
-	local  bool     // it tells of this server, not of the store: where that is one of several, it need not be as new as the others
+	reads  bool     // it changes nothing, so users who may only read may do it; a txn that writes is refused once its body is read
+	public bool     // its answer tells nothing of the data: everyone may have it
+	local  bool     // it tells of this server and not of the data: in a cluster no round of reads comes before it
 	query  []string // the parameters that it has
-	header []string // those that change what it does; others of that kind are refused
+	header []string // the conditional headers that it heeds; a request with another of them is refused
 	json   bool     // its body is a JSON document
-	body   bool     // it has one of another kind
+	body   bool     // it has a body that is no JSON
 	run    func(x *exchange) (*answer, error)
 }
 

@@ -87,7 +87,7 @@ type scan struct {
 	cursor []byte
 }
 
-// next returns the next page, once there is memory for it. Where there is not enough it is a shorter one.
+// next returns the next page, once there is memory for it: a shorter page where memory is scarce.
 func (s *scan) next() (store.Page, error) {
 	s.x.letGo()
 	o := s.o

@@ -122,8 +122,8 @@ func among(names []string) string {
 	return ": there are " + strings.Join(names, ", ")
 }
 
-// The headers that change what a request does. One that an operation does not have is refused: left unheeded, it would be a
-// condition that nobody has checked, or an expiry that is not there.
+// heeded are the headers that change what a request does. Where an operation does not know the header, the request is
+// refused: otherwise its condition would go unchecked, or its expiry be lost.
 var heeded = []string{"If-Match", "If-None-Match", "If-Unmodified-Since", "Content-Range"}
 
 // checkHeaders refuses what the operation does not heed.

@@ -78,7 +78,7 @@ func (c *Client) deliver(q *inbox) error {
 	in := bufio.NewReaderSize(listener{c}, readBuffer)
 	for first := true; ; first = false {
 		if b, err := in.Peek(1); first && err == nil && b[0] >= maxFirstByte {
-			c.conn.SetReadDeadline(time.Now().Add(lastWords)) // for what else of it there is; it may be less than a header
+			c.conn.SetReadDeadline(time.Now().Add(lastWords)) // for the rest of what the server sends; it may be less than a header
 		}
 		head, err := in.Peek(protocol.HeaderSize)
 		if first {

@@ -58,7 +58,7 @@ const (
 	probeTime     = time.Second     // that one which has answered nothing may take to answer something else
 )
 
-// withHandshakeTime bounds a handshake, so that there is time left to look at what kept it from its end.
+// withHandshakeTime bounds a handshake, so that time is left to find out why it did not end.
 func withHandshakeTime(ctx context.Context, o Options) (context.Context, time.Duration, context.CancelFunc) {
 	limit := cmp.Or(o.handshake, handshakeTime)
 	if end, ok := ctx.Deadline(); ok {
@@ -145,7 +145,7 @@ func ask(ctx context.Context, limit time.Duration, addr string, o Options, quest
 func askTLS(ctx context.Context, limit time.Duration, addr string, o Options) bool {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	// Nothing is sent over this connection, so it does not matter who is at its other end.
+	// Nothing but a handshake is sent over this connection, so the server need not prove who it is.
 	conn, err := o.dial(ctx, addr)
 	if err != nil {
 		return false
@@ -155,8 +155,8 @@ func askTLS(ctx context.Context, limit time.Duration, addr string, o Options) bo
 	return err == nil || errors.As(err, new(tls.AlertError))
 }
 
-// answers reports whether b begins as the answer to a request does that is the first of a connection, or as the frame with
-// which a server refuses that.
+// answers reports whether b begins as the answer to op, the first request of a connection, or as the frame by which a
+// server refuses the connection.
 func answers(b []byte, op protocol.Opcode) bool {
 	if len(b) < protocol.HeaderSize {
 		return false

@@ -25,7 +25,7 @@ type link struct {
 	// failure is why the last dial failed; nil: it did not, or none has ended. failures is how many have. Guarded by Pool.mu.
 	failure  error
 	failures int
-	wanted   chan struct{} // has something in it when another server has said that this one leads, or is gone: it is dialled soon, then
+	wanted   chan struct{} // holds a token when another server says that this one leads, or is gone itself: then this one is dialled soon
 }
 
 // keep keeps l connected until the Pool is closed.

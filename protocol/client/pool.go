@@ -57,7 +57,7 @@ type Pool struct {
 
 const (
 	poolTimeout = 30 * time.Second // of a request, where none is set
-	// poolTries is how often a request is sent at most: one that ends each connection may be what does it.
+	// poolTries is how often a request is sent at most: the request itself may be what ends each connection.
 	poolTries = 4
 	// movePause is waited before a request is sent on for the second time, as where leadership is just handed over, and
 	// lastMovePause before the third.
@@ -264,7 +264,7 @@ func (p *Pool) live(toLeader bool) *Client {
 			return c
 		}
 	}
-	for _, l := range *p.links.Load() { // the first server that is there, so that all ask the same
+	for _, l := range *p.links.Load() { // the first server with a connection, so that all requests go to the same one
 		if c := l.client.Load(); c != nil && c.good() {
 			return p.liveAt(l.addr)
 		}

@@ -24,7 +24,7 @@ var servers = []beginning{
 	{"220", "SMTP or FTP"}, {"E\x00\x00\x00", "PostgreSQL"}, {"\x15\x03", "TLS"}, {"\x16\x03", "TLS"},
 }
 
-// beginning is the first bytes of a stream, and the protocol that it is one of then.
+// beginning is how the streams of a protocol begin, and the name of the protocol.
 type beginning struct{ bytes, protocol string }
 
 func find(all []beginning, b []byte) string {

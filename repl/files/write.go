@@ -73,7 +73,7 @@ func (e *NameError) Unwrap() error { return e.err }
 type target struct {
 	name       string
 	info       fs.FileInfo // nil: nothing is there
-	descriptor int         // the file is open already, as this; -1: it is not
+	descriptor int         // of the file, where it is open already; -1: it is not
 }
 
 const maxLinks = 40 // as Linux has it
@@ -158,7 +158,7 @@ func (t target) open(ctx context.Context, flag int) (io.ReadWriteCloser, error) 
 		err error
 	}
 	ready := make(chan opened)
-	go func() { // a FIFO that nobody has at its other end keeps this
+	go func() { // opening a FIFO waits until somebody opens its other end
 		f, err := os.OpenFile(t.name, flag, 0)
 		select {
 		case ready <- opened{f, err}:
@@ -177,7 +177,7 @@ func (t target) open(ctx context.Context, flag int) (io.ReadWriteCloser, error) 
 	}
 }
 
-// replace makes the file anew beside the one that is there, and gives it the name once it is whole.
+// replace writes a new file beside the existing one, and renames the new one to the name once it is whole.
 func (t target) replace(perm fs.FileMode, write func(io.Writer) error) (err error) {
 	if t.info != nil { // the name may be ours to give away when the file is not ours to change
 		old, err := os.OpenFile(t.name, os.O_WRONLY, 0)

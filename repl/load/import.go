@@ -244,7 +244,7 @@ func (m *importer) settle() error {
 	m.bytes -= b.bytes
 	_, _, err := b.call.Wait(m.ctx)
 	m.moved = m.moved || notApplied(err)
-	if m.moved && !m.gaveUp && (err == nil || notApplied(err)) { // one that was applied has to come after those before it, too
+	if m.moved && !m.gaveUp && (err == nil || notApplied(err)) { // a batch that was applied, too: it has to be applied after the batches before it
 		err = m.again(b, err)
 	}
 	m.moved = m.moved && len(m.underWay) > 0

@@ -13,7 +13,7 @@ import (
 // Patience is how a command of many requests goes on in a cluster that has no leader for a moment, or whose leader ends:
 // each request that was certainly not applied is sent again, until a server leads.
 type Patience struct {
-	// Connect returns the connection that there is, and another where that is closed.
+	// Connect returns the connection in use, or a new one where that is closed.
 	Connect func(context.Context) (*client.Client, error)
 	For     time.Duration // how long it is asked again, for each request
 }
@@ -39,7 +39,7 @@ func (p Patience) again(ctx context.Context, answered error, passes func(error) 
 		c, err := p.Connect(ctx)
 		switch {
 		case err != nil && answered != nil:
-			return answered // it says more: a server that ends has said so
+			return answered // the error before says more: a server that ends says so
 		case err != nil:
 			return err
 		}

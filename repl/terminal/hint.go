@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Hint is what is shown in grey behind a line that is being typed.
+// Hint is a text that is shown in grey behind the line that is being typed.
 type Hint struct {
 	Text string
 	Take bool // Right, or End, at the end of the line takes it into the line
@@ -36,7 +36,7 @@ func (t *Terminal) hint(line []rune, pos int) Hint {
 	}
 	h := t.c.Hint(text, *t.recent.Load())
 	for _, r := range h.Text {
-		if r < ' ' || filler(r) != 0 || standIn(r) { // it is drawn as it is, and counted so
+		if r < ' ' || filler(r) != 0 || standIn(r) { // a hint is drawn as it is, one column for each rune
 			return Hint{}
 		}
 	}

@@ -47,7 +47,7 @@ func (r *Replica) beFound(ctx context.Context, n *Node) {
 			continue // it knew as of what it had applied, and may have said something else since that
 		}
 		pause := movePause
-		if !gone && !leads { // who knows that it was removed is not to join anew
+		if !gone && !leads { // a node that knows of its removal does not join anew
 			removed, err := r.tellLeader(ctx, own, leader, all)
 			why := ""
 			if refused := (*PeerError)(nil); errors.As(err, &refused) {

@@ -32,9 +32,10 @@ type CoreOptions struct {
 	Log raft.Storage
 	// Base is what the state machine has: that of the snapshot it was loaded from, and who the members were then.
 	Base Base
-	// Whole is the index from which on the state is one: a snapshot of a live store has parts that are as new as this.
+	// Whole is the index from which on the state is of one instant: some parts of a snapshot of a live store are as new
+	// as this entry, others older.
 	Whole uint64
-	// Formats are those that this node reads; zero: what this package does.
+	// Formats are the formats that this node reads; zero: those of this package.
 	Formats Formats
 	// Clock is a monotonic one. Only differences count.
 	Clock func() time.Duration
@@ -64,7 +65,7 @@ type Core struct {
 	readTimeout time.Duration
 
 	term, leader uint64        // as of the last Work
-	led          time.Duration // when there was a leader last; negative: it was told that there is none
+	led          time.Duration // when there was a leader last; negative: this node was told that there is none
 	leadTerm     uint64        // the term in which this node leads, 0: it does not
 	opened       bool          // Append was opened in that term (C3)
 	transferring bool          // proposals wait for the outcome
@@ -147,7 +148,7 @@ type coreLog struct {
 
 // Snapshot is part of raft.Storage.
 func (l coreLog) Snapshot() (*pb.Snapshot, error) {
-	// The log says that what was asked for is being read from disk, or that it is no more there.
+	// The log says that the entries which were asked for are being read from disk, or are gone.
 	if _, err := l.Storage.Snapshot(); err != nil {
 		return nil, err
 	}

@@ -7,8 +7,8 @@ import (
 
 // Counts is what a node has counted since it began.
 type Counts struct {
-	Elections uint64 // leaders, this node or another, that it has seen chosen
-	Batches   uint64 // entries of the log that it has proposed
+	Elections uint64 // leaders that the node has seen chosen, itself or another
+	Batches   uint64 // entries of the log that the node has proposed
 	Writes    uint64 // records in them
 	Dropped   uint64 // proposals that the library did not take, and that were made again or failed
 	Refused   uint64 // writes that were not taken, since another node led, or none
@@ -48,7 +48,7 @@ func (s *snapshotCounter) load() SnapshotCounts {
 	return SnapshotCounts{Done: s.done.Load(), Failed: s.failed.Load(), Took: time.Duration(s.took.Load())}
 }
 
-// LogCounts is how a node's log is, and what it has counted.
+// LogCounts is the size of a node's log, and what the log has counted.
 type LogCounts struct {
 	Files int
 	Bytes int64  // of entries that no snapshot of this node's covers

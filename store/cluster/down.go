@@ -58,7 +58,7 @@ func (c *Core) noteStanding(m *pb.Message) {
 	}
 	term, err := c.log.Term(last)
 	if err == nil && (m.GetLogTerm() > term || m.GetLogTerm() == term && m.GetIndex() >= last) {
-		c.stand = 0 // if that one does not win, there is its time for a leader that is silent
+		c.stand = 0 // if the candidate does not win, the timeout for a silent leader is left
 	}
 }
 

@@ -98,7 +98,7 @@ func (c *Core) foresee(entries []*pb.Entry) error {
 	for _, e := range entries {
 		change := new(pb.ConfChangeV2)
 		if e.GetType() != pb.EntryConfChangeV2 || proto.Unmarshal(e.GetData(), change) != nil {
-			continue // what makes no sense is refused when it is applied
+			continue // a change that makes no sense is refused when it is applied
 		}
 		added, err := DecodeMembers(change.GetContext())
 		if err != nil {
@@ -124,8 +124,8 @@ func (c *Core) foresee(entries []*pb.Entry) error {
 	return nil
 }
 
-// Format is the cluster's, as of what is published: what is written is in this one, or in one that is older; 0: no
-// member is known yet.
+// Format is the cluster's format as of the newest published entry: entries are written in this format, or in an older
+// one; 0: no member is known yet.
 func (c *Core) Format() uint16 { return c.format }
 
 // Format returns the format that the cluster writes, 0: it is not known yet, and those that this node reads.

@@ -130,7 +130,7 @@ func (f *founding) try(ctx context.Context) (Members, error) {
 // come has this node come to the cluster that a peer belongs to.
 func (f *founding) come(ctx context.Context, address string, a answer) (Members, error) {
 	self := Self{Cluster: a.Self.Cluster, Node: f.desk.Member.ID}
-	if _, ok := a.Self.Founders[self.Node]; ok { // it is one of the founders, and has nothing yet
+	if _, ok := a.Self.Founders[self.Node]; ok { // this node is one of the founders, and has no data yet
 		self.Founders = a.Self.Founders
 		f.tell(slog.LevelInfo, "this node belongs to a cluster that was founded", "cluster", idText(self.Cluster))
 		return self.Founders, f.belong(self)

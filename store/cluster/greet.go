@@ -69,7 +69,8 @@ func (p *Peers) greet(ctx context.Context, conn net.Conn, id uint64, address str
 	return conn, p.check(a, id, class)
 }
 
-// check says what is wrong with who the other side says it is. A question may be asked of whoever is there.
+// check compares what the other side says of itself with whom this side has meant to reach. A question may go to any
+// node.
 func (p *Peers) check(h hello, id uint64, class byte) error {
 	switch {
 	case h.version != streamVersion:

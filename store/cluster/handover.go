@@ -89,8 +89,8 @@ func (j *Journal) release() {
 	j.changed.Broadcast()
 }
 
-// waited is called by who has waited for what was written, for hold: who is the last before held is stored is seen by
-// hold, and who is it later sees held.
+// waited ends the wait of one writer, and wakes hold after the last one. A writer that is counted off before hold stores
+// held is not found waiting by hold; a later one sees held.
 func (j *Journal) waited() {
 	if j.waiting.Add(-1) == 0 && j.held.Load() {
 		j.mu.Lock()

@@ -48,7 +48,7 @@ const leaderless = 3 * time.Second
 func (c *Core) tickLead() {
 	now := c.clock()
 	if c.leadTerm != 0 && len(c.conf.GetVoters()) > 0 && !slices.Contains(c.conf.GetVoters(), c.id) {
-		c.Transfer(0) // it belongs to them no more, and leads until another does: they learn from it that this is so
+		c.Transfer(0) // this node is no voter any more; it leads until another does, so that the voters learn of the change
 	}
 	switch {
 	case c.leader != 0:

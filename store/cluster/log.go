@@ -40,7 +40,7 @@ type Base struct {
 	Format      uint16        // the cluster's
 }
 
-// Self is who a node is. A log has it from its first moment: a folder that is empty is another node.
+// Self is the identity of a node. A log has one from its first moment on: with an empty folder a node is another one.
 type Self struct {
 	Cluster uint64 // a random number; 0: it belongs to none yet
 	Node    uint64 // likewise; no other node has ever had it
@@ -61,8 +61,8 @@ type LogOptions struct {
 	FS   vfs.FS
 	Dir  string // it is there, and locked
 	Base Base   // that of the newest durable snapshot; of index 0: there is none
-	// Owner is whose that snapshot is, which the log then is, too, whatever it says: Recover has made it. The zero
-	// value: the log's own.
+	// Owner is the node that the snapshot belongs to, where Recover has made it: the log is that node's too, whatever
+	// the log itself says. The zero value: the log says whose it is.
 	Owner  Self
 	Logger *slog.Logger
 	// Synced is called after each sync that made appends durable, with how long that took. It does not wait. Nil: nothing is.

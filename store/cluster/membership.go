@@ -26,7 +26,7 @@ var (
 // WrongChangeError says why a change of the members is none that this cluster can make: asked again, it would be refused again.
 type WrongChangeError struct {
 	err error
-	// NoMember is set where it is about a member that there is none of.
+	// NoMember is set where the change names a member that does not exist.
 	NoMember bool
 }
 

@@ -10,7 +10,7 @@ import (
 	"kv/store/wal/logfile"
 )
 
-// LostError says that the log has lost what this node may have told others that it has.
+// LostError says that the log has lost entries which this node may have acknowledged to others.
 type LostError struct{ Damage *folder.DamageError }
 
 func (e *LostError) Error() string {
@@ -29,7 +29,7 @@ func OpenLog(o LogOptions) (*FileLog, error) {
 	return l, lost(err)
 }
 
-// lost is err; where that says what is damaged, it says what that means for a node.
+// lost returns err; one that names damage to the log becomes a LostError, which says what that means for a node.
 func lost(err error) error {
 	if damage := (*folder.DamageError)(nil); errors.As(err, &damage) {
 		return &LostError{damage}

@@ -23,7 +23,7 @@ type outlet struct {
 
 func newOutlet(c net.Conn, within time.Duration) *outlet {
 	o := &outlet{conn: alive{c, within}}
-	if t, ok := c.(*net.TCPConn); ok { // what is around it, such as TLS, is to be written to by its own ways
+	if t, ok := c.(*net.TCPConn); ok { // a connection inside of another, such as TLS, is written to by the outer one alone
 		o.raw, _ = t.SyscallConn()
 	}
 	return o

@@ -34,7 +34,7 @@ type peer struct {
 	bytes int
 	out   *outlet // while the member is reached; else nil
 	wake  chan struct{}
-	there chan struct{} // has something in it when the member has dialed this node: it can be dialed, then
+	there chan struct{} // holds a token when the member has dialed this node: the member can be dialed, then
 }
 
 // errHere is why a member is not dialed: it was at the address before.
@@ -168,10 +168,10 @@ func (m *peer) run(ctx context.Context) {
 	}
 }
 
-// noPing is what a side that reads sends when no ping is to be answered: that it is there.
+// noPing is what the reading side of a connection sends, as a sign of life, when it has no ping to answer.
 const noPing = 1<<32 - 1
 
-// send sends what is queued, and sees to it that the other side is there.
+// send sends the queued messages, and pings the other side to notice when it is gone.
 func (m *peer) send(ctx context.Context, c net.Conn) error {
 	conn := alive{c, m.p.o.DeadAfter}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
@@ -185,7 +185,7 @@ func (m *peer) send(ctx context.Context, c net.Conn) error {
 		for {
 			if _, err := io.ReadFull(conn, b[:]); err != nil {
 				deaf = err
-				conn.Close() // so that a write that is under way ends
+				conn.Close() // ends a write that is under way
 				return
 			}
 			if ping := binary.BigEndian.Uint32(b[:]); ping != noPing {
@@ -199,7 +199,7 @@ func (m *peer) send(ctx context.Context, c net.Conn) error {
 	switch {
 	case errors.Is(deaf, os.ErrDeadlineExceeded):
 		return fmt.Errorf("the member has not been heard of for %v", m.p.o.DeadAfter)
-	case !errors.Is(deaf, net.ErrClosed): // else it is this side that has ended it
+	case !errors.Is(deaf, net.ErrClosed): // else this side has closed the connection
 		return fmt.Errorf("the member has ended the connection: %w", deaf)
 	}
 	return err

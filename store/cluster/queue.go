@@ -2,7 +2,8 @@ package cluster
 
 import "sync"
 
-// queue is unbounded: who adds never waits. What bounds it is what Raft hands out before it hears of its end.
+// queue is unbounded, so adding never waits. Its length is bounded by how much Raft hands out before it hears that
+// earlier work has ended.
 type queue[T any] struct {
 	mu    sync.Mutex // guards items
 	items []T
@@ -28,7 +29,7 @@ func (q *queue[T]) add(x ...T) {
 func (q *queue[T]) take(stop <-chan struct{}) ([]T, bool) {
 	for {
 		select {
-		case <-stop: // even where there is more: a node that has failed does nothing any more
+		case <-stop: // even where the queue is not empty: a failed node does nothing any more
 			return nil, false
 		default:
 		}

@@ -127,7 +127,8 @@ func (s *Standing) write(w io.Writer, self Self, index uint64) error {
 	return finishSnapshot(out, m, s.Version)
 }
 
-// alone is the base of a cluster that has one member, and that this kvd begins: it writes the newest format that it reads.
+// alone is the base of a cluster of one member that this kvd begins. The cluster writes the newest format that this kvd
+// reads.
 func alone(m Member, index, term uint64) Base {
 	m.Formats = built
 	return Base{Index: index, Term: term, Conf: &pb.ConfState{Voters: []uint64{m.ID}}, Members: Members{m.ID: m},

@@ -19,14 +19,14 @@ import (
 	"kv/store/wal/folder"
 )
 
-// ReplicaOptions say who a replica is, where it keeps what it has, and who the others are.
+// ReplicaOptions say who a replica is, where its data are, and who the other nodes are.
 type ReplicaOptions struct {
 	FS     vfs.FS // nil: the operating system's
 	Dir    string // made if it is missing
 	Listen net.Listener
-	Client string   // the address at which its clients reach it
-	Peer   string   // that at which the others do
-	Peers  []string // those of the founders, this one's too if it is one
+	Client string   // the address at which clients reach this node
+	Peer   string   // the address at which the other nodes reach it
+	Peers  []string // the peer addresses of the founders; Peer among them if this node is one
 	// TLS is what the nodes prove who they are with, and is called for each connection; nil: they do not.
 	TLS    func() *tls.Config
 	Logger *slog.Logger

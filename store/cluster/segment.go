@@ -31,8 +31,8 @@ type segment struct {
 	begins, least uint64 // the entry that was put first, and the least that was; they may have been replaced
 }
 
-// mark is where an entry is: what is behind it is found by reading on. So what a log takes in memory is of its bytes,
-// and not of how many entries it has.
+// mark is the place of an entry in its file; entries behind it are found by reading on. So the memory that a log takes
+// follows its bytes, and not the number of its entries.
 type mark struct {
 	index uint64
 	off   int64

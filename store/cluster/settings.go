@@ -218,7 +218,7 @@ func (r *Replica) settle(ctx context.Context, n *Node, st *store.Store) {
 		}
 		in := r.historyNow()
 		own := r.o.Settings
-		if in.depth == 0 { // what this node keeps is what the log says, before anybody is to join
+		if in.depth == 0 { // the log has to say how much history is kept, before another node joins
 			history, same = Settings{History: st.HistoryDepth(), HistoryAge: st.HistoryAge()}, all.said() &&
 				all.checkHistory(own) == nil
 		}

@@ -64,7 +64,7 @@ func (m snapshotMeta) append(b []byte) ([]byte, error) {
 	return append(append(b, conf...), m.base.Members.Encode()...), nil
 }
 
-// owner is whose a snapshot is that has one member alone: as Recover makes it, and Found.
+// owner is the node whose snapshot this is, where the cluster has that member alone: Recover and Found make such.
 func (m snapshotMeta) owner() Self {
 	self := Self{Cluster: m.cluster}
 	if v := m.base.Conf.GetVoters(); len(v) == 1 && len(m.base.Members) == 1 {

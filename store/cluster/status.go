@@ -40,7 +40,7 @@ func (n *Node) noteStatus() {
 	if members := n.core.Members(); n.members != n.core.changes {
 		n.members = n.core.changes
 		n.transport.SetFormat(n.core.format)
-		if len(members) > 0 { // one that has joined learns of them with its first snapshot
+		if len(members) > 0 { // a node that has just joined learns of the members with its first snapshot
 			n.transport.SetMembers(members.Addresses())
 		}
 	}

@@ -26,7 +26,7 @@ func (n *Node) stream(m *pb.Message) {
 	n.Call(func(c *Core) { c.SnapshotSent(m.GetTo(), err == nil) })
 }
 
-// BaseOf is what a snapshot, as a message has it, is of.
+// BaseOf returns what a snapshot in a message stands for: its index, term, configuration and members.
 func BaseOf(s *pb.Snapshot) (Base, error) {
 	meta := s.GetMetadata()
 	b := Base{Index: meta.GetIndex(), Term: meta.GetTerm(), Conf: meta.GetConfState()}

@@ -30,7 +30,7 @@ const (
 	maxDialPause = time.Second
 	// maxRefused is how many refusals are remembered, to be told once.
 	maxRefused = 256
-	// lastWords is how long what is queued for a node that is removed may take to leave: it is told that it is.
+	// lastWords is how long the queue for a removed node may take to empty: the node learns from it that it was removed.
 	lastWords = time.Second
 	// maxQueued is how many bytes wait for a member: what Raft lets be on its way, and then some. More is dropped: Raft
 	// sends it again.
@@ -43,7 +43,7 @@ type PeersOptions struct {
 	Group   uint32
 	ID      uint64
 	Address string  // at which the others reach this node: host:port
-	Formats Formats // that this node reads; zero: what this package does
+	Formats Formats // the formats that this node reads; zero: those of this package
 	// TLS is called for each connection, and is how both sides prove who they are; nil: they don't. A certificate is to
 	// be valid for the host of the member's address, at both ends.
 	TLS func() *tls.Config

@@ -9,7 +9,7 @@ import (
 	"go.etcd.io/raft/v3/tracker"
 )
 
-// View is how a cluster is, as one of its nodes sees it.
+// View is the state of a cluster as one of its nodes sees it.
 type View struct {
 	Cluster, Node, Leader, Term, Committed, Published uint64
 	Whole                                             bool
@@ -27,7 +27,7 @@ type MemberView struct {
 	Voter, Reachable bool
 	Matched          uint64        // how much of the log it has, as the leader knows
 	Behind           int64         // how many bytes of the leader's log it lacks, as the leader knows
-	RoundTrip        time.Duration // between it and this node; 0: it is not known
+	RoundTrip        time.Duration // between the member and this node; 0: not known
 }
 
 // Differ reports whether members were started with different settings, in a way that somebody should know of: another

@@ -26,7 +26,7 @@ func isVote(m *pb.Message) bool {
 	return false
 }
 
-// tellPublished has messages that are about votes tell what this node has published.
+// tellPublished adds to messages about votes the index up to which this node has published.
 func (c *Core) tellPublished(send []*pb.Message) {
 	for _, m := range send {
 		if isVote(m) && len(m.GetContext()) == 0 {

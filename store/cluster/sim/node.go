@@ -18,7 +18,7 @@ type node struct {
 	id       uint64
 	gone     bool // it was removed, and is no more
 	belonged bool // it has been a member
-	// reads are the formats that its program reads, said the most that it has told others.
+	// reads are the formats that the node's program reads, said the widest range that the node has told others.
 	reads, said cluster.Formats
 
 	// The process, nil while it is down.
@@ -30,7 +30,7 @@ type node struct {
 	applies  []*cluster.Apply
 	walk     *snapshot // of the own state, under way
 	received map[uint64]*snapshot
-	// committed is the newest index that it has told others is committed.
+	// committed is the newest index that the node has told others to be committed.
 	committed uint64
 	nextTick  time.Duration
 	offset    time.Duration // of its clock
