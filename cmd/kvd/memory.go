@@ -151,21 +151,26 @@ type freed struct {
 	after time.Time
 	rest  int    // for how many looks there was hardly a change
 	since uint64 // what it had beyond at the first of them
+	// still is as left, of the last return at rest, which frees what pools keep as well.
+	still uint64
 }
+
+// resting reports whether nothing goes on.
+func (f *freed) resting() bool { return f.rest >= restLooks }
 
 // due reports whether a heap of so many bytes, of which so many are used, has more than its room, or at rest more than
 // a little, and more than the last return could not help.
 func (f *freed) due(heap, used uint64, now time.Time) bool {
 	extra := heap - min(heap, used)
-	f.left = min(f.left, extra)
+	f.left, f.still = min(f.left, extra), min(f.still, extra)
 	if f.rest++; max(extra, f.since)-min(extra, f.since) > restBytes {
 		f.rest, f.since = 0, extra
 	}
 	if now.Before(f.after) {
 		return false
 	}
-	if f.rest >= restLooks {
-		return extra >= f.left+restLeast
+	if f.resting() {
+		return extra >= f.still+restLeast
 	}
 	return extra >= max(roomBytes, used/100*roomPercent)+freedLeast && extra >= f.left+freedLeast
 }
@@ -173,6 +178,9 @@ func (f *freed) due(heap, used uint64, now time.Time) bool {
 // returned notes what the heap has after memory was returned, which took so long.
 func (f *freed) returned(heap, used uint64, now time.Time, took time.Duration) {
 	f.left, f.after = heap-min(heap, used), now.Add(max(freedPause, freedShare*took))
+	if f.resting() {
+		f.still = f.left
+	}
 }
 
 // returnFreed returns freed memory to the system until stop is called. used says how much is used.
@@ -188,6 +196,9 @@ func returnFreed(used func() uint64) (stop func()) {
 				return
 			case now := <-tick.C:
 				if f.due(heapNow(), used(), now) {
+					if f.resting() {
+						runtime.GC() // what a [sync.Pool] has survives one collection: the buffers of large requests
+					}
 					debug.FreeOSMemory()
 					f.returned(heapNow(), used(), time.Now(), time.Since(now))
 				}

@@ -211,6 +211,16 @@ func TestFreed(t *testing.T) {
 		{heap: 29 << 20, used: 20 << 20, after: 14 * freedPause},
 		{heap: 29 << 20, used: 20 << 20, after: 15 * freedPause},
 		{heap: 29 << 20, used: 20 << 20, after: 16 * freedPause, due: true, left: 20 << 20},
+		// What is left then, since a pool has it, is returned once nothing goes on.
+		{heap: 200 << 20, used: 20 << 20, after: 20 * freedPause, due: true, left: 120 << 20},
+		{heap: 120 << 20, used: 20 << 20, after: 21 * freedPause},
+		{heap: 120 << 20, used: 20 << 20, after: 22 * freedPause},
+		{heap: 120 << 20, used: 20 << 20, after: 23 * freedPause},
+		{heap: 120 << 20, used: 20 << 20, after: 24 * freedPause, due: true, left: 40 << 20},
+		{heap: 40 << 20, used: 20 << 20, after: 26 * freedPause},
+		{heap: 40 << 20, used: 20 << 20, after: 27 * freedPause},
+		{heap: 40 << 20, used: 20 << 20, after: 28 * freedPause},
+		{heap: 40 << 20, used: 20 << 20, after: 29 * freedPause},
 	} {
 		at := now.Add(tt.after)
 		require.Equal(t, tt.due, f.due(tt.heap, tt.used, at), i)
@@ -287,6 +297,14 @@ func TestMemoryBytesAreResident(t *testing.T) {
 	require.Eventually(t, func() bool { return p.resident() < 64<<20 }, 20*time.Second, 50*time.Millisecond,
 		"it is given back on an idle server")
 	check("given back")
+
+	// A large request leaves a buffer that is used again, in a pool.
+	large := make([]byte, 60<<20)
+	_, err := c.Set(t.Context(), protocol.Set{Key: large, Value: []byte("value")})
+	require.NoError(t, err)
+	_, _, err = c.Del(t.Context(), large)
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return p.resident() < 50<<20 }, 20*time.Second, 50*time.Millisecond, "so is a buffer that nobody uses")
 	p.stop(syscall.SIGTERM)
 }
 
