@@ -177,49 +177,37 @@ func TestWalkStops(t *testing.T) {
 
 // What a walk shows is a copy, of each kind of entry, that lasts until the next is shown, and longer if it is kept.
 func TestWalkCopies(t *testing.T) {
-	for _, m := range masks {
-		t.Run(m.name, func(t *testing.T) {
-			s := openTest(t, Options{}, m.mask)
-			type shown struct {
-				value   string
-				version uint64
-				expires bool
-			}
-			want := map[string]shown{}
-			for i := range 300 { // a few segments
-				for kind, size := range []int{0, 1, 32, 4096, 4097, 20_000} {
-					if size > 32 && i > 10 {
-						continue
-					}
-					for _, expires := range []bool{false, true} {
-						for _, key := range []string{fmt.Sprintf("%d %d %v", i, kind, expires), fmt.Sprintf("%d %d %v %0300d", i, kind, expires, 0)} {
-							o := SetOptions{}
-							if expires {
-								o.TTL = 3_600_000
-							}
-							value := strings.Repeat(string(rune('a'+i%26)), size)
-							version, err := s.Set([]byte(key), []byte(value), o)
-							require.NoError(t, err)
-							want[key] = shown{value, version, expires}
-						}
-					}
-				}
-			}
-			var kept []*Entry
-			at := map[string]shown{}
-			require.NoError(t, s.Walk(func(e *Entry) error {
-				at[string(e.Key())] = shown{string(e.Value()), e.Version(), e.Expiry() != 0}
-				kept = append(kept, e.Clone())
-				return nil
-			}))
-			require.Equal(t, want, at)
-			later := map[string]shown{}
-			for _, e := range kept {
-				later[string(e.Key())] = shown{string(e.Value()), e.Version(), e.Expiry() != 0}
-			}
-			require.Equal(t, want, later)
-		})
+	s := openTest(t, Options{}, fullHash)
+	type shown struct {
+		value   string
+		version uint64
+		expires bool
 	}
+	show := func(e *Entry) shown { return shown{string(e.Value()), e.Version(), e.Expiry() != 0} }
+	want := map[string]shown{}
+	for i := range 1000 { // a few for each shard
+		value := strings.Repeat(string(rune('a'+i%26)), []int{0, 1, 32, 1000, 4096, 4097, 20_000}[i%7])
+		for _, o := range []SetOptions{{}, {TTL: 3_600_000}} {
+			for _, size := range []int{1, 300} {
+				key := fmt.Sprintf("%d %d %0*d", i, o.TTL, size, 0)
+				version, err := s.Set([]byte(key), []byte(value), o)
+				require.NoError(t, err)
+				want[key] = shown{value, version, o.TTL != 0}
+			}
+		}
+	}
+	at, later := map[string]shown{}, map[string]shown{}
+	var kept []*Entry
+	require.NoError(t, s.Walk(func(e *Entry) error {
+		at[string(e.Key())] = show(e)
+		kept = append(kept, e.Clone())
+		return nil
+	}))
+	for _, e := range kept {
+		later[string(e.Key())] = show(e)
+	}
+	require.Equal(t, want, at)
+	require.Equal(t, want, later)
 }
 
 // A walk shows a key's history oldest first, in one piece.
