@@ -97,7 +97,7 @@ func TestEveryIntegerAtItsLimits(t *testing.T) {
 	assert.Less(t, (after.TotalAlloc-before.TotalAlloc)/parsed, uint64(16<<10), "bytes allocated for each small body")
 }
 
-// A count is compared with what is there before anything is allocated for it.
+// A count is compared with the length of the body before anything is allocated for it.
 func TestCountsAreNotBelieved(t *testing.T) {
 	huge := []byte{0xff, 0xff, 0xff, 0xff}
 	for name, parse := range map[string]func([]byte) error{
@@ -226,7 +226,7 @@ func TestMalformedResponses(t *testing.T) {
 	}
 }
 
-// What is said of a bad request reaches a person: it names what was asked and what is wrong with it.
+// The message about a bad request is for a person: it names the request and its fault.
 func TestRefusalsSayWhatIsWrong(t *testing.T) {
 	for name, pairs := range samples(t) {
 		for _, p := range pairs {

@@ -22,7 +22,7 @@ const (
 	completeVersions = 10
 )
 
-// candidate is what a word may become, and what that is.
+// candidate is a word that the one being typed may become, and a description of it.
 type candidate struct {
 	word string // any bytes
 	says string

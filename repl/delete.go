@@ -254,7 +254,7 @@ func (d *deleter) delete(keys [][]byte) error {
 	return nil
 }
 
-// report says what came of it; err is what ended it.
+// report tells how many keys were deleted. err is the error that ended the command.
 func (d *deleter) report(err error) error {
 	d.bar.clear()
 	switch {

@@ -24,7 +24,7 @@ func (s *session) newProgress(total int64) *progress {
 
 const progressInterval = 200 * time.Millisecond
 
-// show draws how far it is, if it is time to.
+// show draws the progress, if the last drawing is old enough.
 func (p *progress) show(bytes int64, records int) {
 	if p.s == nil || time.Since(p.last) < progressInterval {
 		return

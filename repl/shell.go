@@ -92,7 +92,7 @@ type shell struct {
 	pending string // the lines so far of a command whose quote is open
 }
 
-// next asks for one line and does what it says. Its error ends the shell.
+// next asks for one line and runs it. An error of next ends the shell.
 func (sh *shell) next(ctx context.Context) error {
 	sh.lookAtConnection()
 	line, err := sh.ask()
@@ -215,7 +215,7 @@ func (s *session) where() string {
 	return name
 }
 
-// placeInCluster is what the shell knows of the cluster that its server is in. The zero value: it is in none.
+// placeInCluster is the place of the shell's server in its cluster. The zero value: the server is in none.
 type placeInCluster struct {
 	at    string // the server that was asked
 	leads bool   // it did then

@@ -78,7 +78,7 @@ func TestCookbook(t *testing.T) {
 	assert.Equal(t, len(recipes), ran, "each recipe's output is known")
 }
 
-// A lock that somebody has is exit code 3, and it is free again after its holder, whatever became of that.
+// A lock that is taken gives exit code 3, and is free again after its holder has ended, well or not.
 func TestCookbookLock(t *testing.T) {
 	s := testServer(t)
 	var recipe string
@@ -161,7 +161,7 @@ func TestExamples(t *testing.T) {
 
 var aKey = regexp.MustCompile(`^kvc \S+ ([a-z]+)`)
 
-// quotedKey is the key that an example is about, whose version $version is.
+// quotedKey returns the key of an example, whose version $version stands for.
 func quotedKey(example string) string {
 	if m := aKey.FindStringSubmatch(example); m != nil && strings.Contains(example, "$version") {
 		return m[1]

@@ -84,7 +84,7 @@ func TestWatchInTheShell(t *testing.T) {
 	k.run("get nobody", "(nil)")
 }
 
-// So is it without the shell, and the terminal is then as it was.
+// TestWatch: stats --watch can be ended by q and Ctrl-C without the shell, too, and leaves the terminal as it was.
 func TestWatch(t *testing.T) {
 	for _, key := range []string{"q", "\x03"} {
 		cmd := testServer(t).kvc(t)

@@ -64,7 +64,7 @@ func TestAFailedTransaction(t *testing.T) {
 		require.ErrorIs(t, err, protocol.ErrNotFound, wrong)
 	}
 
-	// What is no part of it does it no harm.
+	// Commands that are no part of the transaction do it no harm.
 	k.send("begin\r")
 	k.expect("kv*> ")
 	k.run("set a 1", "OK")

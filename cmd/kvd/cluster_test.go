@@ -154,7 +154,7 @@ func leader(t *testing.T, all []*member) (leads *member) {
 	return leads
 }
 
-// set writes at a node, until it is done there or elsewhere, or it is not known whether it is.
+// set writes a key, beginning at this node, until the write is done there or elsewhere, or its outcome is unknown.
 func (m *member) set(key, value string) error {
 	c, err := m.dial(20 * time.Second)
 	if err != nil {
@@ -219,7 +219,7 @@ func TestThreeNodesAreOneStore(t *testing.T) {
 	leader(t, all)
 	require.Equal(t, "2", leads.get("b"))
 
-	// One that has lost its disk comes back as another, in its place.
+	// A node that has lost its disk comes back as another node, in the place of the lost one.
 	before, err := leads.status()
 	require.NoError(t, err)
 	leads.signal(syscall.SIGKILL)

@@ -70,7 +70,7 @@ func TestRestoreFromPipes(t *testing.T) {
 	require.Equal(t, exitFiles, code, out)
 }
 
-// TestForeignFolder: what is not a data folder is refused, and is left as it is.
+// TestForeignFolder: a folder that is no data folder is refused, and left as it is.
 func TestForeignFolder(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "thesis.txt"), []byte("do not touch"), 0o600))

@@ -14,7 +14,7 @@ import (
 	"kv/protocol/client"
 )
 
-// socketFolder is one whose path is short enough for a socket.
+// socketFolder makes a folder whose path is short enough for a socket.
 func socketFolder(t *testing.T) string {
 	dir, err := os.MkdirTemp("", "kv")
 	require.NoError(t, err)

@@ -24,7 +24,7 @@ type systemd struct {
 	conn *net.UnixConn
 }
 
-// newSystemd has every kvd that is started from now on tell it how it is.
+// newSystemd plays systemd for every kvd that is started from now on.
 func newSystemd(t *testing.T) systemd {
 	dir, err := os.MkdirTemp("", "kv") // t.TempDir's can be longer than the name of a socket may be
 	require.NoError(t, err)

@@ -290,7 +290,7 @@ func TestWaitFromTheStart(t *testing.T) {
 	}
 }
 
-// TestAClusterThatIsNotFounded: who asks a node that waits for its peers is told so, and not that it is alone.
+// TestAClusterThatIsNotFounded: a node that waits for its peers says so to clients, and not that it is alone.
 func TestAClusterThatIsNotFounded(t *testing.T) {
 	m := &member{t: t, dir: t.TempDir(), listen: freeAddress(t), peer: freeAddress(t)}
 	m.peers = m.peer + "," + freeAddress(t)
@@ -383,7 +383,7 @@ func TestAddANodeThatKnowsNobody(t *testing.T) {
 	require.Equal(t, "1", m.get("a"))
 }
 
-// TestANodeMoves: one that comes back at other addresses is the same one there, whether it led or not.
+// TestANodeMoves: a node that comes back at other addresses is the same node, whether it led or not.
 func TestANodeMoves(t *testing.T) {
 	all := startCluster(t, 3)
 	for range 2 { // the leader goes first

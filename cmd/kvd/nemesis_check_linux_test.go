@@ -72,7 +72,7 @@ func (w *world) quiet(ledger *ledger, nodes int) {
 	}, 20*time.Second, 500*time.Millisecond, "%v", lazy{&differ})
 }
 
-// lazy is an error as it is when it is printed.
+// lazy prints an error as it stands at the time of printing.
 type lazy struct{ err *error }
 
 func (l lazy) String() string { return fmt.Sprint(*l.err) }

@@ -111,7 +111,7 @@ func soakRounds(t *testing.T) (all []round) {
 	return all
 }
 
-// numberOf is the number that a variable has, 0: it is not set.
+// numberOf returns the number in an environment variable; 0: it is not set.
 func numberOf(t *testing.T, variable string) (n int) {
 	if text := os.Getenv(variable); text != "" {
 		var err error

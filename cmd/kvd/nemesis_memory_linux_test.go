@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// settled is how long a node's memory may grow: until then all that there ever is has been there.
+// settled is how long a node's memory may grow: after that the data and the log have reached their full size.
 const settled = 10 * time.Minute
 
 // trend is the line through what was measured (least squares).

@@ -156,7 +156,7 @@ func TestReload(t *testing.T) {
 	p.stop(syscall.SIGTERM)
 }
 
-// TestSecretsInTheClear: who listens where others hear the secrets is told so.
+// TestSecretsInTheClear: a kvd whose clients send secrets in the clear over a network warns of it.
 func TestSecretsInTheClear(t *testing.T) {
 	dir := t.TempDir()
 	users, cert, key := filepath.Join(dir, "users"), filepath.Join(dir, "crt"), filepath.Join(dir, "key")

@@ -100,7 +100,7 @@ func serve(ctx context.Context, o options, messages *lineQueue, log *slog.Logger
 	return p.run(ctx, s, listeners, connections.clients)
 }
 
-// program is what a kvd that serves is made of.
+// program has the parts of a kvd that serves.
 type program struct {
 	o       options
 	log     *slog.Logger

@@ -84,7 +84,7 @@ func TestFoundersThatDiffer(t *testing.T) {
 		m := &member{t: t, dir: t.TempDir(), listen: freeAddress(t), peer: freeAddress(t)}
 		all, peers = append(all, m), append(peers, m.peer)
 	}
-	// warned returns what a node has warned of that begins so.
+	// warned returns the warnings of a node that begin so.
 	warned := func(m *member, begins string) (lines []map[string]any) {
 		m.mu.Lock()
 		defer m.mu.Unlock()

@@ -23,7 +23,7 @@ type Command struct {
 	Note    string // in what it differs here; "": in nothing
 	Subs    []*Command
 
-	// One of these is set, none where there are Subs.
+	// One of run and do is set, unless there are Subs; one may be set besides run.
 	run func(*call)                  // a command on keys
 	do  func(t *talk, args [][]byte) // a command on the connection or the server
 	one func(t *talk, args [][]byte) // as run, but faster, for a command outside of a transaction

@@ -29,7 +29,7 @@ func quit(t *talk, _ [][]byte) {
 	t.end(nil)
 }
 
-// end has the connection end once what is answered is sent.
+// end has the connection end once the answers are sent.
 func (t *talk) end(err error) {
 	t.ended = true
 	t.out.End(err)
@@ -55,7 +55,7 @@ func selectDB(t *talk, args [][]byte) {
 	}
 }
 
-// defaultUser is who a client is that has not said who.
+// defaultUser is the name of a client that has not logged in.
 const defaultUser = "default"
 
 func (t *talk) user() string {

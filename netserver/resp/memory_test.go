@@ -35,7 +35,7 @@ func TestAnswersThatAreTooLong(t *testing.T) {
 		require.Equal(t, `"1"`, c.do("GET c"), "nothing of it was done")
 		require.Equal(t, "(2)", c.do("EXISTS a b"))
 
-		// What is just within it is answered, after what was answered before.
+		// Requests just within the limit are answered, behind the answers before them.
 		for range 3 {
 			c.send(request("GET", "a"), request("SET", "a", value, "GET"), request("MULTI"), request("GET", "a"), request("EXEC"))
 		}

@@ -25,7 +25,7 @@ func TestReplica(t *testing.T) {
 	}
 	looks()
 
-	// Each command that reads looks, and tells what came of it. What is behind it is not done.
+	// Each command that reads begins with a look, and answers the error of that instead of reading.
 	args := map[string]string{
 		"getrange": "a 0 1", "substr": "a 0 1", "lcs": "a a", "getbit": "a 1", "scan": "0", "keys": "*", "randomkey": "", "dbsize": "", "object|help": "HELP", "memory|help": "HELP",
 	}

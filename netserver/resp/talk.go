@@ -9,7 +9,7 @@ import (
 	"kv/store"
 )
 
-// talk is one connection. It is the connection's goroutine's alone.
+// talk is one connection. Only the connection's goroutine uses it.
 type talk struct {
 	// Fixed.
 	door      *Door

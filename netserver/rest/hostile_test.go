@@ -231,7 +231,7 @@ func TestClientGoes(t *testing.T) {
 	a.AwaitRequests()
 }
 
-// TestShutdown: what has arrived is answered, what comes later is told so, and what takes too long is cut off.
+// TestShutdown: requests that have arrived are answered, later ones are refused, and slow ones are cut off.
 func TestShutdown(t *testing.T) {
 	a := serve(t, nettest.Options{})
 	c := a.raw()

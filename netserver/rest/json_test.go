@@ -14,7 +14,7 @@ import (
 	"kv/protocol/jsonform"
 )
 
-// TestBytesInPieces: a value that is turned to JSON piece by piece is what it is in one.
+// TestBytesInPieces: a value that is turned to JSON piece by piece is the same as in one piece.
 func TestBytesInPieces(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 300 {

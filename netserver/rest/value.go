@@ -14,7 +14,7 @@ import (
 // holdSize is the length from which an answer is held: a shorter one takes no more than the connection itself.
 const holdSize = 4 << 10
 
-// entryOverhead is about what an entry has besides its key and its value.
+// entryOverhead is about how many bytes an entry takes besides its key and its value.
 const entryOverhead = 32
 
 // hold takes memory for an answer that keeps n bytes alive until it is sent.

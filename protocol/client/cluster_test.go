@@ -16,7 +16,7 @@ import (
 	"kv/protocol"
 )
 
-// A Client takes the first server that is there, finds the one that leads, and goes there with all that it is asked.
+// A Client takes the first server that answers, finds the one that leads, and sends all its requests there.
 func TestClientFindsTheLeader(t *testing.T) {
 	for _, old := range []bool{false, true} { // where nobody says who leads, the first write finds out
 		t.Run(fmt.Sprint("old=", old), func(t *testing.T) {
@@ -88,7 +88,7 @@ func TestClientIsNotSentRoundForEver(t *testing.T) {
 	})
 }
 
-// What is no address is not gone to, and a leader that is not there is named.
+// A leader whose address is none is not dialled, and one that can't be reached is named in the error.
 func TestClientThatCannotFollow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeCluster("c:1")

@@ -143,8 +143,8 @@ func TestHandshakeTime(t *testing.T) {
 	assert.ErrorIs(t, err, context.Canceled)
 }
 
-// TestWhoHasClosedMayTakeItsTime: a server that has ended the connection is there, however busy, so what it speaks is
-// waited for as long as a handshake is; one that says nothing has been waited for already.
+// TestWhoHasClosedMayTakeItsTime: a server that has ended the connection is there, however busy, so the search for its
+// protocol may take as long as a handshake. A server that says nothing was waited for already.
 func TestWhoHasClosedMayTakeItsTime(t *testing.T) {
 	for _, secure := range []*tls.Config{nil, {}} {
 		for closed, least := range map[bool]time.Duration{true: handshakeTime, false: probeTime} {

@@ -18,7 +18,7 @@ const (
 	steadyTime = time.Second
 )
 
-// link is one connection that is kept: its keeper dials it.
+// link is a place for one connection, which its keeper dials, again whenever the connection is lost.
 type link struct {
 	addr   string                 // fixed
 	client atomic.Pointer[Client] // publishes the connection; nil: there is none. The keeper stores

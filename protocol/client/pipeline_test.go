@@ -74,7 +74,7 @@ func TestStartKeepsTheOrder(t *testing.T) {
 	assert.Equal(t, "7", string(body))
 }
 
-// gate is a server that answers nothing until it is opened, then everything.
+// gate is a server that answers no request until open is called, and then all of them.
 func gate() (script func(net.Conn), open func()) {
 	opened := make(chan struct{})
 	script = func(conn net.Conn) {

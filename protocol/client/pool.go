@@ -63,7 +63,7 @@ const (
 	// lastMovePause before the third.
 	movePause     = 10 * time.Millisecond
 	lastMovePause = 600 * time.Millisecond
-	// moveTime is how long a connection to the server that leads is waited for before another is asked who that is.
+	// moveTime is how long a connection to the leader is waited for, before another server is asked who leads.
 	moveTime = time.Second
 	// goneTime is how long those are asked again who send a request on to a server that refuses connections: they are
 	// about to notice.

@@ -40,7 +40,7 @@ func TestLock(t *testing.T) {
 	assert.Equal(t, strconv.Itoa(4*each), content(t, d+"/count"))
 }
 
-// TestLockThatIsGivenUp: who no longer waits does not keep it from others later.
+// TestLockThatIsGivenUp: a waiter that gave up does not keep the lock from others later.
 func TestLockThatIsGivenUp(t *testing.T) {
 	d := dir(t)
 	unlock, err := Lock(t.Context(), d+"/file")

@@ -52,7 +52,7 @@ func startServer(t *testing.T, o store.Options) *client.Client {
 	return c
 }
 
-// patience goes on with this connection as long as there is one.
+// patience is one that has this connection alone, while it is open.
 func patience(c *client.Client, d time.Duration) Patience {
 	return Patience{For: d, Connect: func(context.Context) (*client.Client, error) {
 		select {

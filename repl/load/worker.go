@@ -82,7 +82,7 @@ func (w *worker) closedLoop(ctx context.Context) {
 	}
 }
 
-// arm bounds what is sent now and its answers; less is left of it once ctx is done.
+// arm sets the deadline of the requests that are sent now and of their answers; an earlier one once ctx is done.
 func (w *worker) arm(now time.Time) {
 	limit := time.Time{}
 	if w.o.Client.Timeout > 0 {

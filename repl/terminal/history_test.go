@@ -49,7 +49,8 @@ func TestALongHistoryIsShortened(t *testing.T) {
 	assert.Equal(t, os.FileMode(0o600), info.Mode())
 }
 
-// A history that is kept elsewhere stays there; one that is sent away is none, and what it is sent to stays what it is.
+// The history may be a link to a file elsewhere, and stays one when the file is shortened. A FIFO is no history: it is not
+// opened, and stays as it is.
 func TestTheHistoryFileMayBeALink(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(dir+"/elsewhere", []byte(strings.Repeat("get a\n", 3*historyLimit)), 0o600))

@@ -15,9 +15,9 @@ const movePause = 200 * time.Millisecond
 // aboutPause is how long a node waits that is where the others know before it looks again.
 const aboutPause = time.Second
 
-// beFound sees to it that the members know where this node is, and what it reads: it may have moved while it did not
-// run, or its folder to another machine, or its kvd is another one. Where it was removed meanwhile, nobody sends it
-// what says so, and it learns of that here.
+// beFound sees to it that the members know the addresses of this node, and the formats that it reads: while it did not
+// run, the node may have moved, or its kvd been replaced. A node that was removed meanwhile learns of that here, since
+// nobody sends it the log any more.
 func (r *Replica) beFound(ctx context.Context, n *Node) {
 	own := r.desk.Member
 	said := ""
@@ -69,8 +69,8 @@ func (r *Replica) beFound(ctx context.Context, n *Node) {
 	}
 }
 
-// tellLeader tells the leader where this node is. If it is not known who that is, since it calls this node where it
-// was, another member knows. The leader may say that this node was removed.
+// tellLeader tells the leader the addresses of this node. Where this node does not know the leader, which looks for it at
+// its former address, another member is asked. The leader may say that this node was removed.
 func (r *Replica) tellLeader(ctx context.Context, own Member, leader string, all Members) (removed bool, err error) {
 	for id, m := range all {
 		if leader != "" || id == own.ID {

@@ -22,7 +22,7 @@ const (
 
 // CoreOptions say what a Core is.
 type CoreOptions struct {
-	// ID is this node's, a random number that no other node has ever had. Not 0.
+	// ID is a random number of this node, which no other node has ever had. Not 0.
 	ID uint64
 	// Nonce is a random number that no other process of this node has had (C4).
 	Nonce uint64
@@ -30,7 +30,7 @@ type CoreOptions struct {
 	Group uint32
 	// Log is what is on disk. What a Core reads of it has been read into memory: the loop never waits for a disk (C11).
 	Log raft.Storage
-	// Base is what the state machine has: that of the snapshot it was loaded from, and who the members were then.
+	// Base is where the state machine begins: the entry of the snapshot that it was loaded from, and the members then.
 	Base Base
 	// Whole is the index from which on the state is of one instant: some parts of a snapshot of a live store are as new
 	// as this entry, others older.

@@ -105,7 +105,7 @@ func TestLostLeadershipLeavesWritesUnknown(t *testing.T) {
 	require.Equal(t, epoch+2, old.Proposals.Epoch(), "epochs do not overlap")
 }
 
-// That an entry is committed is on no disk before it is told.
+// TestASyncIsForEntriesTermsAndVotes: entries, terms and votes are synced; how far the log is committed is told without.
 func TestASyncIsForEntriesTermsAndVotes(t *testing.T) {
 	g := newGroup(t, 3)
 	leader := g.elect(1)
@@ -123,7 +123,7 @@ func TestASyncIsForEntriesTermsAndVotes(t *testing.T) {
 	require.NotEmpty(t, commit.responses, "it is answered behind the other")
 }
 
-// A change of the members is not forgotten by who has carried it out: that it is committed is synced, too.
+// A node that has carried out a change of the members does not forget it: that the change is committed is synced, too.
 func TestASyncIsForCommittedChangesOfTheMembers(t *testing.T) {
 	g := newGroup(t, 3)
 	leader := g.elect(1)

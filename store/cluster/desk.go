@@ -9,7 +9,7 @@ import (
 	"sync"
 )
 
-// Desk answers what other nodes ask that is not Raft's.
+// Desk answers the questions of other nodes that are no messages of Raft: who this node is, and whether they may join.
 type Desk struct {
 	// Peers are the addresses of the founders, the same on all, sorted.
 	Peers []string

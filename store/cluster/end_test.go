@@ -44,7 +44,7 @@ func newAuthority(t *testing.T) *authority {
 	return &authority{t, cert, key, pool}
 }
 
-// config is that of a node whose certificate is for these hosts.
+// config is the TLS configuration of a node whose certificate is for these hosts.
 func (a *authority) config(hosts ...string) *tls.Config {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(a.t, err)

@@ -1,6 +1,6 @@
 package cluster
 
-// Outcome is what has become of writes whose epoch is over.
+// Outcome is how the writes of an epoch that is over have ended.
 type Outcome uint8
 
 const (

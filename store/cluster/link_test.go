@@ -111,7 +111,7 @@ func TestALargeMessageOverASlowLinkArrives(t *testing.T) {
 	require.NotContains(t, a.logged.String(), "has not been heard of")
 }
 
-// slow is a connection over which what is written takes its time.
+// slow is a connection on which each write takes its time.
 type slow struct{ net.Conn }
 
 func (s slow) Write(b []byte) (int, error) {
@@ -119,7 +119,7 @@ func (s slow) Write(b []byte) (int, error) {
 	return s.Conn.Write(b)
 }
 
-// mutable is a connection that can lose all that is written.
+// mutable is a connection that can be made to lose all that is written to it.
 type mutable struct {
 	net.Conn
 	mu    sync.Mutex

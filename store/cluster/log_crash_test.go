@@ -139,7 +139,7 @@ func (s *script) step() error {
 	return nil
 }
 
-// check compares what is there after a start with what was promised.
+// check compares the log after a start with what it had promised.
 func (s *script) check(t require.TestingT) {
 	hs, _, err := s.log.InitialState()
 	require.NoError(t, err)
@@ -161,7 +161,7 @@ func (s *script) check(t require.TestingT) {
 	for index := first; index <= hs.GetCommit(); index++ {
 		require.Equal(t, s.settled[index-2], got[index-first], "what it says is committed is another entry %d", index)
 	}
-	// What was not promised may be there or not; from here on it is what there is.
+	// Entries that were not promised may be there or not; from here on the model has those that are.
 	s.all = append(s.all[:first-2:first-2], got...)
 	s.terms = s.terms[:first-2]
 	for i := range got {

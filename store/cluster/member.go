@@ -12,9 +12,9 @@ type Member struct {
 	ID     uint64
 	Client string // host:port, at which clients are served
 	Peer   string // host:port, for the other members
-	// Replaces is the member whose place this one takes once it has all data; 0: nobody's.
+	// Replaces is the member whose place this member takes once it has all data; 0: none.
 	Replaces uint64
-	Formats  Formats // that it reads
+	Formats  Formats // the formats that it reads
 	Settings Settings
 }
 

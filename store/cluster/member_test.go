@@ -233,7 +233,7 @@ func TestMembersAreEncoded(t *testing.T) {
 	}
 }
 
-// A member that is elsewhere than it was is still the same one.
+// A member that has moved to another address is still the same member.
 func TestAMemberMoves(t *testing.T) {
 	g := newGroup(t, 3)
 	leader := g.elect(1)

@@ -46,7 +46,7 @@ type Reads struct {
 	closed error      // why no round will begin any more
 }
 
-// Round is what the readers wait for that joined it.
+// Round is one question for the index that linearizable reads need; the readers that joined it wait for its end.
 type Round struct {
 	joined time.Duration // when the first of them did
 	reads  uint64        // how many did; with the lock of Reads
@@ -121,7 +121,7 @@ func (r *Reads) take() *Round {
 	return round
 }
 
-// rounds is what the loop knows of those that have begun.
+// rounds is what the loop knows of the rounds that have begun.
 type rounds struct {
 	asked   uint64   // how often an index was asked for
 	current *Round   // whose index is being asked for

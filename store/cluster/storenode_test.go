@@ -32,7 +32,7 @@ type storeNode struct {
 // openStores opens stores that are alike, on disks of their own.
 func openStores(t *testing.T, n int, o store.Options) []*storeNode { return openRetaining(t, n, o, 1) }
 
-// openRetaining is openStores of such that retain so many bytes of the log for others.
+// openRetaining is openStores of stores that retain so many bytes of the log for others.
 func openRetaining(t *testing.T, n int, o store.Options, retainLog int64) (all []*storeNode) {
 	net := &lan{nodes: map[uint64]*Node{}}
 	founders := Members{}

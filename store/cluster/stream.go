@@ -102,7 +102,7 @@ func readHello(r io.Reader) (h hello, err error) {
 	return h, nil
 }
 
-// frameHead is how long what is before a frame's body is.
+// frameHead is the length of a frame before its body.
 const frameHead = 8
 
 // putFrameHead writes what is before the body of a frame that is whole but for that.

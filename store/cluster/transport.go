@@ -51,7 +51,8 @@ type PeersOptions struct {
 	Receive func(...*pb.Message)
 	// Unreachable is told that messages to a member were lost. It does not wait.
 	Unreachable func(id uint64)
-	// Down is told that a member's process does not run: nothing listens where it is to be. It does not wait. Nil: nobody is.
+	// Down is told of a member whose process does not run: nothing listens at its address. Down does not wait. Nil: nobody
+	// is told.
 	Down func(id uint64)
 	// Snapshot takes in a snapshot that a member streams, durably, and has m stepped then. r ends with io.EOF only
 	// where the stream does.
@@ -138,9 +139,8 @@ func (p *Peers) begin(id uint64, address string) *peer {
 	return m
 }
 
-// host lets a node that talks to this one be answered, though this one does not know it as a member: it may have missed
-// that. The function that is returned ends that. A member that comes back is dialed at once, at the address that it
-// says.
+// host lets this node answer another one that it does not know as a member: it may have missed that the other was added.
+// The function that is returned ends this. A member that comes back is dialed at once, at the address that it says.
 func (p *Peers) host(id uint64, address string) func() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -300,8 +300,8 @@ func TestAQuestionIsAnswered(t *testing.T) {
 	require.Error(t, err)
 }
 
-// TestAMemberThatHasMovedMayAsk: its certificate is for the host where it is now, so that it can tell where that is;
-// more it may do when the members know.
+// TestAMemberThatHasMovedMayAsk: a member with a certificate for its new host may ask, and so tell its new address; it may
+// do more when the members know the address.
 func TestAMemberThatHasMovedMayAsk(t *testing.T) {
 	ca := newAuthority(t)
 	secure := func(o *PeersOptions) { o.TLS = always(ca.config("127.0.0.1")) }

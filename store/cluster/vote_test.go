@@ -92,7 +92,7 @@ func TestNodesThatDoNotKnowTheSameVotersElectALeader(t *testing.T) {
 	}
 }
 
-// An entry of that index is not yet that entry; and who follows a leader hears it from that one.
+// An entry with the index may be of another term; and a node that follows a leader hears of commits from the leader.
 func TestWhatAVoteTellsCountsForWhoHasThatEntry(t *testing.T) {
 	told := func(index, term uint64) *pb.Message {
 		b := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, index), term)

@@ -7,7 +7,7 @@ import (
 	pb "go.etcd.io/raft/v3/raftpb"
 )
 
-// Work is what is to be done. Its parts do not wait for each other.
+// Work is what the core wants done. The parts do not wait for each other.
 type Work struct {
 	// Send are messages to other members, which may be lost. One of type MsgSnap says that a member needs a snapshot of the
 	// state; SnapshotSent tells what became of that.

@@ -13,7 +13,7 @@ type request struct {
 	n     *node
 	floor uint64 // the ledger's, when it was asked
 
-	// A write, or one that was refused for what its key has.
+	// A write, or one that a condition on its key refused.
 	op, key uint64
 	w       write
 	batch   *cluster.Batch

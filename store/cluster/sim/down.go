@@ -2,11 +2,11 @@ package sim
 
 import "kv/store/cluster"
 
-// hints reports whether nodes notice that another one's process has ended, and now and then take one for ended that
-// lives. One cluster in five is like that, so that what the other seeds have found stays what they find.
+// hints reports whether the nodes of this seed notice that another node's process has ended, and now and then take a
+// living one for ended. One cluster in five has hints, so that the other seeds go on finding what they have found.
 func (s *Sim) hints() bool { return s.Seed%5 == 4 }
 
-// ended notes that a node's process has ended, for those that notice.
+// ended notes that a node's process has ended, for the nodes that notice.
 func (s *Sim) ended(n *node) {
 	if s.hints() {
 		s.down = append(s.down, n.id)
@@ -35,8 +35,8 @@ func (s *Sim) notice() error {
 	return nil
 }
 
-// askAtOnce has clients ask a node that goes on before it has heard what has happened meanwhile: it may have led. So it
-// is with hints, and with rivals.
+// askAtOnce has clients ask a node right after a pause, before it has heard what happened meanwhile: it may think that it
+// still leads. That is done with hints, and with rivals.
 func (s *Sim) askAtOnce(n *node) error {
 	for range 3 {
 		if !s.hints() && !s.rivals() || !n.up() {

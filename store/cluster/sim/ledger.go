@@ -7,7 +7,7 @@ import (
 	"kv/store/cluster"
 )
 
-// ledger is what has come out of a cluster, and what that obliges it to.
+// ledger is what a cluster has answered and applied, and what it therefore owes from now on.
 type ledger struct {
 	entries map[uint64]string   // by index: what whoever applied it first found there
 	sums    map[uint64]uint64   // by index: the sum of the state up to there

@@ -13,7 +13,7 @@ import (
 	"kv/store/cluster"
 )
 
-// keys is how many there are: few, so that writes meet.
+// keys is how many keys there are: few, so that writes meet.
 const keys = 6
 
 // write is a record: what one write leaves of a key.

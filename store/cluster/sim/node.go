@@ -39,7 +39,7 @@ type node struct {
 	promised promises
 }
 
-// promises is what a node has told others that it has.
+// promises is what a node has told others to be on its disk.
 type promises struct {
 	term, vote  uint64
 	index, last uint64 // the last entry, and its term; 0: none
@@ -128,7 +128,7 @@ func (n *node) guard(f func(c *cluster.Core)) error {
 	})
 }
 
-// tell calls the core, which has its work sorted later, with what it is told then.
+// tell calls f, which tells the core something; the work that follows from it is sorted later.
 func (n *node) tell(f func(c *cluster.Core) error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {

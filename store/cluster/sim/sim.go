@@ -20,7 +20,7 @@ type Options struct {
 	Nodes int       // 0: 3 or 5, by the seed
 	Steps int       // how many things happen before the faults are over
 	Trace io.Writer // gets a line for each step; nil: nobody
-	// Mutants break what a session does, to see that it is caught.
+	// Mutants break sessions in known ways, to see that the simulation notices.
 	Mutants Mutants
 }
 
