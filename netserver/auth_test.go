@@ -19,7 +19,7 @@ func hello(user, secret string) []byte {
 
 // TestRoles: what each role may do, in every request that there is.
 func TestRoles(t *testing.T) {
-	o := nettest.Options{Config: netserver.Config{Accounts: accounts(t, "writer", "rw", "w-secret", "reader", "ro", "r-secret", "head", "admin", "a-secret")}}
+	o := nettest.Options{Config: netserver.Config{Accounts: nettest.Accounts(t, "writer", "rw", "w-secret", "reader", "ro", "r-secret", "head", "admin", "a-secret")}}
 	// What is not here is for who may write, new requests too.
 	reads := []protocol.Opcode{
 		protocol.OpGet, protocol.OpMGet, protocol.OpScan, protocol.OpHistory, protocol.OpStats, protocol.OpPing, protocol.OpBackup,
@@ -67,7 +67,7 @@ func utf16(text string) string {
 
 // TestAccounts: a file that can't be read whole changes nothing, and the error names the line.
 func TestAccounts(t *testing.T) {
-	a := accounts(t, "anna", "rw", "one")
+	a := nettest.Accounts(t, "anna", "rw", "one")
 	s := nettest.Start(t, nettest.Options{Config: netserver.Config{Accounts: a}})
 	hash := strings.Repeat("ab", 32)
 	for _, tt := range []struct{ file, err string }{

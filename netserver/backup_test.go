@@ -81,7 +81,7 @@ func TestBackupEndsWithItsConnection(t *testing.T) {
 
 // TestBackupOfUsers: a user has one backup at a time, and so does not keep others from theirs.
 func TestBackupOfUsers(t *testing.T) {
-	s := backupServer(t, false, accounts(t, "anna", "ro", "a", "bob", "rw", "b"))
+	s := backupServer(t, false, nettest.Accounts(t, "anna", "ro", "a", "bob", "rw", "b"))
 	login := func(user, secret string) *nettest.Conn {
 		c := s.Dial(t)
 		require.Equal(t, protocol.StatusOK, c.Do(hello(user, secret)).Status())

@@ -17,7 +17,7 @@ import (
 // TestGuessing: logins that fail are answered, counted and logged; after the third the connection is closed, whatever was
 // sent behind it, and whether or not one was right in between. Nobody else notices.
 func TestGuessing(t *testing.T) {
-	o := nettest.Options{Config: netserver.Config{Accounts: accounts(t, "anna", "rw", "s3cret")}}
+	o := nettest.Options{Config: netserver.Config{Accounts: nettest.Accounts(t, "anna", "rw", "s3cret")}}
 	nettest.Each(t, o, func(t *testing.T, s *nettest.Server) {
 		anna := s.Dial(t)
 		require.Equal(t, protocol.StatusOK, anna.Do(hello("anna", "s3cret")).Status())
@@ -90,7 +90,7 @@ func TestHandshakeFails(t *testing.T) {
 // does. One that somebody has may then stay as long as it likes.
 func TestLogInInTime(t *testing.T) {
 	// Long enough for those who are meant to log in, on a crowded machine too.
-	o := nettest.Options{Config: netserver.Config{FrameTimeout: 2 * time.Second, MaxConnections: 5, Accounts: accounts(t, "anna", "rw", "s3cret")}}
+	o := nettest.Options{Config: netserver.Config{FrameTimeout: 2 * time.Second, MaxConnections: 5, Accounts: nettest.Accounts(t, "anna", "rw", "s3cret")}}
 	eachTransport(t, o, func(t *testing.T, s *nettest.Server) {
 		anna := s.Dial(t)
 		require.Equal(t, protocol.StatusOK, anna.Do(hello("anna", "s3cret")).Status())
@@ -136,7 +136,7 @@ func TestLogInInTime(t *testing.T) {
 // TestBeforeLogin: of who has not logged in, no more than a small frame is kept; the rest is read away, and answered as it
 // would be if it were small.
 func TestBeforeLogin(t *testing.T) {
-	o := nettest.Options{Config: netserver.Config{Limit: 1 << 20, Accounts: accounts(t, "anna", "rw", "s3cret")}}
+	o := nettest.Options{Config: netserver.Config{Limit: 1 << 20, Accounts: nettest.Accounts(t, "anna", "rw", "s3cret")}}
 	eachTransport(t, o, func(t *testing.T, s *nettest.Server) {
 		large := make([]byte, 1<<20-100)
 		reserved, unknown := ping(4, string(large)), ping(5, string(large))
@@ -180,7 +180,7 @@ func TestBeforeLogin(t *testing.T) {
 // TestRefusedUnread: a frame that is refused for its header is read away, whoever sends it and however long it is:
 // nothing of it is kept.
 func TestRefusedUnread(t *testing.T) {
-	o := nettest.Options{Config: netserver.Config{Accounts: accounts(t, "anna", "ro", "s3cret")}}
+	o := nettest.Options{Config: netserver.Config{Accounts: nettest.Accounts(t, "anna", "ro", "s3cret")}}
 	large := make([]byte, 1<<20)
 	reserved, unknown := ping(2, string(large)), ping(3, string(large))
 	reserved[7] = 1
@@ -214,17 +214,8 @@ func TestRefusedUnread(t *testing.T) {
 // TestUsersReplaced: who was removed, or has another role or secret, loses his connections, whatever these are doing, and
 // what he sends is not answered any more. Others keep theirs.
 func TestUsersReplaced(t *testing.T) {
-	lines := func(userRoleSecret ...string) string {
-		var all strings.Builder
-		for i := 0; i < len(userRoleSecret); i += 3 {
-			line, err := netserver.AccountLine(userRoleSecret[i], userRoleSecret[i+1], []byte(userRoleSecret[i+2]))
-			require.NoError(t, err)
-			all.WriteString(line + "\n")
-		}
-		return all.String()
-	}
 	for _, secured := range []bool{false, true} {
-		a := accounts(t, "anna", "rw", "one", "bob", "rw", "two", "carl", "rw", "three", "dora", "ro", "four")
+		a := nettest.Accounts(t, "anna", "rw", "one", "bob", "rw", "two", "carl", "rw", "three", "dora", "ro", "four")
 		j := &journal{}
 		o := nettest.Options{TLS: secured, Config: netserver.Config{Accounts: a}}
 		o.Store.Journal = j
@@ -245,7 +236,7 @@ func TestUsersReplaced(t *testing.T) {
 		busy.Send(set)
 		s.Await("bytes_in", before+5+15+uint64(len(set)))
 
-		require.NoError(t, a.Load(strings.NewReader(lines("bob", "ro", "two", "carl", "rw", "other", "dora", "ro", "four", "eve", "rw", "five"))))
+		require.NoError(t, a.Load(strings.NewReader(nettest.Users(t, "bob", "ro", "two", "carl", "rw", "other", "dora", "ro", "four", "eve", "rw", "five"))))
 		busy.Send(set)
 		release()
 		further.Write(set[15:]) // it may be closed already

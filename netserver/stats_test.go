@@ -74,7 +74,7 @@ func TestFigures(t *testing.T) {
 		Store: store.Options{History: 2, MaxMemory: 4 << 20},
 		Config: netserver.Config{
 			Limit: 1 << 20, MemoryLimit: 4 << 20, RequestMemory: 800_000, MaxConnections: 2,
-			Accounts: accounts(t, "anna", "rw", "s3cret", "reader", "ro", "r"),
+			Accounts: nettest.Accounts(t, "anna", "rw", "s3cret", "reader", "ro", "r"),
 		},
 	}
 	nettest.Each(t, o, func(t *testing.T, s *nettest.Server) {

@@ -1,14 +1,12 @@
 package netserver_test
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
-	"kv/netserver"
 	"kv/netserver/nettest"
 	"kv/protocol"
 	"kv/protocol/vectors"
@@ -39,7 +37,7 @@ func options(t *testing.T, named map[string]string) (o nettest.Options) {
 			o.Config.Limit = uint32(number(t, value))
 		case "user":
 			user, secret, _ := strings.Cut(value, " ")
-			o.Config.Accounts = accounts(t, user, "rw", secret)
+			o.Config.Accounts = nettest.Accounts(t, user, "rw", secret)
 		default:
 			require.Failf(t, "unknown option", "%s %s", name, value)
 		}
@@ -51,19 +49,6 @@ func number(t *testing.T, s string) uint64 {
 	n, err := strconv.ParseUint(s, 10, 63)
 	require.NoError(t, err)
 	return n
-}
-
-// accounts makes accounts from triples of user, role and secret.
-func accounts(t *testing.T, triples ...string) *netserver.Accounts {
-	var lines strings.Builder
-	for ; len(triples) > 0; triples = triples[3:] {
-		line, err := netserver.AccountLine(triples[0], triples[1], []byte(triples[2]))
-		require.NoError(t, err)
-		fmt.Fprintln(&lines, line)
-	}
-	a := new(netserver.Accounts)
-	require.NoError(t, a.Load(strings.NewReader(lines.String())))
-	return a
 }
 
 // oneChunk is a backup of one chunk.

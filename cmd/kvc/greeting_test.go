@@ -14,16 +14,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"kv/netserver"
+	"kv/netserver/nettest"
 	"kv/protocol"
 	"kv/store"
 )
 
 // passwordServer serves ann, whose secret is "correct horse", at an address, and says of itself what kvd does.
 func passwordServer(t *testing.T, listen string) string {
-	line, err := netserver.AccountLine("ann", "rw", []byte("correct horse"))
-	require.NoError(t, err)
-	accounts := &netserver.Accounts{}
-	require.NoError(t, accounts.Load(strings.NewReader(line+"\n")))
+	accounts := nettest.Accounts(t, "ann", "rw", "correct horse")
 	st, err := store.Open(store.Options{})
 	require.NoError(t, err)
 	srv, err := netserver.New(netserver.Config{Store: st, Accounts: accounts, Name: "kvd 1.2.3", Figures: func() []protocol.Stat {

@@ -24,10 +24,7 @@ func secureServer(t *testing.T) (addr, ca string) {
 	serverTLS, _ := nettest.Certificate(t)
 	ca = filepath.Join(t.TempDir(), "ca.pem")
 	require.NoError(t, os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: serverTLS.Certificates[0].Certificate[0]}), 0o644))
-	line, err := netserver.AccountLine("ann", "rw", []byte("correct horse"))
-	require.NoError(t, err)
-	accounts := &netserver.Accounts{}
-	require.NoError(t, accounts.Load(strings.NewReader(line+"\n")))
+	accounts := nettest.Accounts(t, "ann", "rw", "correct horse")
 	st, err := store.Open(store.Options{})
 	require.NoError(t, err)
 	srv, err := netserver.New(netserver.Config{Store: st, TLS: serverTLS, Accounts: accounts})

@@ -12,7 +12,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"kv/netserver"
 	"kv/netserver/nettest"
 	"kv/protocol"
 	"kv/protocol/client"
@@ -20,13 +19,7 @@ import (
 
 // writeUsers writes a file for --auth-file, of user, role, secret and so on.
 func writeUsers(t *testing.T, file string, userRoleSecret ...string) {
-	var all string
-	for i := 0; i < len(userRoleSecret); i += 3 {
-		line, err := netserver.AccountLine(userRoleSecret[i], userRoleSecret[i+1], []byte(userRoleSecret[i+2]))
-		require.NoError(t, err)
-		all += line + "\n"
-	}
-	require.NoError(t, os.WriteFile(file, []byte(all), 0o600))
+	require.NoError(t, os.WriteFile(file, []byte(nettest.Users(t, userRoleSecret...)), 0o600))
 }
 
 // writeCertificate writes a new certificate, for the loopback address and others, and its key to the two files, and

@@ -141,16 +141,3 @@ func (c *client) expectClosed() {
 	require.NoError(c.t, err)
 	require.Empty(c.t, string(rest))
 }
-
-// accounts are users, each with a role and a secret.
-func accounts(t testing.TB, triples ...string) *netserver.Accounts {
-	var lines strings.Builder
-	for ; len(triples) > 0; triples = triples[3:] {
-		line, err := netserver.AccountLine(triples[0], triples[1], []byte(triples[2]))
-		require.NoError(t, err)
-		fmt.Fprintln(&lines, line)
-	}
-	a := new(netserver.Accounts)
-	require.NoError(t, a.Load(strings.NewReader(lines.String())))
-	return a
-}

@@ -112,7 +112,7 @@ func TestRequestsThatThereIsNoMemoryFor(t *testing.T) {
 }
 
 func TestLogin(t *testing.T) {
-	nettest.Each(t, withDoor(netserver.Config{Accounts: accounts(t, "anna", "rw", "s3cret", "ron", "ro", "t0ken")}), func(t *testing.T, s *nettest.Server) {
+	nettest.Each(t, withDoor(netserver.Config{Accounts: nettest.Accounts(t, "anna", "rw", "s3cret", "ron", "ro", "t0ken")}), func(t *testing.T, s *nettest.Server) {
 		c := dial(t, s)
 		c.expect(`
 			PING => NOAUTH Authentication required.
@@ -151,7 +151,7 @@ func TestLogin(t *testing.T) {
 }
 
 func TestGuessing(t *testing.T) {
-	s := nettest.Start(t, withDoor(netserver.Config{Accounts: accounts(t, "anna", "rw", "s3cret")}))
+	s := nettest.Start(t, withDoor(netserver.Config{Accounts: nettest.Accounts(t, "anna", "rw", "s3cret")}))
 	c := dial(t, s)
 	wrong := "WRONGPASS invalid username-password pair or user is disabled."
 	assert.Equal(t, wrong, c.do("AUTH anna wrong"))
@@ -164,7 +164,7 @@ func TestGuessing(t *testing.T) {
 }
 
 func TestWhoHasNotLoggedInGetsLittle(t *testing.T) {
-	s := nettest.Start(t, withDoor(netserver.Config{Accounts: accounts(t, "anna", "rw", "s3cret")}))
+	s := nettest.Start(t, withDoor(netserver.Config{Accounts: nettest.Accounts(t, "anna", "rw", "s3cret")}))
 	for _, c := range []struct{ in, want string }{
 		{"*11\r\n", "unauthenticated multibulk length"},
 		{"*1000000\r\n", "unauthenticated multibulk length"},
@@ -180,7 +180,7 @@ func TestWhoHasNotLoggedInGetsLittle(t *testing.T) {
 
 func TestWhoNeverLogsInIsClosed(t *testing.T) {
 	s := nettest.Start(t, withDoor(netserver.Config{FrameTimeout: 300 * time.Millisecond,
-		Accounts: accounts(t, "anna", "rw", "s3cret")}))
+		Accounts: nettest.Accounts(t, "anna", "rw", "s3cret")}))
 	silent, asking := dial(t, s), dial(t, s)
 	silent.send("*2\r\n")
 	for { // each request behind the answer of the one before: it is never silent

@@ -16,19 +16,6 @@ import (
 	"kv/netserver/rest"
 )
 
-func accounts(t *testing.T, fields ...string) *netserver.Accounts {
-	t.Helper()
-	var lines strings.Builder
-	for i := 0; i < len(fields); i += 3 {
-		line, err := netserver.AccountLine(fields[i], fields[i+1], []byte(fields[i+2]))
-		require.NoError(t, err)
-		lines.WriteString(line + "\n")
-	}
-	a := new(netserver.Accounts)
-	require.NoError(t, a.Load(strings.NewReader(lines.String())))
-	return a
-}
-
 func basic(user, secret string) string {
 	return "Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+secret))
 }
@@ -75,7 +62,7 @@ func TestForeignPages(t *testing.T) {
 	unix = unix.WithContext(context.WithValue(t.Context(), http.LocalAddrContextKey,
 		net.Addr(&net.UnixAddr{Name: "/run/kv.sock", Net: "unix"})))
 	for kind, o := range map[string]nettest.Options{"open": {},
-		"users": {Config: netserver.Config{Accounts: accounts(t, "anna", "rw", "s3cret")}}} {
+		"users": {Config: netserver.Config{Accounts: nettest.Accounts(t, "anna", "rw", "s3cret")}}} {
 		t.Run(kind, func(t *testing.T) {
 			srv := nettest.Start(t, o)
 			h := rest.Handler(rest.Config{Server: func() *netserver.Server { return srv.Server }})
@@ -121,7 +108,7 @@ func TestForeignPages(t *testing.T) {
 }
 
 func TestLogin(t *testing.T) {
-	a := serve(t, nettest.Options{Config: netserver.Config{Accounts: accounts(t, "anna", "rw", "s3cret", "bob", "ro", "pass:word", "eve", "ro", "twice", "dan", "rw", "twice")}})
+	a := serve(t, nettest.Options{Config: netserver.Config{Accounts: nettest.Accounts(t, "anna", "rw", "s3cret", "bob", "ro", "pass:word", "eve", "ro", "twice", "dan", "rw", "twice")}})
 	get := func(authorization ...string) response {
 		var headers []string
 		for _, one := range authorization {
@@ -182,7 +169,7 @@ func TestLogin(t *testing.T) {
 
 // TestUserGoes: a list that takes long ends when its user may not read any more.
 func TestUserGoes(t *testing.T) {
-	who := accounts(t, "anna", "rw", "s3cret")
+	who := nettest.Accounts(t, "anna", "rw", "s3cret")
 	a := serve(t, nettest.Options{Config: netserver.Config{Accounts: who}})
 	s := a.session()
 	for i := range 200 {

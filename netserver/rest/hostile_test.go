@@ -72,7 +72,7 @@ func TestSlowBody(t *testing.T) {
 
 // TestRefusedBeforeTheBody: what is refused whatever its body is costs neither memory nor the body's way here.
 func TestRefusedBeforeTheBody(t *testing.T) {
-	a := serve(t, nettest.Options{Config: netserver.Config{Limit: 1 << 20, Accounts: accounts(t, "anna", "rw", "s3cret")}})
+	a := serve(t, nettest.Options{Config: netserver.Config{Limit: 1 << 20, Accounts: nettest.Accounts(t, "anna", "rw", "s3cret")}})
 	const login = "Authorization: Bearer s3cret\r\n"
 	for _, tt := range []struct {
 		head   string

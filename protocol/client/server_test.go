@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -165,17 +164,14 @@ func TestOneConnectionTooMany(t *testing.T) {
 }
 
 func TestCredentials(t *testing.T) {
-	line, err := netserver.AccountLine("anna", "ro", []byte("s3cret"))
-	require.NoError(t, err)
-	accounts := new(netserver.Accounts)
-	require.NoError(t, accounts.Load(strings.NewReader(line)))
+	accounts := nettest.Accounts(t, "anna", "ro", "s3cret")
 	s := nettest.Start(t, nettest.Options{Config: netserver.Config{Accounts: accounts}})
 	for _, o := range []client.Options{{}, {User: "anna"}, {User: "anna", Secret: "wrong"}, {User: "bob", Secret: "s3cret"}} {
 		_, err := client.Dial(t.Context(), s.Addr, o)
 		assert.ErrorIs(t, err, protocol.ErrUnauthenticated)
 	}
 	c := connect(t, s, client.Options{User: "anna", Secret: "s3cret"})
-	_, err = c.Get(t.Context(), nil)
+	_, err := c.Get(t.Context(), nil)
 	assert.ErrorIs(t, err, protocol.ErrNotFound)
 	_, err = c.Set(t.Context(), protocol.Set{})
 	assert.ErrorIs(t, err, protocol.ErrForbidden)
