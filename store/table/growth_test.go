@@ -15,7 +15,7 @@ import (
 func TestReadersBesideGrowth(t *testing.T) {
 	table := config{1<<(64-shardBits) - 1, race}.open(t, 256<<20) // one shard, whose directory gets long
 	const always, most, many = 2, 30_000, 100
-	rounds := 6
+	rounds := 10
 	if race {
 		rounds = 1
 	}
@@ -25,7 +25,7 @@ func TestReadersBesideGrowth(t *testing.T) {
 	}
 	depth := func() uint8 { return table.directory(table.Shard(0).root().Load()).depth() }
 	var done atomic.Bool
-	var missed [3]atomic.Uint64
+	var missed [4]atomic.Uint64
 	var readers sync.WaitGroup
 	for range 2 {
 		readers.Go(func() {
@@ -58,6 +58,21 @@ func TestReadersBesideGrowth(t *testing.T) {
 			}
 		})
 	}
+	readers.Go(func() { // the last word of a directory is stored last
+		const poisoned = 0xdededededededede
+		r := table.Reader("reader of directories")
+		defer r.Close()
+		for !done.Load() {
+			r.Pin()
+			for range 1000 {
+				d := table.directory(table.Shard(0).root().Load())
+				if w := d.word(1<<d.depth() - 1).Load(); w == 0 || w == poisoned {
+					missed[3].Add(1)
+				}
+			}
+			r.Unpin()
+		}
+	})
 	for range rounds {
 		for i := always; i < most; i++ {
 			w.set(Spec{Key: key(i)})
