@@ -351,35 +351,43 @@ func TestRangeFromTheMiddle(t *testing.T) {
 	w := newWriter(table)
 	r := table.Reader("scan")
 	defer r.Close()
-	const n = 20_000
+	const n, every = 40_000, 1000
 	for i := range n {
 		w.set(Spec{Key: key(i)})
 	}
-	r.Pin()
-	half := uint64(0)
+	const shard, half = 31, 31<<(64-shardBits) | 1<<(63-shardBits)
 	seen := make(map[string]bool)
-	for ; half < 1<<63-1; half++ {
-		all, last := r.Range(nil, half)
+	r.Pin()
+	h := uint64(0)
+	for h < half {
+		all, last := r.Range(nil, h)
 		for _, e := range all {
 			seen[string(e.Key())] = true
 		}
-		half = last
+		h = last + 1
 	}
 	r.Unpin()
+	require.EqualValues(t, half, h, "two segments meet there")
 	for i := range n {
-		if i%40 > 0 && !seen[string(key(i))] {
+		if i%every > 0 {
 			w.del(key(i))
 		}
 	}
 	for range 20 {
 		table.Compact(1 << 30)
 	}
+	require.Zero(t, table.directory(table.Shard(shard).root().Load()).depth())
+	for i := range n { // some in the one segment that both are now
+		if ShardOf(table.Hash(key(i))) == shard && i%every > 0 && i%50 == 0 && table.Hash(key(i)) < half {
+			w.set(Spec{Key: key(i)})
+		}
+	}
 	r.Pin()
 	defer r.Unpin()
-	for h := half; ; h++ {
+	for ; ; h++ {
 		all, last := r.Range(nil, h)
 		for _, e := range all {
-			require.GreaterOrEqual(t, table.Hash(e.Key()), half)
+			require.GreaterOrEqual(t, table.Hash(e.Key()), uint64(half))
 			require.False(t, seen[string(e.Key())])
 			seen[string(e.Key())] = true
 		}
