@@ -32,6 +32,10 @@ type inbox struct {
 	began   time.Duration
 }
 
+// pooledShare is what part of the memory of all requests a buffer may have to be used again: those that lie there for that
+// are not claimed, and few that are longer would be as much as all that is.
+const pooledShare = 8
+
 // freeRest is how much of a request a connection may keep without a claim. A login is less, and most requests are.
 const freeRest = 512
 
@@ -87,7 +91,7 @@ func (in *inbox) keep(n int) bool {
 // drop gives kept back.
 func (in *inbox) drop() {
 	if in.claim > 0 {
-		if in.large {
+		if in.large && int64(cap(in.kept)) <= in.memory.limit/pooledShare {
 			giveBuffer(in.kept)
 		}
 		in.memory.give(in.claim)

@@ -109,6 +109,12 @@ func (b *budget) over() bool {
 	return limit > 0 && b.used.Load() > limit
 }
 
+// has reports whether n bytes could be taken now.
+func (b *budget) has(n int64) bool {
+	limit := b.most()
+	return limit == 0 || b.used.Load()+n <= limit-b.reserve-b.withheld.Load()
+}
+
 // Give gives back n bytes.
 func (b *budget) Give(n int64) { b.used.Add(-n) }
 
@@ -158,6 +164,52 @@ func rangeFor(limit int64) int64 {
 		return most
 	}
 	return min(limit+limit/4+64<<20, arena.MaxRange)
+}
+
+// refuses reports whether there is no memory for the large ones of these values, nor anything that would be given up for
+// them: then they are not even copied, since where many are refused the copies would take more memory than the collector
+// has room for. Values that make no key's longer are not refused, and of equal keys one value counts.
+func (s *Store) refuses(pairs []Pair) bool {
+	if s.evicts || s.keeps {
+		return false
+	}
+	all := int64(0)
+	for _, p := range pairs {
+		if table.IsLarge(len(p.Value)) {
+			all += entryMemory(len(p.Key), len(p.Value))
+		}
+	}
+	if all == 0 || s.budget.has(all) {
+		return false
+	}
+	need := make(map[string]int64)
+	for _, p := range pairs {
+		if n := len(p.Value); table.IsLarge(n) && !s.holds(p.Key, n) {
+			size := entryMemory(len(p.Key), n)
+			if old, twice := need[string(p.Key)]; !twice || size < old {
+				need[string(p.Key)] = size
+			}
+		}
+	}
+	all = 0
+	for _, n := range need {
+		all += n
+	}
+	return all > 0 && !s.budget.has(all) && (s.replica != nil || !s.roomy(all))
+}
+
+// holds reports whether key has a value of n bytes or more, in whose place one of n bytes is never refused: see mustFit.
+func (s *Store) holds(key []byte, n int) bool {
+	if s.replica != nil {
+		return false // a proposal is beside what it replaces until it is applied
+	}
+	h := s.hash(key)
+	sh := s.shardOf(h)
+	sh.Lock()
+	defer sh.Unlock()
+	p := sh.Find(h, key)
+	e := p.Entry()
+	return e.Exists() && !e.Deleted() && n <= e.Len()
 }
 
 // hopeless reports whether n more bytes would not fit even if all history were given up, or only if no fragments were left.

@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -265,4 +266,40 @@ func TestScarceHistoryIsNotLookedFor(t *testing.T) {
 		}
 	}
 	require.Less(t, looked, full/25, "so many of %d writes looked for history", full)
+}
+
+// Values that are refused for want of memory are not copied first: where clients go on sending large ones to a full store,
+// the copies would be most of what the process has beyond its limit. Those that take no more than is there are set.
+func TestRefusedValuesAreNotCopied(t *testing.T) {
+	const size = 1 << 20
+	s := openTest(t, Options{MaxMemory: 12 << 20}, fullHash)
+	value := make([]byte, size)
+	for i := 0; ; i++ {
+		if _, err := s.Set(fmt.Append(nil, "key", i), value, SetOptions{}); err != nil {
+			require.ErrorIs(t, err, ErrOutOfMemory)
+			break
+		}
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range 100 {
+		_, err := s.Set([]byte("new"), value, SetOptions{})
+		require.ErrorIs(t, err, ErrOutOfMemory)
+		_, err = s.MSet([]Pair{{[]byte("new"), value}, {[]byte("key0"), value}, {[]byte("new"), value}})
+		require.ErrorIs(t, err, ErrOutOfMemory)
+	}
+	runtime.ReadMemStats(&after)
+	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(size), "two hundred copies were made")
+
+	_, err := s.Set([]byte("new"), value, SetOptions{Conditional: true, IfVersion: 7})
+	require.ErrorAs(t, err, new(*ConflictError), "a condition is looked at before memory")
+	_, err = s.Set([]byte("key0"), value, SetOptions{})
+	require.NoError(t, err)
+	_, err = s.MSet([]Pair{{[]byte("key0"), value}, {[]byte("key1"), value[1:]}})
+	require.NoError(t, err)
+	s.del(t, "key2")
+	s.del(t, "key3")
+	s.tidy(true)
+	_, err = s.MSet([]Pair{{[]byte("new"), value}, {[]byte("new"), value}})
+	require.NoError(t, err)
 }

@@ -126,6 +126,9 @@ func (c *Session) Set(key, value []byte, o SetOptions) (version uint64, err erro
 	if err := s.admitCopies(len(value)); err != nil {
 		return 0, err
 	}
+	if !o.Conditional && table.IsLarge(len(value)) && s.refuses([]Pair{{key, value}}) {
+		return 0, ErrOutOfMemory
+	}
 	sc := takeScratch()
 	defer sc.give()
 	version, err = c.commitOne(change{

@@ -25,6 +25,9 @@ func (c *Session) MSet(pairs []Pair) (version uint64, err error) {
 	if err := c.store.admitCopies(size); err != nil {
 		return 0, err
 	}
+	if table.IsLarge(size) && c.store.refuses(pairs) {
+		return 0, ErrOutOfMemory
+	}
 	sc := takeScratch()
 	defer sc.give()
 	var set table.ShardSet
