@@ -96,7 +96,11 @@ func (s *session) greet(ctx context.Context) {
 		parts = append(parts, durability(policy))
 	}
 	if keys, ok := figure["keys"]; ok {
-		parts = append(parts, fmt.Sprintf("%d keys", keys))
+		plural := "s"
+		if keys == 1 {
+			plural = ""
+		}
+		parts = append(parts, fmt.Sprintf("%d key%s", keys, plural))
 	}
 	if figure["read_only"] != 0 {
 		parts = append(parts, s.colour(red, "read-only: it takes no writes now"))

@@ -46,8 +46,14 @@ func passwordServer(t *testing.T, listen string) string {
 }
 
 func TestTheShellSaysWhereItIs(t *testing.T) {
-	k := startShell(t, testServer(t))
+	local := testServer(t)
+	k := startShell(t, local)
 	assert.Contains(t, k.all(), "kv: 0 keys")
+	k.send("set greeting hello\r")
+	k.expect("OK")
+	k = startShell(t, local)
+	assert.Contains(t, k.all(), "kv: 1 key")
+	assert.NotContains(t, k.all(), "1 keys")
 
 	// Beyond loopback the prompt has the address, and the user.
 	addr := passwordServer(t, beyondLoopback(t)+":0")

@@ -242,7 +242,7 @@ func TestPortBeforeData(t *testing.T) {
 	for _, args := range [][]string{{"--listen", p.addr}, {"--listen", "127.0.0.1:0", "--http", p.addr}} {
 		out, code := run(t, append(args, "--data", "/dev/null/nonsense")...)
 		require.Equal(t, exitListen, code, out)
-		require.Contains(t, out, "address already in use")
+		require.Contains(t, out, "address already in use: another process listens there")
 	}
 	p.stop(os.Interrupt)
 }

@@ -34,9 +34,10 @@ func connectionsFor(maxMemory, granted int64, secure bool) int {
 
 // connectionLimit is what descriptors and memory leave of --max-connections: less is warned of, none an error.
 func connectionLimit(o options, granted int64, log *slog.Logger) (connectionLimits, error) {
+	asked := o.maxConnections
 	if most := connectionsFor(int64(o.maxMemory), granted, o.tlsCert != ""); most < o.maxConnections {
 		log.Warn("--max-connections is lowered to what there is memory for", "granted", size(granted).String(),
-			"max_connections", most, "asked", o.maxConnections)
+			"max_connections", most, "asked", asked)
 		o.maxConnections = most
 	}
 	descriptors := descriptorLimit()
@@ -46,7 +47,7 @@ func connectionLimit(o options, granted int64, log *slog.Logger) (connectionLimi
 	}
 	if limits.clients < o.maxConnections {
 		log.Warn("--max-connections is lowered to what the limit of file descriptors leaves: raise that (ulimit -Hn)",
-			"descriptors", descriptors, "max_connections", limits.clients, "asked", o.maxConnections)
+			"descriptors", descriptors, "max_connections", limits.clients, "asked", asked)
 	}
 	return limits, nil
 }

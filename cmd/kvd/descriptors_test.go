@@ -4,7 +4,9 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
+	"log/slog"
 	"math"
 	"net"
 	"net/http"
@@ -102,4 +104,19 @@ func TestFewDescriptors(t *testing.T) {
 	out, code := runBinary(t, limited(t, leastDescriptors-1), "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0")
 	require.Equal(t, exitUsage, code)
 	require.Contains(t, out, fmt.Sprintf("raise it (ulimit -Hn) to %d at least", leastDescriptors))
+}
+
+// TestConnectionsAreLowered: the warnings that tell of less than --max-connections have what was asked for, not what another
+// warning had left of it.
+func TestConnectionsAreLowered(t *testing.T) {
+	var out bytes.Buffer
+	o := options{maxConnections: 99_999_999_999, maxMemory: size(1 << 30)}
+	limits, err := connectionLimit(o, 64<<40, slog.New(slog.NewTextHandler(&out, nil)))
+	require.NoError(t, err)
+	require.Less(t, limits.clients, o.maxConnections)
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	require.Contains(t, lines[0], "what there is memory for") // and on most systems there is a second, of descriptors
+	for _, line := range lines {
+		require.Contains(t, line, " asked=99999999999")
+	}
 }

@@ -32,7 +32,7 @@ func main() {
 		err = failed(exitFiles, fmt.Errorf("can't write to stdout: %w", stdout.err))
 	}
 	if err != nil {
-		fmt.Fprintln(messages, "kvd:", printable.Lines(err.Error()))
+		fmt.Fprintln(messages, "kvd:", printable.Lines(err.Error()+advice(err)))
 	}
 	messages.flush(lastLines)
 	os.Exit(exitCode(err))
