@@ -1,13 +1,11 @@
 package main
 
 import (
-	"context"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/creack/pty"
 	"github.com/stretchr/testify/assert"
@@ -16,33 +14,14 @@ import (
 	"kv/netserver"
 	"kv/netserver/nettest"
 	"kv/protocol"
-	"kv/store"
 )
 
 // passwordServer serves ann, whose secret is "correct horse", at an address, and says of itself what kvd does.
 func passwordServer(t *testing.T, listen string) string {
 	accounts := nettest.Accounts(t, "ann", "rw", "correct horse")
-	st, err := store.Open(store.Options{})
-	require.NoError(t, err)
-	srv, err := netserver.New(netserver.Config{Store: st, Accounts: accounts, Name: "kvd 1.2.3", Figures: func() []protocol.Stat {
+	return serve(t, listen, netserver.Config{Accounts: accounts, Name: "kvd 1.2.3", Figures: func() []protocol.Stat {
 		return []protocol.Stat{{Name: "sync_policy", Value: 3}, {Name: "read_only", Value: 1}}
 	}})
-	require.NoError(t, err)
-	l, err := net.Listen("tcp", listen)
-	require.NoError(t, err)
-	served := make(chan struct{})
-	go func() {
-		srv.Serve(l)
-		close(served)
-	}()
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		srv.Shutdown(ctx)
-		<-served
-		st.Close()
-	})
-	return l.Addr().String()
 }
 
 func TestTheShellSaysWhereItIs(t *testing.T) {

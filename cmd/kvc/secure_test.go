@@ -25,11 +25,17 @@ func secureServer(t *testing.T) (addr, ca string) {
 	ca = filepath.Join(t.TempDir(), "ca.pem")
 	require.NoError(t, os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: serverTLS.Certificates[0].Certificate[0]}), 0o644))
 	accounts := nettest.Accounts(t, "ann", "rw", "correct horse")
+	return serve(t, "127.0.0.1:0", netserver.Config{TLS: serverTLS, Accounts: accounts}), ca
+}
+
+// serve serves an empty store at this address until the test ends, and returns the address with its port.
+func serve(t *testing.T, listen string, config netserver.Config) (addr string) {
 	st, err := store.Open(store.Options{})
 	require.NoError(t, err)
-	srv, err := netserver.New(netserver.Config{Store: st, TLS: serverTLS, Accounts: accounts})
+	config.Store = st
+	srv, err := netserver.New(config)
 	require.NoError(t, err)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", listen)
 	require.NoError(t, err)
 	served := make(chan struct{})
 	go func() {
@@ -43,7 +49,7 @@ func secureServer(t *testing.T) (addr, ca string) {
 		<-served
 		st.Close()
 	})
-	return l.Addr().String(), ca
+	return l.Addr().String()
 }
 
 func TestTLSAndSecrets(t *testing.T) {

@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"kv/netserver"
+	"kv/netserver/nettest"
 	"kv/protocol"
 	"kv/protocol/client"
 	"kv/protocol/fakeserver"
@@ -28,27 +28,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // startServer starts a server and returns a client of it.
 func startServer(t *testing.T, o store.Options) *client.Client {
-	st, err := store.Open(o)
+	s := nettest.Start(t, nettest.Options{Store: o})
+	c, err := client.Dial(context.Background(), s.Addr, client.Options{Timeout: 20 * time.Second})
 	require.NoError(t, err)
-	srv, err := netserver.New(netserver.Config{Store: st})
-	require.NoError(t, err)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	served := make(chan struct{})
-	go func() {
-		srv.Serve(l)
-		close(served)
-	}()
-	c, err := client.Dial(context.Background(), l.Addr().String(), client.Options{Timeout: 20 * time.Second})
-	require.NoError(t, err)
-	t.Cleanup(func() {
-		c.Close()
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		srv.Shutdown(ctx)
-		<-served
-		st.Close()
-	})
+	t.Cleanup(func() { c.Close() })
 	return c
 }
 
