@@ -104,7 +104,8 @@ func parseUnix(path string) (address, error) {
 	if whole, ok := strings.CutPrefix(path, "///"); ok {
 		path = "/" + whole
 	}
-	if path == "" || strings.HasPrefix(path, "//") || strings.Contains(path, ",") || strings.ContainsFunc(path, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+	if path == "" || strings.HasPrefix(path, "//") || strings.Contains(path, ",") ||
+		strings.ContainsFunc(path, func(r rune) bool { return r < ' ' || r == 0x7f }) {
 		return address{}, fmt.Errorf("%w: after unix: comes the path of a socket, without commas, and no other server", errAddress)
 	}
 	path, err := filepath.Abs(path)

@@ -62,7 +62,8 @@ func (c *completion) candidates() (all []candidate, files bool) {
 			return c.option(globalFlags(), nil)
 		}
 		for _, cmd := range commands() {
-			if cmd.usable(c.mode) && strings.HasPrefix(cmd.name, strings.ToLower(c.last)) && (c.offered == nil || c.offered(cmd)) {
+			if cmd.usable(c.mode) && strings.HasPrefix(cmd.name, strings.ToLower(c.last)) &&
+				(c.offered == nil || c.offered(cmd)) {
 				all = append(all, fixed(cmd.name, cmd.short))
 			}
 		}

@@ -19,7 +19,8 @@ func TestCtrlDLeavesAndRestoresTheTerminal(t *testing.T) {
 	s := testServer(t)
 	cmd := s.kvc(t)
 	// A shell around it, so that the terminal is still there to be looked at.
-	sh := exec.Command("sh", "-c", `before=$(stty -g); kvc; code=$?; test "$before" = "$(stty -g)" && echo "restored, code $code"; read wait`)
+	sh := exec.Command("sh", "-c",
+		`before=$(stty -g); kvc; code=$?; test "$before" = "$(stty -g)" && echo "restored, code $code"; read wait`)
 	sh.Env, sh.Dir = cmd.Env, cmd.Dir
 	k := onTTY(t, sh, pty.Winsize{Rows: 24, Cols: 80})
 	k.expect("kv> ")

@@ -88,7 +88,8 @@ func TestWatchInTheShell(t *testing.T) {
 func TestWatch(t *testing.T) {
 	for _, key := range []string{"q", "\x03"} {
 		cmd := testServer(t).kvc(t)
-		sh := exec.Command("sh", "-c", `before=$(stty -g); kvc stats --watch; test "$before" = "$(stty -g)" && echo restored; read wait`)
+		sh := exec.Command("sh", "-c",
+			`before=$(stty -g); kvc stats --watch; test "$before" = "$(stty -g)" && echo restored; read wait`)
 		sh.Env, sh.Dir = cmd.Env, cmd.Dir
 		k := onTTY(t, sh, pty.Winsize{Rows: 24, Cols: 80})
 		k.expect("Ctrl-C ends it")

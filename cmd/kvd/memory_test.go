@@ -304,7 +304,8 @@ func TestMemoryBytesAreResident(t *testing.T) {
 	require.NoError(t, err)
 	_, _, err = c.Del(t.Context(), large)
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { return p.resident() < 50<<20 }, 20*time.Second, 50*time.Millisecond, "so is a buffer that nobody uses")
+	require.Eventually(t, func() bool { return p.resident() < 50<<20 }, 20*time.Second, 50*time.Millisecond,
+		"so is a buffer that nobody uses")
 	p.stop(syscall.SIGTERM)
 }
 

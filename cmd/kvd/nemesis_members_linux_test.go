@@ -88,7 +88,8 @@ func (w *world) remove() {
 		w.change(protocol.Member{Change: protocol.MemberRemove, ID: s.Node})
 		for i, other := range w.all { // one that does not lead may tell of the past
 			now, err := w.status(other)
-			if i != at && err == nil && now.Leader == now.Node && !slices.ContainsFunc(now.Members, func(one protocol.ClusterMember) bool { return one.ID == s.Node }) {
+			if i != at && err == nil && now.Leader == now.Node &&
+				!slices.ContainsFunc(now.Members, func(one protocol.ClusterMember) bool { return one.ID == s.Node }) {
 				w.kill(m)
 				w.empty(m)
 				return

@@ -93,7 +93,8 @@ func (o *options) define(f *pflag.FlagSet) {
 	f.Var(&o.historyAge, "history-age", "how long to keep an earlier version once another has taken its place, or the key was deleted or has expired; 0: as long as --history says")
 	o.frameTimeout, o.writeTimeout = duration(netserver.DefaultFrameTimeout), duration(netserver.DefaultWriteTimeout)
 	f.Var(&o.frameTimeout, "frame-timeout", "how long a request may take to arrive; large ones get a second more for each 64 KiB")
-	f.Var(&o.writeTimeout, "write-timeout", "how long a client may take nothing of its answers; each 64 KiB that it takes count as a second")
+	f.Var(&o.writeTimeout, "write-timeout",
+		"how long a client may take nothing of its answers; each 64 KiB that it takes count as a second")
 	f.BoolVar(&o.resp, "resp", true, "serve clients of Redis and Valkey too, which speak RESP, on the same address")
 	f.Var(&o.http, "http", "address for metrics and health, HOST:PORT or unix:PATH, for keys and values (see --http-api), and, to this machine alone, for profiles; none: they are not served")
 	f.BoolVar(&o.httpAPI, "http-api", true, "serve keys and values on --http too, below /v1/: to the users of --auth-file, or, without one, to this machine alone; not with --tls-client-ca")

@@ -28,7 +28,8 @@ func (p *peers) define(f *pflag.FlagSet) {
 	f.Var(&p.listen, "peer-listen", "address to serve the other servers of the cluster on, HOST:PORT")
 	f.Var(&p.advertise, "advertise", "where this server is reached, by clients and by the other servers: HOST:PORT,HOST:PORT; the default is what --listen and --peer-listen say")
 	f.Var(&p.retainLog, "peer-log", "how much of the log is kept for servers that are away, so that they need no copy of all data; 0: as much as the data take, from 64 MiB to 4 GiB")
-	f.Var(&p.cert, "peer-tls-cert", "file with the certificate to show the other servers, whose name is the host that they reach this one at")
+	f.Var(&p.cert, "peer-tls-cert",
+		"file with the certificate to show the other servers, whose name is the host that they reach this one at")
 	f.Var(&p.key, "peer-tls-key", "file with that certificate's key")
 	f.Var(&p.ca, "peer-tls-ca", "file with the authority that the other servers' certificates come from")
 }

@@ -26,11 +26,13 @@ var (
 	clusterLogEnd    = clusterDesc("log_end", "The last entry of the log that the node has")
 	clusterCommitted = clusterDesc("committed", "The entry of the log up to which a majority has it, as far as the node knows")
 	clusterPublished = clusterDesc("published", "The entry of the log up to which the node's reads show it")
-	clusterApplyLag  = clusterDesc("apply_lag_seconds", "How long the oldest entry that is committed, and that reads do not show yet, has waited for that")
-	clusterSyncLag   = clusterDesc("sync_lag_seconds", "How long the oldest part of the log that is to be made durable has waited for the disk")
-	clusterVoters    = clusterDesc("voters", "Members that count for a majority")
-	clusterSpare     = clusterDesc("spare_voters", "Voters that can be lost, of those that the node reaches, before there is no majority any more; negative: there is none")
-	clusterLearners  = clusterDesc("learners", "Members that are getting the data, and count for no majority yet")
+	clusterApplyLag  = clusterDesc("apply_lag_seconds",
+		"How long the oldest entry that is committed, and that reads do not show yet, has waited for that")
+	clusterSyncLag = clusterDesc("sync_lag_seconds",
+		"How long the oldest part of the log that is to be made durable has waited for the disk")
+	clusterVoters   = clusterDesc("voters", "Members that count for a majority")
+	clusterSpare    = clusterDesc("spare_voters", "Voters that can be lost, of those that the node reaches, before there is no majority any more; negative: there is none")
+	clusterLearners = clusterDesc("learners", "Members that are getting the data, and count for no majority yet")
 
 	clusterBatches = clusterDesc("batches_total", "Entries of the log that the node has proposed, each with the writes that had come meanwhile")
 	clusterWrites  = clusterDesc("batch_writes_total", "Writes in the entries that the node has proposed")
@@ -48,7 +50,8 @@ var (
 	clusterHangs   = clusterDesc("watchdog_hits_total",
 		"How often the node, leading, had another lead because its disk did not answer")
 
-	snapshotsSent        = clusterDesc("snapshots_sent_total", "Copies of the state that the node has sent to members that lacked more than the log")
+	snapshotsSent = clusterDesc("snapshots_sent_total",
+		"Copies of the state that the node has sent to members that lacked more than the log")
 	snapshotsSendFailed  = clusterDesc("snapshots_send_failures_total", "Copies of the state that could not be sent")
 	snapshotsSentSeconds = clusterDesc("snapshots_sent_seconds_total", "How long it took to send those that were, in seconds")
 	snapshotsTaken       = clusterDesc("snapshots_taken_total", "Copies of the state that the node has received")
@@ -58,12 +61,16 @@ var (
 
 	memberReachable = clusterDesc("member_reachable",
 		"1 while the node hears from the member (the one that leads: within a second; others: it has a connection), else 0", "node", "peer")
-	memberReadable  = clusterDesc("member_format_readable", "The newest format that the member has said that it reads", "node", "peer")
-	memberMemory    = clusterDesc("member_memory_limit_bytes", "Bytes that data may take at the member, as it has said; the least is what the cluster takes; 0: any", "node", "peer")
-	memberHistory   = clusterDesc("member_history_depth", "Earlier versions to keep of a key that the member was started with", "node", "peer")
-	memberRoundTrip = clusterDesc("member_round_trip_seconds", "How long the last message to the member and its answer took; missing: there was none", "node", "peer")
-	memberBehind    = clusterDesc("member_behind", "Entries of the log that the member lacks; only the node that leads says so", "node", "peer")
-	memberBytes     = clusterDesc("member_behind_bytes",
+	memberReadable = clusterDesc("member_format_readable",
+		"The newest format that the member has said that it reads", "node", "peer")
+	memberMemory = clusterDesc("member_memory_limit_bytes",
+		"Bytes that data may take at the member, as it has said; the least is what the cluster takes; 0: any", "node", "peer")
+	memberHistory = clusterDesc("member_history_depth",
+		"Earlier versions to keep of a key that the member was started with", "node", "peer")
+	memberRoundTrip = clusterDesc("member_round_trip_seconds",
+		"How long the last message to the member and its answer took; missing: there was none", "node", "peer")
+	memberBehind = clusterDesc("member_behind", "Entries of the log that the member lacks; only the node that leads says so", "node", "peer")
+	memberBytes  = clusterDesc("member_behind_bytes",
 		"Bytes of the log that the member lacks, as far as there is one; only the node that leads says so", "node", "peer")
 )
 
@@ -121,9 +128,11 @@ func (m replicaMetrics) Collect(to chan<- prometheus.Metric) {
 		n    uint64
 	}{
 		{clusterElections, c.Elections}, {clusterBatches, c.Batches}, {clusterWrites, c.Writes}, {clusterDropped, c.Dropped},
-		{clusterRefused, c.Refused}, {clusterUnknown, c.Unknown}, {clusterRounds, c.Rounds}, {clusterRetries, c.Retries}, {clusterNoIndex, c.NoIndex},
+		{clusterRefused, c.Refused}, {clusterUnknown, c.Unknown}, {clusterRounds, c.Rounds},
+		{clusterRetries, c.Retries}, {clusterNoIndex, c.NoIndex},
 		{clusterReads, c.Reads}, {clusterHangs, c.DiskHangs},
-		{snapshotsSent, c.Sent.Done}, {snapshotsSendFailed, c.Sent.Failed}, {snapshotsTaken, c.Taken.Done}, {snapshotsTakeFailed, c.Taken.Failed},
+		{snapshotsSent, c.Sent.Done}, {snapshotsSendFailed, c.Sent.Failed}, {snapshotsTaken, c.Taken.Done},
+		{snapshotsTakeFailed, c.Taken.Failed},
 	} {
 		count(x.desc, x.n)
 	}

@@ -68,7 +68,8 @@ func TestRollingUpgrade(t *testing.T) {
 	out, err = exec.Command(older, "--listen", m.listen, "--data", m.dir, "--sync", "always", "--peer-listen", m.peer,
 		"--peers", m.peers, "--history", "3").CombinedOutput()
 	require.Error(t, err)
-	require.Contains(t, string(out), "the cluster's format is 2, and a kvd that reads 1 to 1 can't be of it: a newer kvd is needed")
+	require.Contains(t, string(out),
+		"the cluster's format is 2, and a kvd that reads 1 to 1 can't be of it: a newer kvd is needed")
 	m.start()
 	leader(t, all)
 	write()

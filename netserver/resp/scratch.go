@@ -43,7 +43,8 @@ var scratches = sync.Pool{New: func() any {
 
 // give returns s to the pool. A list is cleared before it is filled anew, and so holds nothing behind its end.
 func (s *scratch) give() {
-	if cap(s.args) > 2*batchArgs || cap(s.keys) > 2*batchArgs || cap(s.entries) > 2*batchArgs || cap(s.found) > 2*batchArgs || cap(s.pairs) > 2*batchArgs {
+	if cap(s.args) > 2*batchArgs || cap(s.keys) > 2*batchArgs || cap(s.entries) > 2*batchArgs ||
+		cap(s.found) > 2*batchArgs || cap(s.pairs) > 2*batchArgs {
 		return
 	}
 	s.args, s.batch, s.keys = cleared(s.args), s.batch[:0], cleared(s.keys)

@@ -104,7 +104,8 @@ func (s *scan) next() (store.Page, error) {
 			return page, nil
 		}
 		status := netserver.Failure(err).Status
-		if status != protocol.StatusTooLarge && status != protocol.StatusOutOfMemory || len(page.Entries) < 2 || s.x.r.Context().Err() != nil {
+		if status != protocol.StatusTooLarge && status != protocol.StatusOutOfMemory || len(page.Entries) < 2 ||
+			s.x.r.Context().Err() != nil {
 			return page, err
 		}
 		o.Limit = len(page.Entries) / 2

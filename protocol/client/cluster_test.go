@@ -267,7 +267,8 @@ func TestDialOfMany(t *testing.T) {
 		f := newFakeCluster("a:1")
 		f.down = map[string]bool{"a:1": true, "b:1": true, "c:1": true}
 		_, err := Dial(t.Context(), all, Options{dialer: f.dial})
-		assert.EqualError(t, err, "connect to a:1: connection refused; connect to b:1: connection refused; connect to c:1: connection refused")
+		assert.EqualError(t, err,
+			"connect to a:1: connection refused; connect to b:1: connection refused; connect to c:1: connection refused")
 
 		wrong := answeringHello(protocol.ErrUnauthenticated)
 		dials := 0

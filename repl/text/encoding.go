@@ -25,7 +25,8 @@ func CheckLine(line []byte) error {
 // CheckFirstLine refuses a text whose first line this is, if it is UTF-16 or UTF-32: it begins with their byte order mark, or
 // with two letters that only they write so. Lines end with the byte end.
 func CheckFirstLine(line []byte, end byte) error {
-	if bytes.HasPrefix(line, []byte("\xff\xfe")) || bytes.HasPrefix(line, []byte("\xfe\xff")) || bytes.HasPrefix(line, []byte("\x00\x00\xfe\xff")) {
+	if bytes.HasPrefix(line, []byte("\xff\xfe")) || bytes.HasPrefix(line, []byte("\xfe\xff")) ||
+		bytes.HasPrefix(line, []byte("\x00\x00\xfe\xff")) {
 		return ErrNotUTF8
 	}
 	if len(line) < 4 || end == 0 {

@@ -199,7 +199,8 @@ func TestHowMuchIsKeptChangesWhenAllSayIt(t *testing.T) {
 	require.Contains(t, refused(none), "this node can't join: the cluster keeps earlier versions of keys, and this node was started without --history: start it with --history 2")
 	require.Contains(t, refused(Settings{true, 1, 2, 0}),
 		"this node has room for 0 MiB of data: start it with a higher --max-memory")
-	require.ErrorContains(t, restart(all[1], 0), "data folder /log: the cluster keeps earlier versions of keys, and this node was started without --history")
+	require.ErrorContains(t, restart(all[1], 0),
+		"data folder /log: the cluster keeps earlier versions of keys, and this node was started without --history")
 	require.NoError(t, restart(all[1], 2))
 
 	more := join(Settings{true, 0, 9, 0})

@@ -270,7 +270,8 @@ func TestUnknownIsAlone(t *testing.T) {
 		for _, later := range history[i+1:] {
 			set := later.Input.(linear.Request)
 			r := later.Output.(linear.Response)
-			if set.Kind != linear.Set || set.Steps[0].Key != get.Steps[0].Key || r.Conflict || r.Unknown || later.Call == history[i].Call {
+			if set.Kind != linear.Set || set.Steps[0].Key != get.Steps[0].Key || r.Conflict || r.Unknown ||
+				later.Call == history[i].Call {
 				continue
 			}
 			wrong := slices.Clone(history)

@@ -173,7 +173,8 @@ func TestCutsDecideNothing(t *testing.T) {
 		from, to := rng.IntN(len(history)), rng.IntN(len(history))
 		for range 100 {
 			a, b := history[from].Input.(linear.Request), history[to].Input.(linear.Request)
-			if from != to && a.Kind == b.Kind && len(a.Steps) == 1 && len(b.Steps) == 1 && a.Steps[0].Key == b.Steps[0].Key && len(a.Conditions) == len(b.Conditions) {
+			if from != to && a.Kind == b.Kind && len(a.Steps) == 1 && len(b.Steps) == 1 &&
+				a.Steps[0].Key == b.Steps[0].Key && len(a.Conditions) == len(b.Conditions) {
 				history[to].Output = history[from].Output
 				break
 			}
