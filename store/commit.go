@@ -47,7 +47,10 @@ func (s *Store) commitOne(ch *change) (version uint64, err error) {
 		return s.proposeOne(ch)
 	}
 	sh := s.shardOf(ch.hash)
+	var what table.Spec
+	specify(&what, ch.entry)
 	sh.Lock()
+	sh.Begin(&what)
 	one := [1]outcome{{hash: ch.hash, entry: ch.entry}}
 	o := &one[0]
 	defer func() {
@@ -57,7 +60,8 @@ func (s *Store) commitOne(ch *change) (version uint64, err error) {
 		sh.one[0] = nil
 		sh.Unlock()
 	}()
-	p := sh.Find(ch.hash, ch.entry.Key())
+	var p table.Place
+	sh.FindIn(&p, ch.hash, ch.entry.Key())
 	o.cur = p.Entry()
 	exists := o.cur.Exists() && !o.cur.Deleted()
 	live := exists && (ch.only != 0 || !s.expired(o.cur))
@@ -77,7 +81,7 @@ func (s *Store) commitOne(ch *change) (version uint64, err error) {
 	if !o.only && (!ch.entry.Deleted() || s.keeps) {
 		must := mustFit(o.cur, ch.entry, ch.keep)
 		var ok bool
-		if o.next, ok = sh.Make(spec(ch.entry), must); !ok || !sh.Prepare(&p, must) {
+		if o.next, ok = sh.Make(&what, must); !ok || !sh.Prepare(&p, must) {
 			return 0, ErrOutOfMemory
 		}
 	}
@@ -184,7 +188,8 @@ func (c *commit) set(h uint64, e *Entry) {
 	var f table.Fresh
 	ok := true
 	if !e.Deleted() || s.keeps {
-		f, ok = sh.Make(spec(e), must)
+		what := spec(e)
+		f, ok = sh.Make(&what, must)
 	}
 	if ok && !c.txn.Stage(&p, f, mark, must) {
 		ok = false

@@ -121,7 +121,8 @@ func (s *Store) restore(sh *shard, h uint64, e *Entry) {
 		}
 		return
 	}
-	f, ok := sh.Make(spec(e), true)
+	what := spec(e)
+	f, ok := sh.Make(&what, true)
 	if !ok || !sh.Prepare(&p, true) {
 		s.unloaded.Add(1)
 		return
@@ -177,13 +178,15 @@ func (s *Store) replay(sh *shard, h uint64, e *Entry, keep int) bool {
 	switch {
 	case !e.Deleted() || s.keeps:
 		var ok bool
-		if o[0].next, ok = sh.Make(spec(e), true); !ok || !sh.Prepare(&p, true) {
+		what := spec(e)
+		if o[0].next, ok = sh.Make(&what, true); !ok || !sh.Prepare(&p, true) {
 			return false
 		}
 	case !cur.Exists():
 		return true
 	}
 	s.publish(o[:], e.version, keep, func() { o[0].put(sh, &p, e.version, keep) })
+	sh.Reclaim()
 	return true
 }
 

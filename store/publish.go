@@ -68,6 +68,12 @@ func (s *Store) dropLoneDeletion(sh *shard, h uint64, key []byte) {
 }
 
 // spec says what the table makes of an entry.
-func spec(e *Entry) table.Spec {
-	return table.Spec{Key: e.Key(), Value: e.Value(), Expiry: e.Expiry(), Deleted: e.Deleted()}
+func spec(e *Entry) (s table.Spec) {
+	specify(&s, e)
+	return s
+}
+
+// specify is spec into s, which is empty: see [table.Shard.FindIn].
+func specify(s *table.Spec, e *Entry) {
+	s.Key, s.Value, s.Expiry, s.Deleted = e.Key(), e.Value(), e.Expiry(), e.Deleted()
 }

@@ -31,8 +31,9 @@ func takeScratch() *scratch { return scratches.Get().(*scratch) }
 func (sc *scratch) give() {
 	sc.used = 0
 	sc.list, sc.told = emptied(sc.list), emptied(sc.told)
-	w := &sc.commit
-	*w = commit{txn: w.txn, outcomes: emptied(w.outcomes)}
+	if w := &sc.commit; w.s != nil { // one of several keys
+		*w = commit{txn: w.txn, outcomes: emptied(w.outcomes)}
+	}
 	scratches.Put(sc)
 }
 

@@ -123,6 +123,8 @@ func (c *Session) Set(key, value []byte, o SetOptions) (version uint64, err erro
 		return 0, err
 	}
 	s := c.store
+	h := s.hash(key)
+	s.table.Fetch(h) // early, so that it is there by the time that it is needed
 	if err := s.admitCopies(len(value)); err != nil {
 		return 0, err
 	}
@@ -132,7 +134,7 @@ func (c *Session) Set(key, value []byte, o SetOptions) (version uint64, err erro
 	sc := takeScratch()
 	defer sc.give()
 	version, err = c.commitOne(change{
-		hash:        s.hash(key),
+		hash:        h,
 		entry:       s.newValue(sc, key, value, o.TTL, o.ExpireAt),
 		always:      true,
 		conditional: o.Conditional,

@@ -249,7 +249,8 @@ func (s *Store) expire(sh *shard, p *table.Place, e *Entry) (err error) {
 	}()
 	if s.keeps {
 		var ok bool
-		if o.next, ok = sh.Make(spec(e), true); !ok || !sh.Prepare(p, true) {
+		what := spec(e)
+		if o.next, ok = sh.Make(&what, true); !ok || !sh.Prepare(p, true) {
 			return ErrOutOfMemory
 		}
 	}

@@ -28,6 +28,19 @@ func (h *Heap) Alloc(n int) (r Ref, ok bool) { return h.alloc(n, false) }
 // MustAlloc is Alloc past the budget, for what can't be refused; it fails only if the range is used up.
 func (h *Heap) MustAlloc(n int) (r Ref, ok bool) { return h.alloc(n, true) }
 
+// Next returns the address of the object that Alloc of n bytes will return if it has that at hand, else 0: to have the
+// processor fetch it.
+func (h *Heap) Next(n int) uintptr {
+	if n > maxSmall {
+		return 0
+	}
+	m := h.magazines[h.arena.classes.of(n)]
+	if m == nil || m.n == 0 {
+		return 0
+	}
+	return uintptr(h.arena.At(m.refs[m.n-1]))
+}
+
 func (h *Heap) alloc(n int, must bool) (r Ref, ok bool) {
 	if n > maxSmall {
 		return h.allocLarge(n, must)

@@ -49,6 +49,6 @@
 //     again, and a switch that is undone meant the old entry all the while. So reading many keys twice and comparing is right.
 //   - I8 Nobody waits with a shard locked, and nobody blocks while pinned but for a shard's lock. Holders of locks wait for no epoch.
 //   - I9 A writer is not pinned, so it looks at nothing that it retired, or published, once it has begun to reclaim or to grow. A
-//     write is: publish all, retire all, count all, grow all, reclaim.
+//     write is: publish all, retire all, count all, grow all, reclaim; one that puts an entry for one key reclaims first, too.
 //   - I10 An object is allocated and freed by its shard's heap.
 package table

@@ -56,7 +56,7 @@ type writer struct {
 func newWriter(t *Table) *writer { return &writer{t: t, versions: new(atomic.Uint64)} }
 
 func (w *writer) make(sh *Shard, s Spec) Fresh {
-	f, ok := sh.Make(s, false)
+	f, ok := sh.Make(&s, false)
 	if !ok {
 		panic("no memory")
 	}

@@ -303,7 +303,7 @@ func TestMemoryRunsOut(t *testing.T) {
 		sh := table.Shard(ShardOf(h))
 		sh.Lock()
 		p := sh.Find(h, key(i))
-		f, ok := sh.Make(Spec{Key: key(i), Value: key(i)}, false)
+		f, ok := sh.Make(&Spec{Key: key(i), Value: key(i)}, false)
 		if ok && !sh.Prepare(&p, false) {
 			sh.Drop(f)
 			ok = false

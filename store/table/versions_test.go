@@ -114,7 +114,7 @@ func TestGrowthWithoutMemory(t *testing.T) {
 		sh := table.Shard(ShardOf(h))
 		sh.Lock()
 		p := sh.Find(h, key(i))
-		f, ok := sh.Make(Spec{Key: key(i), Value: make([]byte, 200)}, false)
+		f, ok := sh.Make(&Spec{Key: key(i), Value: make([]byte, 200)}, false)
 		if ok && !sh.Prepare(&p, false) {
 			sh.Drop(f)
 			ok = false

@@ -30,10 +30,38 @@ func (p *Place) Hash() uint64 { return p.hash }
 // Version returns the version of the last deletion that may have been the key's, for a key that is absent.
 func (p *Place) Version() uint64 { return p.first.removal() }
 
+// Fetch begins to fetch the line of a key's hash into the processor's caches, for a write that is about to lock the
+// key's shard: so that what is done before Find does not have to wait. It has seen nothing.
+//
+// It takes no lock and pins no reader, so the directory that it looks at may be something else by now: what it reads
+// there becomes an address to fetch, which may be any, and nothing else.
+func (t *Table) Fetch(h uint64) {
+	if !fetches {
+		return
+	}
+	w := t.word(h)
+	fetchLine(uintptr(t.base) + uintptr(w>>8) + segmentLines + uintptr(h&w&(maxLines-1)*lineSize))
+}
+
+// Begin begins the write of one key: it frees some of what nobody can look at any more, and begins to fetch the memory
+// that Make of s will write to. The shard is locked, and nothing was found in it yet.
+func (sh *Shard) Begin(s *Spec) {
+	sh.Reclaim()
+	if fetches {
+		fetchLine(sh.heap.Next(s.size()))
+	}
+}
+
 // Find returns the place of key, whose hash is h and belongs to the shard, which is locked.
-func (sh *Shard) Find(h uint64, key []byte) Place {
+func (sh *Shard) Find(h uint64, key []byte) (p Place) {
+	sh.FindIn(&p, h, key)
+	return p
+}
+
+// FindIn is Find into p, which is empty: a copy of what has just been stored waits until the stores are done.
+func (sh *Shard) FindIn(p *Place, h uint64, key []byte) {
 	t := sh.table
-	p := Place{shard: sh, hash: h, first: t.line(h)}
+	p.shard, p.hash, p.first = sh, h, t.line(h)
 	for l := p.first; ; {
 		for m := l.matches(tagOf(h)); m != 0; m &= m - 1 {
 			i := bits.TrailingZeros16(m)
@@ -43,12 +71,12 @@ func (sh *Shard) Find(h uint64, key []byte) Place {
 			}
 			if e, of := t.staged(ref); of.p != nil && of.is(key) {
 				p.in, p.i, p.ref, p.entry, p.size = l, i, ref, e, t.arena.SizeOf(ref)
-				return p
+				return
 			}
 		}
 		next, more := t.overflow(arena.Ref(l.ref(lastPlace).Load()))
 		if !more {
-			return p
+			return
 		}
 		l = next
 	}
@@ -85,7 +113,7 @@ func (sh *Shard) Entry(f Fresh) Entry { return Entry{sh.table.at(f.ref), sh.tabl
 
 // Make makes an entry of what belongs to the shard, which is locked; ok is false if there is no memory. must takes
 // memory past the budget.
-func (sh *Shard) Make(s Spec, must bool) (f Fresh, ok bool) {
+func (sh *Shard) Make(s *Spec, must bool) (f Fresh, ok bool) {
 	s.revisions = sh.table.keeps
 	r, ok := sh.alloc(s.size(), must)
 	if !ok {
@@ -132,7 +160,8 @@ func (sh *Shard) Prepare(p *Place, must bool) bool {
 }
 
 // Put makes f, with this version, the current entry of the key of p, which is prepared. The one before it is kept, with
-// keep of them in all, if the table keeps any, and else retired. The shard is locked.
+// keep of them in all, if the table keeps any, and else retired: a small one is freed by later writes, which Begin. The shard
+// is locked.
 func (sh *Shard) Put(p *Place, f Fresh, version uint64, keep int) {
 	setVersion(sh.table.at(f.ref), version)
 	sh.entry(f.ref).complete()
@@ -149,7 +178,9 @@ func (sh *Shard) Put(p *Place, f Fresh, version uint64, keep int) {
 		p.in.fill(p.i, p.hash, f.ref) // the instant is in it
 		sh.grow(p.hash, 1)
 	}
-	sh.Reclaim()
+	if sh.limbo.Bytes() > 2*mostAsk { // too much to leave to the next write
+		sh.Reclaim()
+	}
 }
 
 // replaced keeps or retires what next has replaced.
@@ -284,7 +315,7 @@ const (
 	freePerRetired = 2
 )
 
-// Reclaim frees some of what nobody can look at any more. Every write ends with it: see I9.
+// Reclaim frees some of what nobody can look at any more. Every write ends with it, or begins: see I9.
 func (sh *Shard) Reclaim() {
 	e := sh.table.epochs
 	if sh.retiredSince > min(max(leastAsk, int(sh.heap.Used()/askShare)), mostAsk) {
