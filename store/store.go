@@ -75,8 +75,11 @@ type Store struct {
 	table  *table.Table
 	shards [shardCount]shard
 
-	// versions is the last version that was given, where there is no journal to give them. Readers do not touch it.
+	// versions is the last version that was given, where there is no journal to give them. Readers do not touch it. It
+	// is on a line of the processor's cache that has nothing else: every write looks at what is around it.
+	_        [56]byte
 	versions atomic.Uint64
+	_        [56]byte
 	budget   budget
 	beside   besides
 	readers  readers

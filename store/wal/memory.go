@@ -18,7 +18,9 @@ import (
 // Memory is the journal of a store that is not kept on disk. All that it does is to let backups be taken.
 type Memory struct {
 	source atomic.Pointer[backup.Walker] // set by Attach
+	_      [56]byte                      // every write looks at what is around last
 	last   atomic.Uint64                 // the newest version; nothing is published with it
+	_      [56]byte
 
 	// followed says that appends must take mu, and add to the feed. One that did not see it be set has published what
 	// it wrote before Subscribe returns: that waits for the locks under which it was appended.
