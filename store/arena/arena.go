@@ -74,6 +74,10 @@ type Arena struct {
 
 	// spans has a record for each page; see span for who guards it.
 	spans []span
+	// classAt has the class of each page's span, classLarge for the first page of a large object: what an owner asks for
+	// more often than anything, so it is a byte and not a line of a record, which others change besides. It is fixed
+	// while the span has objects.
+	classAt []uint8
 	pages pages
 
 	// live is how many bytes of each chunk objects take, those in magazines included: the compactor's measure. They are
@@ -123,7 +127,7 @@ func New(o Options) (*Arena, error) {
 	for i := range a.sets {
 		a.sets[i].lists = make([]list, len(a.classes.sizes))
 	}
-	if a.spans, err = m.records(int(size / pageSize)); err != nil {
+	if a.spans, a.classAt, err = m.records(int(size / pageSize)); err != nil {
 		m.release()
 		return nil, fmt.Errorf("arena: reserve the table of pages: %w", err)
 	}

@@ -30,8 +30,9 @@ func (a *Arena) Check(heaps []*Heap, owned iter.Seq2[Ref, int]) error {
 					return fmt.Errorf("object %#x is in a magazine and elsewhere, with an owner: %t", r, owner)
 				}
 				taken[r] = false
-				if _, s := a.span(a.pageOf(r)); s.class != uint8(class) || s.set != h.set {
-					return fmt.Errorf("object %#x of class %d and set %d is in a magazine of %d and %d", r, s.class, s.set, class, h.set)
+				page, s := a.span(a.pageOf(r))
+				if is := a.classAt[page]; is != uint8(class) || s.set != h.set {
+					return fmt.Errorf("object %#x of class %d and set %d is in a magazine of %d and %d", r, is, s.set, class, h.set)
 				}
 			}
 		}
@@ -55,11 +56,12 @@ func (a *Arena) allocated(r Ref) bool {
 		return false
 	}
 	first, s := a.span(uint32(page))
-	if s.class == classLarge {
+	class := a.classAt[page]
+	if class == classLarge {
 		return a.ref(uint64(first)<<pageShift) == r
 	}
-	i := a.index(first, r, &a.classes.shape[s.class])
-	return a.ref(uint64(first)<<pageShift+uint64(i)*uint64(s.size)) == r && i < int(a.classes.shape[s.class].objects) && s.free[i/64]&(1<<(i%64)) == 0
+	i := a.index(first, r, &a.classes.shape[class])
+	return a.ref(uint64(first)<<pageShift+uint64(i)*uint64(s.size)) == r && i < int(a.classes.shape[class].objects) && s.free[i/64]&(1<<(i%64)) == 0
 }
 
 // checkPages verifies the pages, and that they have so many objects, of so many bytes, that are not free.
@@ -90,13 +92,19 @@ func (a *Arena) checkPages(objects int, live int64) error {
 		if s.back != 0 {
 			return fmt.Errorf("page %d is in the middle of a span whose beginning is not there", at)
 		}
-		if s.class == classLarge {
+		class := a.classAt[at]
+		if class == classLarge {
 			found++
 			used += int(s.size)
 			at += int(s.size)
 			continue
 		}
-		shape := &a.classes.shape[s.class]
+		shape := &a.classes.shape[class]
+		for i := range int(shape.pages) {
+			if is := a.classAt[at+i]; is != class {
+				return fmt.Errorf("page %d is of class %d, the span that it belongs to of class %d", at+i, is, class)
+			}
+		}
 		free := 0
 		for i := range int(shape.objects) {
 			if s.free[i/64]&(1<<(i%64)) != 0 {
@@ -141,7 +149,7 @@ func (a *Arena) listed() (map[uint32]bool, error) {
 			prev := uint32(0)
 			for page := a.sets[i].lists[class].first; page != 0; page = a.spans[page].next {
 				s := &a.spans[page]
-				if all[page] || s.prev != prev || int(s.class) != class || int(s.set) != i {
+				if all[page] || s.prev != prev || int(a.classAt[page]) != class || int(s.set) != i {
 					return nil, fmt.Errorf("the span of page %d is in a list twice, or in a wrong one", page)
 				}
 				all[page] = true

@@ -84,7 +84,7 @@ func (a *Arena) Leaving(r Ref) bool {
 		return true
 	}
 	page := a.pageOf(r)
-	if s := &a.spans[page]; s.back == 0 && s.class == classLarge {
+	if s := &a.spans[page]; s.back == 0 && a.classAt[page] == classLarge {
 		for i := first + 1; i <= (int(page)+int(s.size)-1)/a.per; i++ {
 			if a.leaving[i].Load() {
 				return true

@@ -31,6 +31,6 @@
 //
 //   - An object belongs to one heap's set for life: it is freed by a heap of the set that it was allocated by.
 //   - Lock order: the owner's lock, list.mu, pages.mu.
-//   - A span's shape (class, size, set, back) is written before its first object is handed out and stays until its last is
+//   - A span's shape (its class, size, set, back) is written before its first object is handed out and stays until its last is
 //     back, so whoever holds an object may read it without a lock.
 package arena

@@ -88,7 +88,8 @@ func (h *Heap) allocLarge(n int, must bool) (r Ref, ok bool) {
 	if !ok {
 		return 0, false
 	}
-	a.spans[page] = span{class: classLarge, set: h.set, size: uint32(count)}
+	a.spans[page] = span{set: h.set, size: uint32(count)}
+	a.classAt[page] = classLarge
 	a.countLarge(page, count, 1)
 	h.used += int64(count) * pageSize
 	return a.ref(uint64(page) << pageShift), true
@@ -106,9 +107,10 @@ func (a *Arena) countLarge(page uint32, count int, sign int64) {
 // Free gives the object back.
 func (h *Heap) Free(r Ref) {
 	a := h.arena
-	page, s := a.span(a.pageOf(r))
-	if s.class == classLarge {
-		count := int(s.size)
+	page := a.pageOf(r)
+	class := a.classAt[page]
+	if class == classLarge {
+		count := int(a.spans[page].size)
 		if a.poison {
 			poison(a.At(r), count*pageSize)
 		}
@@ -117,11 +119,11 @@ func (h *Heap) Free(r Ref) {
 		a.pages.give(page, count)
 		return
 	}
-	class := s.class
+	size := int(a.classes.sizes[class])
 	if a.poison {
-		poison(a.At(r), int(s.size))
+		poison(a.At(r), size)
 	}
-	h.used -= int64(s.size)
+	h.used -= int64(size)
 	most := int(a.classes.shape[class].magazine)
 	if most == 0 || a.leaving[a.chunkOf(r)].Load() {
 		a.putBack([]Ref{r}, h.set, class)
@@ -156,11 +158,11 @@ func (h *Heap) Used() int64 { return h.used }
 
 // SizeOf returns how many bytes the object takes.
 func (a *Arena) SizeOf(r Ref) int {
-	_, s := a.span(a.pageOf(r))
-	if s.class == classLarge {
-		return int(s.size) * pageSize
+	page := a.pageOf(r)
+	if class := a.classAt[page]; class != classLarge {
+		return int(a.classes.sizes[class])
 	}
-	return int(s.size)
+	return int(a.spans[page].size) * pageSize
 }
 
 // poison fills n bytes with what is no valid header, length or reference.

@@ -9,8 +9,8 @@ type memory interface {
 	commit(offset, n uint64) error
 	// discard gives n bytes from offset on back to the system and reports whether it did; commit makes zeros of them again.
 	discard(offset, n uint64) bool
-	// records returns n records of pages, all zero.
-	records(n int) ([]span, error)
+	// records returns n records of pages, and n classes, all zero.
+	records(n int) ([]span, []uint8, error)
 	// release gives everything back.
 	release()
 }
@@ -30,10 +30,13 @@ func newGoMemory(size uint64, gives bool) *goMemory {
 	return m
 }
 
-func (m *goMemory) base() unsafe.Pointer          { return m.first }
-func (m *goMemory) commit(uint64, uint64) error   { return nil }
-func (m *goMemory) records(n int) ([]span, error) { return make([]span, n), nil }
-func (m *goMemory) release()                      {}
+func (m *goMemory) base() unsafe.Pointer        { return m.first }
+func (m *goMemory) commit(uint64, uint64) error { return nil }
+func (m *goMemory) release()                    {}
+
+func (m *goMemory) records(n int) ([]span, []uint8, error) {
+	return make([]span, n), make([]uint8, n), nil
+}
 
 func (m *goMemory) discard(offset, n uint64) bool {
 	if m.gives {

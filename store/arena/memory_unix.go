@@ -13,7 +13,7 @@ import (
 type mapped struct {
 	all   []byte // the reservation, with room to align it
 	first unsafe.Pointer
-	table []byte // of the records
+	table []byte // of the records, and behind them the classes
 }
 
 // minReserve is the fewest addresses that an arena is content with.
@@ -63,14 +63,15 @@ func (m *mapped) commit(offset, n uint64) error {
 
 func (m *mapped) discard(offset, n uint64) bool { return discard(m.bytes(offset, n)) }
 
-func (m *mapped) records(n int) ([]span, error) {
-	table, err := unix.Mmap(-1, 0, n*int(unsafe.Sizeof(span{})), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE|mapNoReserve)
+func (m *mapped) records(n int) ([]span, []uint8, error) {
+	spans := n * int(unsafe.Sizeof(span{}))
+	table, err := unix.Mmap(-1, 0, spans+n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE|mapNoReserve)
 	if err != nil {
-		return nil, fmt.Errorf("mmap: %w", err)
+		return nil, nil, fmt.Errorf("mmap: %w", err)
 	}
 	m.table = table
 	// Safe: the mapping has n records' bytes, begins at a page, and a span has no pointers.
-	return unsafe.Slice((*span)(unsafe.Pointer(unsafe.SliceData(table))), n), nil
+	return unsafe.Slice((*span)(unsafe.Pointer(unsafe.SliceData(table))), n), table[spans:], nil
 }
 
 func (m *mapped) release() {

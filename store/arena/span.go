@@ -6,7 +6,7 @@ import (
 )
 
 // span is the record of a page: of a run of pages that is cut into objects of one class, or of a large object, if the page is its
-// first; of any other page of a span only back counts. It is 64 bytes, a line.
+// first; of any other page of a span only back counts. Arena.classAt has its class. It is 64 bytes, a line.
 type span struct {
 	// free has a bit for each object that nobody has, neither an owner nor a magazine; guarded by the lock of the span's list,
 	// as are next, prev, nfree and listed.
@@ -16,11 +16,10 @@ type span struct {
 	listed     bool
 
 	// The shape: fixed while the span has objects.
-	class uint8 // classLarge: a large object
-	set   uint8
-	back  uint16 // how many pages behind the span's first page this one is
-	size  uint32 // of an object; of a large one in pages
-	_     [12]byte
+	set  uint8
+	back uint16 // how many pages behind the span's first page this one is
+	size uint32 // of an object; of a large one in pages
+	_    [12]byte
 }
 
 const (
@@ -107,9 +106,10 @@ func (a *Arena) cut(l *list, setIndex, class uint8, must bool) uint32 {
 	}
 	for i := range shape.pages {
 		a.spans[page+i] = span{back: uint16(i)}
+		a.classAt[page+i] = class
 	}
 	s := &a.spans[page]
-	s.class, s.set, s.size = class, setIndex, a.classes.sizes[class]
+	s.set, s.size = setIndex, a.classes.sizes[class]
 	s.nfree = shape.objects
 	for i := range int(shape.objects) {
 		s.free[i/64] |= 1 << (i % 64)
@@ -150,7 +150,7 @@ func (a *Arena) putBack(refs []Ref, setIndex, class uint8) {
 
 // giveIfEmpty gives the pages of a span back that no list has and that has no objects.
 func (a *Arena) giveIfEmpty(page uint32, s *span) {
-	if shape := &a.classes.shape[s.class]; s.nfree == shape.objects {
+	if shape := &a.classes.shape[a.classAt[page]]; s.nfree == shape.objects {
 		a.pages.give(page, int(shape.pages))
 	}
 }
