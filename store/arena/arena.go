@@ -78,7 +78,7 @@ type Arena struct {
 	// more often than anything, so it is a byte and not a line of a record, which others change besides. It is fixed
 	// while the span has objects.
 	classAt []uint8
-	pages pages
+	pages   pages
 
 	// live is how many bytes of each chunk objects take, those in magazines included: the compactor's measure. They are
 	// counts, and publish nothing.

@@ -216,6 +216,21 @@ func btoi(b bool) int {
 	return 0
 }
 
+func TestNext(t *testing.T) {
+	h := open(t, Options{Range: 64 << 20}).Heap(0)
+	require.Zero(t, h.Next(60), "nothing is at hand yet")
+	require.Zero(t, h.Next(maxSmall+1), "pages are not")
+	for range 3*magazineSize + 1 {
+		next := h.Next(60)
+		r, ok := h.Alloc(60)
+		require.True(t, ok)
+		if next != 0 {
+			require.Equal(t, next, uintptr(h.arena.At(r)))
+		}
+	}
+	require.NotZero(t, h.Next(60))
+}
+
 func TestEmptyObject(t *testing.T) {
 	a := open(t, Options{Range: 1, GoMemory: race})
 	h := a.Heap(0)

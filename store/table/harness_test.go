@@ -65,9 +65,11 @@ func (w *writer) make(sh *Shard, s Spec) Fresh {
 
 func (w *writer) set(s Spec) uint64 {
 	h := w.t.Hash(s.Key)
+	w.t.Fetch(h)
 	sh := w.t.Shard(ShardOf(h))
 	sh.Lock()
 	defer sh.Unlock()
+	sh.Begin(&s)
 	p := sh.Find(h, s.Key)
 	f := w.make(sh, s)
 	if !sh.Prepare(&p, false) {
