@@ -46,8 +46,8 @@ func (l *FileLog) save(appends []*Append) error {
 				return err
 			}
 		}
-		if l.file.Size() >= l.o.SegmentSize || len(a.Entries) > 0 &&
-			a.Entries[0].GetIndex() <= l.segments[len(l.segments)-1].head.index {
+		if l.file.Size() >= l.o.SegmentSize ||
+			len(a.Entries) > 0 && a.Entries[0].GetIndex() <= l.segments[len(l.segments)-1].head.index {
 			// An entry is never replaced by one in the same file that is before what the file says was before it.
 			if err := l.show(put); err != nil {
 				return err
