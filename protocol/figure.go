@@ -69,6 +69,7 @@ var figures = []Figure{
 	{"snapshot_bytes", false, "Bytes of the newest snapshot; 0: there is none"},
 	{"snapshot_age_seconds", false, "Seconds since the newest snapshot was taken, or since the start if none was since"},
 	{"snapshot_failures", true, "Snapshots that failed"},
+	{"snapshot_failing", false, "1 if the last snapshot that was begun failed, else 0"},
 	{"cluster_format", false, "The format that the cluster writes, the newest that all members read; 0: the node belongs to none yet"},
 	{"cluster_format_readable", false, "The newest format that the node reads; above cluster_format until all members do"},
 	{"cluster_settings_differ", false, "1 while members of the cluster were started with different --history or --history-age, or one with less than nine tenths of another's memory for data, else 0"},

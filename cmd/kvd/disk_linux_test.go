@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -49,6 +51,10 @@ func TestFileCantGrow(t *testing.T) {
 	require.Equal(t, http.StatusServiceUnavailable, status, body)
 	require.EqualValues(t, 1, stat(t, c, "read_only"))
 	require.EqualValues(t, 2, stat(t, c, "refusals_unavailable"))
+	_, err = c.Snapshot(t.Context())
+	require.ErrorIs(t, err, protocol.ErrUnavailable)
+	require.EqualValues(t, 1, stat(t, c, "snapshot_failing"))
+	require.Contains(t, persistence(t, p.addr), "rdb_last_bgsave_status:err\r\n")
 
 	var hard unix.Rlimit
 	require.NoError(t, unix.Prlimit(p.cmd.Process.Pid, unix.RLIMIT_FSIZE, nil, &hard))
@@ -56,6 +62,10 @@ func TestFileCantGrow(t *testing.T) {
 	p.await("there is room on the disk again")
 	require.NoError(t, set())
 	require.Zero(t, stat(t, c, "read_only"))
+	_, err = c.Snapshot(t.Context())
+	require.NoError(t, err)
+	require.Zero(t, stat(t, c, "snapshot_failing"))
+	require.Contains(t, persistence(t, p.addr), "rdb_last_bgsave_status:ok\r\n")
 	status, body = p.get("/readyz")
 	require.Equal(t, http.StatusOK, status, body)
 	p.cmd.Process.Kill()
@@ -68,4 +78,16 @@ func TestFileCantGrow(t *testing.T) {
 		require.NoError(t, err, "key %d of %d", i, acked)
 	}
 	p.stop(os.Interrupt)
+}
+
+// persistence is what the server tells clients of Redis of its disk.
+func persistence(t *testing.T, addr string) string {
+	conn, err := net.Dial("tcp", addr)
+	require.NoError(t, err)
+	defer conn.Close()
+	_, err = io.WriteString(conn, "INFO persistence\r\nQUIT\r\n")
+	require.NoError(t, err)
+	answer, err := io.ReadAll(conn)
+	require.NoError(t, err)
+	return string(answer)
 }

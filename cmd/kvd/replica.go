@@ -69,10 +69,7 @@ func takeReplica(o options, log *slog.Logger) (backend, error) {
 func (r *replica) figures() []protocol.Stat {
 	c := r.Counts()
 	format, reads := r.Format()
-	differ := uint64(0)
-	if v, ok := r.View(); ok && v.Differ() {
-		differ = 1
-	}
+	v, known := r.View()
 	return []protocol.Stat{
 		{Name: "sync_policy", Value: policies[wal.Always]},
 		{Name: "read_only"},
@@ -82,9 +79,10 @@ func (r *replica) figures() []protocol.Stat {
 		{Name: "snapshot_bytes", Value: uint64(c.SnapshotBytes)},
 		{Name: "snapshot_age_seconds", Value: uint64(c.SnapshotAge.Seconds())},
 		{Name: "snapshot_failures", Value: c.SnapshotsFailed},
+		{Name: "snapshot_failing", Value: oneIf(c.SnapshotFailing)},
 		{Name: "cluster_format", Value: uint64(format)},
 		{Name: "cluster_format_readable", Value: uint64(reads.Newest)},
-		{Name: "cluster_settings_differ", Value: differ},
+		{Name: "cluster_settings_differ", Value: oneIf(known && v.Differ())},
 	}
 }
 

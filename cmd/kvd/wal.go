@@ -45,14 +45,18 @@ func takeLog(o options, log *slog.Logger) (backend, error) {
 	}, nil
 }
 
-func logFigures(st wal.Stats, policy wal.Policy) []protocol.Stat {
-	readOnly := uint64(0)
-	if st.Refusing {
-		readOnly = 1
+// oneIf is the figure of something that is so or not.
+func oneIf(so bool) uint64 {
+	if so {
+		return 1
 	}
+	return 0
+}
+
+func logFigures(st wal.Stats, policy wal.Policy) []protocol.Stat {
 	return []protocol.Stat{
 		{Name: "sync_policy", Value: policies[policy]},
-		{Name: "read_only", Value: readOnly},
+		{Name: "read_only", Value: oneIf(st.Refusing)},
 		{Name: "log_files", Value: uint64(st.LogFiles)},
 		{Name: "log_bytes", Value: uint64(st.SinceSnapshot)},
 		{Name: "log_queued_bytes", Value: uint64(st.Queued)},
@@ -62,5 +66,6 @@ func logFigures(st wal.Stats, policy wal.Policy) []protocol.Stat {
 		{Name: "snapshot_bytes", Value: uint64(st.SnapshotBytes)},
 		{Name: "snapshot_age_seconds", Value: uint64(st.SnapshotAge.Seconds())},
 		{Name: "snapshot_failures", Value: uint64(st.SnapshotsFailed)},
+		{Name: "snapshot_failing", Value: oneIf(st.SnapshotFailing)},
 	}
 }

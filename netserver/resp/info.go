@@ -48,15 +48,18 @@ var infoSections = []struct {
 			f["memory_bytes"], human(f["memory_bytes"]), f["data_memory_bytes"], f["memory_limit_bytes"], human(f["memory_limit_bytes"]), t.settings()["maxmemory-policy"])
 	}},
 	{"Persistence", func(t *talk, f map[string]uint64) string {
-		enabled, status := 0, "ok"
+		enabled, status, snapshot := 0, "ok", "ok"
 		if f["sync_policy"] > 0 {
 			enabled = 1
 		}
 		if f["read_only"] > 0 {
 			status = "err"
 		}
-		return fmt.Sprintf("loading:0\r\nrdb_bgsave_in_progress:0\r\nrdb_last_save_time:%d\r\nrdb_last_bgsave_status:ok\r\naof_enabled:%d\r\naof_rewrite_in_progress:0\r\n"+
-			"aof_last_write_status:%s\r\naof_current_size:%d\r\n", lastSaveOf(f), enabled, status, f["log_bytes"])
+		if f["snapshot_failing"] > 0 {
+			snapshot = "err"
+		}
+		return fmt.Sprintf("loading:0\r\nrdb_bgsave_in_progress:0\r\nrdb_last_save_time:%d\r\nrdb_last_bgsave_status:%s\r\naof_enabled:%d\r\naof_rewrite_in_progress:0\r\n"+
+			"aof_last_write_status:%s\r\naof_current_size:%d\r\n", lastSaveOf(f), snapshot, enabled, status, f["log_bytes"])
 	}},
 	{"Stats", func(t *talk, f map[string]uint64) string {
 		return fmt.Sprintf("total_connections_received:%d\r\ntotal_commands_processed:%d\r\ntotal_net_input_bytes:%d\r\ntotal_net_output_bytes:%d\r\nrejected_connections:%d\r\n"+

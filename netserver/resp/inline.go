@@ -24,7 +24,7 @@ func splitWords(dst [][]byte, line []byte) (words [][]byte, ok bool) {
 		for len(line) > 0 && isSpace(line[0]) {
 			line = line[1:]
 		}
-		if len(line) == 0 {
+		if len(line) == 0 || line[0] == 0 { // as a string of C, the line ends there
 			return words, true
 		}
 		word, rest, ok := splitWord(line)
@@ -47,15 +47,12 @@ func splitWord(line []byte) (word, rest []byte, ok bool) {
 	for line = line[plain:]; len(line) > 0 && !isSpace(line[0]) && line[0] != 0; {
 		if quote := line[0]; quote == '"' || quote == '\'' {
 			word, line, ok = unquote(word, line[1:], quote)
-			if !ok || len(line) > 0 && !isSpace(line[0]) {
+			if !ok || len(line) > 0 && !isSpace(line[0]) && line[0] != 0 {
 				return nil, nil, false
 			}
 			return word, line, true
 		}
 		word, line = append(word, line[0]), line[1:]
-	}
-	if len(line) > 0 && line[0] == 0 { // as a string of C would, the line ends here
-		line = nil
 	}
 	return word, line, true
 }

@@ -42,6 +42,9 @@ func TestRequestsAreCutIntoArguments(t *testing.T) {
 		{`SET "a b" "\x41\n\r\t\a\b\"\\\q"` + "\r\n", []string{"SET", "a b", "A\n\r\t\a\b\"\\q"}},
 		{`SET 'a "b\'' x'y z'` + "\r\n", []string{"SET", `a "b'`, "xy z"}},
 		{`SET "\xZZ" ""` + "\r\n", []string{"SET", "xZZ", ""}},
+		{"SET k\x00ey value\r\n", []string{"SET", "k"}}, // it ends as a string of C does
+		{"SET \x00 value\r\n", []string{"SET"}},
+		{"SET \"k\"\x00 value\r\n", []string{"SET", "k"}},
 	} {
 		args, used, err := parse(nil, []byte(c.in+"*1"), everything)
 		require.NoError(t, err, "%q", c.in)

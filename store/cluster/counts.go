@@ -55,15 +55,17 @@ type LogCounts struct {
 	Syncs uint64 // that made appends durable
 	// SnapshotsFailed is how often a snapshot could not be written, so that the log grows.
 	SnapshotsFailed uint64
+	SnapshotFailing bool          // the last that was begun failed
 	SnapshotBytes   int64         // of the newest snapshot; 0: there is none
 	SnapshotAge     time.Duration // since that was written or received, or since the start if none was since
 }
 
 // snapshotFigures say how the newest snapshot is. The parts are figures, and publish nothing.
 type snapshotFigures struct {
-	since time.Time    // when the journal was opened; fixed
-	bytes atomic.Int64 // of its file
-	at    atomic.Int64 // when it was written, in nanoseconds since then
+	since   time.Time    // when the journal was opened; fixed
+	bytes   atomic.Int64 // of its file
+	at      atomic.Int64 // when it was written, in nanoseconds since then
+	failing atomic.Bool  // the last that was begun failed
 }
 
 // note notes that a snapshot of so many bytes was written.
@@ -80,7 +82,7 @@ func (j *Journal) Counts() LogCounts {
 	files := len(l.segments)
 	l.mu.Unlock()
 	return LogCounts{
-		Files: files, Bytes: l.BytesBehind(base), Syncs: l.syncs.Load(), SnapshotsFailed: j.snapshotsFailed.Load(),
+		Files: files, Bytes: l.BytesBehind(base), Syncs: l.syncs.Load(), SnapshotsFailed: j.snapshotsFailed.Load(), SnapshotFailing: j.newest.failing.Load(),
 		SnapshotBytes: j.newest.bytes.Load(), SnapshotAge: time.Since(j.newest.since) - time.Duration(j.newest.at.Load()),
 	}
 }

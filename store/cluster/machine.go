@@ -30,7 +30,6 @@ func (j *Journal) Apply(e *Committed) error {
 		go func() { // Close waits for saving
 			defer j.saving.Unlock()
 			if err := j.saveSnapshot(); err != nil && !errors.Is(err, ErrStopped) {
-				j.snapshotsFailed.Add(1)
 				j.o.Logger.Warn("a snapshot could not be written, and the log grows", "error", err)
 			}
 		}()
@@ -92,7 +91,15 @@ func (j *Journal) SaveSnapshot() error {
 	return j.saveSnapshot()
 }
 
-func (j *Journal) saveSnapshot() error {
+func (j *Journal) saveSnapshot() (err error) {
+	defer func() {
+		if err == nil {
+			j.newest.failing.Store(false)
+		} else if !errors.Is(err, ErrStopped) {
+			j.newest.failing.Store(true)
+			j.snapshotsFailed.Add(1)
+		}
+	}()
 	var base Base
 	var lacked uint64
 	whole := false

@@ -123,7 +123,10 @@ func (l *Log) Snapshot(ctx context.Context) (version uint64, size int64, err err
 		return 0, 0, errors.New("snapshot: no store is attached")
 	}
 	defer func() {
-		if err != nil && ctx.Err() == nil && s.ctx.Err() == nil {
+		if err == nil {
+			l.stat.failing.Store(false)
+		} else if ctx.Err() == nil && s.ctx.Err() == nil {
+			l.stat.failing.Store(true)
 			l.stat.snapshotsFailed.Add(1)
 		}
 	}()

@@ -20,6 +20,7 @@ type Stats struct {
 	Refusing        bool  // writes are refused: the log has failed, or there is no room
 	RotationsFailed int64 // log files that could not be begun, since the start
 	SnapshotsFailed int64 // since the start
+	SnapshotFailing bool  // the last that was begun failed
 
 	SnapshotAge time.Duration // since the newest snapshot was taken, or since Open if none was since
 }
@@ -34,6 +35,7 @@ type counters struct {
 	torn            atomic.Int64 // the start sets it
 	rotationsFailed atomic.Int64 // the flusher adds to it
 	snapshotsFailed atomic.Int64 // each that fails adds to it
+	failing         atomic.Bool  // the last snapshot that was begun failed; set by each that ends. Publishes nothing
 	snapshotAt      atomic.Int64 // when the last was taken, in nanoseconds since opened; each that is taken sets it
 	opened          time.Time    // fixed
 
@@ -69,6 +71,7 @@ func (l *Log) Stats() Stats {
 		Refusing:        refusing,
 		RotationsFailed: l.stat.rotationsFailed.Load(),
 		SnapshotsFailed: l.stat.snapshotsFailed.Load(),
+		SnapshotFailing: l.stat.failing.Load(),
 		SnapshotAge:     time.Since(l.stat.opened) - time.Duration(l.stat.snapshotAt.Load()),
 	}
 }

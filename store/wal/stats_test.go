@@ -44,6 +44,7 @@ func TestStats(t *testing.T) {
 		n = mustStart(t, inject, o, store.Options{})
 	}
 	begin()
+	failing := false
 	var since, torn, rotationsFailed, snapshotsFailed int64 // what Stats must say of what the folder does not show
 	check := func(what string) {
 		t.Helper()
@@ -71,6 +72,7 @@ func TestStats(t *testing.T) {
 		want.Syncs = syncs.Load() - begun.Load() // each file is synced once before it has its name
 		want.SnapshotAge = got.SnapshotAge       // of the clock, not of the folder
 		want.TornBytes, want.RotationsFailed, want.SnapshotsFailed = torn, rotationsFailed, snapshotsFailed
+		want.SnapshotFailing = failing
 		require.Equal(t, want, got, what)
 	}
 	write := func(writes int) {
@@ -114,13 +116,14 @@ func TestStats(t *testing.T) {
 	bad.Store(true)
 	_, _, err := n.log.Snapshot(context.Background())
 	require.ErrorIs(t, err, syscall.EMFILE)
-	rotationsFailed, snapshotsFailed = 1, 1
+	rotationsFailed, snapshotsFailed, failing = 1, 1, true
 	check("a file that can't be begun")
 	write(3)
 	check("and writes")
 	bad.Store(false)
 	write(100)
 	snapshot()
+	failing = false
 	write(10)
 	check("all well again")
 
