@@ -86,8 +86,9 @@ func (s *session) fail() {
 	}
 }
 
-// guarded runs a command as the transaction around it has it: nothing runs in one that has failed but what ends it or is
-// no part of it, and an error fails it. A begin that fails leaves a failed transaction too, for what follows relies on it.
+// guarded runs a command inside of the open transaction. In a transaction that has failed, only commands that end it,
+// or are no part of it, are run. An error of the command makes the transaction fail; so does a begin that fails, since
+// the commands behind it rely on it.
 func (s *session) guarded(cmd *command, run func() error) error {
 	aside := cmd != nil && cmd.inTxn && !cmd.operation() // commit, abort, and what neither reads nor writes
 	if s.txn != nil && s.txn.failed && !aside {

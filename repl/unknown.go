@@ -56,8 +56,8 @@ var elsewhere = []struct{ names, command, says string }{
 	{"h ?", "help", "help lists all commands"},
 }
 
-// unknownCommand says that there is no such command, and what may have been meant. cmd is the one with this name, which
-// does not exist in this mode, or nil.
+// unknownCommand says that there is no such command, and which one may have been meant. cmd is the command of this name
+// that exists in another mode only; nil: there is none.
 func (s *session) unknownCommand(name string, cmd *command) error {
 	switch {
 	case cmd != nil && s.mode == oneShot:

@@ -47,7 +47,8 @@ type data struct {
 	backupBytes int64
 }
 
-// takeData takes the data folder, if there is one. What it holds is read by load. beside is told how much lies beside Go's heap.
+// takeData takes the data folder, if there is one; load reads it later. beside is told how many bytes lie beside Go's
+// heap.
 func takeData(o options, beside func(bytes int64), log *slog.Logger) (*data, error) {
 	share := o.shares()
 	d := &data{

@@ -80,7 +80,8 @@ func pageURL(address string, live bool) (string, error) {
 	return "http://" + net.JoinHostPort(host, port) + page, nil
 }
 
-// askPage returns what a page says, by a Unix socket if one is named; an error if it does not say that all is well.
+// askPage returns the text of a page, by a Unix socket if one is named. The error says that the page does not say that
+// all is well.
 func askPage(url, socket string, timeout time.Duration) (string, error) {
 	by := &http.Transport{DisableKeepAlives: true}
 	if socket != "" {

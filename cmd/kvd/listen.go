@@ -149,8 +149,8 @@ func shownAddress(l net.Listener) string {
 	return l.Addr().String()
 }
 
-// listenUnix listens on a Unix socket that has this mode from its first moment. A socket that a process left there that is gone
-// is removed, but nothing else is.
+// listenUnix listens on a Unix socket, which has this mode from its first moment. It removes a socket that a process
+// which is gone has left, and nothing else.
 func listenUnix(path string, mode fs.FileMode) (netserver.Listener, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {

@@ -18,8 +18,8 @@ const (
 	moreTime = 30 * time.Second
 )
 
-// manager is the service manager that has started kvd and wants to be told how it is: systemd, for a unit of Type=notify. Nobody
-// waits for it. Where there is none, all that it is told is nothing. See sd_notify(3).
+// manager is the service manager that has started kvd and wants to know its state: systemd, for a unit of Type=notify.
+// Telling it never waits. Where there is no manager, telling does nothing. See sd_notify(3).
 type manager struct {
 	told *lineQueue // fixed; nil: there is no manager
 

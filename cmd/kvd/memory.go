@@ -233,9 +233,9 @@ func keepWithin(st *store.Store, data, granted int64, beside func() int64, log *
 	}
 }
 
-// heapShare keeps GOMEMLIMIT at what the data that lie beside Go's heap leave of --max-memory, so that garbage, and
-// what is free between large values, is part of that. Where what is alive leaves the collector less room than it needs,
-// it has that beyond --max-memory, up to the process's memory; so it has while data are loaded.
+// heapShare keeps GOMEMLIMIT at --max-memory less the data that lie beside Go's heap, so that garbage, and what is free
+// between large values, is part of --max-memory. Where the living objects would leave the collector less room than it
+// needs, the limit is higher, up to the memory of the process; so it is while data are loaded.
 type heapShare struct {
 	all     int64         // what the process may have, for both
 	within  int64         // --max-memory, and what Go has at all times
@@ -274,7 +274,7 @@ func (h *heapShare) collected() {
 	h.change()
 }
 
-// idleHeap is what Go's heap, and what goes with it, has of the system's memory at all times: it is not counted.
+// idleHeap is how much of the system's memory Go's heap, and what goes with it, takes at all times. It is not counted.
 const idleHeap = 6 << 20
 
 // uncounted returns what of Go's heap is neither counted, nor there at all times: garbage, and what is free and not given back.

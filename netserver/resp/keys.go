@@ -149,7 +149,8 @@ func renameNX(c *call) {
 	}
 }
 
-// move gives what a key holds to another, and its expiry; with nx only if that is absent. If it does not it answers why.
+// move gives the value and the expiry of one key to another; with nx only if that other key is absent. It returns false
+// where it has answered with an error, or that nothing was moved.
 func (c *call) move(nx bool) bool {
 	from, to := c.args[1], c.args[2]
 	e := c.Get(from)

@@ -46,7 +46,8 @@ const (
 	minExponent = -16445
 )
 
-// parseFloat reads a number as Redis reads its long doubles. infinite is its sign if it is infinite, which n then is not.
+// parseFloat reads a number as Redis reads its long doubles. infinite is the sign of an infinite number, and 0 for
+// others; n is set where it is 0.
 func parseFloat(b []byte) (n *big.Float, infinite int, ok bool) {
 	if len(b) == 0 || len(b) > 5<<10 || isSpace(b[0]) || bytes.IndexByte(b, '_') >= 0 {
 		return nil, 0, false

@@ -343,8 +343,9 @@ func (t *talk) run(cmd *Command, args [][]byte) {
 	}
 }
 
-// fresh reports whether what is read now is as new as it has to be. Where the store is one of several that is looked up
-// once for all that has come together, and again behind a write; if it can't be, that is the answer.
+// fresh reports whether the store is as new as this client's reads need. In a cluster that is asked once for all
+// requests that have come together, and again behind a write. Where it can't be told, fresh answers the request with
+// the error.
 func (t *talk) fresh() bool {
 	if t.looked {
 		return true

@@ -78,7 +78,8 @@ func versionOf(text string) uint64 {
 
 func etagOf(version uint64) string { return `"` + strconv.FormatUint(version, 10) + `"` }
 
-// has reports whether one of the tags is version's, or any is asked for. A key that is absent has version 0, and no tag.
+// has reports whether one of the tags is that of version, or any version is asked for. An absent key has version 0, and
+// no tag.
 func (t *tags) has(version uint64, weak bool) bool {
 	if version == 0 {
 		return false

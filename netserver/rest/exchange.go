@@ -41,9 +41,9 @@ type exchange struct {
 
 func newExchange(h *handler, w http.ResponseWriter, r *http.Request) *exchange {
 	x := &exchange{h: h, w: w, r: r, control: http.NewResponseController(w), began: time.Now()}
-	// Those that the http.Server set are for the other pages. Where there is no body there is none for reading:
-	// meanwhile net/http reads, to notice that the client is gone, and would take a long answer for that. Where there
-	// is one, it bounds how long net/http reads away what is left of it.
+	// The deadlines that the http.Server has set are for its other pages. A request without a body has no deadline for
+	// reading: net/http reads meanwhile, to notice that the client is gone, and would take a deadline that passes
+	// during a long answer for that. With a body, the deadline also bounds how long net/http reads away the rest of it.
 	var read time.Time
 	if x.hasBody() {
 		read = x.began.Add(h.config.BodyTimeout)

@@ -11,8 +11,8 @@ import (
 	"kv/store"
 )
 
-// problem is an answer that is an error, a problem document of RFC 9457. Its type is about:blank: the status says what
-// kind it is.
+// problem is an answer that tells an error, as a problem document of RFC 9457. Its type is about:blank: the status says
+// which kind of problem it is.
 type problem struct {
 	Status int
 	Detail string // for a person

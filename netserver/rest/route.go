@@ -155,7 +155,8 @@ func (x *exchange) checkHeaders(op *operation) error {
 	return nil
 }
 
-// checkJSON refuses a body that does not say that it is JSON: that is what no page of another site may send without asking.
+// checkJSON refuses a body that does not say that it is JSON: a page of another site may not send such a body without
+// asking first.
 func (x *exchange) checkJSON() error {
 	given := x.r.Header.Get("Content-Type")
 	kind, _, _ := strings.Cut(given, ";")

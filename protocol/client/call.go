@@ -22,8 +22,8 @@ type Call struct {
 	header protocol.Header
 	body   []byte
 	err    error
-	// done says that the call is answered or has failed: it is closed, or where the call is recycled holds one token, for the one
-	// goroutine that waits.
+	// done says that the call is answered or has failed. It is closed then; that of a recycled call holds one token
+	// instead, for the one goroutine that waits.
 	done chan struct{}
 
 	recycled bool        // fixed

@@ -14,7 +14,8 @@ import (
 	"kv/protocol"
 )
 
-// maxMoves is how often a request is sent on to the server that leads: while one is chosen, they may send it round.
+// maxMoves is how often a request is sent on to the server that leads: while a leader is chosen, servers may send it
+// round.
 const maxMoves = 3
 
 // ErrNotApplied is the error of a request that was sent on to a server that could not be reached.

@@ -12,7 +12,8 @@ const (
 	// lastPause. One that had a connection for longer than that begins anew.
 	firstPause = 50 * time.Millisecond
 	lastPause  = 5 * time.Second
-	// checkEvery is how long nothing may come from a server until it is asked whether it lives, and how long it then has.
+	// checkEvery is how long a server may be silent until it is asked whether it lives, and how long it then has to
+	// answer.
 	checkEvery = 5 * time.Second
 	// steadyTime is how long a connection was there that was of use: when it is gone, others are dialled soon.
 	steadyTime = time.Second

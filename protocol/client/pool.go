@@ -21,8 +21,8 @@ type PoolOptions struct {
 	// connection at all, which may never be.
 	Options
 	Connections int // how many are kept to each server; 0: one, which many goroutines may share
-	// SpreadReads has reads go to all servers of the cluster in turn, not to the one that leads. They are linearizable
-	// there too, unless MaxStale says otherwise: what is STALE at one is then asked of the one that leads.
+	// SpreadReads sends reads to all servers of the cluster in turn, and not to the leader alone. They are linearizable
+	// there too, unless MaxStale says otherwise: a read that is STALE at one server is then sent to the leader.
 	SpreadReads bool
 }
 
@@ -215,8 +215,8 @@ func (p *Pool) failures(addr string) (n int) {
 	return n
 }
 
-// conn returns a connection that is good as far as is known, to the server that leads if that is wanted and known. It
-// waits for one until ctx is done or deadline has passed.
+// conn returns a connection that is not known to be broken, with toLeader to the server that leads, if it is known. It
+// waits for a connection until ctx is done or deadline has passed.
 func (p *Pool) conn(ctx context.Context, deadline time.Time, toLeader bool) (*Client, error) {
 	if c := p.live(toLeader); c != nil {
 		return c, nil

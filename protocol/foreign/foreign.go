@@ -1,5 +1,5 @@
-// Package foreign recognises other protocols than kv's by how their clients and servers begin, so that who has met one
-// is told its name.
+// Package foreign recognises the clients and servers of other protocols by how they begin, so that a message can name
+// the protocol.
 package foreign
 
 import "bytes"

@@ -37,7 +37,8 @@ func AppendRune(dst, b []byte) ([]byte, int) {
 	return dst, n
 }
 
-// Line returns s as one line: a newline in it is \n, so that what others say can't begin a line that looks like ours.
+// Line returns s as one line, with \n for each newline, so that a foreign text can't begin a line that looks like one
+// of ours.
 func Line(s string) string { return escaped(s, `\n`) }
 
 // Lines returns s with its newlines.

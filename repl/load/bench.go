@@ -57,8 +57,8 @@ const maxLatency = int64(10 * time.Minute)
 
 func newHistogram() *hdrhistogram.Histogram { return hdrhistogram.New(1, maxLatency, 3) }
 
-// lastAnswers is how long the answers to what is under way are waited for when ctx is done: what is stored then is known,
-// and can be deleted.
+// lastAnswers is how long answers to requests under way are waited for once ctx is done: then it is known what they
+// have stored, and that can be deleted.
 const lastAnswers = time.Second
 
 // Bench makes load until the time is over or ctx is done. progress is told now and then how many operations were

@@ -139,8 +139,8 @@ func NewCore(o CoreOptions) (*Core, error) {
 	return c, nil
 }
 
-// coreLog is the log as the library sees it. A snapshot is always of what is published now: it is streamed from the live state,
-// so none is ever kept for others.
+// coreLog is the log as the library sees it. Its snapshot is always of what is published now: snapshots are streamed
+// from the live state, and none is kept for other members.
 type coreLog struct {
 	raft.Storage
 	c *Core

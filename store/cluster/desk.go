@@ -148,7 +148,8 @@ func (d *Desk) belong(log *FileLog, p *Peers, self Self) error {
 	return nil
 }
 
-// ask asks the node at an address who it is, and, where join is not nil, to let that join or be what it says.
+// ask asks the node at an address who it is. With join it also asks that node to let the member join, or to note its
+// new addresses.
 func (d *Desk) ask(ctx context.Context, p *Peers, address string, join *Member) (a answer, err error) {
 	asked, err := json.Marshal(question{d.Peers, join})
 	if err != nil {

@@ -23,8 +23,8 @@ const (
 	standApart = 4
 )
 
-// Down says that a member's process does not run. It does not count as reachable from then on, until it is heard of;
-// and the next leader is elected sooner, if it has led.
+// Down says that a member's process does not run. The member does not count as reachable until it is heard of again;
+// and if it has led, the next leader is elected sooner.
 func (c *Core) Down(id uint64) {
 	if _, is := c.members[id]; is {
 		c.ended[id] = true

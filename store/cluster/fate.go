@@ -14,14 +14,14 @@ const (
 	Unknown
 )
 
-// Fate is what is known of what was given versions in the last epoch that has ended: what of it the log has, and that
-// the log has all of it that it ever will. It is for one who applies the log; who asks besides sees to a lock. The zero
-// value knows of no epoch.
+// Fate is what is known of the writes that were given versions in the last epoch that has ended: which of them the log
+// has, and whether the log has all of them that it ever will. The goroutine that applies the log keeps it; others who
+// ask need a lock. The zero value knows of no epoch.
 //
-// Why it is right: the entries of a term are proposed by the node that leads it, one epoch of it at most, and their
-// versions rise. So of that epoch the log has, wherever it ends, a beginning; what of it is published is what is
-// published of entries of that term. An entry of a later term has none of an earlier one behind it. So once one is
-// about to be published, all that is published of the epoch is all that ever will be.
+// Why it is right: the entries of a term are proposed by the node that leads in it, for one epoch at most, and their
+// versions rise. So the log has, wherever it ends, a beginning of the epoch's writes, and those that are published are
+// the published entries of that term. No entry of an earlier term follows one of a later term. So once an entry of a
+// later term is about to be published, all writes of the epoch that ever will be published are.
 type Fate struct {
 	epoch, term uint64
 	published   uint64 // of what was given in the epoch, all up to here is published

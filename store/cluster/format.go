@@ -25,7 +25,8 @@ const (
 	formatSettings = 2
 )
 
-// Formats is a range of formats that a node reads, both ends among them. The zero one is that of who has not said: 1 alone.
+// Formats is the range of formats that a node reads, both ends included. The zero value stands for a node that has not
+// said it, and means format 1 alone.
 type Formats struct{ Oldest, Newest uint16 }
 
 // built are the formats of this kvd.

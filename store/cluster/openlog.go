@@ -108,7 +108,8 @@ func readLogs(o LogOptions, d folder.Folder, each func(logRecord) error) (*logfi
 	return r, r.Read(d.Logs, first)
 }
 
-// readLog reads what there is into memory, and changes nothing. Only what it shows can be used, and it is not to be closed.
+// readLog reads a log into memory, and changes nothing. The result is for looking at: it can neither be written nor
+// closed.
 func readLog(o LogOptions, d folder.Folder) (*FileLog, *logfile.Reader, error) {
 	l := newLog(o)
 	self, began := Self{}, false

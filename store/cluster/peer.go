@@ -125,8 +125,8 @@ func (m *peer) flush() {
 	}
 }
 
-// comesWithin is how long a member may belong to no cluster before that is worth a line: one that is founded, or joins,
-// does so for a moment.
+// comesWithin is how long a member may belong to no cluster before that is logged: a node that is founded, or joins,
+// belongs to none for a moment.
 const comesWithin = 30 * time.Second
 
 // run keeps a stream to the member.

@@ -33,8 +33,8 @@ type Reads struct {
 	wake  func() // tells the loop that somebody waits; it does not wait
 	clock func() time.Duration
 
-	// fresh is when the last round began whose index has been published: what this node has now is at least as new as what
-	// was committed then. Negative: there was none. The loop writes it, after publishing.
+	// fresh is when the last round began whose index has been published: the state of this node is at least as new as
+	// what was committed then. Negative: no round has ended. The loop writes it, after publishing.
 	fresh   atomic.Int64
 	bounded atomic.Int64 // when a bounded read was asked last
 	// state is even while what is published is a state, and odd from when a snapshot begins to take its place until the

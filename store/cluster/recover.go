@@ -42,8 +42,9 @@ func (e *NotWholeError) Error() string {
 		"so writes of several keys may be there in part; recover another node's folder", e.Standing.Dir, e.Standing.Whole, e.Standing.LastIndex)
 }
 
-// Recover makes a node's folder that of the only node of a new cluster, with all that it has, and returns what it had
-// before and what it has now. A crash leaves it as it was, or done but for what the next start does.
+// Recover makes the folder of a node the folder of the only node of a new cluster, with all its data. It returns what
+// the folder had before and what it has now. After a crash the folder is as before, or done but for what the next start
+// does.
 func Recover(fs vfs.FS, dir string, now time.Time) (was, is *Standing, err error) {
 	lock, _, err := folder.LockReplica(fs, dir)
 	if err != nil {

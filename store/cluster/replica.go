@@ -40,8 +40,8 @@ type ReplicaOptions struct {
 	Settings Settings
 }
 
-// Replica is all that makes a store one of several: journal, log, node, and the way to the others. It is opened first,
-// then the store with its Journal, and then it is started.
+// Replica is everything that makes a store one of several: the journal, the log, the node, and the connections to the
+// other nodes. It is opened first, then the store with its Journal, and then it is started.
 type Replica struct {
 	*Journal
 	o    ReplicaOptions

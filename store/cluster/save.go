@@ -194,7 +194,8 @@ func (l *FileLog) writeOldest(seq uint64) error {
 	return l.file.Sync()
 }
 
-// rotate begins a file, which says what was before it. All that is in the one before is on disk then. Called with disk held.
+// rotate begins a new file, which says which entry came before it. All of the file before is on disk then. Called with
+// disk held.
 func (l *FileLog) rotate(kind byte, at entryID) error {
 	if err := l.file.Sync(); err != nil {
 		return err

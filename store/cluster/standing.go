@@ -15,7 +15,8 @@ import (
 	"kv/store/wal/folder"
 )
 
-// Standing is what the folder of a node has, which no process uses: how far it came, and what it knows of its cluster.
+// Standing is the content of the folder of a node that no process uses: how far its log goes, and what it knows of its
+// cluster.
 type Standing struct {
 	Dir           string
 	Cluster, Node uint64 // 0: it belongs to no cluster yet

@@ -162,8 +162,8 @@ func (p *Peers) host(id uint64, address string) func() {
 	}
 }
 
-// seen says that a node of this cluster is at an address. Where it is a member it is dialed there, whatever the members
-// say: where several have moved, nobody leads whom they could tell.
+// seen says that a node of this cluster was met at an address. A member is dialed there from now on, whatever the list
+// of members says: where several members have moved, no leader could learn of it otherwise.
 func (p *Peers) seen(id uint64, address string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -36,11 +36,11 @@ func (c *Core) tellPublished(send []*pb.Message) {
 	}
 }
 
-// learnPublished takes what another node has published for committed, if this node has that entry, and knows of nobody
-// who leads and would tell it so.
+// learnPublished takes the index that another node has published for committed, if this node has that entry, and knows
+// of no leader that would tell it so.
 //
-// To the library that is an append without entries behind that one, in this node's term, which nobody has sent: it
-// looks itself whether its log has the entry, and ends its election, whose voters may be others now.
+// For the library that is an append without entries behind that entry, in this node's term, which no node has sent: the
+// library itself looks whether its log has the entry, and ends its election, since the voters may be others now.
 func (c *Core) learnPublished(m *pb.Message) {
 	if !isVote(m) || len(m.GetContext()) != toldSize {
 		return
