@@ -169,6 +169,11 @@ func (sh *Shard) Warm(hashes []uint64) {
 			atomic.LoadInt32(t.segment(w).count()) // a new key changes it
 		}
 		b.load(t, len(some))
+		for i := range some { // what deletes an entry asks how large it is
+			if r := b.refs[i]; r > refMoved {
+				b.headers[i] = uint64(t.arena.SizeOf(r))
+			}
+		}
 	}
 }
 
