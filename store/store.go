@@ -130,28 +130,46 @@ func Open(o Options) (*Store, error) {
 	}
 	if s.replica == nil {
 		s.clock.mono = systemMono
-		s.each(sweepEvery, s.sweep)
+		s.each(sweepEvery, func(late time.Duration) {
+			s.tellStopped(late)
+			s.sweep()
+		})
 	} else {
-		s.each(proposeEvery, s.tellTime) // by itself: a sweep takes as long as there is much to remove
-		s.each(proposeEvery, s.sweepDue)
+		s.each(proposeEvery, func(time.Duration) { s.tellTime() }) // by itself: a sweep takes as long as there is much to remove
+		s.each(proposeEvery, func(late time.Duration) {
+			s.tellStopped(late)
+			s.sweepDue()
+		})
 	}
 	return s, nil
 }
 
-// each calls f every so often, until Close.
-func (s *Store) each(every time.Duration, f func()) {
+// each calls f every so often, until Close, and says how much later than that it is.
+func (s *Store) each(every time.Duration, f func(late time.Duration)) {
 	s.sweeperUp.Go(func() {
 		tick := time.NewTicker(every)
 		defer tick.Stop()
 		for {
+			begin := time.Now()
 			select {
 			case <-s.stop:
 				return
 			case <-tick.C:
-				f()
+				f(time.Since(begin) - every)
 			}
 		}
 	})
+}
+
+// stoppedLong is how late a sweep is before the log is told.
+const stoppedLong = 2 * time.Second
+
+// tellStopped tells the log that the process has not run for so long, if that is long: nobody was answered then, and
+// what clients waited for, or gave up, has its cause there.
+func (s *Store) tellStopped(late time.Duration) {
+	if late >= stoppedLong {
+		s.logger.Warn("the process did not run: it was stopped, or the machine had no time for it", "for", late.Round(time.Millisecond).String())
+	}
 }
 
 // check says what is wrong with the options.

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What is asked for between two turns of the hand stays, wherever growth has put it meanwhile; what is not goes, all of it.
+// What is asked for between two turns of the hand stays, wherever growth and shrinking have put it meanwhile; what is not goes, all of it.
 func TestVictims(t *testing.T) {
 	configs(t, func(t *testing.T, c config) {
 		table := c.open(t, 64<<20)
@@ -45,13 +45,14 @@ func TestVictims(t *testing.T) {
 				hit(i)
 			}
 		}
-		for i := 3 * n; i < 4*n; i++ { // what is asked for and deleted leaves nothing to what takes its place
+		for i := 3 * n; i < 10*n; i++ { // what is asked for and deleted leaves nothing to what takes its place
 			w.set(Spec{Key: key(i), Value: key(i)})
 			r.get(key(i))
 		}
-		for i := 3 * n; i < 4*n; i++ {
+		for i := 3 * n; i < 10*n; i++ {
 			w.del(key(i))
 		}
+		table.Compact(0)           // gives segments fewer lines
 		for i := n; i < 3*n; i++ { // nobody asks for these
 			w.set(Spec{Key: key(i), Value: key(i)})
 		}

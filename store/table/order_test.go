@@ -109,7 +109,7 @@ func TestReferenceIsReadOnce(t *testing.T) {
 		sh := table.Shard(ShardOf(h))
 		sh.Lock()
 		p := sh.Find(h, k)
-		later := w.make(sh, Spec{Key: k, Value: []byte("later")})
+		later := w.make(sh, Spec{Key: k, Value: []byte("later"), Expiry: 1 << 50}) // of the other kind
 		setVersion(table.at(later.ref), p.entry.Version()+1)
 		sh.Unlock()
 		at := p.in.ref(p.i)
