@@ -269,7 +269,8 @@ func (c *commit) undo() {
 func (s *Store) makeRoom(home table.ShardSet, write func(keep int) (wanted demand, err error)) error {
 	var short shortage
 	keep := s.HistoryDepth()
-	if keep > 0 && s.budget.over() {
+	if s.budget.over() {
+		s.tidyOver()
 		keep = 0 // or what is freed would become history, and what may go past the limit would go on and on
 	}
 	for tidied := 0; ; {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"math"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -272,6 +273,29 @@ func (s *Store) tidy(short bool) {
 	case short:
 		s.vain.Store(s.table.Figures().Used) // until something is freed, all others need not try
 	}
+	if !s.budget.over() {
+		s.overrun.next.Store(0)
+	}
+}
+
+// overShare is how much more than the limit, of that, is taken before memory is tidied up again for what is never refused.
+const overShare = 32
+
+// overrun is what keeps that within bounds: values that get smaller, here and there, leave room that nothing fits in.
+type overrun struct {
+	tidying sync.Mutex   // held by the one who tidies up for it; others go on
+	next    atomic.Int64 // from how many bytes on to tidy up again; publishes nothing
+}
+
+// tidyOver tidies up, if since it did so much more is taken beyond the limit.
+func (s *Store) tidyOver() {
+	o := &s.overrun
+	if s.budget.used.Load() < o.next.Load() || !o.tidying.TryLock() {
+		return
+	}
+	defer o.tidying.Unlock()
+	s.tidy(true)
+	o.next.Store(s.budget.used.Load() + s.budget.limit/overShare)
 }
 
 const (

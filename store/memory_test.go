@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"slices"
 	"strings"
@@ -82,6 +83,33 @@ func TestFullStoreShrinksValuesWithHistory(t *testing.T) {
 				require.Less(t, s.budget.used.Load(), 2*s.budget.limit, "what goes beyond the limit is used again")
 			}
 		})
+	}
+}
+
+// Values that get smaller here and there take little more than the limit: what they free is brought together for them.
+func TestShrinkingTakesLittleMore(t *testing.T) {
+	for _, history := range []int{0, 2} {
+		for _, size := range []int{100, 1000} {
+			t.Run(fmt.Sprint(size, " bytes, history ", history), func(t *testing.T) {
+				s := openTest(t, Options{History: history, MaxMemory: 8 << 20}, fullHash)
+				n := 0
+				for ; ; n++ {
+					if _, err := s.Set(fmt.Append(nil, "key", n), make([]byte, size), SetOptions{}); err != nil {
+						require.ErrorIs(t, err, ErrOutOfMemory)
+						break
+					}
+				}
+				most := int64(0)
+				for _, now := range []int{size, size / 2, size / 4, 0} {
+					for _, i := range rand.Perm(n) {
+						s.put(t, fmt.Sprint("key", i), string(make([]byte, now)))
+						most = max(most, s.budget.used.Load())
+					}
+				}
+				t.Logf("%.2f of the limit", float64(most)/float64(s.budget.limit))
+				require.Less(t, most, s.budget.limit/4*5)
+			})
+		}
 	}
 }
 

@@ -81,6 +81,7 @@ type Store struct {
 	versions atomic.Uint64
 	_        [56]byte
 	budget   budget
+	overrun  overrun
 	beside   besides
 	readers  readers
 	eviction eviction

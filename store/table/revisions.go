@@ -103,14 +103,19 @@ func (t *Table) inherit(next, old arena.Ref) {
 }
 
 // remember makes the entry that next has replaced, whose ring next has inherited, the newest of the ring, and drops the
-// oldest beyond keep.
+// oldest beyond keep. A ring that has nothing left goes as well.
 func (sh *Shard) remember(next, replaced arena.Ref, keep int) {
-	r, _ := sh.table.ringOf(Entry{sh.table.at(next), sh.table})
+	e := Entry{sh.table.at(next), sh.table}
+	r, ref := sh.table.ringOf(e)
 	*r.slot(r.count()) = uint32(replaced)
 	r.setCount(r.count() + 1)
 	sh.keep(replaced, 1)
 	for dropped := 0; r.count() > keep && dropped <= dropAtOnce; dropped++ {
 		sh.dropOldest(r)
+	}
+	if r.count() == 0 {
+		*u32(e.p, e.revisionsAt()) = 0
+		sh.freeRing(ref)
 	}
 }
 

@@ -49,7 +49,7 @@ func TestRevisionsModel(t *testing.T) {
 		}
 		for step := range steps {
 			if step%500 == 0 {
-				w.keep = []int{1, 5, 20, 2, 100}[rnd.IntN(5)]
+				w.keep = []int{1, 5, 20, 2, 100, 0}[rnd.IntN(6)]
 			}
 			k := key(rnd.IntN(space))
 			switch p := rnd.IntN(100); {
@@ -156,3 +156,31 @@ func sameVersions(t *testing.T, table *Table, model map[string][]version) {
 }
 
 func of(e Entry) version { return version{e.Version(), string(e.Value()), e.Deleted()} }
+
+// Where nothing is kept any more of a key's past, nothing is left that would lead to it, be it of a key that had one or not.
+func TestNoPastTakesNothing(t *testing.T) {
+	configs(t, func(t *testing.T, c config) {
+		table := c.openKeeping(t, 16<<20, true)
+		w := newWriter(table)
+		for keep := range 4 {
+			for i := range 100 {
+				w.keep = keep
+				for range keep + 1 {
+					w.set(Spec{Key: key(i), Value: []byte("value")})
+				}
+				w.keep = 0
+				w.set(Spec{Key: key(i), Value: []byte("value")})
+			}
+			versions, bytes := int64(0), int64(0)
+			for i := range Shards {
+				sh := table.Shard(i)
+				sh.Lock()
+				n, size := sh.Kept()
+				sh.Unlock()
+				versions, bytes = versions+n, bytes+size
+			}
+			require.Zero(t, versions)
+			require.Zero(t, bytes)
+		}
+	})
+}
