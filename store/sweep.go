@@ -150,9 +150,11 @@ func (s *Store) settleDue(sh *shard, hashes []uint64, now moment) (err error) {
 	for some := range slices.Chunk(hashes, table.WarmAtOnce) {
 		left, need, again := some, settleBytes, true
 		for again && err == nil {
-			if err = s.admit(need); err == nil {
-				left, err = s.settleSome(sh, left, now)
+			var refused error
+			if s.replica == nil || s.leads() {
+				refused = s.admit(need)
 			}
+			left, err = s.settleSome(sh, left, now, refused)
 			if need, again = notAdmitted(err); again {
 				err = nil
 			}
@@ -184,8 +186,8 @@ func (s *Store) rest(settled int) {
 	}
 }
 
-// leads reports whether this replica took writes when the sweep began. sweeping is held.
-func (s *Store) leads() bool { return s.epoch%2 == 1 }
+// leads reports whether this replica takes writes, and has since the sweep began. sweeping is held.
+func (s *Store) leads() bool { return s.epoch%2 == 1 && s.replica.Epoch() == s.epoch }
 
 // noteProposed notes what will be due of the keys whose deletion was proposed: nothing, if that is applied.
 func (s *Store) noteProposed() {
@@ -202,8 +204,8 @@ func (s *Store) noteProposed() {
 const settleBytes = 4 << 10
 
 // settleSome is settleDue of few hashes, so that the lock of sh is not held for long. With an error it returns those that
-// it has not settled.
-func (s *Store) settleSome(sh *shard, hashes []uint64, now moment) (left []uint64, err error) {
+// it has not settled. refused, if not nil, is the error of deletions; history grows old all the same.
+func (s *Store) settleSome(sh *shard, hashes []uint64, now moment, refused error) (left []uint64, err error) {
 	sc := takeScratch()
 	defer sc.give()
 	sh.Lock()
@@ -215,6 +217,9 @@ func (s *Store) settleSome(sh *shard, hashes []uint64, now moment) (left []uint6
 			e := p.Entry()
 			if err != nil || e.Deleted() || !expiredAt(e, now) || s.replica != nil && !(s.leads() && sh.settled(e.Key())) {
 				stays = true
+				return
+			}
+			if err = refused; err != nil {
 				return
 			}
 			err = s.expire(sh, &p, sc.tombstone(e.Key()))

@@ -315,3 +315,41 @@ func TestSweepOfADeposedLeader(t *testing.T) {
 		}
 	}
 }
+
+// History grows too old wherever it is, also where nothing can be deleted: at a replica that follows, and in a store
+// that takes no writes.
+func TestHistoryGrowsOldWithoutWrites(t *testing.T) {
+	o := Options{History: 3, HistoryAge: time.Second}
+	write := func(s opened) {
+		for i := range 50 {
+			for range 3 {
+				s.put(t, fmt.Sprint("key", i), "value")
+			}
+		}
+		require.NoError(t, s.Flush())
+		require.NotZero(t, s.Store.Stats().History)
+	}
+	t.Run("a replica that follows", func(t *testing.T) {
+		s, r := openReplica(t, o, fullHash)
+		write(s)
+		r.depose(0)
+		now := uint64(fakeStart/1000 + 5000)
+		require.NoError(t, s.Apply(r.last+1, []*Entry{NewTime(0, now)}))
+		for range followerSweeps {
+			s.sweep()
+		}
+		require.Zero(t, s.Store.Stats().History)
+		require.Empty(t, r.pending)
+	})
+	t.Run("a store that takes no writes", func(t *testing.T) {
+		j := newFakeJournal()
+		o := o
+		o.Journal = j
+		s := openTest(t, o, fullHash)
+		write(s)
+		s.clock.pass(5000)
+		j.refuseWith(errRefused)
+		s.sweep()
+		require.Zero(t, s.Store.Stats().History)
+	})
+}
