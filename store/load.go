@@ -33,7 +33,12 @@ func (s *Store) apply(entries []*Entry) {
 
 // add is replay of what nearly all entries are: the value of a key that is plainly not there yet. false: it did nothing.
 func (s *Store) add(sh *shard, h uint64, e *Entry) bool {
-	if e.Deleted() || !sh.Add(h, spec(e), e.version) {
+	if e.Deleted() {
+		return false
+	}
+	var x table.Spec // filled in where it is wanted, not copied: see record.ParseEntry
+	x.Key, x.Value, x.Expiry = e.Key(), e.Value(), e.Expiry()
+	if !sh.Add(h, &x, e.version) {
 		return false
 	}
 	eff := effect{keys: 1, valueBytes: int64(e.Len())}

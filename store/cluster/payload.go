@@ -17,6 +17,7 @@ type records struct {
 // parse reads a payload, in place of what was there.
 func (r *records) parse(payload []byte) error {
 	r.clear()
+	var x record.Entry
 	for b := payload; len(b) > 0; {
 		if len(b) < 12 || uint64(len(b)-4) < uint64(binary.BigEndian.Uint32(b)) || binary.BigEndian.Uint32(b) < 8 {
 			return errNoBatch
@@ -26,9 +27,8 @@ func (r *records) parse(payload []byte) error {
 		b = b[4+n:]
 		version := binary.BigEndian.Uint64(body)
 		for rest := body[8:]; len(rest) > 0; {
-			var x record.Entry
 			var ok bool
-			if x, rest, ok = record.ParseEntry(rest); !ok {
+			if rest, ok = record.ParseEntry(rest, &x); !ok {
 				return errNoBatch
 			}
 			r.entries = append(r.entries, x.Make(version))

@@ -139,7 +139,7 @@ func readSnapshot(f vfs.File, index uint64, each func(body []byte, entries uint6
 		case record.KindBlock, record.KindTail:
 			blocks++
 			n := uint64(0)
-			if !record.Each(body, func(uint64, record.Entry) { n++ }) {
+			if !record.Each(body, func(uint64, *record.Entry) { n++ }) {
 				return m, errBadSnapshot
 			}
 			entries += n

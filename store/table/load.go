@@ -22,8 +22,8 @@ func (t *Table) Loading(on, alone bool) {
 
 // Add puts an entry of this version for a key that is absent, as Find, Make, Prepare and Put would, but does less where
 // that is plain to see from the key's line; otherwise it does nothing, and added is false: the key may be there, its
-// line full, or there may be no memory. A large value is never added. The shard is locked.
-func (sh *Shard) Add(h uint64, s Spec, version uint64) (added bool) {
+// line full, or there may be no memory. A large value is never added. The spec is not kept. The shard is locked.
+func (sh *Shard) Add(h uint64, s *Spec, version uint64) (added bool) {
 	t := sh.table
 	if s.isLarge() {
 		return false

@@ -56,7 +56,7 @@ func testAdd(t *testing.T, table *Table, alone bool) {
 			sh.Lock()
 			sh.WarmLines([]uint64{h})
 			_, exists := want[string(s.Key)]
-			ok := sh.Add(h, s, w.versions.Add(1))
+			ok := sh.Add(h, &s, w.versions.Add(1))
 			sh.Unlock()
 			require.False(t, ok && (exists || IsLarge(len(s.Value))))
 			if added++; !ok {

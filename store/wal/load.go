@@ -46,7 +46,7 @@ func newRouter(apply func(entries []*store.Entry)) *router {
 	return r
 }
 
-func (r *router) add(version uint64, e record.Entry) {
+func (r *router) add(version uint64, e *record.Entry) {
 	i := maphash.Bytes(r.seed, e.Key) % uint64(len(r.workers))
 	d := r.pending[i]
 	d.entries = append(d.entries, e.MakeIn(&d.maker, version))
@@ -256,8 +256,9 @@ func (l *loader) decode(b block, d *decoder) error {
 		give = l.r.apply
 	}
 	defer d.reset()
+	var e record.Entry
 	for body = body[1:]; len(body) > 0; {
-		version, e, rest, ok := record.ParseVersioned(body)
+		version, rest, ok := record.ParseVersioned(body, &e)
 		if !ok {
 			return l.r.Damage(l.name, b.off, "the block holds no valid entry where one should be")
 		}

@@ -125,12 +125,13 @@ func (r *recovery) run(p folder.Plan) error {
 	router := newRouter(r.apply)
 	defer router.stop()
 	r.Apply = func(version uint64, body []byte) error {
+		var e record.Entry
 		for b := body[frame.RecordHead:]; len(b) > 0; {
-			e, rest, ok := record.ParseEntry(b)
+			rest, ok := record.ParseEntry(b, &e)
 			if !ok {
 				return errors.New("the record holds no valid entry where one should be")
 			}
-			router.add(version, e)
+			router.add(version, &e)
 			b = rest
 		}
 		return nil

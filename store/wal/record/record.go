@@ -174,8 +174,9 @@ func Count(body []byte) (entries int64, ok bool) {
 	if !ok || version == 0 {
 		return 0, ok
 	}
+	var e Entry
 	for b := body[frame.RecordHead:]; len(b) > 0; entries++ {
-		if _, b, ok = ParseEntry(b); !ok {
+		if b, ok = ParseEntry(b, &e); !ok {
 			return 0, false
 		}
 	}
@@ -194,38 +195,40 @@ type Entry struct {
 	Age        bool // Expiry is microseconds and one: see store.NewAge
 }
 
-// ParseEntry reads the entry at the start of b and returns what is behind it.
-func ParseEntry(b []byte) (e Entry, rest []byte, ok bool) {
+// ParseEntry reads the entry at the start of b into e, and returns what is behind it. The processor can't copy at once
+// what has just been stored word by word: so what is read of many entries is filled in where it is wanted.
+func ParseEntry(b []byte, e *Entry) (rest []byte, ok bool) {
+	*e = Entry{}
 	if len(b) < EntryOverhead {
-		return e, nil, false
+		return nil, false
 	}
 	flags := b[0]
 	klen, vlen := uint64(binary.BigEndian.Uint32(b[1:])), uint64(binary.BigEndian.Uint32(b[5:]))
 	b = b[EntryOverhead:]
 	if flags&^(flagDeleted|flagExpires|flagPurge|flagControl) != 0 || klen > store.MaxLen || vlen > store.MaxLen {
-		return e, nil, false
+		return nil, false
 	}
 	e.Time, e.Forget = flags == flagTime|flagExpires, flags == flagForget|flagExpires
 	e.Depth, e.Age = flags == flagDepth|flagExpires, flags == flagAge|flagExpires
 	if flags&flagControl != 0 && (!e.Time && !e.Forget && !e.Depth && !e.Age || klen != 0 || vlen != 0) {
-		return e, nil, false
+		return nil, false
 	}
 	e.Deleted, e.Purge = flags&flagDeleted != 0, flags&flagPurge != 0
 	if flags&flagExpires != 0 {
 		if len(b) < 8 {
-			return e, nil, false
+			return nil, false
 		}
 		e.Expiry = binary.BigEndian.Uint64(b)
 		b = b[8:]
 		if e.Expiry == 0 || e.Deleted || e.Purge {
-			return e, nil, false
+			return nil, false
 		}
 	}
 	if klen+vlen > uint64(len(b)) || (e.Deleted || e.Purge) && vlen != 0 {
-		return e, nil, false
+		return nil, false
 	}
 	e.Key, e.Value = b[:klen:klen], b[klen:klen+vlen:klen+vlen]
-	return e, b[klen+vlen:], true
+	return b[klen+vlen:], true
 }
 
 // MakeIn is Make, in memory of m if it can be.
@@ -237,7 +240,7 @@ func (e *Entry) MakeIn(m *store.Maker, version uint64) *store.Entry {
 }
 
 // Make makes the store's entry.
-func (e Entry) Make(version uint64) *store.Entry {
+func (e *Entry) Make(version uint64) *store.Entry {
 	switch {
 	case e.Time:
 		return store.NewTime(version, e.Expiry)

@@ -32,18 +32,20 @@ func TestEntries(t *testing.T) {
 		b := record.AppendEntries(nil, []*store.Entry{e})
 		require.Equal(t, record.Size([]*store.Entry{e}), frame.MarkSize+len(b), "entry %d", i)
 		require.LessOrEqual(t, len(b), e.Size(), "entry %d: a journal is promised that it writes no more", i)
-		got, rest, ok := record.ParseEntry(append(b, 1, 2))
+		var got record.Entry
+		rest, ok := record.ParseEntry(append(b, 1, 2), &got)
 		require.True(t, ok, "entry %d", i)
 		require.Equal(t, []byte{1, 2}, rest)
 		require.Equal(t, e, got.Make(7), "entry %d", i)
 		for n := range b {
-			_, _, ok := record.ParseEntry(b[:n])
+			var cut record.Entry
+			_, ok := record.ParseEntry(b[:n], &cut)
 			require.False(t, ok, "entry %d cut to %d bytes", i, n)
 		}
 		flags := b[0]
 		for f := range 256 { // other flags make no other kind of these bytes that can't be
 			if b[0] = byte(f); f != int(flags) {
-				if got, _, ok := record.ParseEntry(b); ok && (got.Time || got.Forget || got.Depth || got.Age) {
+				if _, ok := record.ParseEntry(b, &got); ok && (got.Time || got.Forget || got.Depth || got.Age) {
 					require.Empty(t, got.Key)
 					require.Empty(t, got.Value)
 				}

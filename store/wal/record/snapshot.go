@@ -71,13 +71,13 @@ func ParseTrailer(body []byte) (t Trailer, ok bool) {
 	return t, len(body) == TrailerSize || t.Index != 0
 }
 
-// ParseVersioned reads an entry with its version before it.
-func ParseVersioned(b []byte) (version uint64, e Entry, rest []byte, ok bool) {
+// ParseVersioned reads an entry with its version before it into e: see ParseEntry.
+func ParseVersioned(b []byte, e *Entry) (version uint64, rest []byte, ok bool) {
 	if len(b) < 8 {
-		return 0, e, nil, false
+		return 0, nil, false
 	}
-	e, rest, ok = ParseEntry(b[8:])
-	return binary.BigEndian.Uint64(b), e, rest, ok
+	rest, ok = ParseEntry(b[8:], e)
+	return binary.BigEndian.Uint64(b), rest, ok
 }
 
 // SnapshotWriter writes the frames of a snapshot.

@@ -75,7 +75,7 @@ func (s *SnapshotReader) Next() ([]byte, error) {
 	if body[0] != KindBlock && body[0] != KindTail {
 		return nil, s.bad(fmt.Sprintf("a block of kind %d", body[0]))
 	}
-	if !Each(body, func(version uint64, _ Entry) {
+	if !Each(body, func(version uint64, _ *Entry) {
 		s.n.Entries++
 		s.newest = max(s.newest, version)
 	}) {
@@ -134,15 +134,15 @@ func (s *SnapshotReader) AtEnd() error {
 	}
 }
 
-// Each calls f for each entry of a block's, or a tail's, body; false: one is not valid.
-func Each(body []byte, f func(version uint64, e Entry)) (ok bool) {
+// Each calls f for each entry of a block's, or a tail's, body, which f does not keep; false: one is not valid.
+func Each(body []byte, f func(version uint64, e *Entry)) (ok bool) {
+	var e Entry
 	for b := body[1:]; len(b) > 0; {
 		var version uint64
-		var e Entry
-		if version, e, b, ok = ParseVersioned(b); !ok {
+		if version, b, ok = ParseVersioned(b, &e); !ok {
 			return false
 		}
-		f(version, e)
+		f(version, &e)
 	}
 	return true
 }
@@ -151,6 +151,6 @@ func Each(body []byte, f func(version uint64, e Entry)) (ok bool) {
 // a snapshot are in one block. Those of the body before it, which m made too, are over.
 func MakeEach(m *store.Maker, body []byte) (all []*store.Entry) {
 	m.Reset()
-	Each(body, func(version uint64, e Entry) { all = append(all, e.MakeIn(m, version)) })
+	Each(body, func(version uint64, e *Entry) { all = append(all, e.MakeIn(m, version)) })
 	return all
 }

@@ -235,8 +235,9 @@ func (x *inspection) snapshotFrames(g *inspected) error {
 			return g.whole
 		}
 		var n int64
+		var e record.Entry
 		for b := body[1:]; len(b) > 0; n++ {
-			version, _, rest, ok := record.ParseVersioned(b)
+			version, rest, ok := record.ParseVersioned(b, &e)
 			if !ok {
 				return false
 			}

@@ -181,8 +181,9 @@ func (x *inspection) repairSnapshot(g *inspected, fr *frame.Reader, f io.Writer)
 				continue
 			}
 			entries := uint64(0)
+			var e record.Entry
 			for b := body[1:]; len(b) > 0; entries++ {
-				_, _, b, _ = record.ParseVersioned(b)
+				_, b, _ = record.ParseVersioned(b, &e)
 			}
 			if err := w.AddBlock(body, entries); err != nil {
 				return err

@@ -147,7 +147,7 @@ func copyTo(fs vfs.FS, name string, form Form, in *record.SnapshotReader) (_ Rep
 			return Report{}, notWhole(err)
 		}
 		entries := uint64(0)
-		record.Each(body, func(version uint64, _ record.Entry) { rep.see(version); entries++ })
+		record.Each(body, func(version uint64, _ *record.Entry) { rep.see(version); entries++ })
 		rep.Entries += int64(entries)
 		rep.Records++
 		if err := out.AddBlock(body, entries); err != nil {
