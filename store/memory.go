@@ -148,9 +148,9 @@ func (b *besides) tell(n int64) {
 }
 
 // memoryFor returns how a store with this limit has its memory. Where that is small, it is taken a little at a time,
-// and all shards share what is there for each size of objects.
+// and all shards share what is there for each size of objects. Under the race detector what is freed is overwritten.
 func memoryFor(limit int64) arena.Options {
-	o := arena.Options{Range: rangeFor(limit)}
+	o := arena.Options{Range: rangeFor(limit), Poison: raceEnabled}
 	if limit > 0 && limit < 64<<20 {
 		o.Chunk, o.Sets = 64<<10, 1
 	}

@@ -13,7 +13,8 @@ type Found = table.Entry
 // View is a session's access to entries where they lie, without a copy. What it finds stays as it is until it is
 // closed; meanwhile none of the memory that others replace can be used again. So it is for one batch of reads, in which
 // nothing may block, and it is closed before anything is sent. There is one at a time in a session, which does nothing
-// else meanwhile.
+// else meanwhile. Who looks at what it found later may see anything; in a program that is built with -race, freed
+// memory is overwritten, so that tests show it.
 type View struct{ c *Session }
 
 // View opens a view.

@@ -136,3 +136,24 @@ func TestHistoryWaitsForReaders(t *testing.T) {
 	require.NoError(t, <-written)
 	require.Greater(t, s.Stats().History, before/2)
 }
+
+// Who looks at what a view has found when it is closed sees it overwritten, sooner or later, if the program is built
+// with the race detector; which does not watch that memory.
+func TestWhatIsFreedIsOverwrittenUnderTheRaceDetector(t *testing.T) {
+	s, err := open(Options{}, fullHash, systemClock, memoryFor(0))
+	require.NoError(t, err)
+	defer s.Close()
+	c := s.Session()
+	defer c.Close()
+	key, value := []byte("key"), bytes.Repeat([]byte("v"), 100)
+	_, err = c.Set(key, value, SetOptions{})
+	require.NoError(t, err)
+	v := c.View()
+	e := v.Get(key)
+	late := e.Value()
+	v.Close()
+	_, _, err = c.Del([][]byte{key})
+	require.NoError(t, err)
+	require.True(t, s.table.Settle(10*time.Second))
+	require.Equal(t, raceEnabled, !bytes.Equal(value, late), "%q", late)
+}
