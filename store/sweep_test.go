@@ -15,20 +15,23 @@ import (
 
 // Keys that a sweep could not remove, because the store takes no writes, are noted for the next.
 func TestSweepGoesOnAfterARefusal(t *testing.T) {
-	j := newFakeJournal()
-	s := openTest(t, Options{Journal: j}, 0)
-	for ttl := uint64(5); ttl > 0; ttl-- {
-		_, err := s.Set(fmt.Append(nil, "key", ttl), nil, SetOptions{TTL: ttl})
-		require.NoError(t, err)
+	for _, history := range []int{0, 2} {
+		j := newFakeJournal()
+		s := openTest(t, Options{Journal: j, History: history}, 0)
+		for ttl := uint64(5); ttl > 0; ttl-- {
+			_, err := s.Set(fmt.Append(nil, "key", ttl), nil, SetOptions{TTL: ttl})
+			require.NoError(t, err)
+		}
+		s.clock.pass(10)
+		j.refuseWith(errRefused)
+		s.sweep()
+		require.NoError(t, s.Check())
+		require.EqualValues(t, 5, s.Stats().Keys)
+		j.refuseWith(nil)
+		s.sweep()
+		require.Zero(t, s.Stats().Keys)
+		require.NoError(t, s.Check())
 	}
-	s.clock.pass(10)
-	j.refuseWith(errRefused)
-	s.sweep()
-	require.NoError(t, s.Check())
-	require.EqualValues(t, 5, s.Stats().Keys)
-	j.refuseWith(nil)
-	s.sweep()
-	require.Zero(t, s.Stats().Keys)
 }
 
 // strict is a journal that takes a write only where the last question was for as many bytes as its entries have.

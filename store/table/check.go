@@ -112,8 +112,10 @@ func (c *checker) shard(sh *Shard) error {
 		return fmt.Errorf("%d earlier versions of %d bytes are counted, there are %d of %d", sh.kept, sh.keptBytes, c.kept, c.keptBytes)
 	}
 	c.kept, c.keptBytes = 0, 0
+	waiting := int64(0)
 	sh.limbo.All(func(what uint64) {
 		r := arena.Ref(what)
+		waiting += int64(sh.waits(what))
 		if err == nil {
 			err = c.own(r, t.arena.SizeOf(r))
 		}
@@ -121,6 +123,9 @@ func (c *checker) shard(sh *Shard) error {
 			err = c.large(sh.entry(r))
 		}
 	})
+	if err == nil && waiting != sh.limbo.Bytes() {
+		err = fmt.Errorf("%d bytes are counted that wait for readers, there are %d", sh.limbo.Bytes(), waiting)
+	}
 	return err
 }
 
