@@ -46,6 +46,7 @@ type counts struct {
 // Session returns a new session. Close it when it is no longer used.
 func (s *Store) Session() *Session {
 	c := &Session{store: s, reader: s.table.Reader("a session")}
+	c.reader.Other = c.other
 	s.sessionsMu.Lock()
 	defer s.sessionsMu.Unlock()
 	s.sessions[c] = struct{}{}

@@ -182,7 +182,7 @@ func (c *checker) place(sh *Shard, g segment, first uint64, i int, l line, j int
 	if ref == refMoved {
 		return fmt.Errorf("the entry is poisoned")
 	}
-	e := Entry{t.at(ref), t}
+	e := t.entry(ref)
 	if k := e.header() & kindMask >> kindShift; k != kindPlain && k != kindLong {
 		return fmt.Errorf("an object of kind %d", k)
 	}
@@ -220,7 +220,7 @@ func (c *checker) ring(e Entry) error {
 	newer := e.Version()
 	for i := r.count() - 1; i >= 0; i-- {
 		old := arena.Ref(*r.slot(i))
-		o := Entry{t.at(old), t}
+		o := t.entry(old)
 		if !o.is(e.Key()) || o.Version() >= newer {
 			return fmt.Errorf("an earlier version is another key's, or %d behind %d", o.Version(), newer)
 		}

@@ -99,7 +99,7 @@ func (sh *Shard) moveEntry(ref arena.Ref, at *atomic.Uint32) {
 	if !ok {
 		return // the chunk stays as it is
 	}
-	copy(unsafe.Slice((*byte)(t.at(to)), n), unsafe.Slice((*byte)(e.p), n))
+	copy(unsafe.Slice((*byte)(t.at(to)), n), unsafe.Slice((*byte)(e.p()), n))
 	at.Store(uint32(to))
 	sh.retire(ref) // a large value is the new one's now
 }
@@ -107,7 +107,7 @@ func (sh *Shard) moveEntry(ref arena.Ref, at *atomic.Uint32) {
 // moveRing moves what lies in the wrong place of the earlier versions of an entry.
 func (sh *Shard) moveRing(ref arena.Ref) {
 	t := sh.table
-	e := Entry{t.at(ref), t}
+	e := t.entry(ref)
 	r, ring := t.ringOf(e)
 	if ring == 0 {
 		return
@@ -117,7 +117,7 @@ func (sh *Shard) moveRing(ref arena.Ref) {
 	}
 	if t.arena.Leaving(ring) {
 		if to, ok := sh.newRing(r.count(), r, true); ok {
-			*u32(e.p, e.revisionsAt()) = uint32(to)
+			*u32(e.p(), e.revisionsAt()) = uint32(to)
 			sh.keptBytes += int64(t.arena.SizeOf(to))
 			sh.freeRing(ring)
 		}

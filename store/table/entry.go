@@ -1,21 +1,25 @@
 package table
 
 import (
+	"math"
 	"unsafe"
+
+	"kv/store/arena"
 )
 
 // An entry is one version of one key, immutable once it is published. The offsets are in bytes; words are in the machine's order.
 //
-//	plain   0 u64 version<<12 | 0<<8 | key length      a key of at most 255 bytes, a value of at most mostInline
-//	        8 u32 value length
+//	plain   0 u64 version<<12 | 0<<8 | where the value begins   a key of at most 243 bytes, a value of at most mostInline
+//	        8 i32 value length
 //	        12 key, value
 //	long    0 u64 version<<12 | kindLong<<8 | flags
-//	        8 u32 value length | 12 u32 key length
+//	        8 i32 value length | notPlain, 12 u32 key length
 //	        16 [u64 expiry] [u32 revisions] [u32 large] by flags, in this order
 //	           key, and value unless it is large: then its number stands there
 //
-// The first word of a plain entry with the version shifted away is the key's length, so one comparison says that an
-// entry is plain and its key as long as the one that is wanted.
+// The low bits of the first word of a plain entry follow from the key's length, so one comparison says that an entry is plain
+// and its key as long as the one that is wanted; and a value length above 0 says that this is the length of a plain
+// entry's value.
 const (
 	kindPlain  = 0
 	kindSwitch = 2
@@ -32,8 +36,8 @@ const (
 	flagLarge     = 4
 	flagDeleted   = 8
 
-	maxPlainKey = 255
 	plainKey    = 12
+	maxPlainKey = 255 - plainKey
 	longFields  = 16
 	expiringKey = longFields + 8
 
@@ -41,19 +45,37 @@ const (
 	MaxVersion = 1<<(64-versionShift) - 1
 	// MaxLen is the most bytes that a key or a value may have.
 	MaxLen = 1<<31 - 1
+
+	// notPlain is in the length of a long entry's value.
+	notPlain = math.MinInt32
 )
+
+// head is what every entry begins with: its header, and the length of its value.
+type head struct {
+	word   uint64
+	length int32
+}
 
 // Entry is an entry of a table, or none, which is the zero value. It may be looked at while its reader is pinned, or its shard
 // locked by the caller, and not afterwards.
 type Entry struct {
-	p unsafe.Pointer
+	h *head
 	t *Table
 }
 
-// Exists reports whether there is an entry.
-func (e Entry) Exists() bool { return e.p != nil }
+// entryAt returns the entry at p.
+func (t *Table) entryAt(p unsafe.Pointer) Entry { return Entry{(*head)(p), t} }
 
-func (e Entry) header() uint64 { return *(*uint64)(e.p) }
+// entry returns the entry that a reference leads to.
+func (t *Table) entry(r arena.Ref) Entry { return t.entryAt(t.at(r)) }
+
+// p is where the entry begins.
+func (e Entry) p() unsafe.Pointer { return unsafe.Pointer(e.h) }
+
+// Exists reports whether there is an entry.
+func (e Entry) Exists() bool { return e.h != nil }
+
+func (e Entry) header() uint64 { return e.h.word }
 
 func u32(p unsafe.Pointer, at int) *uint32 { return (*uint32)(unsafe.Add(p, at)) }
 
@@ -76,14 +98,14 @@ func (e Entry) Plain() bool { return e.header()&kindMask == kindPlain }
 func (e Entry) Deleted() bool { return e.flags()&flagDeleted != 0 }
 
 // Len returns the length of the value.
-func (e Entry) Len() int { return int(*u32(e.p, 8)) }
+func (e Entry) Len() int { return int(e.h.length & MaxLen) }
 
 // Expiry returns when the key expires, in Unix milliseconds; 0: never.
 func (e Entry) Expiry() uint64 {
 	if e.flags()&flagExpiry == 0 {
 		return 0
 	}
-	return *(*uint64)(unsafe.Add(e.p, longFields))
+	return *(*uint64)(unsafe.Add(e.p(), longFields))
 }
 
 // revisionsAt returns where the reference to the key's earlier versions is; 0 if there is none.
@@ -101,7 +123,7 @@ func (e Entry) large() uint32 {
 	if f&flagLarge == 0 {
 		return 0
 	}
-	return *u32(e.p, longFields+int(f&flagExpiry)*8+int(f&flagRevisions)*2)
+	return *u32(e.p(), longFields+int(f&flagExpiry)*8+int(f&flagRevisions)*2)
 }
 
 // Large returns the bytes of the value, if it is large, and reports whether it is. They are not the table's, so they
@@ -118,22 +140,24 @@ func (e Entry) Large() (value []byte, large bool) {
 func (e Entry) keyAt() (at, n int) {
 	h := e.header()
 	if h&kindMask == kindPlain {
-		return plainKey, int(h & lowMask)
+		return plainKey, int(h&lowMask) - plainKey
 	}
 	f := h
-	return longFields + int(f&flagExpiry)*8 + int(f&flagRevisions)*2 + int(f&flagLarge), int(*u32(e.p, 12))
+	return longFields + int(f&flagExpiry)*8 + int(f&flagRevisions)*2 + int(f&flagLarge), int(*u32(e.p(), 12))
 }
 
 // Key returns the key. It must not be modified.
 func (e Entry) Key() []byte {
 	at, n := e.keyAt()
-	return bytesAt(e.p, at, n)
+	return bytesAt(e.p(), at, n)
 }
 
 // Value returns the value; empty for a deletion. It must not be modified.
+//
+// It is as much as the compiler puts into its callers.
 func (e Entry) Value() []byte {
-	if v := e.Len(); v != 0 && e.Plain() {
-		return unsafe.Slice((*byte)(unsafe.Add(e.p, plainKey+e.header()&lowMask)), v)
+	if e.h.length > 0 {
+		return unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(e.h), e.h.word&0xff)), e.h.length)
 	}
 	return e.anyValue()
 }
@@ -141,24 +165,24 @@ func (e Entry) Value() []byte {
 // anyValue is Value of an entry of any kind.
 func (e Entry) anyValue() []byte {
 	if n := e.Len(); n != 0 && isExpiring(e.header()) {
-		return unsafe.Slice((*byte)(unsafe.Add(e.p, expiringKey+int(*u32(e.p, 12)))), n)
+		return unsafe.Slice((*byte)(unsafe.Add(e.p(), expiringKey+int(*u32(e.p(), 12)))), n)
 	}
 	if v, large := e.Large(); large {
 		return v
 	}
 	at, n := e.keyAt()
-	return bytesAt(e.p, at+n, e.Len())
+	return bytesAt(e.p(), at+n, e.Len())
 }
 
 // KeyValue returns the key with the value, which is not large, behind it, and the key's length. They must not be
 // modified.
 func (e Entry) KeyValue() (both []byte, key int) {
 	if e.Plain() {
-		n := int(e.header() & lowMask)
-		return bytesAt(e.p, plainKey, n+e.Len()), n
+		n := int(e.header()&lowMask) - plainKey
+		return bytesAt(e.p(), plainKey, n+e.Len()), n
 	}
 	at, n := e.keyAt()
-	return bytesAt(e.p, at, n+e.Len()), n
+	return bytesAt(e.p(), at, n+e.Len()), n
 }
 
 func bytesAt(p unsafe.Pointer, at, n int) []byte {
@@ -171,12 +195,12 @@ func bytesAt(p unsafe.Pointer, at, n int) []byte {
 // is reports whether e is an entry of key.
 func (e Entry) is(key []byte) bool {
 	at, n := e.keyAt()
-	return n == len(key) && equal(unsafe.Add(e.p, at), key)
+	return n == len(key) && equal(unsafe.Add(e.p(), at), key)
 }
 
 // isPlain reports whether this is the header of a plain entry whose key is as long as this one.
 func isPlain(header uint64, key []byte) bool {
-	return header&lowMask == uint64(len(key)) && len(key) <= maxPlainKey
+	return header&lowMask == uint64(len(key)+plainKey) && len(key) <= maxPlainKey
 }
 
 // isExpiring reports whether this is the header of a long entry that has an expiry and nothing else besides key and
@@ -221,7 +245,7 @@ func Outside(s Spec, version uint64) Entry {
 	p := unsafe.Pointer(unsafe.SliceData(words))
 	s.write(p)
 	setVersion(p, version)
-	return Entry{p: p}
+	return Entry{h: (*head)(p)}
 }
 
 // isLarge reports whether the value is not in the entry.
@@ -262,11 +286,13 @@ func (s *Spec) size() int {
 func (s *Spec) write(p unsafe.Pointer) {
 	f, long := s.flags()
 	at := plainKey
-	*u32(p, 8) = uint32(len(s.Value))
+	e := (*head)(p)
+	e.length = int32(len(s.Value))
 	if !long {
-		*(*uint64)(p) = uint64(len(s.Key))
+		e.word = uint64(plainKey + len(s.Key))
 	} else {
-		*(*uint64)(p) = kindLong<<kindShift | f
+		e.word = kindLong<<kindShift | f
+		e.length |= notPlain
 		*u32(p, 12) = uint32(len(s.Key))
 		at = longFields
 		if f&flagExpiry != 0 {

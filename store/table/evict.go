@@ -54,7 +54,7 @@ func (sh *Shard) Victims(f func(Entry) (more bool)) {
 				if in.marked(at) {
 					in.unmark(at)
 				} else {
-					more = f(Entry{t.at(ref), t})
+					more = f(t.entry(ref))
 				}
 			})
 			if more {

@@ -122,7 +122,7 @@ func (sh *Shard) copy(g segment, must bool, of func(h uint64) segment, all ...se
 			}
 		}
 		t.each(first, func(was line, place int, ref arena.Ref) {
-			h := t.hash(Entry{t.at(ref), t}.Key())
+			h := t.hash(t.entry(ref).Key())
 			to := of(h)
 			in, at := sh.room(to.of(h), must)
 			if in.p == nil {

@@ -131,10 +131,11 @@ func TestReferenceIsReadOnce(t *testing.T) {
 		defer writer.Wait()
 		defer done.Store(true)
 		r := table.Reader("reader")
+		r.Other = asFound
 		defer r.Close()
 		r.Pin()
 		defer r.Unpin()
-		right := func(e Entry) bool { return e.p == p.entry.p || e.p == table.at(later.ref) }
+		right := func(e Entry) bool { return e.p() == p.entry.p() || e.p() == table.at(later.ref) }
 		keys, found, all := [][]byte{k, k}, make([]Entry, 2), []Entry(nil)
 		for name, way := range map[string]struct {
 			lookups int
@@ -146,6 +147,10 @@ func TestReferenceIsReadOnce(t *testing.T) {
 			}},
 			"get": {5_000_000, func() bool {
 				e := r.Get(k)
+				return right(e) && r.Seen() == e.Version()
+			}},
+			"live": {5_000_000, func() bool {
+				e := r.Live(k)
 				return right(e) && r.Seen() == e.Version()
 			}},
 			"get many": {2_000_000, func() bool {
@@ -245,7 +250,7 @@ func TestTxnStoppedBeforeItsInstant(t *testing.T) {
 		table := c.open(t, 64<<20)
 		x, set, _ := staged(t, table, make([]byte, 10_000))
 		e := set.Entry()
-		*u32(e.p, longFields) = 1 << 30
+		*u32(e.p(), longFields) = 1 << 30
 		require.EqualValues(t, 1<<30, e.large())
 		require.Panics(t, func() { x.Commit(77, 0) })
 		require.Zero(t, (*txn)(table.at(x.ref)).committed.Load())

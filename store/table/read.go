@@ -16,6 +16,8 @@ type Reader struct {
 	cell  *epoch.Cell
 	// seen is the highest version of what was read or found absent since it was last taken.
 	seen uint64
+	// Other is called by Live with what it has found that is not plain, or not at all. Set before Live is called.
+	Other func(key []byte, e Entry) Entry
 }
 
 // Reader returns a new reader, called owner in reports about who stays pinned. Close it when it is no longer used.
@@ -68,19 +70,12 @@ func (l line) fitsLast(tag uint8) uint64 {
 
 // Get returns the entry of key; deletions that are kept are entries too. The reader is pinned.
 func (r *Reader) Get(key []byte) Entry {
-	// Nearly always the first entry with the key's tag is the key's. What is rare is called last, so that nothing needs
-	// to be kept for after it.
 	t := r.table
-	var h uint64
-	if n := len(key); n >= 8 && n <= 16 { // as hash does, which the compiler would call
-		h = t.hasher.short(unsafe.Pointer(unsafe.SliceData(key)), n)
-	} else {
-		h = t.hash(key)
-	}
-	l := lineIn(t.word(h), t, h)
+	h := t.hash(key)
+	l := t.line(h)
 	m := l.fits(tagOf(h))
 	if m == 0 {
-		return r.search(h, key)
+		return r.getLast(l, h, key)
 	}
 	i := bits.TrailingZeros64(m) >> 3
 	ref := arena.Ref(l.ref(i).Load())
@@ -88,15 +83,60 @@ func (r *Reader) Get(key []byte) Entry {
 		return r.search(h, key)
 	}
 	p := t.at(ref)
+	return r.getOther(p, headerAt(p), l, i, h, key)
+}
+
+// Live is Get, but of an entry that is not plain, and of none, it returns what Other makes of it. The reader is pinned.
+func (r *Reader) Live(key []byte) Entry {
+	// This is Get for a plain entry with a key of 8 to 16 bytes, the first with the key's tag, as nearly every entry is that
+	// is asked for. Instructions count: the fewer there are, the more lookups that follow each other overlap. So there is
+	// nothing here for the others, which are called last: nothing needs to be kept for after them.
+	n := len(key)
+	if uint(n-8) > 8 {
+		return r.live(key, r.Get(key))
+	}
+	t := r.table
+	h := t.hasher.short(unsafe.Pointer(unsafe.SliceData(key)), n)
+	l := lineIn(t.word(h), t, h)
+	m := l.fits(tagOf(h))
+	if m == 0 {
+		return r.live(key, r.getLast(l, h, key))
+	}
+	i := bits.TrailingZeros64(m) >> 3
+	ref := arena.Ref(l.ref(i).Load())
+	if ref <= refMoved {
+		return r.live(key, r.search(h, key))
+	}
+	p := t.at(ref)
 	header := headerAt(p)
-	if n := len(key); n < 8 || n > 16 || !isPlain(header, key) || !equalShort(unsafe.Add(p, plainKey), key) {
-		return r.getOther(p, header, l, i, h, key)
+	if header&lowMask != uint64(n+plainKey) || !equalShort(unsafe.Add(p, plainKey), key) {
+		return r.live(key, r.getOther(p, header, l, i, h, key))
 	}
 	r.see(header >> versionShift)
 	if t.marks {
 		l.mark(i)
 	}
-	return Entry{p, t}
+	return t.entryAt(p)
+}
+
+// live is what Live returns of an entry, or none.
+func (r *Reader) live(key []byte, e Entry) Entry {
+	if e.Exists() && e.Plain() {
+		return e
+	}
+	return r.Other(key, e)
+}
+
+// getLast goes on with Get in the last three places of the line.
+func (r *Reader) getLast(l line, h uint64, key []byte) Entry {
+	if m := l.fitsLast(tagOf(h)); m != 0 {
+		i := 8 + bits.TrailingZeros64(m)>>3
+		if ref := arena.Ref(l.ref(i).Load()); ref > refMoved {
+			p := r.table.at(ref)
+			return r.getOther(p, headerAt(p), l, i, h, key)
+		}
+	}
+	return r.search(h, key)
 }
 
 // getOther goes on with Get at the object, with this header, that a place of the line leads to: it may be a longer
@@ -109,7 +149,7 @@ func (r *Reader) getOther(p unsafe.Pointer, header uint64, l line, i int, h uint
 	if r.table.marks {
 		l.mark(i)
 	}
-	return Entry{p, r.table}
+	return r.table.entryAt(p)
 }
 
 // holds reports whether p, whose header this is, is an entry of key: neither a switch nor an overflow line.
@@ -120,7 +160,7 @@ func holds(p unsafe.Pointer, header uint64, key []byte) bool {
 	if isExpiring(header) {
 		return int(*u32(p, 12)) == len(key) && equal(unsafe.Add(p, expiringKey), key)
 	}
-	return isLong(header) && Entry{p: p}.is(key)
+	return isLong(header) && Entry{h: (*head)(p)}.is(key)
 }
 
 // search is Get the long way.
@@ -194,7 +234,12 @@ func (b *lookups) begin(t *Table, keys [][]byte) {
 		panic("table: too many lookups side by side")
 	}
 	for i, k := range keys {
-		h := t.hash(k)
+		var h uint64
+		if n := len(k); uint(n-8) <= 8 { // as hash does, which the compiler would call
+			h = t.hasher.short(unsafe.Pointer(unsafe.SliceData(k)), n)
+		} else {
+			h = t.hash(k)
+		}
 		b.hashes[i], b.lines[i] = h, lineIn(t.word(h), t, h).from(t)
 	}
 	b.load(t, len(keys))
@@ -237,8 +282,10 @@ func (b *lookups) end(r *Reader, dst []Entry, keys [][]byte) {
 	keys = keys[:min(len(keys), batch)]
 	dst = dst[:len(keys)]
 	for i, k := range keys {
-		p, header := t.at(b.refs[i]), b.headers[i]
-		if b.refs[i] <= refMoved || !(isPlain(header, k) && equal(unsafe.Add(p, plainKey), k)) && !holds(p, header, k) {
+		p, header, n := t.at(b.refs[i]), b.headers[i], len(k)
+		// Without a reference the header is 0, which is nobody's.
+		short := uint(n-8) <= 8 && header&lowMask == uint64(n+plainKey) && equalShort(unsafe.Add(p, plainKey), k)
+		if !short && (b.refs[i] <= refMoved || !holds(p, header, k)) {
 			dst[i] = r.search(b.hashes[i], k)
 			for i++; i < len(keys); i++ {
 				dst[i] = r.Get(keys[i])
@@ -246,7 +293,7 @@ func (b *lookups) end(r *Reader, dst []Entry, keys [][]byte) {
 			return
 		}
 		r.see(header >> versionShift)
-		dst[i] = Entry{p, t}
+		dst[i] = t.entryAt(p)
 		if t.marks {
 			b.line(t, i).mark(int(b.places[i]))
 		}
@@ -285,7 +332,7 @@ func (t *Table) findIn(first line, h uint64, key []byte) (e Entry, seen, absent 
 			}
 			e, version := t.resolve(ref)
 			seen = max(seen, version)
-			if e.p != nil && e.is(key) {
+			if e.Exists() && e.is(key) {
 				if t.marks {
 					l.mark(i)
 				}
@@ -336,11 +383,11 @@ func (t *Table) resolve(ref arena.Ref) (e Entry, version uint64) {
 		if ref == 0 {
 			return Entry{}, 0
 		}
-		return Entry{t.at(ref), t}, 0
+		return t.entry(ref), 0
 	case kindLine:
 		return Entry{}, 0
 	}
-	return Entry{p, t}, 0
+	return t.entryAt(p), 0
 }
 
 // tries is how often many keys are read without locks before their locks are taken.

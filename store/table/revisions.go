@@ -35,14 +35,14 @@ func (r revisions) slot(i int) *uint32 {
 
 // ringOf returns the ring of an entry, and its reference; 0 if it has none.
 func (t *Table) ringOf(e Entry) (r revisions, ref arena.Ref) {
-	if e.p == nil {
+	if !e.Exists() {
 		return r, 0
 	}
 	at := e.revisionsAt()
-	if at == 0 || *u32(e.p, at) == 0 {
+	if at == 0 || *u32(e.p(), at) == 0 {
 		return r, 0
 	}
-	ref = arena.Ref(*u32(e.p, at))
+	ref = arena.Ref(*u32(e.p(), at))
 	return revisions{t.at(ref)}, ref
 }
 
@@ -69,7 +69,7 @@ func (sh *Shard) newRing(n int, old revisions, must bool) (arena.Ref, bool) {
 
 // keepRing sees to it that the ring of the current entry of p has room for one more, and that there is one.
 func (sh *Shard) keepRing(p *Place, must bool) bool {
-	current := Entry{sh.table.at(p.current()), sh.table}
+	current := sh.table.entry(p.current())
 	old, ref := sh.table.ringOf(current)
 	n := 1
 	if ref != 0 {
@@ -82,7 +82,7 @@ func (sh *Shard) keepRing(p *Place, must bool) bool {
 		return false
 	}
 	// The entry goes on with it, whatever becomes of this write. Readers don't look at this field.
-	*u32(current.p, current.revisionsAt()) = uint32(to)
+	*u32(current.p(), current.revisionsAt()) = uint32(to)
 	sh.keptBytes += int64(sh.table.arena.SizeOf(to))
 	if ref != 0 {
 		sh.freeRing(ref)
@@ -97,15 +97,15 @@ func (sh *Shard) freeRing(ref arena.Ref) {
 
 // inherit gives an entry that is not published yet the ring of the one that it will replace.
 func (t *Table) inherit(next, old arena.Ref) {
-	_, ring := t.ringOf(Entry{t.at(old), t})
-	e := Entry{t.at(next), t}
-	*u32(e.p, e.revisionsAt()) = uint32(ring)
+	_, ring := t.ringOf(t.entry(old))
+	e := t.entry(next)
+	*u32(e.p(), e.revisionsAt()) = uint32(ring)
 }
 
 // remember makes the entry that next has replaced, whose ring next has inherited, the newest of the ring, and drops the
 // oldest beyond keep. A ring that has nothing left goes as well.
 func (sh *Shard) remember(next, replaced arena.Ref, keep int) {
-	e := Entry{sh.table.at(next), sh.table}
+	e := sh.table.entry(next)
 	r, ref := sh.table.ringOf(e)
 	*r.slot(r.count()) = uint32(replaced)
 	r.setCount(r.count() + 1)
@@ -114,7 +114,7 @@ func (sh *Shard) remember(next, replaced arena.Ref, keep int) {
 		sh.dropOldest(r)
 	}
 	if r.count() == 0 {
-		*u32(e.p, e.revisionsAt()) = 0
+		*u32(e.p(), e.revisionsAt()) = 0
 		sh.freeRing(ref)
 	}
 }
@@ -144,7 +144,7 @@ func (sh *Shard) dropOldest(r revisions) {
 // Revisions calls f for the earlier versions of the key of p that are kept, newest first, as long as it returns true.
 // The shard is locked.
 func (sh *Shard) Revisions(p *Place, f func(Entry) bool) {
-	if p.entry.p == nil {
+	if !p.entry.Exists() {
 		return
 	}
 	r, ref := sh.table.ringOf(p.entry)
@@ -152,7 +152,7 @@ func (sh *Shard) Revisions(p *Place, f func(Entry) bool) {
 		return
 	}
 	for i := r.count() - 1; i >= 0; i-- {
-		if !f(Entry{sh.table.at(arena.Ref(*r.slot(i))), sh.table}) {
+		if !f(sh.table.entry(arena.Ref(*r.slot(i)))) {
 			return
 		}
 	}
@@ -173,9 +173,9 @@ func (sh *Shard) oldest(r revisions, current Entry) (old Entry, replacedBy uint6
 	t := sh.table
 	replacedBy = current.Version()
 	if r.count() > 1 {
-		replacedBy = Entry{t.at(arena.Ref(*r.slot(1))), t}.Version()
+		replacedBy = t.entry(arena.Ref(*r.slot(1))).Version()
 	}
-	return Entry{t.at(arena.Ref(*r.slot(0))), t}, replacedBy
+	return t.entry(arena.Ref(*r.slot(0))), replacedBy
 }
 
 // Forget drops the oldest kept versions of the key of p for as long as drop says so, of each and the version that
@@ -183,7 +183,7 @@ func (sh *Shard) oldest(r revisions, current Entry) (old Entry, replacedBy uint6
 // no version to go back to, and goes too, uncounted: gone says so. The shard is locked, and p not to be used any more.
 func (sh *Shard) Forget(p *Place, most int, drop func(old Entry, replacedBy uint64) bool) (dropped int, gone bool) {
 	e := p.entry
-	if e.p == nil {
+	if !e.Exists() {
 		return 0, false
 	}
 	r, ref := sh.table.ringOf(e)
@@ -194,7 +194,7 @@ func (sh *Shard) Forget(p *Place, most int, drop func(old Entry, replacedBy uint
 		sh.dropOldest(r)
 	}
 	if ref != 0 && r.count() == 0 {
-		*u32(e.p, e.revisionsAt()) = 0
+		*u32(e.p(), e.revisionsAt()) = 0
 		sh.freeRing(ref)
 		ref = 0
 	}
@@ -220,7 +220,7 @@ func (sh *Shard) Insert(p *Place, f Fresh, version uint64, keep int) (taken bool
 	}
 	at := r.count()
 	for at > 0 {
-		v := Entry{t.at(arena.Ref(*r.slot(at - 1))), t}.Version()
+		v := t.entry(arena.Ref(*r.slot(at - 1))).Version()
 		if v == version {
 			return false
 		}

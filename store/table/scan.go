@@ -51,7 +51,7 @@ again:
 				}
 				e, version := t.resolve(ref)
 				r.see(version)
-				if e.p != nil && (all || t.hash(e.Key()) >= h) {
+				if e.Exists() && (all || t.hash(e.Key()) >= h) {
 					r.see(e.Version())
 					dst = append(dst, e)
 				}
@@ -106,7 +106,7 @@ func (sh *Shard) Segment(h uint64, f func(Entry)) (last uint64) {
 	d := t.directory(sh.root().Load())
 	g := t.segment(d.word(d.index(h)).Load())
 	for i := range g.lines {
-		t.each(g.line(i), func(_ line, _ int, ref arena.Ref) { f(Entry{t.at(ref), t}) })
+		t.each(g.line(i), func(_ line, _ int, ref arena.Ref) { f(t.entry(ref)) })
 	}
 	return g.last(h)
 }
@@ -118,7 +118,7 @@ func (sh *Shard) Hash(h uint64, f func(Place)) {
 	first := t.line(h)
 	t.each(first, func(in line, at int, ref arena.Ref) {
 		if in.tag(at) == tagOf(h) {
-			if e := (Entry{t.at(ref), t}); t.hash(e.Key()) == h {
+			if e := t.entry(ref); t.hash(e.Key()) == h {
 				f(Place{shard: sh, hash: h, first: first, in: in, i: at, ref: ref, entry: e, size: t.arena.SizeOf(ref)})
 			}
 		}

@@ -27,7 +27,7 @@ func TestEntry(t *testing.T) {
 		w := newWriter(table)
 		r := table.Reader("test")
 		defer r.Close()
-		for _, klen := range []int{0, 1, 7, 8, 9, 15, 16, 17, 254, 255, 256, 257, 1024, 5000} {
+		for _, klen := range []int{0, 1, 7, 8, 9, 15, 16, 17, 242, 243, 244, 245, 254, 255, 256, 257, 1024, 5000} {
 			for _, vlen := range []int{0, 1, 32, mostInline, mostInline + 1, 100_000} {
 				for _, expiry := range []uint64{0, 1, 1 << 62} {
 					s := Spec{Key: bytes.Repeat([]byte{byte(klen)}, klen), Value: bytes.Repeat([]byte{'v'}, vlen), Expiry: expiry}
@@ -35,6 +35,20 @@ func TestEntry(t *testing.T) {
 					r.Pin()
 					e := r.Get(s.Key)
 					require.True(t, e.Exists())
+					require.Equal(t, expiry == 0 && klen <= maxPlainKey && vlen <= mostInline, e.Plain())
+					asked := 0
+					r.Other = func(_ []byte, found Entry) Entry {
+						asked++
+						require.Equal(t, e, found)
+						return Entry{}
+					}
+					if live := r.Live(s.Key); e.Plain() {
+						require.Equal(t, e, live)
+						require.Zero(t, asked)
+					} else {
+						require.Equal(t, Entry{}, live, "it is for Other to say")
+						require.Equal(t, 1, asked)
+					}
 					require.Equal(t, s.Key, e.Key())
 					require.Equal(t, s.Value, e.Value())
 					require.Equal(t, vlen, e.Len())
@@ -86,12 +100,20 @@ func TestKeysThatAreNearlyAlike(t *testing.T) {
 	})
 }
 
-// get is Get with a pin of its own; what it returns is looked at by tests in which nobody writes.
+// get is Get, and Live, with a pin of its own; what it returns is looked at by tests in which nobody writes.
 func (r *Reader) get(k []byte) Entry {
 	r.Pin()
 	defer r.Unpin()
-	return r.Get(k)
+	e := r.Get(k)
+	r.Other = asFound
+	if live := r.Live(k); live != e {
+		panic(fmt.Sprintf("%q is found in one way, not in the other", k))
+	}
+	return e
 }
+
+// asFound is a Reader's Other that makes Live the same as Get.
+func asFound(_ []byte, e Entry) Entry { return e }
 
 // The table beside a Go map: random writes of one key and of many, committed and undone, with compaction in between.
 func TestModel(t *testing.T) {

@@ -141,6 +141,7 @@ func torture(t *testing.T, table *Table) {
 	for id := range 3 {
 		readers.Go(func() {
 			r := table.Reader("reader")
+			r.Other = asFound
 			defer r.Close()
 			rnd := rand.New(rand.NewPCG(uint64(id), 2))
 			last := make(map[string]uint64)
@@ -158,11 +159,16 @@ func torture(t *testing.T, table *Table) {
 						fail("what was warmed was seen")
 					}
 				}
-				if rnd.IntN(2) == 0 {
+				switch rnd.IntN(3) {
+				case 0:
 					r.GetMany(found, keys)
-				} else {
+				case 1:
 					for i, k := range keys {
 						found[i] = r.Get(k)
+					}
+				case 2:
+					for i, k := range keys {
+						found[i] = r.Live(k)
 					}
 				}
 				for long := rnd.IntN(50) == 0; long && rnd.IntN(200) > 0; {

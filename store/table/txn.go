@@ -146,7 +146,7 @@ func (x *Txn) Commit(version uint64, keep int) {
 	for i := range x.steps {
 		if s := x.switchOf(&x.steps[i]); s.next != 0 && s.next != s.old {
 			setVersion(t.at(s.next), version)
-			Entry{t.at(s.next), t}.complete()
+			t.entry(s.next).complete()
 			if t.keeps && s.old != 0 {
 				t.inherit(s.next, s.old)
 			}

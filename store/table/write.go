@@ -69,7 +69,7 @@ func (sh *Shard) FindIn(p *Place, h uint64, key []byte) {
 			if ref == 0 {
 				continue
 			}
-			if e, of := t.staged(ref); of.p != nil && of.is(key) {
+			if e, of := t.staged(ref); of.Exists() && of.is(key) {
 				p.in, p.i, p.ref, p.entry, p.size = l, i, ref, e, t.arena.SizeOf(ref)
 				return
 			}
@@ -89,17 +89,17 @@ func (t *Table) staged(ref arena.Ref) (e, of Entry) {
 	case kindSwitch:
 		s := (*switched)(p)
 		if s.next != 0 {
-			e = Entry{t.at(s.next), t}
+			e = t.entry(s.next)
 			return e, e
 		}
 		if s.old != 0 {
-			return Entry{}, Entry{t.at(s.old), t}
+			return Entry{}, t.entry(s.old)
 		}
 		return Entry{}, Entry{} // set and deleted by the same write: see Txn.Stage
 	case kindLine:
 		return Entry{}, Entry{}
 	}
-	e = Entry{p, t}
+	e = t.entryAt(p)
 	return e, e
 }
 
@@ -109,7 +109,7 @@ type Fresh struct {
 }
 
 // Entry returns the entry, whose version is 0 until it is published.
-func (sh *Shard) Entry(f Fresh) Entry { return Entry{sh.table.at(f.ref), sh.table} }
+func (sh *Shard) Entry(f Fresh) Entry { return sh.table.entry(f.ref) }
 
 // Make makes an entry of what belongs to the shard, which is locked; ok is false if there is no memory. must takes
 // memory past the budget.
@@ -300,7 +300,7 @@ func (sh *Shard) waits(what uint64) int {
 	return n
 }
 
-func (sh *Shard) entry(r arena.Ref) Entry { return Entry{sh.table.at(r), sh.table} }
+func (sh *Shard) entry(r arena.Ref) Entry { return sh.table.entry(r) }
 
 const (
 	// A shard asks for the epoch to move when it has retired a 1/askShare of what it has, within bounds: memory is to
