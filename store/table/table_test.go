@@ -58,6 +58,11 @@ func TestEntry(t *testing.T) {
 					require.Equal(t, v, r.Seen())
 					large, is := e.Large()
 					require.Equal(t, IsLarge(vlen), is)
+					if !is {
+						both, n := e.KeyValue()
+						require.Equal(t, append(bytes.Clone(s.Key), s.Value...), both)
+						require.Equal(t, klen, n)
+					}
 					r.Unpin()
 					if is {
 						require.Same(t, &s.Value[0], &large[0], "it is not copied")
