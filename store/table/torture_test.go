@@ -26,7 +26,7 @@ func TestTorture(t *testing.T) {
 			c.mask = 1<<63 | 1<<(64-shardBits) - 1 // two shards, which split; the other hashes overflow as well
 		}
 		for _, keeps := range []bool{false, true} {
-			t.Run(fmt.Sprintf("keeps %v", keeps), func(t *testing.T) { torture(t, c.openKeeping(t, 1<<30, keeps)) })
+			t.Run(fmt.Sprintf("keeps %v", keeps), func(t *testing.T) { torture(t, c.openKeeping(t, 256<<20, keeps)) })
 		}
 	})
 }
