@@ -14,6 +14,7 @@ func TestVictims(t *testing.T) {
 		w := newWriter(table)
 		r := table.Reader("test")
 		defer r.Close()
+		r.Other = asFound
 		n := 3000
 		if c.mask != ^uint64(0) {
 			n = 300
@@ -23,9 +24,11 @@ func TestVictims(t *testing.T) {
 			keys, found := [][]byte{key(i), key(0)}, make([]Entry, 2)
 			r.Pin()
 			defer r.Unpin()
-			switch i % 3 {
+			switch i % 4 {
 			case 0:
 				r.Get(keys[0])
+			case 3:
+				r.Live(keys[0])
 			case 1:
 				r.GetMany(found, keys)
 			case 2:
