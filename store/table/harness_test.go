@@ -144,7 +144,13 @@ func (w *writer) many(specs []Spec, commit bool) {
 	w.txn.Undo()
 }
 
-func key(i int) []byte { return []byte("key" + strconv.Itoa(i)) }
+// key is one of many keys; every second is as long as those are for which there are shorter ways.
+func key(i int) []byte {
+	if i%2 == 0 {
+		return []byte("key" + strconv.Itoa(i))
+	}
+	return []byte("long key" + strconv.Itoa(i))
+}
 
 // sealed is a value of n bytes, at least 16, that says whose it is and can be checked.
 func sealed(key []byte, n int, stamp uint64) []byte {
