@@ -51,14 +51,19 @@ func TestFileCantGrow(t *testing.T) {
 	require.Equal(t, http.StatusServiceUnavailable, status, body)
 	require.EqualValues(t, 1, stat(t, c, "read_only"))
 	require.EqualValues(t, 2, stat(t, c, "refusals_unavailable"))
+
+	var hard unix.Rlimit
+	require.NoError(t, unix.Prlimit(p.cmd.Process.Pid, unix.RLIMIT_FSIZE, nil, &hard))
+	limit := func(bytes uint64) {
+		require.NoError(t, unix.Prlimit(p.cmd.Process.Pid, unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: bytes, Max: hard.Max}, nil))
+	}
+	limit(20_000) // a snapshot has less in it than a log, and might fit
 	_, err = c.Snapshot(t.Context())
 	require.ErrorIs(t, err, protocol.ErrUnavailable)
 	require.EqualValues(t, 1, stat(t, c, "snapshot_failing"))
 	require.Contains(t, persistence(t, p.addr), "rdb_last_bgsave_status:err\r\n")
 
-	var hard unix.Rlimit
-	require.NoError(t, unix.Prlimit(p.cmd.Process.Pid, unix.RLIMIT_FSIZE, nil, &hard))
-	require.NoError(t, unix.Prlimit(p.cmd.Process.Pid, unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: hard.Max, Max: hard.Max}, nil))
+	limit(hard.Max)
 	p.await("there is room on the disk again")
 	require.NoError(t, set())
 	require.Zero(t, stat(t, c, "read_only"))
