@@ -30,8 +30,7 @@ type conn struct {
 	solo   bool          // flushing failed once: answer request by request
 	armed  time.Duration // the read deadline that arm has set, as Server.age has it; 0: none
 
-	pending *pending // an answer that is not sent yet; nil: there is none
-	goodbye bool     // the client asks to be told when the server ends: see drain.go
+	goodbye bool // the client asks to be told when the server ends: see drain.go
 
 	// Written by the goroutine alone, read by anyone.
 	bytesIn, bytesOut atomic.Uint64
@@ -174,16 +173,12 @@ func (c *conn) readable() bool {
 // be told, or the connection has ended: it looks after the deadline is set, see Server.draining.
 func (c *conn) rest(w *workspace) bool {
 	c.closeInbox(w)
-	if p := c.pending; p != nil && p.back.Load() { // looked at after the deadline is set, which may have undone the wake
-		c.reclaim()
-	}
 	if c.Lapsed() {
 		c.stop(errLapsed)
 	}
 	if c.end == nil && !c.server.draining.Load() {
 		return true
 	}
-	c.reclaim() // the client has some time from its last answer on
 	if c.end == nil && !c.asks() {
 		c.leave()
 		return true
@@ -254,7 +249,6 @@ func (c *conn) arrived(w *workspace, n int) {
 	if !in.ready() {
 		return
 	}
-	c.reclaim()
 	p := in.bytes()
 	if c.talk == nil {
 		c.talk = c.talkWith(p)
@@ -266,7 +260,6 @@ func (c *conn) arrived(w *workspace, n int) {
 
 // turnDown has the request that has come in part refused.
 func (c *conn) turnDown(w *workspace, err error) {
-	c.reclaim()
 	w.out.begun = false
 	used, need := c.talk.Refuse(&w.out, c.inbox.bytes(), err)
 	if used == 0 {
@@ -278,7 +271,7 @@ func (c *conn) turnDown(w *workspace, err error) {
 // answered sends what a talk has collected, and does with what had come as the talk said.
 func (c *conn) answered(w *workspace, used, need int) {
 	o := &w.out
-	if (o.size() > 0 || o.requests > 0) && !o.postpone() {
+	if o.size() > 0 || o.requests > 0 {
 		o.Flush()
 	}
 	if o.ending != nil {
@@ -295,9 +288,8 @@ func (c *conn) answered(w *workspace, used, need int) {
 	}
 }
 
-// stop ends the connection; the first reason counts. What is pending is answered before.
+// stop ends the connection; the first reason counts.
 func (c *conn) stop(err error) {
-	c.reclaim()
 	if c.end == nil {
 		c.end = err
 	}
@@ -308,7 +300,6 @@ func (c *conn) wake() { c.transport.SetReadDeadline(time.Unix(1, 0)) }
 
 // waited decides what the error that ended a wait means. It returns true if the connection is to settle.
 func (c *conn) waited(err error) (settle bool) {
-	c.reclaim()
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		c.stop(err)
 		return false

@@ -51,5 +51,5 @@
 //
 // No answer leaves before [store.Session.Flush] says that it can't be taken back. Where Flush fails, the requests that it
 // covers are answered UNAVAILABLE instead, and from then on the connection flushes after each request, so that reads of
-// what is durable go on. An answer that waits for that may be left to be sent by who makes it true: see pending.go.
+// what is durable go on.
 package netserver

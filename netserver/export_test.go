@@ -36,23 +36,3 @@ func (s *Server) HoldOutput(n int64) (release func()) {
 	}
 	return func() { s.output.give(n) }
 }
-
-// FillSockets sends rubbish to every client until its socket takes no more, and returns how many bytes that were.
-func (s *Server) FillSockets() (n int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for c := range s.conns {
-		_ = c.transport.(*socket).raw.Control(func(fd uintptr) {
-			for rubbish := make([]byte, 64<<10); len(rubbish) > 0; {
-				sent, err := writeFD(int(fd), rubbish)
-				if n += sent; err != nil {
-					return
-				}
-				if sent == 0 { // less may go still
-					rubbish = rubbish[:len(rubbish)/2]
-				}
-			}
-		})
-	}
-	return n
-}

@@ -56,15 +56,6 @@ func (j *journal) Wait(version uint64) error {
 	return nil
 }
 
-// Notify is part of store.Notifier.
-func (j *journal) Notify(version uint64, w store.Waiter) bool {
-	go func() {
-		j.Wait(version)
-		w.Happened()
-	}()
-	return true
-}
-
 // hold makes Wait wait until release is called.
 func (j *journal) hold() (release func()) {
 	held := make(chan struct{})

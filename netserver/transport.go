@@ -31,9 +31,6 @@ type transport interface {
 	write(p []byte) error
 	writeList(list net.Buffers) error
 	SetReadDeadline(t time.Time) error
-	// lend returns the socket, on which another goroutine is going to send something for the connection's own; nil: that can't
-	// be, because TLS is spoken, say.
-	lend() syscall.RawConn
 	// canAsk reports whether read knows what has come; else that takes a wait.
 	canAsk() bool
 	// close closes the connection. With notify, TLS says so; if it lingers, what was sent can arrive.
@@ -222,14 +219,6 @@ func (s *socket) Write(p []byte) (n int, err error) {
 	return n + more, err
 }
 
-func (s *socket) lend() syscall.RawConn {
-	if s.secure != nil {
-		return nil
-	}
-	s.sent = true // it will be
-	return s.raw
-}
-
 func (s *socket) look() { s.drained = false }
 
 func (s *socket) canAsk() bool { return true }
@@ -294,8 +283,6 @@ func (s *stream) write(p []byte) error {
 	_, err := s.from.Write(p)
 	return err
 }
-
-func (s *stream) lend() syscall.RawConn { return nil }
 
 func (s *stream) look() {}
 

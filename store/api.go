@@ -189,11 +189,3 @@ type Journal interface {
 	// there is room.
 	Wait(version uint64) error
 }
-
-// Notifier is a Journal for which one can wait without a goroutine of one's own.
-type Notifier interface {
-	Journal
-	// Notify has w told when Wait(version) would return, with whatever result. It returns false, and w is not told, where it
-	// may return now.
-	Notify(version uint64, w Waiter) bool
-}

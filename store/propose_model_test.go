@@ -409,11 +409,6 @@ func (p *proposing) evict(t *rapid.T) {
 
 func (p *proposing) flush(t *rapid.T) {
 	given := p.Session.wrote
-	if rapid.Bool().Draw(t, "try") && p.TryFlush() {
-		require.False(t, p.lost)
-		p.wrote = false
-		return
-	}
 	err := p.Flush()
 	switch {
 	case !p.lost:

@@ -196,13 +196,3 @@ func (c *Session) settle(r Replica, err error) error {
 	}
 	return err
 }
-
-// settleNow is settle of a session that has done nothing but write, in the present epoch, what is published. Else it does
-// nothing and returns false.
-func (c *Session) settleNow(r Replica) bool {
-	if !c.wrote || c.mixed || c.confirm || c.reads || r.Epoch() != c.epoch {
-		return false
-	}
-	c.began, c.wrote, c.flushed = false, false, true
-	return true
-}

@@ -107,37 +107,6 @@ func (c *Session) Flush() error {
 	return err
 }
 
-// Waits reports whether Flush would wait for the journal.
-func (c *Session) Waits() bool {
-	j := c.store.journal
-	if j == nil {
-		return false
-	}
-	c.seen = max(c.seen, c.reader.Seen())
-	return c.seen > j.Durable()
-}
-
-// Await has w told when it is known what becomes of that for which Flush waits; until then the session is not used. It
-// returns false, and w is not told, if that may be known now, or the journal can't tell.
-func (c *Session) Await(w Waiter) bool {
-	n, ok := c.store.journal.(Notifier)
-	return ok && c.Waits() && n.Notify(c.seen, w)
-}
-
-// TryFlush is Flush, if that would return nil at once; else it does nothing and returns false. It may do so although Flush
-// would.
-func (c *Session) TryFlush() bool {
-	if c.Waits() {
-		return false
-	}
-	if r := c.store.replica; r != nil && !c.settleNow(r) {
-		return false
-	}
-	c.publish()
-	c.seen = 0
-	return true
-}
-
 // see notes that this version was written or read.
 func (c *Session) see(version uint64) {
 	if version > c.seen {

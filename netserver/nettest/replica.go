@@ -109,7 +109,7 @@ func (r *Replica) Wait(version uint64) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.Lost {
-		r.epoch += r.epoch % 2
+		r.epoch++
 		return store.ErrUnknown
 	}
 	if l := r.Lose; l != nil {
@@ -125,15 +125,6 @@ func (r *Replica) Wait(version uint64) error {
 		r.epoch++
 	}
 	return r.commit(version)
-}
-
-// Notify is part of store.Notifier.
-func (r *Replica) Notify(version uint64, w store.Waiter) bool {
-	go func() {
-		_ = r.Wait(version) // who is told asks what has become of it
-		w.Happened()
-	}()
-	return true
 }
 
 // commit applies what there is up to this version. mu is held.

@@ -78,9 +78,8 @@ type Journal struct {
 const ledWithin = 2 * time.Second
 
 var (
-	_ store.Replica  = (*Journal)(nil)
-	_ store.Notifier = (*Journal)(nil)
-	_ StateMachine   = (*Journal)(nil)
+	_ store.Replica = (*Journal)(nil)
+	_ StateMachine  = (*Journal)(nil)
 )
 
 // OpenJournal opens what a folder has; with nothing in it, it is a new node.
@@ -266,7 +265,10 @@ func (j *Journal) Wait(version uint64) error {
 	defer j.waited()
 	if n := j.node.Load(); n != nil {
 		if b := n.Proposals().Marked(version); b != nil {
-			<-b.Done()
+			select {
+			case <-b.Done():
+			case <-n.Done():
+			}
 		}
 	}
 	if j.published.Load() >= version {
@@ -283,16 +285,6 @@ func (j *Journal) Wait(version uint64) error {
 		}
 		j.changed.Wait()
 	}
-}
-
-// Notify is part of store.Notifier.
-func (j *Journal) Notify(version uint64, w store.Waiter) bool {
-	n := j.node.Load()
-	if n == nil {
-		return false
-	}
-	b := n.Proposals().Marked(version)
-	return b != nil && b.event.Notify(w)
 }
 
 // Epoch is part of store.Replica.

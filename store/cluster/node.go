@@ -90,6 +90,8 @@ type Node struct {
 
 	sent, taken snapshotCounter
 
+	applying []*Apply // the state machine's goroutine's; of nobody once that has ended
+
 	status atomic.Pointer[Status]        // never changed once it is published
 	turned atomic.Pointer[chan struct{}] // closed, and another made, when another node leads, or this one takes writes or no more
 	stop   chan struct{}
@@ -147,7 +149,13 @@ func Start(o NodeOptions) (*Node, error) {
 	go func() {
 		wg.Wait()
 		n.streams.Wait()
-		n.core.Proposals.abandon()
+		for _, a := range append(n.applying, n.appQ.items...) { // what will not be applied
+			for _, e := range a.Entries {
+				if e.Batch != nil {
+					e.Batch.resolve(ErrUnknown)
+				}
+			}
+		}
 		close(n.done)
 	}()
 	return n, nil
@@ -370,17 +378,18 @@ func (n *Node) apply() {
 		if !ok {
 			return
 		}
+		n.applying = applies
 		for _, a := range applies {
 			if err := n.applyOne(a); err != nil {
 				n.fail(fmt.Errorf("apply the log: %w", err))
 				return
 			}
-			n.core.Proposals.tidy()
 			n.in.mu.Lock()
 			n.in.applied = append(n.in.applied, a)
 			n.in.mu.Unlock()
 			n.stepNow()
 		}
+		n.applying = nil
 	}
 }
 

@@ -222,38 +222,6 @@ func TestOthersGoOnWhenANodeStops(t *testing.T) {
 }
 
 // C9
-// TestNobodyWaitsForANodeThatHasStopped: for what was appended, and what was being applied, neither.
-func TestNobodyWaitsForANodeThatHasStopped(t *testing.T) {
-	all := startThree(t)
-	leader := leaderOf(t, all)
-	var wg sync.WaitGroup
-	for range 8 {
-		wg.Go(func() {
-			for {
-				b, err := write(leader.Node, "x")
-				if err != nil {
-					return
-				}
-				w := make(told, 1)
-				if !b.event.Notify(w) {
-					continue
-				}
-				<-w
-				if b.Err() != nil {
-					return
-				}
-			}
-		})
-	}
-	leader.Stop()
-	wg.Wait()
-}
-
-// told is a store.Waiter.
-type told chan struct{}
-
-func (t told) Happened() { t <- struct{}{} }
-
 func TestANodeWhoseDiskFailsEnds(t *testing.T) {
 	all := startThree(t)
 	leader := leaderOf(t, all)

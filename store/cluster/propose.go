@@ -3,12 +3,9 @@ package cluster
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"kv/store"
 )
 
 const (
@@ -48,16 +45,16 @@ type Batch struct {
 	mark    uint64        // of its last record, with the lock of Proposals
 	since   time.Duration // when it was proposed
 
-	once  sync.Once
-	err   error        // published by event
-	event *store.Event // that it has been published, or never will be by this node's doing
+	once sync.Once
+	err  error         // published by done
+	done chan struct{} // closed when it has been published, or never will be by this node's doing
 }
 
 // Epoch is that in which the batch was made.
 func (b *Batch) Epoch() uint64 { return b.epoch }
 
 // Done is closed once it is known what became of the batch.
-func (b *Batch) Done() <-chan struct{} { return b.event.Done() }
+func (b *Batch) Done() <-chan struct{} { return b.done }
 
 // Err says what became of it, once Done is closed: nil, it has been published; ErrUnknown.
 func (b *Batch) Err() error { return b.err }
@@ -65,7 +62,7 @@ func (b *Batch) Err() error { return b.err }
 // resolved reports whether Done is closed.
 func (b *Batch) resolved() bool {
 	select {
-	case <-b.Done():
+	case <-b.done:
 		return true
 	default:
 		return false
@@ -75,7 +72,7 @@ func (b *Batch) resolved() bool {
 func (b *Batch) resolve(err error) {
 	b.once.Do(func() {
 		b.err = err
-		b.event.Happen()
+		close(b.done)
 	})
 }
 
@@ -160,7 +157,7 @@ func (p *Proposals) openBatch(epoch uint64) *Batch {
 
 // newBatch opens another batch. Called with mu held.
 func (p *Proposals) newBatch(epoch uint64) *Batch {
-	b := &Batch{epoch: epoch, data: make([]byte, batchHeader, p.room), event: store.NewEvent()}
+	b := &Batch{epoch: epoch, data: make([]byte, batchHeader, p.room), done: make(chan struct{})}
 	p.forget()
 	p.queue, p.live = append(p.queue, b), append(p.live, b)
 	return b
@@ -172,13 +169,6 @@ func (p *Proposals) forget() {
 	for len(p.live) > 0 && p.live[0].resolved() {
 		_, p.live = pop(p.live)
 	}
-}
-
-// tidy is forget, when entries have been applied.
-func (p *Proposals) tidy() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.forget()
 }
 
 // Marked returns the batch that has the record with this mark, nil: it is none of this node's, or it is known what became of it.
@@ -284,25 +274,13 @@ func (p *Proposals) close() bool {
 		return false
 	}
 	p.epoch.Add(1)
-	lost := append(p.inFlight, p.queue...) // the newest; those before are being applied
-	p.live = slices.Clone(p.live[:len(p.live)-len(lost)])
-	p.inFlight, p.queue, p.bytes, p.gather = nil, nil, 0, gathering{}
+	lost := append(p.inFlight, p.queue...)
+	p.inFlight, p.queue, p.live, p.bytes, p.gather = nil, nil, nil, 0, gathering{}
 	p.mu.Unlock()
 	for _, b := range lost {
 		b.resolve(ErrUnknown)
 	}
 	return true
-}
-
-// abandon fails all of which it is not known what became of them, those that are applied just now too: the node has ended.
-func (p *Proposals) abandon() {
-	p.mu.Lock()
-	live := p.live
-	p.live = nil
-	p.mu.Unlock()
-	for _, b := range live {
-		b.resolve(ErrUnknown)
-	}
 }
 
 // due returns when take is to be called again although nobody appends, 0: not before somebody does.

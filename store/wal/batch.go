@@ -6,15 +6,15 @@ import (
 )
 
 // batch is what the flusher writes, and syncs, at a time. While it is open the log's mutex guards it; then the flusher owns
-// it, but for last, event and err; last changes under the mutex.
+// it, but for last, done and err; last changes under the mutex.
 type batch struct {
 	pieces []piece
 	writes int
-	bytes  int64        // of the records
-	last   uint64       // the newest version in it
-	event  *store.Event // that there is something to tell those who wait for it
-	err    error        // what is told them; set before event happens, and not changed
-	told   bool         // event has happened; the flusher's
+	bytes  int64         // of the records
+	last   uint64        // the newest version in it
+	done   chan struct{} // closed when there is something to tell those who wait for it
+	err    error         // what is told them; set before done is closed, and not changed
+	told   bool          // done is closed; the flusher's
 }
 
 // piece is a stretch of a batch: the records of small writes, encoded but not sealed, or one large write.
@@ -38,7 +38,7 @@ const (
 	spareChunks = 16
 )
 
-func newBatch() *batch { return &batch{event: store.NewEvent()} }
+func newBatch() *batch { return &batch{done: make(chan struct{})} }
 
 // add adds a write whose record has n bytes. Where a new chunk is needed, it is taken from spare.
 func (b *batch) add(version uint64, entries []*store.Entry, n int, spare *[][]byte) {
@@ -71,7 +71,7 @@ func takeChunk(spare *[][]byte) []byte {
 func (b *batch) resolve(err error) {
 	if !b.told {
 		b.err, b.told = err, true
-		b.event.Happen()
+		close(b.done)
 	}
 }
 

@@ -119,7 +119,7 @@ func (l *ledger) work(st *store.Store, id, steps int, rng *rand.Rand) error {
 			l.wrote(v, left)
 		}
 		if err == nil && rng.IntN(3) > 0 {
-			if err = flush(s, rng); err == nil {
+			if err = s.Flush(); err == nil {
 				l.prove(v)
 			}
 		}
@@ -127,27 +127,11 @@ func (l *ledger) work(st *store.Store, id, steps int, rng *rand.Rand) error {
 			return err
 		}
 	}
-	if err := flush(s, rng); err != nil && (l.refused == nil || !l.refused(err)) {
+	if err := s.Flush(); err != nil && (l.refused == nil || !l.refused(err)) {
 		return err
 	}
 	return nil
 }
-
-// flush is Flush, of one who may wait to be told.
-func flush(s *store.Session, rng *rand.Rand) error {
-	if w := make(told, 1); rng.IntN(2) == 0 && s.Await(w) {
-		<-w
-		if s.TryFlush() {
-			return nil
-		}
-	}
-	return s.Flush()
-}
-
-// told is a store.Waiter.
-type told chan struct{}
-
-func (t told) Happened() { t <- struct{}{} }
 
 // crash is what a disk had when the machine lost power, and what must be in it.
 type crash struct {

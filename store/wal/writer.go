@@ -41,8 +41,8 @@ import (
 //  3. It sees to it that the file has room for the batch and for those that come next. It seals the records, with the position of the last sync and a checksum, encodes the large ones, and writes them in
 //     chunks, large values straight from their entries.
 //  4. It syncs, as the policy says, and stores durable.
-//  5. The batch's event happens: all that wait for any version in it go on at once, or are told. Those that appended
-//     meanwhile wait for the next batch's, so nobody is woken in vain.
+//  5. It closes the batch's channel: all that wait for any version in it go on at once. Those that appended meanwhile wait
+//     for the next batch's channel, so nobody is woken in vain.
 //  6. Where the file has grown enough, or a snapshot asks for it, it syncs and begins the next one. Where that fails, it goes
 //     on in this one.
 //
@@ -105,39 +105,30 @@ func (l *Log) Durable() uint64 { return l.durable.Load() }
 
 // Wait is part of store.Journal.
 func (l *Log) Wait(version uint64) error {
-	b, err := l.batchOf(version)
-	if b == nil {
+	if l.durable.Load() >= version {
+		return nil
+	}
+	l.mu.Lock()
+	if l.durable.Load() >= version { // again: its batch may be gone by now
+		l.mu.Unlock()
+		return nil
+	}
+	if version > l.last {
+		l.mu.Unlock()
+		return fmt.Errorf("version %d was never appended", version)
+	}
+	b := l.open
+	if l.busy != nil && version <= l.busy.last {
+		b = l.busy
+	}
+	err := l.err
+	l.mu.Unlock()
+	if err != nil {
 		return err
 	}
-	<-b.event.Done()
+	<-b.done
 	if l.durable.Load() >= version {
 		return nil
 	}
 	return b.err
-}
-
-// Notify is part of store.Notifier.
-func (l *Log) Notify(version uint64, w store.Waiter) bool {
-	b, _ := l.batchOf(version)
-	return b != nil && b.event.Notify(w)
-}
-
-// batchOf returns the batch that has this version; nil: it is durable, or never will be, and err says why.
-func (l *Log) batchOf(version uint64) (*batch, error) {
-	if l.durable.Load() >= version {
-		return nil, nil
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	switch {
-	case l.durable.Load() >= version: // again: its batch may be gone by now
-		return nil, nil
-	case version > l.last:
-		return nil, fmt.Errorf("version %d was never appended", version)
-	case l.err != nil:
-		return nil, l.err
-	case l.busy != nil && version <= l.busy.last:
-		return l.busy, nil
-	}
-	return l.open, nil
 }
