@@ -8,6 +8,8 @@ import (
 	"unsafe"
 
 	"github.com/stretchr/testify/require"
+
+	"kv/store/arena"
 )
 
 // A reader that was stopped after it had found the line of its key looks there when the segment has grown, and the key
@@ -97,7 +99,7 @@ func TestAbsentKeyKnowsItsDeletion(t *testing.T) {
 
 // A reader loads a reference once (I6): what it compares, what it returns and what it has seen are of one load. Here the
 // reference of a key that is there becomes refMoved, as when its segment grows, and comes back, or leads to a later
-// entry: so each lookup finds one of the two and has seen its version, or finds that it has to look again, and never
+// entry: so each lookup finds one of them and has seen its version, or finds that it has to look again, and never
 // that the key is absent, or another object.
 func TestReferenceIsReadOnce(t *testing.T) {
 	configs(t, func(t *testing.T, c config) {
@@ -109,8 +111,11 @@ func TestReferenceIsReadOnce(t *testing.T) {
 		sh := table.Shard(ShardOf(h))
 		sh.Lock()
 		p := sh.Find(h, k)
-		later := w.make(sh, Spec{Key: k, Value: []byte("later"), Expiry: 1 << 50}) // of the other kind
-		setVersion(table.at(later.ref), p.entry.Version()+1)
+		var later [2]arena.Ref
+		for i, expiry := range []uint64{0, 1 << 50} { // of both kinds
+			later[i] = w.make(sh, Spec{Key: k, Value: []byte("later"), Expiry: expiry}).ref
+			setVersion(table.at(later[i]), p.entry.Version()+1+uint64(i))
+		}
 		sh.Unlock()
 		at := p.in.ref(p.i)
 		var done atomic.Bool
@@ -120,7 +125,8 @@ func TestReferenceIsReadOnce(t *testing.T) {
 				for range 50 {
 					at.Store(refMoved)
 					at.Store(uint32(p.ref))
-					at.Store(uint32(later.ref))
+					at.Store(uint32(later[0]))
+					at.Store(uint32(later[1]))
 				}
 				at.Store(refMoved)
 				time.Sleep(time.Microsecond) // so that it comes back in the midst of a lookup, if they have but one processor
@@ -135,7 +141,9 @@ func TestReferenceIsReadOnce(t *testing.T) {
 		defer r.Close()
 		r.Pin()
 		defer r.Unpin()
-		right := func(e Entry) bool { return e.p() == p.entry.p() || e.p() == table.at(later.ref) }
+		right := func(e Entry) bool {
+			return e.p() == p.entry.p() || e.p() == table.at(later[0]) || e.p() == table.at(later[1])
+		}
 		keys, found, all := [][]byte{k, k}, make([]Entry, 2), []Entry(nil)
 		for name, way := range map[string]struct {
 			lookups int
