@@ -149,7 +149,7 @@ func TestReferenceIsReadOnce(t *testing.T) {
 			lookups int
 			right   func() bool
 		}{
-			"find": {10_000_000, func() bool {
+			"find": {5_000_000, func() bool {
 				e, seen, _, moved := table.findIn(p.first, h, k)
 				return moved || right(e) && seen == e.Version()
 			}},
