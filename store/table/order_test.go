@@ -50,6 +50,57 @@ func TestStoppedReader(t *testing.T) {
 	})
 }
 
+// Keys of one line change places all the time: each is deleted, and set again where another was. A scan meets no key
+// twice, and each that stays where it is once.
+func TestRangeMeetsNoKeyTwice(t *testing.T) {
+	table := config{0, race}.open(t, 64<<20)
+	w := newWriter(table)
+	const n, stay = 100, 1000
+	for i := range n {
+		w.set(Spec{Key: key(i)})
+	}
+	for i := range n {
+		w.set(Spec{Key: key(stay + i)})
+	}
+	var done atomic.Bool
+	var writer sync.WaitGroup
+	writer.Go(func() {
+		for i := 0; !done.Load(); i++ {
+			a, b := key(i%n), key((i+n/2)%n)
+			w.del(a)
+			w.del(b)
+			w.set(Spec{Key: b})
+			w.set(Spec{Key: a})
+		}
+	})
+	defer writer.Wait()
+	defer done.Store(true)
+	r := table.Reader("scan")
+	defer r.Close()
+	rounds := 8000
+	if race {
+		rounds /= 8
+	}
+	var all []Entry
+	for range rounds {
+		seen := make(map[string]bool, 2*n)
+		r.Pin()
+		all, _ = r.Range(all[:0], 0)
+		for _, e := range all {
+			if k := string(e.Key()); seen[k] {
+				r.Unpin()
+				t.Fatalf("%q is met twice", k)
+			} else {
+				seen[k] = true
+			}
+		}
+		r.Unpin()
+		for i := range n {
+			require.True(t, seen[string(key(stay+i))], "%d", i)
+		}
+	}
+}
+
 // One key that is set and deleted in turn: who finds it absent after having seen a version has to know of a later
 // deletion (I5), or would tell what a crash could undo.
 func TestAbsentKeyKnowsItsDeletion(t *testing.T) {
