@@ -138,8 +138,7 @@ func (s *Store) evictEverywhere(short *shortage) bool {
 		short.times = times
 		return true
 	}
-	most := s.budget.limit - s.budget.reserve - s.budget.withheld.Load()
-	over := s.budget.used.Load() - most // what bringing memory together has taken
+	over := s.budget.used.Load() - s.budget.ceiling() // what bringing memory together has taken
 	before := s.inUse()
 	each := max(2*short.bytes, before/evictShare, leastEvicted, 2*over) / shardCount
 	var gone tally
