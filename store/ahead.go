@@ -166,14 +166,14 @@ func (s *Store) proposeOne(ch *change) (version uint64, err error) {
 	return version, nil
 }
 
-// settled reports whether what key will be is what the table has. sh is locked.
-func (sh *shard) settled(key []byte) bool {
+// pending reports whether a proposal for key is not applied yet. sh is locked.
+func (sh *shard) pending(key []byte) bool {
 	_, ok := sh.ahead[string(key)]
-	return !ok
+	return ok
 }
 
-// proposeExpiry proposes e, the deletion of a key with this hash that is settled and has expired. sh is locked, sweeping
-// is held.
+// proposeExpiry proposes e, the deletion of a key with this hash that has expired and of which nothing is pending. sh is
+// locked, and sweeper.mu held.
 func (s *Store) proposeExpiry(sh *shard, h uint64, e *Entry) error {
 	bytes, version := proposalMemory(e), uint64(0)
 	s.budget.Take(bytes, true)
@@ -189,7 +189,7 @@ func (s *Store) proposeExpiry(sh *shard, h uint64, e *Entry) error {
 		return err
 	}
 	sh.proposed(s, e, version, bytes)
-	s.proposed, s.lastProposed = append(s.proposed, h), version
+	s.sweeper.proposed, s.sweeper.newest = append(s.sweeper.proposed, h), version
 	s.expirations.Add(1)
 	return nil
 }

@@ -9,8 +9,8 @@ import (
 // Check verifies the whole structure, with all writers held up, and returns the first thing that is wrong. It is for tests
 // and for diagnosis: it takes time that grows with the store.
 func (s *Store) Check() error {
-	s.sweeping.Lock() // in the middle of a sweep, notes may be missing
-	defer s.sweeping.Unlock()
+	s.sweeper.mu.Lock() // in the middle of a sweep, notes may be missing
+	defer s.sweeper.mu.Unlock()
 	s.table.LockAll(allShards)
 	defer s.table.UnlockAll(allShards)
 	c := checker{s: s, state: s.clock.state.Load()}
@@ -78,7 +78,7 @@ func (c *checker) fail(format string, args ...any) {
 
 // due checks that it is noted when something of the keys with this hash is due.
 func (c *checker) due(shard int, h, at uint64) {
-	if c.s.swept.reach(c.state) || at == never {
+	if c.s.sweeper.state.reach(c.state) || at == never {
 		return // the next sweep looks at all that is noted
 	}
 	sh := &c.s.shards[shard]

@@ -155,7 +155,7 @@ func (s *Store) wallMicros() uint64 {
 // proposeTime puts the time into the journal if something is due by now that is not by what is there.
 func (s *Store) proposeTime() error {
 	now := s.wallMillis()
-	if now <= s.aheadClock.Load() || !s.dueBy(now) && !s.settling.Load() { // of what a sweep has taken something may be due
+	if now <= s.aheadClock.Load() || !s.dueBy(now) && !s.sweeper.holdsNotes.Load() { // something may be due of a note that a sweep holds
 		return nil
 	}
 	s.table.LockAll(allShards) // no write is between its conditions and its place in the journal: see (5)

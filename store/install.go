@@ -37,8 +37,8 @@ func (s *Store) Install(fill func(load func(entries []*Entry)) error) error {
 	if s.closed.Load() {
 		return errClosed
 	}
-	s.sweeping.Lock() // calendars begin anew
-	defer s.sweeping.Unlock()
+	s.sweeper.mu.Lock() // calendars begin anew
+	defer s.sweeper.mu.Unlock()
 	s.installs.Add(1)
 	defer s.installs.Add(1)
 	s.Abandon()

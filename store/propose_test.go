@@ -394,8 +394,8 @@ func TestKeysExpireDuringASweep(t *testing.T) {
 	r.store = s
 	c := s.Session()
 	defer c.Close()
-	s.sweeping.Lock() // as a sweep does that has begun
-	defer s.sweeping.Unlock()
+	s.sweeper.mu.Lock() // as a sweep does that has begun
+	defer s.sweeper.mu.Unlock()
 	key := []byte("k")
 	for _, taken := range []bool{false, true} {
 		_, err := c.Set(key, nil, SetOptions{TTL: 20})

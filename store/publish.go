@@ -9,7 +9,8 @@ type outcome struct {
 	cur   Found       // what is current until the write takes effect
 	next  table.Fresh // what is then; the zero value: nothing
 	only  bool        // the key is left as it is, but readers wait for the version
-	noted bool        // publish's: something is due earlier than before
+
+	needsNote bool // publish's: see Store.needsNote
 }
 
 // publish makes what a write of this version leaves of its keys what readers see, and books it. put is the instant:
@@ -24,7 +25,7 @@ func (s *Store) publish(all []outcome, version uint64, keep int, put func()) {
 		if o.only {
 			continue
 		}
-		o.noted = s.notes(sh, o.cur, o.entry, keep)
+		o.needsNote = s.needsNote(sh, o.cur, o.entry, keep)
 		eff := counted(o.cur, -1)
 		if o.next != (table.Fresh{}) {
 			eff.add(counted(sh.Entry(o.next), 1))
@@ -38,7 +39,7 @@ func (s *Store) publish(all []outcome, version uint64, keep int, put func()) {
 		if o.entry.Deleted() && o.next != (table.Fresh{}) && !s.loading { // what was before it may come later
 			s.dropLoneDeletion(sh, o.hash, o.entry.Key())
 		}
-		if o.noted {
+		if o.needsNote {
 			s.note(sh, o.hash)
 		}
 	}

@@ -92,36 +92,19 @@ type Store struct {
 	evicted     atomic.Uint64 // keys that were evicted
 	dropped     atomic.Uint64 // earlier versions that were given up for memory
 
-	dropping sync.Mutex  // held by the one that gives up history
-	sweeping sync.Mutex  // held by the one that sweeps, and taken before any shard's; see Check
-	swept    *clockState // as it was when the sweeper last looked at all that is noted; guarded by sweeping
-	due      []uint64    // what a sweep has taken; guarded by sweeping
-	settled  int         // hashes that were settled since the sweeper rested; guarded by sweeping
-	// proposed are the hashes of keys whose deletion a sweep has proposed, and of which nothing is noted until that is
-	// applied, or the sweep ends; lastProposed is the last deletion's version. Guarded by sweeping.
-	proposed     []uint64
-	lastProposed uint64
-	epoch        uint64      // the journal's, when a sweep began; guarded by sweeping
-	settling     atomic.Bool // a sweep has taken notes that are to be noted again. Stored with the shard of the notes locked as they are taken: who finds them gone finds it set
-	sweeps       uint        // how many there were; guarded by sweeping
-	free         int64       // bytes of the arena that nothing was in when it was last tidied up; guarded by sweeping
+	dropping sync.Mutex // held by the one write that gives up history
+	sweeper  sweeper
 
 	sessionsMu sync.Mutex
 	sessions   map[*Session]struct{} // the open ones; guarded by sessionsMu
 	ended      counts                // of the closed ones; guarded by sessionsMu
 
-	closed    atomic.Bool // publishes nothing; looked at under a write's locks, which Close takes after it has set it
-	applier   applier
-	forgets   forgets
-	stop      chan struct{}
-	sweeperUp sync.WaitGroup
+	closed     atomic.Bool // publishes nothing; looked at under a write's locks, which Close takes after it has set it
+	applier    applier
+	forgets    forgets
+	stop       chan struct{}  // closed by Close; ends what runs in the background
+	background sync.WaitGroup // the goroutines of every
 }
-
-// sweepEvery bounds how long an expired key still counts, together with how long a sweep takes.
-const sweepEvery = 250 * time.Millisecond
-
-// proposeEvery is how often a store that proposes looks whether something is due, and how often it sweeps.
-const proposeEvery = 50 * time.Millisecond
 
 // Open makes a store and, if it has a journal, fills it with what the journal holds. Close it when it is no longer used.
 func Open(o Options) (*Store, error) {
@@ -131,13 +114,13 @@ func Open(o Options) (*Store, error) {
 	}
 	if s.replica == nil {
 		s.clock.mono = systemMono
-		s.each(sweepEvery, func(late time.Duration) {
+		s.every(sweepEvery, func(late time.Duration) {
 			s.tellStopped(late)
 			s.sweep()
 		})
 	} else {
-		s.each(proposeEvery, func(time.Duration) { s.tellTime() }) // by itself: a sweep takes as long as there is much to remove
-		s.each(proposeEvery, func(late time.Duration) {
+		s.every(proposeEvery, func(time.Duration) { s.tellTime() }) // beside the sweep, which may take long
+		s.every(proposeEvery, func(late time.Duration) {
 			s.tellStopped(late)
 			s.sweepDue()
 		})
@@ -145,10 +128,10 @@ func Open(o Options) (*Store, error) {
 	return s, nil
 }
 
-// each calls f every so often, until Close, and says how much later than that it is.
-func (s *Store) each(every time.Duration, f func(late time.Duration)) {
-	s.sweeperUp.Go(func() {
-		tick := time.NewTicker(every)
+// every calls f at this interval until Close; late is by how much a call missed its time.
+func (s *Store) every(interval time.Duration, f func(late time.Duration)) {
+	s.background.Go(func() {
+		tick := time.NewTicker(interval)
 		defer tick.Stop()
 		for {
 			begin := time.Now()
@@ -156,20 +139,20 @@ func (s *Store) each(every time.Duration, f func(late time.Duration)) {
 			case <-s.stop:
 				return
 			case <-tick.C:
-				f(time.Since(begin) - every)
+				f(time.Since(begin) - interval)
 			}
 		}
 	})
 }
 
-// stoppedLong is how late a sweep is before the log is told.
+// stoppedLong is how late a sweep is before the log says so.
 const stoppedLong = 2 * time.Second
 
-// tellStopped tells the log that the process has not run for so long, if that is long: nobody was answered then, and
-// what clients waited for, or gave up, has its cause there.
+// tellStopped logs that the process did not run for a while, which explains why no client was answered.
 func (s *Store) tellStopped(late time.Duration) {
 	if late >= stoppedLong {
-		s.logger.Warn("the process did not run: it was stopped, or the machine had no time for it", "for", late.Round(time.Millisecond).String())
+		s.logger.Warn("the process did not run: it was stopped, or the machine had no time for it",
+			"for", late.Round(time.Millisecond).String())
 	}
 }
 
@@ -226,7 +209,7 @@ func open(o Options, hashMask uint64, read func() (wall, mono int64), memory are
 		}
 	}
 	s.clock.start(read)
-	s.swept = s.clock.state.Load()
+	s.sweeper.state = s.clock.state.Load()
 	if s.budget.limit = o.MaxMemory; s.evicts {
 		s.budget.reserve = min(o.MaxMemory/16, 8<<20)
 	}
@@ -240,7 +223,10 @@ func open(o Options, hashMask uint64, read func() (wall, mono int64), memory are
 	if err != nil {
 		return nil, err
 	}
-	s.table, err = table.New(table.Options{Arena: a, Seed: maphash.MakeSeed(), HashMask: hashMask, Keeps: s.keeps, Marks: s.evicts, Expect: int(expect), Budget: &s.budget, LargeSize: entryMemory})
+	s.table, err = table.New(table.Options{
+		Arena: a, Seed: maphash.MakeSeed(), HashMask: hashMask, Keeps: s.keeps, Marks: s.evicts,
+		Expect: int(expect), Budget: &s.budget, LargeSize: entryMemory,
+	})
 	if err != nil {
 		a.Close()
 		return nil, err
@@ -277,7 +263,7 @@ func (s *Store) readJournal() (err error) {
 func (s *Store) Close() error {
 	if s.closed.CompareAndSwap(false, true) {
 		close(s.stop)
-		s.sweeperUp.Wait()
+		s.background.Wait()
 		s.table.LockAll(allShards) // no write is under way any more
 		s.table.UnlockAll(allShards)
 	}

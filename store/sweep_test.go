@@ -56,7 +56,7 @@ func (j *strict) Append(floor uint64, entries []*Entry) (uint64, error) {
 func TestSweepAsksForRoom(t *testing.T) {
 	s := openTest(t, Options{Journal: &strict{fakeJournal: newFakeJournal()}}, 0)
 	for i := range 40 {
-		s.setFor(t, fmt.Sprint(strings.Repeat("key", 1+i%2*settleBytes), i), 5)
+		s.setFor(t, fmt.Sprint(strings.Repeat("key", 1+i%2*chunkBytes), i), 5)
 	}
 	s.clock.pass(10)
 	s.sweep()
@@ -85,7 +85,7 @@ func TestSweepFindsWhatWasMovedAndPutOff(t *testing.T) {
 	for _, k := range keys[:50] {
 		s.setFor(t, k, 5000)
 	}
-	require.NoError(t, s.settleDue(sh, due, now))
+	require.NoError(t, s.sweepHashes(sh, due, now))
 	require.EqualValues(t, 5050, s.Stats().Keys)
 	require.Equal(t, 50, sh.due.n)
 	require.NoError(t, s.Check())
@@ -170,7 +170,7 @@ func TestSweepTouchesOnlyWhatIsDue(t *testing.T) {
 			now := s.Store.clock.now()
 			due := s.takeDue(nil, sh, now)
 			n += len(due)
-			require.NoError(t, s.settleDue(sh, due, now))
+			require.NoError(t, s.sweepHashes(sh, due, now))
 		}
 		return n
 	}
@@ -232,7 +232,7 @@ func TestSweepRemovesOnlyWhatItSaw(t *testing.T) {
 // However much expires at once, few deletions are under way at a time: what others write is not behind all of them. All
 // keys are removed in the end, and none is looked for again then.
 func TestFewDeletionsAreUnderWay(t *testing.T) {
-	const keys = 10 * proposeAtOnce
+	const keys = 10 * mostProposed
 	s, r := openReplica(t, Options{}, fullHash)
 	for i := range keys {
 		_, err := s.Set(fmt.Append(nil, "key", i), nil, SetOptions{TTL: 10})
@@ -251,7 +251,7 @@ func TestFewDeletionsAreUnderWay(t *testing.T) {
 	for done := false; !done; {
 		r.mu.Lock()
 		most = max(most, len(r.pending))
-		full := len(r.pending) >= proposeAtOnce
+		full := len(r.pending) >= mostProposed
 		r.mu.Unlock()
 		for full && r.commit() {
 		}
@@ -262,7 +262,7 @@ func TestFewDeletionsAreUnderWay(t *testing.T) {
 			runtime.Gosched()
 		}
 	}
-	require.Less(t, most, proposeAtOnce+table.WarmAtOnce)
+	require.Less(t, most, mostProposed+table.WarmAtOnce)
 	for r.commit() {
 	}
 	require.Zero(t, s.Stats().Keys)
@@ -276,7 +276,7 @@ func TestFewDeletionsAreUnderWay(t *testing.T) {
 // A sweep that waits for its deletions goes on once they will never be applied, and they are proposed anew by whoever
 // leads then.
 func TestSweepOfADeposedLeader(t *testing.T) {
-	const keys = 3 * proposeAtOnce
+	const keys = 3 * mostProposed
 	s, r := openReplica(t, Options{}, fullHash)
 	for i := range keys {
 		_, err := s.Set(fmt.Append(nil, "key", i), nil, SetOptions{TTL: 10})
@@ -294,7 +294,7 @@ func TestSweepOfADeposedLeader(t *testing.T) {
 	require.Eventually(t, func() bool {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		return len(r.pending) >= proposeAtOnce
+		return len(r.pending) >= mostProposed
 	}, time.Minute, time.Millisecond)
 	r.depose(0)
 	<-swept

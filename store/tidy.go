@@ -74,12 +74,12 @@ func (s *Store) roomy(n int64) bool {
 	return f.Used-f.Limbo+n < s.budget.limit-s.budget.limit/32 && f.Used < s.vain.Load()-f.Arena.Chunk
 }
 
-// freeing reports whether so much was freed since the last look that compaction had better wait. Store.sweeping is held.
+// freeing reports whether so much was freed since the last look that compaction had better wait. sweeper.mu is held.
 func (s *Store) freeing() bool {
 	f := s.table.Figures().Arena
 	free := f.Resident - f.Live
-	more := free - s.free
-	s.free = free
+	more := free - s.sweeper.free
+	s.sweeper.free = free
 	return more > f.Resident/freeingShare && float64(f.Live) > looseEnough*float64(f.Resident)
 }
 
