@@ -48,7 +48,7 @@ func (s *Store) commitOne(ch *change) (version uint64, err error) {
 	}
 	sh := s.shardOf(ch.hash)
 	var what table.Spec
-	specify(&what, ch.entry)
+	specInto(&what, ch.entry)
 	sh.Lock()
 	sh.Begin(&what)
 	one := [1]outcome{{hash: ch.hash, entry: ch.entry}}
@@ -61,7 +61,7 @@ func (s *Store) commitOne(ch *change) (version uint64, err error) {
 		sh.Unlock()
 	}()
 	var p table.Place
-	sh.FindIn(&p, ch.hash, ch.entry.Key())
+	sh.FindInto(&p, ch.hash, ch.entry.Key())
 	o.cur = p.Entry()
 	exists := o.cur.Exists() && !o.cur.Deleted()
 	live := exists && (ch.only != 0 || !s.expired(o.cur))

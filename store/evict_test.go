@@ -237,7 +237,7 @@ func TestCacheWaitsForReaders(t *testing.T) {
 			}
 			written <- nil
 		}()
-		assert.Eventually(t, func() bool { return someoneIn("Domain).Settle") }, 10*time.Second, time.Millisecond)
+		assert.Eventually(t, func() bool { return someoneIn("Domain).WaitForReaders") }, 10*time.Second, time.Millisecond)
 		waiting := s.Stats().EvictedKeys
 		v.Close()
 		require.NoError(t, <-written)

@@ -36,9 +36,9 @@ func (s *Store) add(sh *shard, h uint64, e *Entry) bool {
 	if e.Deleted() {
 		return false
 	}
-	var x table.Spec // filled in where it is wanted, not copied: see record.ParseEntry
-	x.Key, x.Value, x.Expiry = e.Key(), e.Value(), e.Expiry()
-	if !sh.Add(h, &x, e.version) {
+	var what table.Spec
+	specInto(&what, e)
+	if !sh.Add(h, &what, e.version) {
 		return false
 	}
 	eff := effect{keys: 1, valueBytes: int64(e.Len())}

@@ -68,13 +68,13 @@ func (s *Store) dropLoneDeletion(sh *shard, h uint64, key []byte) {
 	}
 }
 
-// spec says what the table makes of an entry.
+// spec returns what the table makes its entry for e of.
 func spec(e *Entry) (s table.Spec) {
-	specify(&s, e)
+	specInto(&s, e)
 	return s
 }
 
-// specify is spec into s, which is empty: see [table.Shard.FindIn].
-func specify(s *table.Spec, e *Entry) {
+// specInto is spec into s, without a copy: see [table.Shard.FindInto].
+func specInto(s *table.Spec, e *Entry) {
 	s.Key, s.Value, s.Expiry, s.Deleted = e.Key(), e.Value(), e.Expiry(), e.Deleted()
 }

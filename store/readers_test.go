@@ -131,7 +131,7 @@ func TestHistoryWaitsForReaders(t *testing.T) {
 		_, err := c.Set([]byte("new"), make([]byte, 100_000), SetOptions{})
 		written <- err
 	}()
-	assert.Eventually(t, func() bool { return someoneIn("Domain).Settle") }, 10*time.Second, time.Millisecond)
+	assert.Eventually(t, func() bool { return someoneIn("Domain).WaitForReaders") }, 10*time.Second, time.Millisecond)
 	v.Close()
 	require.NoError(t, <-written)
 	require.Greater(t, s.Stats().History, before/2)
@@ -154,6 +154,6 @@ func TestWhatIsFreedIsOverwrittenUnderTheRaceDetector(t *testing.T) {
 	v.Close()
 	_, _, err = c.Del([][]byte{key})
 	require.NoError(t, err)
-	require.True(t, s.table.Settle(10*time.Second))
+	require.True(t, s.table.WaitForReaders(10*time.Second))
 	require.Equal(t, raceEnabled, !bytes.Equal(value, late), "%q", late)
 }

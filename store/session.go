@@ -125,7 +125,7 @@ func (c *Session) Set(key, value []byte, o SetOptions) (version uint64, err erro
 	}
 	s := c.store
 	h := s.hash(key)
-	s.table.Fetch(h) // early, so that it is there by the time that it is needed
+	s.table.Prefetch(h) // early: it takes as long as a cache miss
 	if err := s.admitCopies(len(value)); err != nil {
 		return 0, err
 	}

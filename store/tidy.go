@@ -51,7 +51,7 @@ func (s *Store) tidy(short bool) {
 	switch {
 	case short:
 		most = math.MaxInt64
-		s.table.Settle(heldLong - s.held())
+		s.table.WaitForReaders(heldLong - s.held())
 	case s.freeing():
 		most = 0 // no entry moves, but segments that hold little get fewer lines all the same
 	}

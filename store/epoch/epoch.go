@@ -39,10 +39,10 @@ import (
 // Domain is a set of readers and what they may look at. Its methods may be called from many goroutines. The zero value is not
 // one; see [New].
 type Domain struct {
-	now atomic.Uint64 // the present epoch, never 0; published: whoever retires with it had unlinked before
-	_   [120]byte     // what writers load often is on another line than what Advance stores
+	now atomic.Uint64 // the present epoch, never 0. A writer loads it after it has unlinked an object: see the proof above
+	_   [120]byte     // now and safe are on lines of their own: writers load them often
 
-	safe atomic.Uint64 // what was retired with an epoch below it may be used again
+	safe atomic.Uint64 // publishes that no reader holds anything that was retired with a lower epoch
 	_    [120]byte
 
 	// cells are all cells ever made, in blocks that stay: Advance loads the list without a lock. The pointer publishes the
@@ -53,7 +53,7 @@ type Domain struct {
 	free []*Cell    // those that no reader has
 
 	advancing sync.Mutex // held by the one that advances; guards the rest
-	rested    time.Time  // until when Advance does nothing
+	rested    time.Time  // Advance does nothing before this time
 	oldest    held
 	clock     func() time.Time
 }
@@ -72,7 +72,7 @@ type block [blockSize]Cell
 
 // Cell is one reader's announcement. It is for one goroutine at a time.
 type Cell struct {
-	pinned atomic.Uint64 // the epoch that its reader pinned with; 0: it is not pinned
+	pinned atomic.Uint64 // announces the epoch that its reader pinned with; 0: not pinned
 	domain *Domain
 	// owner says who the reader is, for a person; it publishes nothing.
 	owner atomic.Pointer[string]
@@ -155,21 +155,22 @@ func (d *Domain) Advance() (safe uint64) {
 	return d.advance(begin)
 }
 
-// Hurry is Advance without a rest, which waits for one that is under way: for who is short of memory.
+// Hurry is Advance without a rest; it waits for one that is under way. It is for a writer that is short of memory.
 func (d *Domain) Hurry() (safe uint64) {
 	d.advancing.Lock()
 	defer d.advancing.Unlock()
 	return d.advance(d.clock())
 }
 
-// leastSettle is how long Settle rests between its first two looks.
-const leastSettle = 10 * time.Microsecond
+// firstRest is how long WaitForReaders rests between its first two looks.
+const firstRest = 10 * time.Microsecond
 
-// Settle waits until nobody is pinned any more who was when it was called, at most for so long, and reports whether
-// that is so: then all that had been unlinked by then may be used again. The caller is not pinned.
-func (d *Domain) Settle(most time.Duration) bool {
+// WaitForReaders waits, at most for so long, until every reader that is pinned now has unpinned, and reports whether all
+// had: then everything that was unlinked before the call may be used again. The caller is not pinned. RCU calls it
+// synchronize.
+func (d *Domain) WaitForReaders(most time.Duration) bool {
 	goal, begin := d.now.Load(), d.clock()
-	for rest := leastSettle; d.Hurry() <= goal; rest = min(2*rest, maxRest) {
+	for rest := firstRest; d.Hurry() <= goal; rest = min(2*rest, maxRest) {
 		if d.clock().Sub(begin) >= most {
 			return false
 		}

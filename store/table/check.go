@@ -115,7 +115,7 @@ func (c *checker) shard(sh *Shard) error {
 	waiting := int64(0)
 	sh.limbo.All(func(what uint64) {
 		r := arena.Ref(what)
-		waiting += int64(sh.waits(what))
+		waiting += int64(sh.limboSize(what))
 		if err == nil {
 			err = c.own(r, t.arena.SizeOf(r))
 		}

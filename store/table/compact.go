@@ -8,14 +8,13 @@ import (
 	"kv/store/arena"
 )
 
-// Compact makes of thinly used memory chunks that hold nothing, which [arena.Arena.Scavenge] then gives back; gives
-// segments that hold little fewer lines; merges those that hold next to nothing, one level of the directory at a time.
-// most is how many bytes of objects it moves. It locks a shard at a time and works on a segment at a time, so that no
-// writer waits for long; readers don't wait. It returns how many bytes became empty.
+// Compact empties thinly used chunks, for [arena.Arena.Scavenge] to give back, by moving at most so many bytes of objects.
+// It also gives segments that hold few keys fewer lines, and merges pairs that hold hardly any. It returns how many bytes
+// became empty. It locks one shard at a time, for one segment at a time, so that no writer waits for long; readers don't
+// wait.
 //
-// A moved entry is a new object with the same content and version: to a reader of many keys it looks like a write, and it reads
-// again. The old object is retired like any other; so what a compaction frees is free only after the readers of its time are
-// gone.
+// A moved entry is a new object with the same content and version. A reader of many keys takes that for a write, and reads
+// again. The old object is retired like any other, so a chunk is empty only when the readers of that time have unpinned.
 func (t *Table) Compact(most int64) (emptied int64) {
 	t.compacting.Lock()
 	defer t.compacting.Unlock()
@@ -37,14 +36,15 @@ func (t *Table) Compact(most int64) (emptied int64) {
 	if !leaving {
 		return 0
 	}
-	t.Settle(mostSettle) // a chunk is empty when nobody can be looking at what was moved out of it
+	t.WaitForReaders(readersWait) // a chunk is empty once no reader can hold what was moved out of it
 	return t.arena.EndCompact()
 }
 
-// mostSettle is how long a compaction waits for readers at its end.
-const mostSettle = 10 * time.Millisecond
+// readersWait is how long a compaction waits for readers at its end.
+const readersWait = 10 * time.Millisecond
 
-// compactSegment moves what has to be moved of the segment of h, and returns the first hash behind it in the shard.
+// compactSegment is Compact of the segment of h. It returns the first hash behind the segment; more is false if that is
+// another shard's.
 func (sh *Shard) compactSegment(h uint64, leaving bool) (next uint64, more bool) {
 	t := sh.table
 	d := t.directory(sh.root().Load())
@@ -87,7 +87,7 @@ func (sh *Shard) compactSegment(h uint64, leaving bool) (next uint64, more bool)
 	return last + 1, last+1 != 0 && ShardOf(last+1) == sh.index
 }
 
-// moveEntry copies an entry to where it may stay, if it lies where it may not, and stores the reference to it in at.
+// moveEntry copies an entry that lies in a chunk which is to become empty, and stores the copy's reference in at.
 func (sh *Shard) moveEntry(ref arena.Ref, at *atomic.Uint32) {
 	t := sh.table
 	if !t.arena.Leaving(ref) {
@@ -104,7 +104,7 @@ func (sh *Shard) moveEntry(ref arena.Ref, at *atomic.Uint32) {
 	sh.retire(ref) // a large value is the new one's now
 }
 
-// moveRing moves what lies in the wrong place of the earlier versions of an entry.
+// moveRing is moveEntry for the earlier versions of an entry, and their ring.
 func (sh *Shard) moveRing(ref arena.Ref) {
 	t := sh.table
 	e := t.entry(ref)
@@ -124,16 +124,8 @@ func (sh *Shard) moveRing(ref arena.Ref) {
 	}
 }
 
-// size returns the bytes of the entry.
-func (e Entry) size() int {
-	at, n := e.keyAt()
-	if e.large() != 0 {
-		return at + n
-	}
-	return at + n + e.Len()
-}
-
-// merge makes one segment of g, the segment of h, and the one behind it that it was split from, if both hold next to nothing.
+// merge makes one segment of g, which is that of h, and the segment behind it that it was split from, if both hold hardly
+// any keys.
 func (sh *Shard) merge(d directory, g segment, h uint64) (merged segment, ok bool) {
 	t := sh.table
 	depth := *g.depth()
@@ -159,7 +151,7 @@ func (sh *Shard) merge(d directory, g segment, h uint64) (merged segment, ok boo
 	return merged, true
 }
 
-// halveDirectory makes the directory half as long, if every segment is shown twice.
+// halveDirectory makes the directory half as long, if every segment is in it twice.
 func (sh *Shard) halveDirectory() {
 	d := sh.table.directory(sh.root().Load())
 	if d.depth() == 0 {
@@ -181,6 +173,7 @@ func (sh *Shard) halveDirectory() {
 	sh.retire(d.ref)
 }
 
+// moveDirectory is moveEntry for the directory.
 func (sh *Shard) moveDirectory(d directory) {
 	t := sh.table
 	if !t.arena.Leaving(d.ref) {
@@ -196,44 +189,3 @@ func (sh *Shard) moveDirectory(d directory) {
 	sh.root().Store(to.root(sh.table))
 	sh.retire(d.ref)
 }
-
-// Figures are a table's, in bytes and objects.
-type Figures struct {
-	Arena        arena.Figures
-	Used         int64 // what objects and large values take, those that wait included
-	Large        int64 // of Used, large values
-	Limbo        int64 // of Used, what waits until nobody can look at it
-	LimboObjects int64
-}
-
-// Figures returns the figures. It locks one shard after the other.
-func (t *Table) Figures() Figures {
-	f := Figures{Arena: t.arena.Figures()}
-	for i := range t.shards {
-		sh := &t.shards[i]
-		sh.mu.Lock()
-		f.Used += sh.heap.Used()
-		f.Limbo += sh.limbo.Bytes()
-		f.LimboObjects += int64(sh.limbo.Len())
-		sh.mu.Unlock()
-	}
-	f.Large = t.larges.used()
-	f.Used += f.Large
-	return f
-}
-
-// Large returns how many bytes the large values take.
-func (t *Table) Large() int64 { return t.larges.used() }
-
-// Held looks at all readers, and returns for how long, at least, one that stays pinned has kept memory from being used
-// again, and who that is; 0: nobody has.
-func (t *Table) Held() (reader string, since time.Duration) {
-	t.epochs.Hurry() // not Advance, which may rest and leave what was found before the reader ended
-	return t.epochs.Held()
-}
-
-// Scavenge is that of [arena.Arena].
-func (t *Table) Scavenge(spare bool) int64 { return t.arena.Scavenge(spare) }
-
-// Resident returns how many bytes the table has of the system.
-func (t *Table) Resident() int64 { return t.arena.Figures().Resident }

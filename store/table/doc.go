@@ -1,9 +1,9 @@
-// Package table is a hash table from keys to entries in memory that the collector does not see, made for many readers: who
-// reads takes no lock and writes no shared memory but a cell of its own, once for many reads; who writes locks one shard and
-// changes a few words in place.
+// Package table is a hash table from keys to entries in memory that the garbage collector does not see, made for many
+// readers. A reader takes no lock; it writes to memory only to announce itself, in a cell of its own, once for many reads. A
+// writer locks one shard and changes a few words in place.
 //
-// A table knows entries, versions and which of them are current. It knows nothing of conditions, clocks, journals or limits:
-// those are its user's, who asks it under a shard's lock.
+// A table knows entries, versions, and which of them are current. Conditions, clocks, journals and limits are its user's,
+// who looks and writes with the shard locked.
 //
 // # The way to a key
 //
@@ -49,6 +49,7 @@
 //     again, and a switch that is undone meant the old entry all the while. So reading many keys twice and comparing is right.
 //   - I8 Nobody waits with a shard locked, and nobody blocks while pinned but for a shard's lock. Holders of locks wait for no epoch.
 //   - I9 A writer is not pinned, so it looks at nothing that it retired, or published, once it has begun to reclaim or to grow. A
-//     write is: publish all, retire all, count all, grow all, reclaim; one that puts an entry for one key reclaims first, too.
+//     write is: publish all, retire all, count all, grow all, reclaim. A write of one key reclaims first ([Shard.Begin]), before it
+//     looks, and again at its end if much waits.
 //   - I10 An object is allocated and freed by its shard's heap.
 package table

@@ -7,7 +7,7 @@ import (
 	"kv/store/arena"
 )
 
-// An entry is one version of one key, immutable once it is published. The offsets are in bytes; words are in the machine's order.
+// An entry is one version of one key, immutable once it is published. Offsets are in bytes, words in the machine's order.
 //
 //	plain   0 u64 version<<12 | 0<<8 | where the value begins   a key of at most 243 bytes, a value of at most mostInline
 //	        8 i32 value length
@@ -17,9 +17,9 @@ import (
 //	        16 [u64 expiry] [u32 revisions] [u32 large] by flags, in this order
 //	           key, and value unless it is large: then its number stands there
 //
-// The low bits of the first word of a plain entry follow from the key's length, so one comparison says that an entry is plain
-// and its key as long as the one that is wanted; and a value length above 0 says that this is the length of a plain
-// entry's value.
+// The low 12 bits of a plain entry's header say where its value begins, and so how long its key is: one comparison tells
+// that an entry is plain and its key as long as the wanted one. A value length above 0 is a plain entry's; a long entry's
+// has its top bit set.
 const (
 	kindPlain  = 0
 	kindSwitch = 2
@@ -46,18 +46,18 @@ const (
 	// MaxLen is the most bytes that a key or a value may have.
 	MaxLen = 1<<31 - 1
 
-	// notPlain is in the length of a long entry's value.
+	// notPlain is set in the value length of a long entry.
 	notPlain = math.MinInt32
 )
 
-// head is what every entry begins with: its header, and the length of its value.
+// head is what every entry begins with.
 type head struct {
-	word   uint64
-	length int32
+	word   uint64 // the header: version, kind, and by the kind flags or where the value begins
+	length int32  // of the value, with notPlain
 }
 
-// Entry is an entry of a table, or none, which is the zero value. It may be looked at while its reader is pinned, or its shard
-// locked by the caller, and not afterwards.
+// Entry is an entry of a table, or none, which is the zero value. It is valid only while the reader that found it is pinned,
+// or the caller has its shard locked.
 type Entry struct {
 	h *head
 	t *Table
@@ -90,8 +90,8 @@ func (e Entry) flags() uint64 {
 	return 0
 }
 
-// Plain reports whether the entry neither expires nor stands for a deletion, without looking further than at its first
-// word. It may report false for one that does not.
+// Plain reports, from the header alone, that the entry neither expires nor stands for a deletion. False says nothing: an
+// entry with a long key, say, is not plain either.
 func (e Entry) Plain() bool { return e.header()&kindMask == kindPlain }
 
 // Deleted reports whether the entry stands for a deletion that is kept.
@@ -126,8 +126,7 @@ func (e Entry) large() uint32 {
 	return *u32(e.p(), longFields+int(f&flagExpiry)*8+int(f&flagRevisions)*2)
 }
 
-// Large returns the bytes of the value, if it is large, and reports whether it is. They are not the table's, so they
-// may be looked at for ever.
+// Large returns the value if it is large, and reports whether it is. A large value is an object of Go's, and stays valid.
 func (e Entry) Large() (value []byte, large bool) {
 	n := e.large()
 	if n == 0 {
@@ -153,9 +152,7 @@ func (e Entry) Key() []byte {
 }
 
 // Value returns the value; empty for a deletion. It must not be modified.
-//
-// It is as much as the compiler puts into its callers.
-func (e Entry) Value() []byte {
+func (e Entry) Value() []byte { // so short that the compiler inlines it
 	if e.h.length > 0 {
 		return unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(e.h), e.h.word&0xff)), e.h.length)
 	}
@@ -174,8 +171,8 @@ func (e Entry) anyValue() []byte {
 	return bytesAt(e.p(), at+n, e.Len())
 }
 
-// KeyValue returns the key with the value, which is not large, behind it, and the key's length. They must not be
-// modified.
+// KeyValue returns the key and the value behind it, in one slice, and the key's length. The value must not be large, and
+// the slice not be modified.
 func (e Entry) KeyValue() (both []byte, key int) {
 	if e.Plain() {
 		n := int(e.header()&lowMask) - plainKey
@@ -187,9 +184,18 @@ func (e Entry) KeyValue() (both []byte, key int) {
 
 func bytesAt(p unsafe.Pointer, at, n int) []byte {
 	if n == 0 {
-		return []byte{} // there may be nothing behind to point to
+		return []byte{} // a pointer behind the object's end would point to another object
 	}
 	return unsafe.Slice((*byte)(unsafe.Add(p, at)), n)
+}
+
+// size returns the bytes of the entry, without those of a large value.
+func (e Entry) size() int {
+	at, n := e.keyAt()
+	if e.large() != 0 {
+		return at + n
+	}
+	return at + n + e.Len()
 }
 
 // is reports whether e is an entry of key.
@@ -233,12 +239,12 @@ type Spec struct {
 	Expiry  uint64 // Unix milliseconds; 0: none
 	Deleted bool   // it stands for a deletion that is kept
 
-	outside   bool   // the entry is not the table's, and has its value whatever its length
+	outside   bool   // see Outside: the value is in the entry whatever its length
 	large     uint32 // the value's number, if it is large
 	revisions bool   // there is room for a reference to earlier versions: see Options.Keeps
 }
 
-// Outside makes an entry in Go's memory, which is in no table: it may be looked at for ever.
+// Outside makes an entry in Go's memory, which is in no table and stays valid.
 func Outside(s Spec, version uint64) Entry {
 	s.outside = true
 	words := make([]uint64, (s.size()+7)/8)

@@ -65,7 +65,7 @@ func (w *writer) make(sh *Shard, s Spec) Fresh {
 
 func (w *writer) set(s Spec) uint64 {
 	h := w.t.Hash(s.Key)
-	w.t.Fetch(h)
+	w.t.Prefetch(h)
 	sh := w.t.Shard(ShardOf(h))
 	sh.Lock()
 	defer sh.Unlock()

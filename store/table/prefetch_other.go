@@ -2,6 +2,6 @@
 
 package table
 
-const fetches = false
+const prefetches = false
 
-func fetchLine(uintptr) {}
+func prefetch(uintptr) {}
