@@ -6,10 +6,10 @@ import (
 	"kv/store/table"
 )
 
-// Entry is one version of one key: immutable once it can be read, so whoever holds one may keep it and read it for as
-// long as it likes, and write its value straight to a socket.
+// Entry is one version of one key. It is immutable once it can be read, so it may be kept, and its value be written straight
+// to a socket.
 //
-// It is one object without pointers, which the collector therefore never scans:
+// It is one object without pointers, which the garbage collector therefore never scans:
 //
 //	0         8           12            16         [24]
 //	+---------+-----------+-------------+----------+-----+-------+
@@ -20,7 +20,7 @@ import (
 // The top bits of the two lengths are flags: a 16-byte header lets a 16-byte key with a 32-byte value fill the
 // allocator's 64-byte class exactly.
 type Entry struct {
-	version uint64 // set by the writer that publishes the entry, before it does
+	version uint64 // set by the write that makes the entry, before it is published
 	klen    uint32 // the key's length, and flagExpires
 	vlen    uint32 // the value's length, and flagDeleted
 }
@@ -45,8 +45,8 @@ func newTombstone(key []byte) *Entry {
 	return buildEntry(key, nil, 0, flagBit)
 }
 
-// newPurge makes the entry that tells a journal that a key's past was erased, or with all that nothing is left of it: a
-// deletion with a value of one byte, which no other has.
+// newPurge makes the entry that tells a journal that a key's earlier versions were erased, or with all the current one too:
+// a deletion with a value of one byte, which no other deletion has.
 func newPurge(key []byte, all bool) *Entry {
 	value := []byte{controlPurge}
 	if all {
@@ -68,8 +68,8 @@ func entrySize(key, value int, expiry uint64) int {
 	return n
 }
 
-// makeEntry makes an entry in b, which is long enough, and begins at a multiple of 8: as all that Go allocates does
-// that has no pointers and 16 bytes and more.
+// makeEntry makes an entry in b, which is long enough and begins at a multiple of 8, as every object of 16 bytes or more
+// that Go allocates does.
 func makeEntry(b, key, value []byte, expiry uint64, deleted uint32) *Entry {
 	e := (*Entry)(unsafe.Pointer(unsafe.SliceData(b)))
 	e.version = 0
@@ -86,8 +86,30 @@ func makeEntry(b, key, value []byte, expiry uint64, deleted uint32) *Entry {
 	return e
 }
 
-// Clone returns the same entry in memory of its own, for a [Journal] or a walk, which are shown entries that are theirs
-// only until they return. A large entry has such memory, and is its own clone.
+// copyInto is makeEntry in b of what e is, with its version: both are the bytes of its key and value, key is how many of
+// them the key has.
+func copyInto(b []byte, e Found, both []byte, key int) *Entry {
+	d := (*Entry)(unsafe.Pointer(unsafe.SliceData(b)))
+	d.version = e.Version()
+	d.klen = uint32(key)
+	d.vlen = uint32(len(both) - key)
+	at := entryHeader
+	if !e.Plain() {
+		if e.Deleted() {
+			d.vlen |= flagBit
+		}
+		if expiry := e.Expiry(); expiry != 0 {
+			d.klen |= flagBit
+			*(*uint64)(unsafe.Pointer(&b[entryHeader])) = expiry
+			at += expirySize
+		}
+	}
+	copy(b[at:], both)
+	return d
+}
+
+// Clone returns a copy of the entry that may be kept, for a [Journal] and for the function that [Store.Walk] calls: the
+// entries they are given are valid only until they return. A large entry may be kept anyway, and is its own clone.
 func (e *Entry) Clone() *Entry {
 	if table.IsLarge(e.Len()) {
 		return e
@@ -110,7 +132,7 @@ func Clones(entries []*Entry) []*Entry {
 // bytes returns n bytes of the object.
 func (e *Entry) bytes(at, n int) []byte {
 	if n == 0 {
-		return []byte{} // a pointer behind the last byte would be one to another object
+		return []byte{} // a pointer behind the last byte would point to another object
 	}
 	return unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(e), at)), n)
 }
@@ -132,7 +154,7 @@ func (e *Entry) Value() []byte {
 	return e.bytes(e.keyAt()+e.keyLen(), e.Len())
 }
 
-// KeyValue returns the key and, behind it, the value; only the key for a deletion. They must not be modified.
+// KeyValue returns the key and the value behind it, in one slice; only the key for a deletion. It must not be modified.
 func (e *Entry) KeyValue() []byte {
 	if e.Deleted() {
 		return e.Key()
@@ -146,14 +168,15 @@ func (e *Entry) Len() int { return int(e.vlen &^ flagBit) }
 // Version returns the version of the write that made the entry.
 func (e *Entry) Version() uint64 { return e.version }
 
-// Purge reports whether the entry is no version of its key, but says that those before its own were erased: all but the
-// current one, or all of them. Only a [Journal] sees such.
+// Purge reports whether the entry is no version of its key, but says that versions before its own were erased: all of them,
+// or all but the current one. Only a [Journal] is given such entries.
 func (e *Entry) Purge() (purge, all bool) {
 	k := e.control()
 	return k == controlPurge || k == controlPurgeAll, k == controlPurgeAll
 }
 
-// Deleted reports whether the entry stands for a deletion: only [Store.Walk], a [Journal] and a key's history show such.
+// Deleted reports whether the entry stands for a deletion. Only [Store.Walk], a [Journal] and a key's history have such
+// entries.
 func (e *Entry) Deleted() bool { return e.vlen&flagBit != 0 }
 
 // Expiry returns when the key expires, in Unix milliseconds; 0: never.
@@ -164,11 +187,10 @@ func (e *Entry) Expiry() uint64 {
 	return *(*uint64)(unsafe.Add(unsafe.Pointer(e), entryHeader))
 }
 
-// Size is the memory that the entry takes, about: its key, its value, and what goes with them. It is more than a
-// journal writes of it.
+// Size returns about how many bytes the entry takes in memory. A journal writes fewer.
 func (e *Entry) Size() int { return e.size() }
 
-// entryOf returns the entry that a value of at least a byte is part of.
+// entryOf returns the entry that a value of at least one byte is part of.
 func entryOf(value []byte, keyLen int, expires bool) *Entry {
 	at := entryHeader + keyLen
 	if expires {

@@ -1,10 +1,6 @@
 package store
 
-import (
-	"unsafe"
-
-	"kv/store/table"
-)
+import "kv/store/table"
 
 // Found is an entry in the store's own memory, or, as its zero value, none. It may be looked at until the [View] that found it is
 // closed; see [table.Entry].
@@ -186,7 +182,7 @@ func (c *Session) Warm(keys [][]byte) {
 	c.reader.Warm(keys)
 }
 
-// detach returns an entry in Go's memory, nil for none: that of a large value is the one that was set, any other a copy.
+// detach returns an entry in Go's memory, nil for none: a copy, or the entry that a large value is part of.
 func detach(e Found) *Entry {
 	if !e.Exists() {
 		return nil
@@ -196,34 +192,4 @@ func detach(e Found) *Entry {
 	}
 	both, key := e.KeyValue()
 	return copyInto(make([]byte, entrySize(len(both), 0, e.Expiry())), e, both, key)
-}
-
-// detach is what it is for one entry, but that a copy is in memory of m if it can be.
-func (m *Maker) detach(e Found) *Entry {
-	if table.IsLarge(e.Len()) {
-		return detach(e)
-	}
-	both, key := e.KeyValue()
-	return copyInto(m.room(entrySize(len(both), 0, e.Expiry())), e, both, key)
-}
-
-// copyInto makes a copy of the entry, whose key and value these are, in b: see makeEntry.
-func copyInto(b []byte, e Found, both []byte, key int) *Entry {
-	d := (*Entry)(unsafe.Pointer(unsafe.SliceData(b)))
-	d.version = e.Version()
-	d.klen = uint32(key)
-	d.vlen = uint32(len(both) - key)
-	at := entryHeader
-	if !e.Plain() {
-		if e.Deleted() {
-			d.vlen |= flagBit
-		}
-		if expiry := e.Expiry(); expiry != 0 {
-			d.klen |= flagBit
-			*(*uint64)(unsafe.Pointer(&b[entryHeader])) = expiry
-			at += expirySize
-		}
-	}
-	copy(b[at:], both)
-	return d
 }
