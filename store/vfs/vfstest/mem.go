@@ -2,7 +2,6 @@
 package vfstest
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"io/fs"
@@ -28,14 +27,6 @@ type Mem struct {
 	room  int64          // bytes that files may still grow by; below 0: no limit
 }
 
-// inode is a file's content, whatever its name.
-type inode struct {
-	data   []byte
-	synced []byte   // as of the last Sync
-	shared bool     // data may share memory with synced, or with another file system
-	ghosts [][2]int // stretches of data that no Sync will make durable: see FailSync
-}
-
 // NewMem returns an empty file system, without a limit to its size.
 func NewMem() *Mem {
 	return &Mem{
@@ -45,9 +36,6 @@ func NewMem() *Mem {
 }
 
 var _ vfs.FS = (*Mem)(nil)
-
-// crashBlock is how much of a file a crash keeps or loses at a time.
-const crashBlock = 512
 
 // Crash returns what is left after a crash now. Each block of a file that was not synced, and each name that was made,
 // changed or removed since its folder was synced, is found in its new state with a probability of percent in a hundred,
@@ -89,39 +77,6 @@ func (m *Mem) Crash(percent int, rng *rand.Rand) *Mem {
 		c.files[name], c.names[name] = crashed[node], crashed[node]
 	}
 	return c
-}
-
-// own makes it safe to change data: what was synced keeps its bytes.
-func (n *inode) own() {
-	if n.shared {
-		n.data, n.shared = slices.Clone(n.data), false
-	}
-}
-
-func (n *inode) crash(percent int, rng *rand.Rand, keep func() bool) []byte {
-	old, now := n.synced, n.data
-	if len(now) < len(old) { // it was cut
-		if keep() {
-			return slices.Clone(now)
-		}
-		return slices.Clip(old)
-	}
-	out := make([]byte, len(now)) // what is new and was lost, before something that was kept, is zeros
-	copy(out, old)
-	end := len(old)
-	for at := 0; at < len(now); {
-		next := min((at/crashBlock+1)*crashBlock, len(now))
-		if changed := next > len(old) || !bytes.Equal(out[at:next], now[at:next]); changed && keep() {
-			till := next
-			if percent < 100 && rng.IntN(4) == 0 {
-				till = at + rng.IntN(next-at+1)
-			}
-			copy(out[at:till], now[at:till])
-			end = max(end, till)
-		}
-		at = next
-	}
-	return out[:end:end]
 }
 
 // SetRoom says how many bytes the files may still grow by; then writes fail with ENOSPC. Below 0: no limit.
@@ -347,98 +302,3 @@ func (u unlocker) Close() error {
 	u.m.locks[u.name] = max(u.m.locks[u.name], 1) - 1
 	return nil
 }
-
-type memFile struct {
-	m    *Mem
-	n    *inode
-	name string
-}
-
-func (f *memFile) WriteAt(b []byte, off int64) (n int, err error) {
-	f.m.mu.Lock()
-	defer f.m.mu.Unlock()
-	at := int(off)
-	n = len(b)
-	if grows := int64(at + n - len(f.n.data)); f.m.room >= 0 && grows > 0 {
-		if grows > f.m.room {
-			n, err = max(0, n-int(grows-f.m.room)), pathError("write", f.name, errNoSpace)
-			grows = f.m.room
-		}
-		f.m.room -= grows
-	}
-	if at < len(f.n.data) {
-		f.n.own()
-	} else if n > 0 {
-		f.n.data = append(f.n.data, make([]byte, at-len(f.n.data))...)
-	}
-	if n > 0 {
-		over := copy(f.n.data[at:], b[:n])
-		f.n.data = append(f.n.data, b[over:n]...)
-	}
-	return n, err
-}
-
-func (f *memFile) Zero(from, to int64) error {
-	_, err := f.WriteAt(make([]byte, to-from), from)
-	return err
-}
-
-// Allocate takes all of the room that is needed, or none.
-func (f *memFile) Allocate(from, to int64) error {
-	f.m.mu.Lock()
-	size := int64(len(f.n.data))
-	short := f.m.room >= 0 && to-size > f.m.room
-	f.m.mu.Unlock()
-	switch {
-	case short:
-		return pathError("allocate", f.name, errNoSpace)
-	case to <= size:
-		return nil
-	}
-	return f.Zero(max(from, size), to)
-}
-
-func (f *memFile) ReadAt(b []byte, off int64) (int, error) {
-	f.m.mu.Lock()
-	defer f.m.mu.Unlock()
-	if off >= int64(len(f.n.data)) {
-		return 0, io.EOF
-	}
-	n := copy(b, f.n.data[off:])
-	if n < len(b) {
-		return n, io.EOF
-	}
-	return n, nil
-}
-
-func (f *memFile) Size() (int64, error) {
-	f.m.mu.Lock()
-	defer f.m.mu.Unlock()
-	return int64(len(f.n.data)), nil
-}
-
-func (f *memFile) Truncate(size int64) error {
-	f.m.mu.Lock()
-	defer f.m.mu.Unlock()
-	if f.m.room >= 0 {
-		f.m.room += int64(len(f.n.data)) - size
-	}
-	f.n.own()
-	f.n.data = f.n.data[:size]
-	return nil
-}
-
-func (f *memFile) Sync() error {
-	f.m.mu.Lock()
-	defer f.m.mu.Unlock()
-	f.n.synced, f.n.shared = slices.Clip(f.n.data), true
-	if len(f.n.ghosts) > 0 {
-		f.n.synced = slices.Clone(f.n.synced)
-		for _, g := range f.n.ghosts {
-			clear(f.n.synced[g[0]:g[1]])
-		}
-	}
-	return nil
-}
-
-func (f *memFile) Close() error { return nil }
