@@ -141,7 +141,7 @@ type Stats struct {
 	// WaitingBytes is the part of MemoryBytes that was replaced or deleted and waits until no reader can be looking at it.
 	WaitingBytes uint64
 	History      uint64 // earlier versions that are kept
-	Expired      uint64 // keys that were removed since Open because they had expired; not those that were written anew before that
+	Expired      uint64 // expired keys that were removed since Open; not those that were set anew before
 	EvictedKeys  uint64 // keys that were deleted since Open to make room for others: see Options.Evict
 	Evicted      uint64 // earlier versions that were given up since Open to make room for writes
 }

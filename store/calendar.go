@@ -7,27 +7,27 @@ import (
 	"unsafe"
 )
 
-// calendar says which hashes have something due, and when: a key that expires, or history that grows too old. It knows
-// nothing of the map: what is due of a hash is looked up when its time comes, and so may have been put off or be gone by then.
+// calendar has notes of which hashes have something due, and when: a key that expires, or history that grows too old. It
+// knows nothing of the map. What is due is looked up when a note's time comes; it may have been put off, or be gone, by then.
 //
-// Notes are in slots by when they are due, a tick to a slot for the next 64, 64 ticks for the 63 slots behind these, and so on;
-// when the time comes to a slot of many ticks, its notes are parted among the finer ones, each of them once a level. See
-// Varghese and Lauck, "Hashed and hierarchical timing wheels", SOSP 1987. A note's level is where its tick first differs from
-// base, as in a radix heap (Ahuja et al., "Faster algorithms for the shortest path problem", JACM 1990), so nothing has to be
-// turned while time passes.
+// It is a hierarchical timing wheel: the next 64 ticks have a slot each, the 64 ticks behind each of these spans share one of
+// 63 slots, and so on. When the time comes to a slot of many ticks, its notes move to finer slots; a note moves at most once
+// a level. See Varghese and Lauck, "Hashed and hierarchical timing wheels", SOSP 1987. The level of a note is given by the
+// highest bit in which its tick differs from base, as in a radix heap (Ahuja et al., "Faster algorithms for the shortest path
+// problem", JACM 1990), so no wheel has to be turned while time passes.
 //
-// A slot's notes are in a chain of blocks, of which only the first may have room: who takes them reads memory in rows, and not
-// a line of it for each. Blocks have no pointers, and are taken from pages by number, so that no step copies or scans many.
+// A slot's notes are in a chain of blocks, of which only the first may have room, so taking them reads memory in sequence.
+// Blocks have no pointers, and come from pages by number, so no step copies or scans many of them.
 type calendar struct {
-	origin   uint64 // tick 0
-	base     uint32 // no note is due in an earlier tick, but for those that were late when they were added
-	occupied [calendarLevels]uint64
-	slots    [calendarLevels][calendarSlots]uint32 // the first block of each, counted from 1; 0: there is none. occupied has its bit
+	origin   uint64                                // tick 0
+	base     uint32                                // no note is due in an earlier tick, except those that were late when they were added
+	occupied [calendarLevels]uint64                // a bit for each slot that has a block
+	slots    [calendarLevels][calendarSlots]uint32 // each slot's first block, counted from 1; 0: none
 
 	pages []*calendarPage
-	fresh uint32 // how many blocks have ever been used
-	free  uint32 // the first of those that are not used any more, counted from 1
-	n     int    // how many notes there are
+	fresh uint32 // how many blocks of the pages have ever been used
+	free  uint32 // the first block of those that are free again, counted from 1; 0: none
+	n     int    // notes
 }
 
 const (
@@ -41,20 +41,20 @@ const (
 
 type calendarPage [pageBlocks]block
 
-// block is 128 bytes: two lines, which processors fetch together.
+// block is a part of a slot's notes. It is 128 bytes: two cache lines, which processors fetch together.
 type block struct {
 	hashes [blockNotes]uint64
-	ticks  [blockNotes]uint32 // at most the largest, which is 8 years from origin
-	n      uint32             // how many notes it has; at least one
-	next   uint32             // the next of its slot, or of the free ones, counted from 1; 0: it is the last
+	ticks  [blockNotes]uint32 // at most math.MaxUint32, which is 8 years from origin
+	n      uint32             // notes, at least one while the block is in a slot
+	next   uint32             // the next block of the slot, or the next free one, counted from 1; 0: none
 }
 
-// newCalendar makes one at this time, in milliseconds.
+// newCalendar makes a calendar that begins at this time, in Unix milliseconds.
 func newCalendar(now uint64) *calendar { return &calendar{origin: now >> tickBits} }
 
 const calendarMemory = int64(unsafe.Sizeof(calendar{}))
 
-// memory is what c takes.
+// memory returns the bytes that c takes.
 func (c *calendar) memory() int64 {
 	if c == nil {
 		return 0
@@ -62,7 +62,7 @@ func (c *calendar) memory() int64 {
 	return calendarMemory + int64(cap(c.pages))*8 + int64(len(c.pages))*int64(unsafe.Sizeof(calendarPage{}))
 }
 
-// tick returns the tick of a time in milliseconds.
+// tick returns the tick of a time in Unix milliseconds.
 func (c *calendar) tick(at uint64) uint32 {
 	t := at >> tickBits
 	return uint32(min(t-min(t, c.origin), math.MaxUint32))
@@ -70,7 +70,7 @@ func (c *calendar) tick(at uint64) uint32 {
 
 func (c *calendar) at(i uint32) *block { return &c.pages[(i-1)/pageBlocks][(i-1)%pageBlocks] }
 
-// add notes that hash has something due at this time, in milliseconds.
+// add adds a note that hash has something due at this time, in Unix milliseconds.
 func (c *calendar) add(hash, at uint64) {
 	c.n++
 	c.put(hash, c.tick(at))
@@ -91,7 +91,7 @@ func (c *calendar) put(hash uint64, tick uint32) {
 	b.n++
 }
 
-// newBlock returns a block without notes, before next.
+// newBlock returns the number of a block without notes, with next behind it.
 func (c *calendar) newBlock(next uint32) uint32 {
 	i := c.free
 	switch {
@@ -109,9 +109,9 @@ func (c *calendar) newBlock(next uint32) uint32 {
 	return i
 }
 
-// first returns the slot with the notes that are due first, and its first tick; ok is false if there are none.
+// first returns the slot whose notes are due first, and its first tick; ok is false if there are no notes.
 func (c *calendar) first() (level int, slot, start uint32, ok bool) {
-	// One that holds base is being parted.
+	// A slot of many ticks that base is in has notes left that are to move to finer ones.
 	for level = calendarLevels - 1; level > 0; level-- {
 		if slot = c.base >> (level * slotDigits) % calendarSlots; c.occupied[level]>>slot&1 != 0 {
 			return level, slot, c.base, true
@@ -127,8 +127,8 @@ func (c *calendar) first() (level int, slot, start uint32, ok bool) {
 	return 0, 0, 0, false
 }
 
-// take appends the hashes of which something is due by this time, in milliseconds, or later in the same tick, and forgets them.
-// It takes at most so many steps; more is true if there may be more.
+// take removes the notes that are due by this time, in Unix milliseconds, or later in the same tick, and appends their
+// hashes to dst. It takes at most so many steps, each of which takes or moves a note; more is true if there may be more.
 func (c *calendar) take(dst []uint64, now uint64, steps int) (due []uint64, more bool) {
 	if c == nil {
 		return dst, false
@@ -159,7 +159,7 @@ func (c *calendar) remove(level int, slot uint32) (hash uint64, tick uint32) {
 	i := *first
 	b := c.at(i)
 	if b.n == blockNotes && b.next != 0 {
-		atomic.LoadUint32(&c.at(b.next).n) // so that it is at hand when it is wanted
+		atomic.LoadUint32(&c.at(b.next).n) // begins to load the next block; a plain load of what is not used would be left out
 	}
 	b.n--
 	hash, tick = b.hashes[b.n], b.ticks[b.n]

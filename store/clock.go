@@ -211,7 +211,8 @@ func (s *Store) followClock() {
 			"by", time.Duration(jumped)*time.Microsecond)
 	case jumped < 0:
 		if back := s.newEra(); back > 0 {
-			s.logger.Warn("the clock was set back: keys that are written from now on expire by it, earlier ones when they would have",
+			s.logger.Warn("the clock was set back: "+
+				"keys that are written from now on expire by it, earlier ones when they would have",
 				"by", time.Duration(back)*time.Microsecond)
 		}
 	}

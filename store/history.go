@@ -86,7 +86,9 @@ func (c *Session) History(dst []Revision, key []byte, limit int) []Revision {
 // HistoryIf is History, but for one who has to know how many versions there are, and the length of their values
 // together, before any is copied: if accept returns an error, that is HistoryIf's. It is called with the key locked, so
 // it has to be quick and must not use the store. A nil accept accepts all.
-func (c *Session) HistoryIf(dst []Revision, key []byte, limit int, accept func(n int, bytes int64) error) (revisions []Revision, err error) {
+func (c *Session) HistoryIf(
+	dst []Revision, key []byte, limit int, accept func(n int, bytes int64) error,
+) (revisions []Revision, err error) {
 	c.locked(key, func(sh *shard, p *table.Place) {
 		if accept != nil {
 			n, bytes := 0, int64(0)

@@ -58,7 +58,9 @@ func (c *Session) Txn(dst []Result, conds []Condition, ops []Op) (results []Resu
 // Txn's, and nothing was applied. It is called with the keys locked, maybe more than once, so it has to be quick and must not
 // use the store; and what the transaction itself wrote has no version yet. If it panics, nothing was applied. A nil accept
 // accepts all.
-func (c *Session) TxnIf(dst []Result, conds []Condition, ops []Op, accept func([]Result) error) (results []Result, version uint64, err error) {
+func (c *Session) TxnIf(
+	dst []Result, conds []Condition, ops []Op, accept func([]Result) error,
+) (results []Result, version uint64, err error) {
 	copies := func(found []ViewResult) []Result {
 		results = dst
 		for _, r := range found {
@@ -86,10 +88,13 @@ func (c *Session) TxnIf(dst []Result, conds []Condition, ops []Op, accept func([
 // TxnView is TxnIf without a copy: the entries of the results are where they lie, until the view that it returns is
 // closed. What the transaction itself wrote may have version 0, which stands for that of the transaction. If there is
 // an error, no view is open.
-func (c *Session) TxnView(dst []ViewResult, conds []Condition, ops []Op, accept func([]ViewResult) error) (results []ViewResult, version uint64, v View, err error) {
+func (c *Session) TxnView(
+	dst []ViewResult, conds []Condition, ops []Op, accept func([]ViewResult) error,
+) (results []ViewResult, version uint64, v View, err error) {
 	for i, o := range ops {
 		if o.Kind < OpGet || o.Kind > OpDel {
-			return dst, 0, View{}, fmt.Errorf("operation %d of %d is of kind %d, and that is none: OpGet, OpSet and OpDel are", i, len(ops), o.Kind)
+			return dst, 0, View{}, fmt.Errorf("operation %d of %d is of kind %d, and that is none: OpGet, OpSet and OpDel are",
+				i, len(ops), o.Kind)
 		}
 		if err := errors.Join(checkLen(o.Key, o.Value), checkExpiry(o.TTL, o.ExpireAt)); err != nil {
 			return dst, 0, View{}, err
@@ -185,7 +190,9 @@ func (w *commit) del(key []byte) bool {
 // unless stage has set refused, which then is the error. sc is what it is put together in. If memory is short and
 // history can be given up for it, it does so and starts again. writes is false if nothing will be staged. view, if it
 // is not nil, is pinned while stage runs, and remains so if there is no error.
-func (c *Session) atomically(sc *scratch, writes bool, view *table.Reader, set table.ShardSet, stage func(*commit)) (version uint64, err error) {
+func (c *Session) atomically(
+	sc *scratch, writes bool, view *table.Reader, set table.ShardSet, stage func(*commit),
+) (version uint64, err error) {
 	s := c.store
 	c.writes()
 	if writes {

@@ -74,17 +74,17 @@ type Arena struct {
 
 	// spans has a record for each page; see span for who guards it.
 	spans []span
-	// classAt has the class of each page's span, classLarge for the first page of a large object: what an owner asks for
-	// more often than anything, so it is a byte and not a line of a record, which others change besides. It is fixed
-	// while the span has objects.
+	// classAt has the class of each page's span; classLarge for the first page of a large object. It is a part of the shape,
+	// see span, but not in spans: Free and SizeOf look at it for every object, and a byte for each page stays in the
+	// processor's caches, where records of a line each don't.
 	classAt []uint8
 	pages   pages
 
-	// live is how many bytes of each chunk objects take, those in magazines included: the compactor's measure. They are
+	// live has, for each chunk, the bytes of its objects, those in magazines included; the compactor goes by it. They are
 	// counts, and publish nothing.
 	live []atomic.Int64
-	// leaving is set for each chunk that is to become empty. It is stored under pages.mu; to see it late costs one more
-	// object that has to leave.
+	// leaving is set for each chunk that is to become empty. It is stored under pages.mu, and publishes nothing: who sees it
+	// late puts one more object into the chunk, which has to move too.
 	leaving []atomic.Bool
 }
 
@@ -97,7 +97,8 @@ func New(o Options) (*Arena, error) {
 		o.Chunk = ChunkSize
 	}
 	if o.Chunk < leastPages*pageSize || o.Chunk > ChunkSize || o.Chunk&(o.Chunk-1) != 0 {
-		return nil, fmt.Errorf("arena: chunks of %d bytes; a power of two from %d to %d is possible", o.Chunk, leastPages*pageSize, ChunkSize)
+		return nil, fmt.Errorf("arena: chunks of %d bytes; a power of two from %d to %d is possible",
+			o.Chunk, leastPages*pageSize, ChunkSize)
 	}
 	if o.Sets == 0 {
 		o.Sets = 4
@@ -141,7 +142,7 @@ func shiftFor(size uint64) uint8 {
 	return uint8(max(minShift, bits.Len64(size-1)-32))
 }
 
-// Close gives all memory back. No object may be looked at afterwards. An arena that nobody refers to any more closes itself.
+// Close gives all memory back. No object may be looked at afterwards. An arena that becomes unreachable closes itself.
 func (a *Arena) Close() {
 	a.unused.Stop()
 	if a.budget != nil {

@@ -32,7 +32,8 @@ func (a *Arena) Check(heaps []*Heap, owned iter.Seq2[Ref, int]) error {
 				taken[r] = false
 				page, s := a.span(a.pageOf(r))
 				if is := a.classAt[page]; is != uint8(class) || s.set != h.set {
-					return fmt.Errorf("object %#x of class %d and set %d is in a magazine of %d and %d", r, is, s.set, class, h.set)
+					return fmt.Errorf("object %#x of class %d and set %d is in a magazine of %d and %d",
+						r, is, s.set, class, h.set)
 				}
 			}
 		}
@@ -60,8 +61,10 @@ func (a *Arena) allocated(r Ref) bool {
 	if class == classLarge {
 		return a.ref(uint64(first)<<pageShift) == r
 	}
-	i := a.index(first, r, &a.classes.shape[class])
-	return a.ref(uint64(first)<<pageShift+uint64(i)*uint64(s.size)) == r && i < int(a.classes.shape[class].objects) && s.free[i/64]&(1<<(i%64)) == 0
+	shape := &a.classes.shape[class]
+	i := a.index(first, r, shape)
+	begins := a.ref(uint64(first)<<pageShift+uint64(i)*uint64(s.size)) == r
+	return begins && i < int(shape.objects) && s.free[i/64]&(1<<(i%64)) == 0
 }
 
 // checkPages verifies the pages, and that they have so many objects, of so many bytes, that are not free.
@@ -78,7 +81,8 @@ func (a *Arena) checkPages(objects int, live int64) error {
 			was := *c
 			c.measure()
 			if *c != was {
-				return fmt.Errorf("chunk %d counts %d free pages, %d in a row; there are %d and %d", at/a.per, was.nfree, was.longest, c.nfree, c.longest)
+				return fmt.Errorf("chunk %d counts %d free pages, %d in a row; there are %d and %d",
+					at/a.per, was.nfree, was.longest, c.nfree, c.longest)
 			}
 			if !c.resident && int(c.nfree) < a.per {
 				return fmt.Errorf("chunk %d is in use and no memory", at/a.per)
@@ -112,7 +116,8 @@ func (a *Arena) checkPages(objects int, live int64) error {
 			}
 		}
 		if free != int(s.nfree) || listed[uint32(at)] != s.listed || s.listed && free == 0 {
-			return fmt.Errorf("the span of page %d counts %d free objects and is listed: %t; there are %d, and it is: %t", at, s.nfree, s.listed, free, listed[uint32(at)])
+			return fmt.Errorf("the span of page %d counts %d free objects and is listed: %t; there are %d, and it is: %t",
+				at, s.nfree, s.listed, free, listed[uint32(at)])
 		}
 		found += int(shape.objects) - free
 		used += int(shape.pages)
@@ -128,7 +133,8 @@ func (a *Arena) checkPages(objects int, live int64) error {
 	case found != objects:
 		return fmt.Errorf("%d objects are not free, and %d are owned or in a magazine", found, objects)
 	case used != p.used || resident != p.resident:
-		return fmt.Errorf("%d pages in use and %d chunks of memory are counted; there are %d and %d", p.used, p.resident, used, resident)
+		return fmt.Errorf("%d pages in use and %d chunks of memory are counted; there are %d and %d",
+			p.used, p.resident, used, resident)
 	case f.Live != live:
 		return fmt.Errorf("%d bytes of objects are counted, there are %d", f.Live, live)
 	}

@@ -43,7 +43,8 @@ func (a *Arena) pick(most int64) (leaving int64) {
 			}
 		}
 	}
-	if float64(live) >= fullEnough*float64(int64(a.pages.resident)*a.chunk) || a.pages.resident <= 2 || int64(a.pages.resident)*a.chunk < leastToTry {
+	resident := int64(a.pages.resident) * a.chunk
+	if float64(live) >= fullEnough*float64(resident) || a.pages.resident <= 2 || resident < leastToTry {
 		return 0
 	}
 	slices.SortFunc(all, func(x, y candidate) int { return int(x.live - y.live) })

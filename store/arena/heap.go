@@ -28,8 +28,8 @@ func (h *Heap) Alloc(n int) (r Ref, ok bool) { return h.alloc(n, false) }
 // MustAlloc is Alloc past the budget, for what can't be refused; it fails only if the range is used up.
 func (h *Heap) MustAlloc(n int) (r Ref, ok bool) { return h.alloc(n, true) }
 
-// Next returns the address of the object that Alloc of n bytes will return if it has that at hand, else 0: to have the
-// processor fetch it.
+// Next returns the address of the object that the next Alloc of n bytes will return, for a prefetch; 0 if it has none at
+// hand.
 func (h *Heap) Next(n int) uintptr {
 	if n > maxSmall {
 		return 0

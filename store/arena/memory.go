@@ -9,7 +9,7 @@ type memory interface {
 	commit(offset, n uint64) error
 	// discard gives n bytes from offset on back to the system and reports whether it did; commit makes zeros of them again.
 	discard(offset, n uint64) bool
-	// records returns n records of pages, and n classes, all zero.
+	// records returns Arena.spans and Arena.classAt for n pages, all zero.
 	records(n int) ([]span, []uint8, error)
 	// release gives everything back.
 	release()

@@ -13,7 +13,7 @@ import (
 type mapped struct {
 	all   []byte // the reservation, with room to align it
 	first unsafe.Pointer
-	table []byte // of the records, and behind them the classes
+	table []byte // the mapping of Arena.spans with Arena.classAt behind it
 }
 
 // minReserve is the fewest addresses that an arena is content with.

@@ -109,7 +109,8 @@ func (c *checker) shard(sh *Shard) error {
 		return err
 	}
 	if sh.kept != c.kept || sh.keptBytes != c.keptBytes {
-		return fmt.Errorf("%d earlier versions of %d bytes are counted, there are %d of %d", sh.kept, sh.keptBytes, c.kept, c.keptBytes)
+		return fmt.Errorf("%d earlier versions of %d bytes are counted, there are %d of %d",
+			sh.kept, sh.keptBytes, c.kept, c.keptBytes)
 	}
 	c.kept, c.keptBytes = 0, 0
 	waiting := int64(0)

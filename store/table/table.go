@@ -26,13 +26,13 @@ type Options struct {
 	// Seed is that of the keys' hashes, and HashMask which of their bits count: tests clear some, so that keys collide.
 	Seed     maphash.Seed
 	HashMask uint64
-	// Keeps says that earlier versions of keys are kept, as many as each write says. A deletion is then an entry, too.
+	// Keeps says that earlier versions of keys are kept, as many as each write says. A deletion is then an entry too.
 	Keeps bool
-	// Marks has hits marked, for Victims to tell what is asked for.
+	// Marks has lookups mark what they find, so that Victims can tell what is in demand.
 	Marks bool
 	// Expect is how many keys there will be soon, if that is known: so many fit without growth.
 	Expect int
-	// Arena is the table's alone from then on, and closed with it.
+	// Arena becomes the table's own, and is closed with it.
 	Arena *arena.Arena
 	// Budget is asked for the memory of large values; nil: there is no limit. LargeSize is how much that is for a key
 	// and a value of so many bytes; nil: the value's length.
@@ -70,10 +70,11 @@ type Table struct {
 	compacting sync.Mutex // held by the one that compacts
 }
 
-// Shard is the part of a table that one writer changes at a time. What it says of keys, places and entries holds while
-// it is locked.
+// Shard is the part of a table that one writer changes at a time. What its methods return holds while it is locked.
 type Shard struct {
-	mu    sync.Mutex // guards the rest, which readers see nothing of but for slots, and all stores to the shard's directory, segments and lines
+	// mu guards the rest, of which readers look at slots alone, and all stores to the shard's root, directory, segments and
+	// lines.
+	mu    sync.Mutex
 	table *Table
 	index int
 	heap  *arena.Heap
@@ -89,7 +90,10 @@ type Shard struct {
 
 // New makes an empty table.
 func New(o Options) (*Table, error) {
-	t := &Table{arena: o.Arena, epochs: epoch.New(), hasher: newHasher(o.Seed, o.HashMask), keeps: o.Keeps, budget: o.Budget, marks: o.Marks}
+	t := &Table{
+		arena: o.Arena, epochs: epoch.New(), hasher: newHasher(o.Seed, o.HashMask),
+		keeps: o.Keeps, budget: o.Budget, marks: o.Marks,
+	}
 	t.base, t.shift = o.Arena.Base()
 	if t.sizeOfLarge = o.LargeSize; t.sizeOfLarge == nil {
 		t.sizeOfLarge = func(_, value int) int64 { return int64(value) }
@@ -156,8 +160,8 @@ func (sh *Shard) root() *atomic.Uint64 { return &sh.table.roots[sh.index] }
 
 func (t *Table) at(r arena.Ref) unsafe.Pointer { return unsafe.Add(t.base, uintptr(r)<<(t.shift&63)) }
 
-// offset, refOf and place are of what roots and directories have instead of references, for lookups to have a step
-// less: where an object is, in bytes from the base on.
+// Roots and directories have offsets from the base, in bytes, instead of references: that spares lookups a shift. offset and
+// refOf turn one into the other, and place returns an offset's address.
 func (t *Table) offset(r arena.Ref) uint64 { return uint64(r) << (t.shift & 63) }
 
 func (t *Table) refOf(offset uint64) arena.Ref { return arena.Ref(offset >> (t.shift & 63)) }

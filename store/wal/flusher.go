@@ -297,21 +297,23 @@ func (f *flusher) rotate() (err, fatal error) {
 	}
 	old := f.file
 	seq := old.Header().Seq + 1
-	next, err := logfile.Create(f.o.file(), frame.Header{Magic: frame.MagicLog, ID: old.Header().ID, Seq: seq, Base: old.End()}, nil)
+	h := frame.Header{Magic: frame.MagicLog, ID: old.Header().ID, Seq: seq, Base: old.End()}
+	next, err := logfile.Create(f.o.file(), h, nil)
 	if err != nil {
 		f.o.FS.Remove(filepath.Join(f.o.Dir, folder.LogName(seq))) // that it may stay is no harm, see above
 		f.rotation.failed()
 		f.stat.rotationsFailed.Add(1)
 		f.stat.countLogs(f.o)
-		f.o.Logger.Error("the next log file can't be begun: the log goes on in this one", "dir", f.o.Dir, "log", old.Name(), "error", err,
-			"again", f.rotation.pause.String())
+		f.o.Logger.Error("the next log file can't be begun: the log goes on in this one",
+			"dir", f.o.Dir, "log", old.Name(), "error", err, "again", f.rotation.pause.String())
 		return err, nil
 	}
 	f.rotation.succeeded()
 	f.use(next)
 	// The old file is complete and on the disk: what is done to it now is for order's sake.
 	if err := errors.Join(old.Trim(), old.Close()); err != nil {
-		f.o.Logger.Warn("a log file that is complete can't be cut to its length and closed", "dir", f.o.Dir, "log", old.Name(), "error", err)
+		f.o.Logger.Warn("a log file that is complete can't be cut to its length and closed",
+			"dir", f.o.Dir, "log", old.Name(), "error", err)
 	}
 	return nil, nil
 }
@@ -385,7 +387,8 @@ func (f *flusher) tell() {
 		f.toldFull = time.Now()
 		f.o.Logger.Error("writes are refused until there is room on the disk", "dir", f.o.Dir, "error", full)
 	case full == nil && !f.toldFull.IsZero():
-		f.o.Logger.Info("there is room on the disk again: writes go on", "dir", f.o.Dir, "after", time.Since(f.toldFull).Round(time.Millisecond).String())
+		f.o.Logger.Info("there is room on the disk again: writes go on",
+			"dir", f.o.Dir, "after", time.Since(f.toldFull).Round(time.Millisecond).String())
 		f.toldFull = time.Time{}
 	}
 }

@@ -45,22 +45,32 @@ const DefaultQueueBytes = 64 << 20
 
 // Options configure a Log. Dir is needed.
 type Options struct {
-	Dir    string       // the folder, made where it is missing
+	Dir    string       // the data folder; made if it does not exist
 	FS     vfs.FS       // nil: vfs.OS
-	Sync   Policy       //
+	Sync   Policy       // when writes are made durable
 	Logger *slog.Logger // nil: slog.Default
 
-	// Synced is called after each sync that made writes durable, with how long that took. Writes wait for it. Nil: nothing is.
+	// Synced is called after each sync that made writes durable, with how long the sync took. Writes wait until it returns.
+	// It may be nil.
 	Synced func(took time.Duration)
-	// Failed is called once, if the log fails, with what Log.Failed returns from then on.
+	// Failed is called once, if the log fails, with what Log.Failed returns from then on. Nil: the log says so.
 	Failed func(error)
 
-	Interval      time.Duration // of policy Interval; 0: a second
-	RotateBytes   int64         // a log file that has grown to this is followed by a new one; 0: 64 MiB
-	QueueBytes    int64         // while so many bytes of writes wait for the disk, Admit waits; 0: DefaultQueueBytes
-	ReserveBytes  int64         // the log file has about so much room on the disk in advance, where the policy is not Always four times that; 0: 4 MiB; below 0: none
-	SnapshotBytes int64         // a snapshot is due once the logs have this many bytes, or a quarter of the room that the disk has, and more than the last one; 0: 256 MiB; below 0: only on demand
-	Retry         time.Duration // how soon to look again for room on a full disk; for a file that could not be begun, after 20 times that; then later each time; 0: 50 ms
+	// Interval is the longest that policy Interval leaves a write unsynced; 0: a second.
+	Interval time.Duration
+	// RotateBytes is the size at which a log file is followed by a new one; 0: 64 MiB.
+	RotateBytes int64
+	// QueueBytes is how many bytes of writes may wait for the disk before Admit waits; 0: DefaultQueueBytes.
+	QueueBytes int64
+	// ReserveBytes is about how much room on the disk the log file has in advance: four times that unless the policy is
+	// Always. 0: 4 MiB. Below 0: none.
+	ReserveBytes int64
+	// SnapshotBytes: a snapshot is due once the logs since the last one have so many bytes, or a quarter of the room on the
+	// disk, and are larger than the last one. 0: 256 MiB. Below 0: snapshots are taken on demand only.
+	SnapshotBytes int64
+	// Retry is the first pause before the log looks again for room on a full disk; a file that could not be begun is tried
+	// again after 20 times that. The pauses grow. 0: 50 ms.
+	Retry time.Duration
 }
 
 func (o Options) withDefaults() Options {
@@ -91,18 +101,19 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// file says how the files of the log are to be.
+// file returns the options of the log's files.
 func (o Options) file() logfile.Options {
 	f := logfile.Options{FS: o.FS, Dir: o.Dir, Ahead: o.ReserveBytes}
 	if o.Sync == Always {
 		f.Zeros = min(mostZeros, max(0, f.Ahead/4))
 	} else {
-		f.Ahead *= 4 // nobody waits for the writes, so more of them come before the next look
+		f.Ahead *= 4 // nobody waits for writes, so more of them come before the next look for room
 	}
 	return f
 }
 
-const mostZeros = 256 << 10 // that are written at a time
+// mostZeros is how many bytes of zeros are written at a time to make room.
+const mostZeros = 256 << 10
 
 // Log keeps the writes of one store in a folder. It is that store's journal.
 type Log struct {
@@ -135,14 +146,14 @@ func Open(o Options) (*Log, error) {
 	return l, nil
 }
 
-// Failed returns why the log has failed, nil while it has not. That is final. It matches store.ErrReadOnly.
+// Failed returns why the log has failed, nil if it has not. A failure is final. The error matches store.ErrReadOnly.
 func (l *Log) Failed() error {
 	failed, _ := l.state()
 	return failed
 }
 
-// Refusing returns why writes are refused, nil while they are not: because the log has failed, or because the disk has no room,
-// in which case they go on by themselves once it has. It matches store.ErrReadOnly.
+// Refusing returns why writes are refused, nil if they are not: the log has failed, or the disk has no room. Where there is
+// no room, writes go on by themselves once there is. The error matches store.ErrReadOnly.
 func (l *Log) Refusing() error {
 	failed, full := l.state()
 	return cmp.Or(failed, full)
@@ -151,7 +162,8 @@ func (l *Log) Refusing() error {
 // Sync waits until all that was appended before is on disk, whatever the policy.
 func (l *Log) Sync() error { return l.ask(&request{}) }
 
-// Close writes and syncs what was appended, ends the log and lets the folder go. The error is why not all of it is on disk.
+// Close writes and syncs what was appended, ends the log and unlocks the folder. An error means that not all of it is on
+// disk. To close again does nothing.
 func (l *Log) Close() error {
 	l.snap.stop()
 	l.mu.Lock()

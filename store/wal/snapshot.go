@@ -102,7 +102,8 @@ func (l *Log) Attach(st backup.Walker) {
 				continue
 			}
 			again.failed()
-			l.o.Logger.Error("a snapshot failed; the log grows until one succeeds", "dir", l.o.Dir, "error", err, "again", again.pause.String())
+			l.o.Logger.Error("a snapshot failed; the log grows until one succeeds",
+				"dir", l.o.Dir, "error", err, "again", again.pause.String())
 			select {
 			case <-s.ctx.Done():
 				return
@@ -157,7 +158,8 @@ func (l *Log) Snapshot(ctx context.Context) (version uint64, size int64, err err
 	l.stat.snapshot.Store(size)
 	l.stat.covered.Store(r.logged)
 	l.stat.snapshotAt.Store(int64(time.Since(l.stat.opened)))
-	l.o.Logger.Info("snapshot taken", "dir", l.o.Dir, "file", name, "bytes", size, "version", version, "took", time.Since(start).Round(time.Millisecond))
+	l.o.Logger.Info("snapshot taken", "dir", l.o.Dir, "file", name,
+		"bytes", size, "version", version, "took", time.Since(start).Round(time.Millisecond))
 	d, err := folder.Read(l.o.FS, l.o.Dir)
 	if err == nil {
 		var p folder.Plan
@@ -173,7 +175,9 @@ func (l *Log) Snapshot(ctx context.Context) (version uint64, size int64, err err
 }
 
 // writeSnapshot writes the file, up to being safe to be renamed.
-func (l *Log) writeSnapshot(ctx context.Context, st backup.Walker, path string, h frame.Header) (version uint64, size int64, err error) {
+func (l *Log) writeSnapshot(
+	ctx context.Context, st backup.Walker, path string, h frame.Header,
+) (version uint64, size int64, err error) {
 	f, err := l.o.FS.Create(path)
 	if err != nil {
 		return 0, 0, err

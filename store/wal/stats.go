@@ -25,28 +25,33 @@ type Stats struct {
 	SnapshotAge time.Duration // since the newest snapshot was taken, or since Open if none was since
 }
 
-// counters are what Stats reads, each by itself.
+// counters are what Stats reads. Each is loaded by itself, and publishes nothing.
 type counters struct {
-	bytes           atomic.Int64 // the flusher adds to it
-	logged          atomic.Int64 // bytes of records in all logs that there were, as far as is known; the start sets it, the flusher adds to it
-	covered         atomic.Int64 // of those, the bytes that the newest snapshot covers; set by each that is taken
-	snapshot        atomic.Int64 // the size of the newest; set by the start and by each that is taken
-	syncs           atomic.Int64 // the flusher adds to it
-	torn            atomic.Int64 // the start sets it
-	rotationsFailed atomic.Int64 // the flusher adds to it
-	snapshotsFailed atomic.Int64 // each that fails adds to it
-	failing         atomic.Bool  // the last snapshot that was begun failed; set by each that ends. Publishes nothing
-	snapshotAt      atomic.Int64 // when the last was taken, in nanoseconds since opened; each that is taken sets it
-	opened          time.Time    // fixed
+	opened time.Time // fixed
 
-	counting sync.Mutex // held while logs are counted, so that a later count is not overwritten by an earlier one
-	files    atomic.Int64
+	// The flusher's.
+	bytes           atomic.Int64 // written to logs since the start
+	logged          atomic.Int64 // bytes of records in all logs there were, as far as is known; the start sets it first
+	syncs           atomic.Int64
+	rotationsFailed atomic.Int64
+
+	torn atomic.Int64 // bytes that the start cut off
+
+	// Of snapshots: each that is taken, or fails, stores them; the start sets snapshot first.
+	covered         atomic.Int64 // how much of logged the newest covers
+	snapshot        atomic.Int64 // bytes of the newest
+	snapshotAt      atomic.Int64 // when the newest was taken, in nanoseconds since opened
+	snapshotsFailed atomic.Int64
+	failing         atomic.Bool // the last that was begun failed
+
+	counting sync.Mutex   // held while the log files are counted, so that no earlier count overwrites a later one
+	files    atomic.Int64 // log files in the folder
 }
 
 // sinceSnapshot returns how many bytes of the logs no snapshot covers.
 func (c *counters) sinceSnapshot() int64 { return c.logged.Load() - c.covered.Load() }
 
-// countLogs counts the logs in the folder. Called by whoever has made or removed one. If it can't look, the figure stays.
+// countLogs counts the log files in the folder, for whoever has made or removed one. If it can't, the figure stays.
 func (c *counters) countLogs(o Options) {
 	c.counting.Lock()
 	defer c.counting.Unlock()

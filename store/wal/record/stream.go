@@ -66,7 +66,8 @@ func (s *SnapshotReader) Next() ([]byte, error) {
 	}
 	if t, ok := ParseTrailer(body); ok {
 		if t.Blocks != s.n.Blocks || t.Entries != s.n.Entries {
-			return nil, s.bad(fmt.Sprintf("the snapshot has %d blocks with %d entries, and was written with %d and %d", s.n.Blocks, s.n.Entries, t.Blocks, t.Entries))
+			return nil, s.bad(fmt.Sprintf("the snapshot has %d blocks with %d entries, and was written with %d and %d",
+				s.n.Blocks, s.n.Entries, t.Blocks, t.Entries))
 		}
 		s.end, s.ended = t, true
 		s.off += frame.Overhead + int64(len(body))

@@ -66,7 +66,8 @@ func (r Report) WriteTo(w io.Writer) (int64, error) {
 	}
 	err := p("%s: %d files, newest version %d", r.Dir, len(r.Files), r.Version)
 	for _, f := range r.Files {
-		err = cmp.Or(err, p("  %-26s %12d bytes %10d records %10d entries, versions %d to %d", f.Name, f.Bytes, f.Records, f.Entries, f.Oldest, f.Newest))
+		err = cmp.Or(err, p("  %-26s %12d bytes %10d records %10d entries, versions %d to %d",
+			f.Name, f.Bytes, f.Records, f.Entries, f.Oldest, f.Newest))
 	}
 	for _, x := range r.Problems {
 		what := "damaged"
