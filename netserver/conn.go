@@ -199,13 +199,13 @@ func (c *conn) openInbox(w *workspace) {
 // closeInbox keeps what there is of an unfinished request, before the workspace goes back, and sees to the deadline.
 func (c *conn) closeInbox(w *workspace) {
 	in := c.inbox
-	unfinished := func() bool { return c.end == nil && (in.pending() || c.transport.halfway()) }
-	if unfinished() && !in.close() {
-		if c.turnDown(w, errNoRoom); unfinished() && !in.close() {
+	waits := func() bool { return c.end == nil && (in.unfinished() || c.transport.halfway()) }
+	if waits() && !in.close() {
+		if c.turnDown(w, errNoRoom); waits() && !in.close() {
 			c.stop(errNotKept)
 		}
 	}
-	if !unfinished() {
+	if !waits() {
 		in.drop()
 		c.inbox = nil
 		if c.end == nil {

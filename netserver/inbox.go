@@ -39,8 +39,8 @@ const pooledShare = 8
 // freeRest is how much of a request a connection may keep without a claim. A login is less, and most requests are.
 const freeRest = 512
 
-// pending reports whether part of a request has come.
-func (in *inbox) pending() bool { return in.skip > 0 || in.need > 0 || len(in.bytes()) > 0 }
+// unfinished reports whether part of a request has come, and not all of it.
+func (in *inbox) unfinished() bool { return in.skip > 0 || in.need > 0 || len(in.bytes()) > 0 }
 
 // bytes returns what there is, in order.
 func (in *inbox) bytes() []byte {

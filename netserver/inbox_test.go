@@ -96,7 +96,7 @@ func FuzzInbox(f *testing.F) {
 			answer()
 		}
 		require.Equal(t, len(sizes), next)
-		require.False(t, in.pending())
+		require.False(t, in.unfinished())
 		in.drop()
 		require.Zero(t, memoryPool.used.Load())
 	})

@@ -53,7 +53,8 @@ func (s *Store) Session() *Session {
 	return c
 }
 
-// Close ends the session; its counts stay in the store's. To read with it afterwards panics; to close it again does nothing.
+// Close ends the session; its counts stay in the store's Stats. To read with it afterwards panics; to close it again does
+// nothing.
 func (c *Session) Close() {
 	s := c.store
 	s.sessionsMu.Lock()
@@ -85,10 +86,9 @@ func (c *Session) publish() {
 	}
 }
 
-// Flush waits until all that the session has written, and all that it has read, can't be undone by a crash, as far as the
-// journal's sync policy promises; and makes its counts visible to Stats of others. An answer that leaves the process
-// leaves after it. The error, which matches ErrReadOnly, means that what was read or written since the last Flush may be
-// lost.
+// Flush waits until a crash can't undo anything that the session has written or read, as far as the journal's sync policy
+// promises, and adds the session's counts to the store's Stats. No answer should leave the process before Flush has
+// returned. An error, which matches ErrReadOnly, means that what was read or written since the last Flush may be lost.
 func (c *Session) Flush() error {
 	c.publish()
 	j := c.store.journal
