@@ -46,7 +46,7 @@
 //     (what becomes of those that are under way when leading ends: C5).
 //   - Reads: reads.go (rounds: C6).
 //   - Members: member.go, membership.go (how they change), promotion.go (from learner to voter), format.go and settings.go (what all agree on).
-//   - Goroutines: node.go, inbox.go, queue.go, transfer.go, status.go, counts.go, logger.go.
+//   - Goroutines: node.go, step.go, inbox.go, queue.go, transfer.go, status.go, counts.go, logger.go.
 //   - The log: log.go, openlog.go, entries.go (what the library sees), save.go, segment.go, record.go.
 //   - The way to others: transport.go, greet.go, peer.go, outlet.go, stream.go, convey.go.
 //   - A store that is one of several: replica.go, journal.go, machine.go, handover.go, snapshot.go, backup.go, change.go and view.go (what an operator
