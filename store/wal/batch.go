@@ -5,22 +5,22 @@ import (
 	"kv/store/wal/record"
 )
 
-// batch is what the flusher writes, and syncs, at a time. While it is open the log's mutex guards it; then the flusher owns
-// it, but for last, done and err; last changes under the mutex.
+// batch is what the flusher writes, and syncs, at a time. While it is open, queue.mu guards it. Then it is the flusher's, but
+// for last, which changes under queue.mu, and for done and err.
 type batch struct {
 	pieces []piece
 	writes int
 	bytes  int64         // of the records
 	last   uint64        // the newest version in it
-	done   chan struct{} // closed when there is something to tell those who wait for it
-	err    error         // what is told them; set before done is closed, and not changed
+	done   chan struct{} // closed when the batch is as durable as the policy promises, or err says why not
+	err    error         // set before done is closed, which publishes it
 	told   bool          // done is closed; the flusher's
 }
 
-// piece is a stretch of a batch: the records of small writes, encoded but not sealed, or one large write.
+// piece is a part of a batch: either the records of small writes, encoded but not sealed, or one large write.
 type piece struct {
 	records []byte
-	large   write // without entries: there is none
+	large   write // if records is nil
 }
 
 // write is what one request wrote.
@@ -30,11 +30,11 @@ type write struct {
 }
 
 const (
-	// smallWrite is how long a record may be that is encoded, and so copied, where it is appended.
+	// smallWrite is the longest record, in bytes, that Append encodes.
 	smallWrite = 4 << 10
-	// chunkSize is the memory for encoded records that is taken at a time, so that none has to grow.
+	// chunkSize is how many bytes of memory for encoded records are taken at a time, so that none has to grow.
 	chunkSize = 64 << 10
-	// spareChunks is how many of them are kept to be used again.
+	// spareChunks is how many chunks are kept to be used again.
 	spareChunks = 16
 )
 
@@ -67,7 +67,8 @@ func takeChunk(spare *[][]byte) []byte {
 	return c
 }
 
-// resolve lets those go on who wait for b: nil, it is as durable as the policy promises. After the first call it does nothing.
+// resolve lets everyone who waits for b go on, with this error, or with nil if b is as durable as the policy promises. Only
+// the first call counts.
 func (b *batch) resolve(err error) {
 	if !b.told {
 		b.err, b.told = err, true
@@ -78,7 +79,8 @@ func (b *batch) resolve(err error) {
 // join adds the writes of next, which follow those of b.
 func (b *batch) join(next *batch) {
 	if next.writes > 0 {
-		b.pieces, b.writes, b.bytes, b.last = append(b.pieces, next.pieces...), b.writes+next.writes, b.bytes+next.bytes, next.last
+		b.pieces, b.last = append(b.pieces, next.pieces...), next.last
+		b.writes, b.bytes = b.writes+next.writes, b.bytes+next.bytes
 	}
 }
 

@@ -170,7 +170,7 @@ func (l *Log) Close() error {
 	first := !l.closing
 	running := l.running
 	l.closing = true
-	l.settle()
+	l.updateAdmits()
 	l.changed.Broadcast()
 	l.mu.Unlock()
 	if running {

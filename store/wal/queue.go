@@ -18,19 +18,21 @@ import (
 // flusher takes work from it and says of all of that how it ended, with finish, hold or fail; nothing else wakes a waiter,
 // and none is woken without its outcome.
 type queue struct {
-	limit int64 // of queued, for Admit; fixed
-	ahead int64 // how much room there is to be; fixed
-	sure  int64 // how large a write may be for admits to be enough; fixed
+	// Fixed, in bytes.
+	limit int64 // of queued, above which Admit waits
+	ahead int64 // Options.ReserveBytes
+	sure  int64 // the largest write that admits alone lets pass
 
-	// mu orders the writes: it guards what follows, and is never held while the disk is waited for.
+	// mu orders the writes: versions are given out under it. It guards what follows, and is never held while anything waits
+	// for the disk.
 	mu       sync.Mutex
 	last     uint64     // the newest version that was given out
 	open     *batch     // collects writes for the flusher; never nil
 	busy     *batch     // what the flusher has in hand, or what found no room; nil: nothing
 	queued   int64      // bytes in open and busy
 	spare    [][]byte   // chunks for the records of batches, empty
-	expected int        // how many writes a batch should have: most of those that waited for the last one, or came meanwhile
-	changed  sync.Cond  // what Admit waits for may have come: queued fell, or writes are refused
+	expected int        // how many writes to gather: most of those that waited for the last batch, or came meanwhile
+	changed  sync.Cond  // wakes Admit: queued fell, or writes are refused
 	requests []*request // for the flusher
 	running  bool       // the flusher runs: Replay has returned
 	closing  bool       // Close was called
@@ -39,18 +41,19 @@ type queue struct {
 	feed     *feed.Feed // passes on what is appended
 
 	// Room on the disk.
-	grant int64 // bytes, queued ones included, that the file has room for for certain; MaxInt64: nobody can tell
-	short error // why that is less than there is to be: no more may be queued; nil: it is enough
-	held  error // why the log can't go on: no more may be queued; nil: it can
-	full  error // what writes are refused with, for want of room; nil: they are not
-	need  int64 // how much room there must be, beyond what is queued, for writes to go on
-	news  bool  // the flusher has not seen yet that full was set
+	grant int64 // the bytes that the file is certain to have room for, queued ones included; MaxInt64: nobody can tell
+	short error // why grant is less than wanted, so that no more may be queued; nil: it is enough
+	held  error // why the batch in hand could not be written, so that no more may be queued; nil: it could
+	full  error // what writes are refused with, for want of room; nil: they are not refused
+	need  int64 // how many bytes of room there must be, beyond what is queued, before writes go on
+	news  bool  // full was set, and the flusher has not seen that yet
 
-	// admits says that a write need neither wait nor be refused. Stored with mu held, by settle, whenever that changes; Admit
-	// loads it without, and a write that it lets pass then may be one of a few too many, or is refused by Append.
+	// admits says that a write of up to sure bytes need neither wait nor be refused. It is stored with mu held, by
+	// updateAdmits. Admit loads it without mu: a write that passes on an old value is one of a few too many, or Append
+	// refuses it. It publishes nothing else.
 	admits atomic.Bool
-	// durable is the version up to which Wait returns at once, MaxUint64 where the policy promises nothing. Only the
-	// flusher stores it, after the sync that makes it true.
+	// durable is the version up to which Wait returns at once; MaxUint64 where the policy promises nothing. The flusher
+	// stores it after the sync that makes it true (W3).
 	durable atomic.Uint64
 	wake    chan struct{} // of capacity 1: there is something for the flusher
 }
@@ -71,9 +74,9 @@ func (q *queue) init(o Options) {
 // request asks the flusher for more than the next batch: to sync all that was appended before.
 type request struct {
 	rotate bool  // and then to begin a new file
-	room   int64 // or, in the place of both, to look for room for a write of so many bytes behind all that is queued; 0: it is not
+	room   int64 // if not 0, instead of both: to look for room for a write of so many bytes behind what is queued
 	done   chan struct{}
-	// Set before done is closed, and not changed.
+	// Set before done is closed, which publishes them.
 	err    error
 	head   frame.Header // of the file that is written now
 	logged int64        // counters.logged, at its beginning
@@ -98,9 +101,9 @@ func (q *queue) refusal() error {
 
 var errNotOpen = fmt.Errorf("%w: the log is not open", store.ErrReadOnly)
 
-// await waits until the queue has place for n bytes, and reports whether it is known that the disk has room for them.
-// An error says that they are refused.
-func (q *queue) await(n int64) (known bool, err error) {
+// waitForPlace waits until the queue has place for n bytes, and reports whether the disk is known to have room for them. An
+// error says that they are refused.
+func (q *queue) waitForPlace(n int64) (known bool, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for {
@@ -108,7 +111,7 @@ func (q *queue) await(n int64) (known bool, err error) {
 		case err != nil:
 			return false, err
 		case !q.isFull() && q.hasPlace(n):
-			q.settle()
+			q.updateAdmits()
 			return q.queued+n <= q.grant, nil
 		}
 		q.changed.Wait()
@@ -119,7 +122,7 @@ func (q *queue) await(n int64) (known bool, err error) {
 // if no more than half of that is taken. Called with mu held.
 func (q *queue) hasPlace(n int64) bool { return q.queued+min(n, q.limit/2) <= q.limit }
 
-// place returns nil if n bytes can be appended: there is place for them in the queue, and room on the disk. Called with mu held.
+// place returns nil if the queue has place, and the disk room, for n more bytes. Called with mu held.
 func (q *queue) place(n int64) error {
 	if err := q.refusal(); err != nil {
 		return err
@@ -141,7 +144,7 @@ func (q *queue) refuse(cause error, need int64) error {
 	if q.full == nil {
 		q.full = fmt.Errorf("%w: no room on the disk, writes go on once there is: %w", store.ErrReadOnly, cause)
 		q.news = true
-		q.settle()
+		q.updateAdmits()
 		q.changed.Broadcast()
 		q.poke()
 	}
@@ -165,21 +168,21 @@ func (q *queue) bytes() int64 {
 	return q.queued
 }
 
-// narrow sees to it that no more than n bytes are appended beyond those that are queued, until setRoom or finish says otherwise.
+// narrow lets no more than n bytes be appended beyond those that are queued, until setRoom or finish says otherwise.
 func (q *queue) narrow(n int64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.grant = min(q.grant, q.queued+n)
-	q.settle()
+	q.updateAdmits()
 }
 
-// room notes how much of it there is. Called with mu held.
+// room notes how much room there is: see short and grant. Called with mu held.
 func (q *queue) room(short error, grant int64) {
 	q.short, q.grant = short, grant
 	if q.held == nil && (short == nil || grant-q.queued >= q.need) {
 		q.full, q.need = nil, 0
 	}
-	q.settle()
+	q.updateAdmits()
 	q.changed.Broadcast()
 }
 
@@ -189,8 +192,8 @@ func (q *queue) isFull() bool {
 	return q.queued >= q.limit || q.short == nil && q.queued > q.grant/2
 }
 
-// settle brings admits up to date. Called with mu held.
-func (q *queue) settle() {
+// updateAdmits brings admits up to date. Called with mu held.
+func (q *queue) updateAdmits() {
 	q.admits.Store(!q.isFull() && q.refusal() == nil)
 }
 
@@ -256,8 +259,9 @@ func (q *queue) take(p pace) work {
 		if waiting && until.IsZero() {
 			until = time.Now().Add(pause)
 		}
-		if waiting && (pause == 0 || !time.Now().Before(until) || q.open.bytes >= frame.WriteChunk) || len(q.requests) > 0 || q.closing || q.news ||
-			!p.due.IsZero() && !time.Now().Before(p.due) {
+		gathered := waiting && (pause == 0 || !time.Now().Before(until) || q.open.bytes >= frame.WriteChunk)
+		due := !p.due.IsZero() && !time.Now().Before(p.due)
+		if gathered || len(q.requests) > 0 || q.closing || q.news || due {
 			if q.busy == nil {
 				q.busy, q.open = q.open, newBatch()
 			}
@@ -354,7 +358,7 @@ func (q *queue) fail(w work, err error, failed bool) {
 	if failed {
 		q.failed = err
 	}
-	q.settle()
+	q.updateAdmits()
 	open, requests := q.open, q.requests
 	q.open, q.busy, q.requests, q.queued = newBatch(), nil, nil, 0
 	q.changed.Broadcast()

@@ -80,7 +80,7 @@ func (l *Log) Replay(load, apply func(entries []*store.Entry)) (uint64, error) {
 	}
 	l.mu.Lock()
 	l.running = true
-	l.settle()
+	l.updateAdmits()
 	l.mu.Unlock()
 	go l.flusher.run()
 	return l.last, nil

@@ -33,28 +33,29 @@ import (
 //
 // The steps:
 //
-//  0. Admit, before any lock is taken, waits while the queue is full, and for the flusher to look whether a large write has room.
-//  1. Append: lock; refuse what the file is not known to have room for; version = last + 1; add the record to the open batch, but for what is not known yet; unlock. The keys'
-//     locks are held, so what this may take is bounded: a small write is encoded, which is less work than to remember it,
-//     of a large one only the entries are noted, which are immutable.
+//  0. Admit, before any lock is taken, waits while the queue is full. For a large write it has the flusher look for room.
+//  1. Append locks the queue, refuses what the file is not known to have room for, gives out version last + 1 and adds the
+//     record to the open batch. The keys' locks are held, so this must be quick: a small write is encoded at once, without
+//     the position of the last sync and the checksum, which is less work than to remember it; of a large write only the
+//     entries are noted, which are immutable.
 //  2. The flusher, one goroutine, takes the whole batch. What is appended from now on goes to the next one.
-//  3. It sees to it that the file has room for the batch and for those that come next. It seals the records, with the position of the last sync and a checksum, encodes the large ones, and writes them in
-//     chunks, large values straight from their entries.
+//  3. It makes room in the file for this batch and those that come next. It adds position and checksum to the records,
+//     encodes the large ones, and writes them in chunks, large values straight from their entries.
 //  4. It syncs, as the policy says, and stores durable.
-//  5. It closes the batch's channel: all that wait for any version in it go on at once. Those that appended meanwhile wait
-//     for the next batch's channel, so nobody is woken in vain.
-//  6. Where the file has grown enough, or a snapshot asks for it, it syncs and begins the next one. Where that fails, it goes
-//     on in this one.
+//  5. It closes the batch's channel: everyone who waits for a version in it goes on. Those who appended meanwhile wait for the
+//     next batch's channel, so nobody is woken in vain.
+//  6. When the file has grown enough, or a snapshot asks for it, the flusher syncs and begins the next file. If that fails,
+//     the log goes on in this one.
 //
-// Rejected: noting the entries of small writes too and encoding them in the flusher. By then they are no longer in the
-// processor's caches, and the notes are garbage with pointers in it: a SET took half as much again. Rejected, too:
-// letting each waiter sync for itself and the others (leader election, as in many databases). It saves a wake-up when
-// one connection writes, and needs the waiters to hand the lead over when many do; a flusher of its own is simpler, and
-// also has the interval's timer and the rotation to care for.
+// Rejected: noting the entries of small writes too and encoding them in the flusher. By then they have left the processor's
+// caches, and the notes are garbage with pointers in it: a SET took half as much again. Rejected, too: letting each waiter
+// sync for itself and the others (leader election, as in many databases). It saves a wake-up when one connection writes, but
+// the waiters have to hand the lead over when many do. A flusher is simpler, and takes care of the interval's timer and of
+// rotation as well.
 const (
-	linger    = 5 * time.Millisecond // policies Interval and Never: how long writes are collected before they are written
+	linger    = 5 * time.Millisecond // policies Interval and Never: how long a batch is collected before it is written
 	maxGather = time.Millisecond     // policy Always: the longest that a batch is collected
-	restAfter = time.Second          // a log that was quiet for so long gets a mark
+	restAfter = time.Second          // a log that was quiet for so long gets a mark: see flusher.mark
 )
 
 // Append is part of store.Journal.
@@ -71,7 +72,7 @@ func (l *Log) Append(floor uint64, entries []*store.Entry) (uint64, error) {
 	before := l.queued
 	l.queued += int64(n)
 	if l.isFull() {
-		l.settle()
+		l.updateAdmits()
 	}
 	l.feed.Add(version, entries)
 	// The flusher sleeps while nothing is queued, and for a little longer, for a fuller batch, unless that is full.
@@ -90,7 +91,7 @@ func (l *Log) Admit(size int64) error {
 	}
 	n := size + frame.MarkSize
 	for {
-		known, err := l.await(n)
+		known, err := l.waitForPlace(n)
 		if known || err != nil {
 			return err
 		}
