@@ -4,10 +4,9 @@ import (
 	"kv/store/arena"
 )
 
-// count books a change in the number of keys of the segment of h.
+// count changes the number of keys of the segment of h.
 func (sh *Shard) count(h uint64, change int32) {
-	d := sh.table.directory(sh.root().Load())
-	*sh.table.segment(d.word(d.index(h)).Load()).count() += change
+	*sh.table.segment(sh.table.word(h)).count() += change
 }
 
 // grow is count, after which the segment grows if it has to.
@@ -35,13 +34,14 @@ func (sh *Shard) growWhileFull(h uint64) {
 	}
 }
 
-// span returns which words of the directory show g, the segment of h.
+// span returns the range of the directory's words that show g, the segment of h.
 func (d directory) span(g segment, h uint64) (first, n int) {
 	n = 1 << (d.depth() - *g.depth())
 	return d.index(h) &^ (n - 1), n
 }
 
-// resize gives g, the segment of h, another number of lines. If there is no memory for more it asks less often.
+// resize gives g, the segment of h, another number of lines. If there is no memory for more, the segment's limit is doubled,
+// so that it is not tried again for a while.
 func (sh *Shard) resize(d directory, g segment, h uint64, lines int, must bool) {
 	to, ok := sh.newSegment(lines, *g.depth(), must)
 	if ok && lines > g.lines {
@@ -63,8 +63,8 @@ func (sh *Shard) resize(d directory, g segment, h uint64, lines int, must bool) 
 	sh.abandon(g)
 }
 
-// split parts g, the segment of h, in two by the next bit of the hash. If there is no memory, or that bit does not part
-// them, since the keys' hashes are alike, it only asks less often.
+// split makes two segments of g, the segment of h, by the next bit of the hashes. If there is no memory, or that bit is the
+// same in all of them, it only doubles the segment's limit.
 func (sh *Shard) split(d directory, g segment, h uint64) {
 	depth := *g.depth()
 	if depth == maxDepth {
@@ -108,9 +108,9 @@ func (sh *Shard) split(d directory, g segment, h uint64) {
 	sh.abandon(g)
 }
 
-// copy puts the references of g into other segments, each into the one that of returns for its key's hash, and reports
-// whether there was memory for it. What g's lines say of deletions goes to every line that their keys may go to. Nobody
-// sees these segments yet.
+// copy copies the references of g into other segments, each into the one that of returns for its key's hash, and reports
+// whether there was memory for it. The version of a line's last deletion goes to every line that its keys may go to. Nobody
+// sees the segments yet.
 func (sh *Shard) copy(g segment, must bool, of func(h uint64) segment, all ...segment) (ok bool) {
 	t := sh.table
 	ok = true
@@ -124,23 +124,14 @@ func (sh *Shard) copy(g segment, must bool, of func(h uint64) segment, all ...se
 		t.each(first, func(was line, place int, ref arena.Ref) {
 			h := t.hash(t.entry(ref).Key())
 			to := of(h)
-			in, at := sh.room(to.of(h), must)
-			if in.p == nil {
-				ok = false
-				return
-			}
-			in.fill(at, h, ref)
-			if was.marked(place) {
-				in.mark(at)
-			}
-			*to.count()++
+			ok = sh.copyPlace(was, place, ref, to, to.of(h), must) && ok
 		})
 	}
 	return ok
 }
 
-// gather is copy into one segment that has no more lines than g. A line's number is the lowest bits of its keys' hashes,
-// so those of the fewer lines follow from it: no key is looked at, which is a miss of the processor's caches for each.
+// gather is copy into one segment that has no more lines than g. A line's number is the lowest bits of its keys' hashes, so
+// the new number follows from the old one: no key need be looked at, which would be a cache miss for each.
 func (sh *Shard) gather(g, to segment, must bool) (ok bool) {
 	t := sh.table
 	ok = true
@@ -148,20 +139,26 @@ func (sh *Shard) gather(g, to segment, must bool) (ok bool) {
 		first, into := g.line(i), to.line(i&(to.lines-1))
 		raise(into, first.removal())
 		t.each(first, func(was line, place int, ref arena.Ref) {
-			in, at := sh.room(into, must)
-			if in.p == nil {
-				ok = false
-				return
-			}
-			in.ref(at).Store(uint32(ref))
-			in.setTag(at, was.tag(place))
-			if was.marked(place) {
-				in.mark(at)
-			}
-			*to.count()++
+			ok = sh.copyPlace(was, place, ref, to, into, must) && ok
 		})
 	}
 	return ok
+}
+
+// copyPlace puts the reference of a place, with its tag and mark, into a line of a segment that nobody sees yet, and reports
+// whether there was memory for it.
+func (sh *Shard) copyPlace(was line, place int, ref arena.Ref, to segment, into line, must bool) bool {
+	in, at := sh.room(into, must)
+	if in.p == nil {
+		return false
+	}
+	in.ref(at).Store(uint32(ref))
+	in.setTag(at, was.tag(place))
+	if was.marked(place) {
+		in.mark(at)
+	}
+	*to.count()++
+	return true
 }
 
 // each calls f for every place of a line and of the overflow lines behind it that has an entry, or a switch. The shard is locked.
@@ -184,7 +181,8 @@ func (t *Table) each(l line, f func(in line, at int, ref arena.Ref)) {
 	}
 }
 
-// abandon poisons a segment that the directory does not show any more, and retires it with its overflow lines. See I6.
+// abandon overwrites the references of a segment that the directory does not show any more with refMoved, and retires it
+// with its overflow lines. See I6.
 func (sh *Shard) abandon(g segment) {
 	t := sh.table
 	for i := range g.lines {
@@ -204,7 +202,7 @@ func (sh *Shard) abandon(g segment) {
 	sh.retire(g.ref)
 }
 
-// freeSegments frees segments that were never shown, with their overflow lines; those that could not be made are skipped.
+// freeSegments frees segments that no directory has shown, with their overflow lines. It skips those that could not be made.
 func (sh *Shard) freeSegments(all ...segment) {
 	t := sh.table
 	for _, g := range all {

@@ -6,9 +6,9 @@ import (
 	"kv/store/arena"
 )
 
-// Keys have an order, that of their hashes, which nothing changes; and a segment has one contiguous range of it. So
-// whoever reads one segment after the other, and goes on behind the last hash of each, meets every key that is there
-// throughout exactly once, whatever grows meanwhile.
+// Keys are in the order of their hashes, which nothing changes, and a segment has one contiguous range of hashes. So whoever
+// reads one segment after the other, and goes on behind the last hash of each, meets every key that is there throughout
+// exactly once, whatever grows meanwhile.
 
 // last returns the highest hash of g, the segment of h.
 func (g segment) last(h uint64) uint64 { return h | (1<<(64-shardBits-*g.depth()) - 1) }
@@ -16,16 +16,15 @@ func (g segment) last(h uint64) uint64 { return h | (1<<(64-shardBits-*g.depth()
 // first returns the lowest.
 func (g segment) first(h uint64) uint64 { return h &^ (1<<(64-shardBits-*g.depth()) - 1) }
 
-// Range appends the entries of the segment of hash h to dst, kept deletions too, as far as their hashes are not below
-// h, and returns the segment's last hash. They are not of one instant, but each key that is there throughout is among
-// them once. The reader is pinned.
+// Range appends the entries of the segment of hash h whose hashes are h or above to dst, kept deletions too, and returns the
+// segment's last hash. The entries are not of one instant, but each key that is there throughout is among them once. The
+// reader is pinned.
 func (r *Reader) Range(dst []Entry, h uint64) (entries []Entry, last uint64) {
 	t := r.table
 	begin := len(dst)
 again:
 	dst = dst[:begin]
-	d := t.directory(t.roots[ShardOf(h)].Load())
-	g := t.segment(d.word(d.index(h)).Load())
+	g := t.segment(t.word(h))
 	all := g.first(h) == h
 	g.warm(t)
 	for i := range g.lines {
@@ -60,22 +59,22 @@ again:
 		}
 		after := first.removal()
 		r.see(after)
-		if after != before { // a key may have been deleted, and set again in a place behind
+		if after != before { // a key may have been deleted, and set again in a later place
 			dst = append(dst[:at], distinct(dst[at:])...)
 		}
 	}
 	return dst, g.last(h)
 }
 
-// warm has what the lines lead to fetched, of the whole segment at a time: a loop that does nothing else is short enough
-// for the processor to have as many misses under way as it can. The reader is pinned.
+// warm loads the headers of all objects of the segment, so that they are in the processor's caches. A loop that does nothing
+// else is short enough for the processor to have as many cache misses under way as it can. The reader is pinned.
 func (g segment) warm(t *Table) {
 	const most = 512 // more than maxLines*places, and a mask
 	var refs [most]arena.Ref
 	n := 0
 	for i := range g.lines {
 		l := g.line(i)
-		for j := range places { // without a branch that depends on the line: those are as good as random
+		for j := range places { // without a branch on what the line has, which the processor could only guess
 			ref := arena.Ref(l.ref(j).Load())
 			refs[n&(most-1)] = ref
 			if ref > refMoved {
@@ -88,7 +87,7 @@ func (g segment) warm(t *Table) {
 	}
 }
 
-// distinct leaves one entry of each key.
+// distinct leaves the first entry of each key.
 func distinct(all []Entry) []Entry {
 	kept := all[:0]
 	for _, e := range all {
@@ -99,20 +98,19 @@ func distinct(all []Entry) []Entry {
 	return kept
 }
 
-// Segment calls f for every entry of the segment of hash h, in the shard, which is locked and has no transaction under
-// way, and returns the segment's last hash.
+// Segment calls f for every entry of the segment of hash h, and returns the segment's last hash. The shard is locked and has
+// no transaction under way.
 func (sh *Shard) Segment(h uint64, f func(Entry)) (last uint64) {
 	t := sh.table
-	d := t.directory(sh.root().Load())
-	g := t.segment(d.word(d.index(h)).Load())
+	g := t.segment(t.word(h))
 	for i := range g.lines {
 		t.each(g.line(i), func(_ line, _ int, ref arena.Ref) { f(t.entry(ref)) })
 	}
 	return g.last(h)
 }
 
-// Hash calls f for the place of every entry whose key has this hash, in the shard, which is locked and has no
-// transaction under way. f may delete the key there, or put another entry in its place.
+// Hash calls f for the place of every entry whose key has this hash. f may delete the key, or put another entry there. The
+// shard is locked and has no transaction under way.
 func (sh *Shard) Hash(h uint64, f func(Place)) {
 	t := sh.table
 	first := t.line(h)
@@ -129,8 +127,7 @@ func (sh *Shard) Hash(h uint64, f func(Place)) {
 func (sh *Shard) segments(f func(g segment, h uint64)) {
 	t := sh.table
 	for h := uint64(sh.index) << (64 - shardBits); ; {
-		d := t.directory(sh.root().Load())
-		g := t.segment(d.word(d.index(h)).Load())
+		g := t.segment(t.word(h))
 		last := g.last(h)
 		f(g, h)
 		if last+1 == 0 || ShardOf(last+1) != sh.index {
