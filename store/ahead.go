@@ -14,12 +14,13 @@ import (
 // What holds, besides (1) and (2):
 //
 //	(3) The table has only what Apply was given. A reader sees nothing else.
-//	(4) What a key will be is its newest proposal, or if there is none what the table has: a write is judged by the effects of all that are
-//	    before it in the journal. For a proposal is put into the overlay under the lock under which it was appended, and leaves it when it is
-//	    applied, or with all others by Abandon.
-//	(5) A key that expires is there, for writes and for reads, until a proposal that says what time it is was appended, or applied; that is
-//	    appended with all shards locked. So it is absent from one place in the journal on, everywhere.
-//	(6) What a replica decides by itself can't be seen: that what has expired or grown too old by (5) takes no memory any more.
+//	(4) What a key will be is its newest proposal, or without one what the table has. So a write is judged by the effects of all
+//	    writes before it in the journal: a proposal is put into the overlay under the lock that it was appended under, and
+//	    leaves the overlay when it is applied, or with all others by Abandon.
+//	(5) An expiring key exists for writes until an entry that says what time it is was appended, and for reads until that
+//	    entry is applied. It is appended with all shards locked. So the key is absent from one place in the journal on,
+//	    everywhere.
+//	(6) What a replica decides by itself nobody can see: it frees the memory of what has expired, or grown too old, by (5).
 //
 // The memory of proposals is taken from the budget, and given back when they leave the overlay; the table then takes
 // what it needs.
@@ -127,7 +128,7 @@ func (s *Store) proposeOne(ch *change) (version uint64, err error) {
 		sh.Unlock()
 	}()
 	var w will
-	if ch.conditional || ch.entry.Deleted() { // else nothing depends on it, and it is a miss of the processor's caches or two
+	if ch.conditional || ch.entry.Deleted() { // otherwise nothing depends on it, and it costs a cache miss or two
 		w = sh.will(ch.hash, key)
 	}
 	live := w.exists && !w.expired(s)

@@ -7,14 +7,13 @@ import (
 	"kv/store/table"
 )
 
-// How a write takes effect. What the table does with it, and why readers see it whole, is in store/table; this is what
-// the store adds.
+// How a write takes effect. Why readers see it whole is in store/table; this is what the store adds.
 //
 // What holds, and is cited by number elsewhere:
 //
-//	(1) A version is taken, and the journal appended to, while all locks of the write are held; so the writes of one key have rising
-//	    versions, and the journal's order agrees with what readers see.
-//	(2) All that a write needs of memory is there before its version is taken: nothing can fail between the journal and the
+//	(1) A write takes its version, and is appended to the journal, while it holds all its locks. So the writes of one key have
+//	    rising versions, and the journal's order agrees with what readers see.
+//	(2) A write has all the memory it needs before it takes its version, so nothing can fail between the journal and the
 //	    instant at which readers see the write.
 //
 // One key: lock its shard, check, make the entry, take the version, put the entry in its place, unlock.
@@ -30,15 +29,15 @@ type change struct {
 	always      bool   // take a version even if it is the deletion of what does not exist
 	conditional bool
 	ifVersion   uint64
-	// only, if not 0, is the version that must be current: for a cache, which lets go just what it saw.
+	// only, if not 0, is the version that must be current: an eviction deletes only the entry that it chose.
 	only uint64
-	keep int // how much history the key may have
+	keep int // how many earlier versions the key may have
 }
 
 var errNothing = errors.New("nothing to change")
 
-// commitOne writes one key. It returns the version that a reader of the key then has to wait for: the write's own, if
-// it was applied. The error is errNothing for a deletion of what does not exist.
+// commitOne writes one key. It returns the version that must be durable before anybody is told of the key's state: the
+// write's own, if it was applied. The error is errNothing for a deletion of a key that does not exist.
 func (s *Store) commitOne(ch *change) (version uint64, err error) {
 	if err := s.admit(ch.entry.size()); err != nil {
 		return 0, err
@@ -54,7 +53,7 @@ func (s *Store) commitOne(ch *change) (version uint64, err error) {
 	one := [1]outcome{{hash: ch.hash, entry: ch.entry}}
 	o := &one[0]
 	defer func() {
-		if o.next != (table.Fresh{}) && (version == 0 || err != nil) { // the entry was not put anywhere
+		if o.next != (table.Fresh{}) && (version == 0 || err != nil) { // made, and not put anywhere
 			sh.Drop(o.next)
 		}
 		sh.one[0] = nil
@@ -96,8 +95,7 @@ func (s *Store) commitOne(ch *change) (version uint64, err error) {
 	return version, nil
 }
 
-// mustFit reports whether the write of e, in the place of cur, is never refused memory: it deletes, or makes what is
-// there no longer.
+// mustFit reports whether a write of e over cur is never refused memory: it deletes, or the value gets no longer.
 func mustFit(cur Found, e *Entry, keep int) bool {
 	return e.Deleted() || keep == 0 && cur.Exists() && !cur.Deleted() && e.Len() <= cur.Len()
 }
@@ -109,16 +107,16 @@ type commit struct {
 	txn      table.Txn
 	begun    bool   // txn is
 	now      moment // the clock, read under the locks
-	time     uint64 // of a store that proposes: what expiries are counted from, in Unix milliseconds
+	time     uint64 // of a store that proposes: the time that expiries are counted from, in Unix milliseconds
 	outcomes []outcome
 	version  uint64 // when it is committed
-	keep     int    // how much history each key may have
+	keep     int    // how many earlier versions each key may have
 	home     *shard
-	view     *table.Reader // pinned while its results may be looked at; nil: nobody does
-	wanted   demand
-	seen     uint64 // the highest version of what it read
-	refused  error  // why it is to be undone, though it could be finished; nil: it is not
-	// looks says that who stages looks at what was staged, so everything is, even if the write is refused already.
+	view     *table.Reader // pinned while the caller may look at results; nil: there are none
+	wanted   demand        // the memory of all that was staged
+	seen     uint64        // the highest version of what it read
+	refused  error         // why the write will be undone; nil: it will not
+	// looks says that the caller looks at what it has staged. So everything is staged, even if the write is refused already.
 	looks bool
 	must  bool // memory is taken whatever the limit says
 
@@ -239,7 +237,7 @@ func (c *commit) publish(version uint64) {
 	})
 }
 
-// told returns what the journal is told: what the write leaves of each key that it changes.
+// told returns the entries for the journal: what the write leaves of each key that it changes.
 func (c *commit) told() []*Entry {
 	if c.s.journal == nil {
 		return nil
@@ -254,24 +252,24 @@ func (c *commit) told() []*Entry {
 	return told
 }
 
-// undo takes what was staged back, unless it was committed.
+// undo takes back what was staged, unless it was committed.
 func (c *commit) undo() {
 	if c.version == 0 && c.begun {
 		c.txn.Undo()
 	}
 }
 
-// makeRoom runs write, and again if the journal has not admitted it, and for as long as it is refused for want of
-// memory and there is something to give up for it: of history the oldest first, and last what the write's own keys
-// have; or, in a cache, keys of others. keep is how much history the write's keys, which are in the shards of home, may
-// have after it. wanted is about how much memory the write takes, as far as it got. A write that could not be helped by
-// that takes nobody's history.
+// makeRoom runs write, with the number of earlier versions that its keys may keep, and returns its error. It runs write again
+// if the journal has not admitted it; and, if memory was refused, once it has freed some: in a cache by evicting other keys;
+// else by compaction, then by dropping history, the oldest first and that of the write's own keys last. If the write would
+// not fit even so, nobody else's history is dropped. home has the shards of the write's keys; wanted is about how much memory
+// the write takes, as far as it got.
 func (s *Store) makeRoom(home table.ShardSet, write func(keep int) (wanted demand, err error)) error {
 	var short shortage
 	keep := s.HistoryDepth()
 	if s.budget.over() {
 		s.tidyOver()
-		keep = 0 // or what is freed would become history, and what may go past the limit would go on and on
+		keep = 0 // otherwise what this write replaces would become history, and the store would stay past the limit
 	}
 	for tidied := 0; ; {
 		wanted, err := write(keep)
@@ -289,7 +287,7 @@ func (s *Store) makeRoom(home table.ShardSet, write func(keep int) (wanted deman
 			if keep == 0 || s.replica != nil {
 				return err
 			}
-			keep = 0 // what gets no longer fits without a past, and takes nobody else's
+			keep = 0 // without history of its own a value that gets no longer is never refused
 		case s.replica != nil:
 			if !s.keeps || !s.proposeForget() {
 				return err
@@ -306,7 +304,8 @@ func (s *Store) makeRoom(home table.ShardSet, write func(keep int) (wanted deman
 	}
 }
 
-// notAdmitted reports whether a write is to begin again, since the journal did not admit it, and with how many bytes.
+// notAdmitted reports whether a write has to begin again, because the journal did not admit it, and how many bytes to ask the
+// journal for.
 func notAdmitted(err error) (size int, again bool) {
 	if err == nil {
 		return 0, false
@@ -320,7 +319,7 @@ func notAdmitted(err error) (size int, again bool) {
 
 var errClosed = fmt.Errorf("%w: the store is closed", ErrReadOnly)
 
-// admit is asked before a write of so many bytes of entries takes its locks.
+// admit waits until the journal admits a write of so many bytes of entries. The write has taken no locks yet.
 func (s *Store) admit(size int) error {
 	if s.closed.Load() {
 		return errClosed
@@ -331,8 +330,8 @@ func (s *Store) admit(size int) error {
 	return nil
 }
 
-// admitCopies is admit of a write of so many bytes before they are copied, if that takes memory: so that what waits for
-// the journal waits without.
+// admitCopies is admit of a large write before its value is copied, so that a write that waits for the journal does not hold
+// memory. Small values are not copied to memory of their own.
 func (s *Store) admitCopies(size int) error {
 	if !table.IsLarge(size) {
 		return nil
@@ -340,7 +339,7 @@ func (s *Store) admitCopies(size int) error {
 	return s.admit(size)
 }
 
-// order gives a write its place among all others: see (1). left is what it leaves of its keys, for the journal.
+// order gives a write its version: see (1). left has what the write leaves of its keys, for the journal.
 func (s *Store) order(left []*Entry) (version uint64, err error) {
 	if s.closed.Load() { // again, since Close waits for the locks alone
 		return 0, errClosed

@@ -260,14 +260,14 @@ func (s *Store) dropHistory(n int64) bool {
 }
 
 const (
-	// To find history means to look at all keys. Where it takes less than leastPast bytes for each of them, it stays: a
-	// write that is short of memory would look at thousands for the little that it needs, and so would the next.
+	// History of less than leastPast bytes a key is not worth looking for. To find any means to look at all keys, thousands
+	// for the little that a write needs, and the next write would have to do it again.
 	leastPast = 4
-	// alwaysSought keys are few enough to be looked at for whatever little there is.
+	// alwaysSought is a number of keys so low that history is looked for however little there is.
 	alwaysSought = 4096
 )
 
-// scarce reports whether there is no history, or too little to be looked for.
+// scarce reports whether there is no history, or too little to be worth looking for.
 func (s *Store) scarce() bool {
 	var keys, history, bytes int64
 	for i := range s.shards {
@@ -282,7 +282,7 @@ func (s *Store) scarce() bool {
 	return history == 0 || keys > alwaysSought && bytes < keys*leastPast
 }
 
-// oldPart returns the version up to which the history is that is to go at a time; false: there is none, or too little.
+// oldPart returns the version up to which history is dropped at a time. ok is false if there is none, or too little.
 func (s *Store) oldPart() (oldest uint64, ok bool) {
 	if s.scarce() {
 		return 0, false

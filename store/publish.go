@@ -5,17 +5,17 @@ import "kv/store/table"
 // outcome is what a write leaves of one key.
 type outcome struct {
 	hash  uint64
-	entry *Entry      // as the journal is told of it: a deletion, too
-	cur   Found       // what is current until the write takes effect
-	next  table.Fresh // what is then; the zero value: nothing
-	only  bool        // the key is left as it is, but readers wait for the version
+	entry *Entry      // for the journal; may be a deletion
+	cur   Found       // current before the write
+	next  table.Fresh // current after it; the zero value: nothing
+	only  bool        // the key stays as it is, but readers of it wait for the write's version to be durable
 
 	needsNote bool // publish's: see Store.needsNote
 }
 
-// publish makes what a write of this version leaves of its keys what readers see, and books it. put is the instant:
-// until then what was current may be looked at, and afterwards no more. The shards are locked, and all memory that it
-// takes is there: nothing can fail. keep is how much history each key may have.
+// publish makes the outcomes of a write of this version visible, by put, and counts them. After put, what was current before
+// must not be looked at any more. The shards are locked, and all memory is there, so nothing can fail. keep is how many
+// earlier versions each key may have.
 func (s *Store) publish(all []outcome, version uint64, keep int, put func()) {
 	for i := range all {
 		o := &all[i]
@@ -36,7 +36,7 @@ func (s *Store) publish(all []outcome, version uint64, keep int, put func()) {
 	for i := range all {
 		o := &all[i]
 		sh := s.shardOf(o.hash)
-		if o.entry.Deleted() && o.next != (table.Fresh{}) && !s.loading { // what was before it may come later
+		if o.entry.Deleted() && o.next != (table.Fresh{}) && !s.loading { // while loading, earlier versions may still come
 			s.dropLoneDeletion(sh, o.hash, o.entry.Key())
 		}
 		if o.needsNote {
@@ -45,7 +45,7 @@ func (s *Store) publish(all []outcome, version uint64, keep int, put func()) {
 	}
 }
 
-// put makes the outcome what the table has at p, whose shard is locked.
+// put stores the outcome in the table at p, whose shard is locked.
 func (o *outcome) put(sh *shard, p *table.Place, version uint64, keep int) {
 	switch {
 	case o.only:
@@ -57,7 +57,7 @@ func (o *outcome) put(sh *shard, p *table.Place, version uint64, keep int) {
 	}
 }
 
-// dropLoneDeletion removes what is kept of key if it is only its deletion: there is nothing to go back to. sh is locked.
+// dropLoneDeletion removes a key of which only a deletion is kept: there is no version to go back to. sh is locked.
 func (s *Store) dropLoneDeletion(sh *shard, h uint64, key []byte) {
 	p := sh.Find(h, key)
 	if !p.Entry().Exists() {

@@ -2,15 +2,15 @@ package store
 
 import "kv/store/table"
 
-// Found is an entry in the store's own memory, or, as its zero value, none. It may be looked at until the [View] that found it is
-// closed; see [table.Entry].
+// Found is an entry in the store's own memory; the zero value is none. It is valid until the [View] that found it is closed.
 type Found = table.Entry
 
-// View is a session's access to entries where they lie, without a copy. What it finds stays as it is until it is
-// closed; meanwhile none of the memory that others replace can be used again. So it is for one batch of reads, in which
-// nothing may block, and it is closed before anything is sent. There is one at a time in a session, which does nothing
-// else meanwhile. Who looks at what it found later may see anything; in a program that is built with -race, freed
-// memory is overwritten, so that tests show it.
+// View is a session's access to entries where they lie, without a copy. What a view finds stays as it is until the view is
+// closed. Until then no memory that writes replace can be used again, so a view is for one batch of reads: nothing in it may
+// block, and it is closed before anything is sent. A session has one view at a time, and does nothing else meanwhile.
+//
+// After Close what was found may be overwritten at any time. In a program that is built with -race, freed memory is
+// overwritten at once, so that tests find such use.
 type View struct{ c *Session }
 
 // View opens a view.
@@ -24,12 +24,12 @@ func (v View) Close() { v.c.reader.Unpin() }
 
 // Get returns the entry of key. It takes no lock, writes no shared memory and does not allocate.
 func (v View) Get(key []byte) Found {
-	// The compiler puts this into its callers: a lookup of what most keys have is one call, of the table's.
+	// So short that the compiler inlines it: a lookup is one call, of the table's.
 	v.c.gets++
 	return v.c.reader.Live(key)
 }
 
-// other is what Get makes of an entry that the table has found and that is not plain, or of none.
+// other returns what Get makes of an entry that is not plain, or of none: see [table.Reader.Live].
 func (c *Session) other(key []byte, e Found) Found {
 	if e = c.current(key, e); !e.Exists() {
 		c.misses++
@@ -46,7 +46,8 @@ func (v View) GetMany(dst []Found, keys [][]byte) {
 	v.Count(dst)
 }
 
-// Peek is GetMany, uncounted: for who can't say yet how many of the keys he answers. Count counts those.
+// Peek is GetMany without the counts, for a caller that does not know yet how many of the keys it will answer. Count adds
+// these.
 func (v View) Peek(dst []Found, keys [][]byte) {
 	c := v.c
 	c.reader.GetMany(dst, keys)
@@ -59,14 +60,14 @@ func (v View) Peek(dst []Found, keys [][]byte) {
 			dst[i] = Found{}
 			continue
 		}
-		// The clock is read after all were found: what has not expired by then had not when it was found.
+		// The clock is read after all were found: an entry that has not expired by then had not when it was found.
 		if now.state == nil && e.Expiry() != 0 {
 			now = c.store.clock.now()
 		}
 		if !expiredAt(e, now) {
 			continue
 		}
-		// That it was absent is true of a later moment than what was found behind it: see current.
+		// That this key is absent is true of a later moment than what was found behind it: see current.
 		for ; i < len(dst); i++ {
 			dst[i] = c.find(keys[i])
 		}
@@ -84,11 +85,11 @@ func (v View) Count(found []Found) {
 	}
 }
 
-// current returns e, which was found for key, unless that is absent: as one that has expired, or was deleted and is kept.
+// current returns e, which was found for key, or none if the key is absent all the same: e has expired, or is a deletion.
 func (c *Session) current(key []byte, e Found) Found {
-	// The clock is read after the entry was found. So one that has not expired had not when it was found; one that has is looked
-	// for again: if it is still there, the key was absent when the clock was read. If another is there, it begins anew, which
-	// takes a writer each time, and an expiry within this loop.
+	// The clock is read after the entry was found, so an entry that has not expired by then had not when it was found. One that
+	// has is looked up again: if it is still there, the key was absent when the clock was read; if another entry is there, all
+	// this begins again, for which a write and an expiry have to come within this loop.
 	for e.Exists() && !e.Deleted() && c.store.expired(e) {
 		was := e
 		if e = c.reader.Get(key); e == was {
@@ -101,13 +102,13 @@ func (c *Session) current(key []byte, e Found) Found {
 	return e
 }
 
-// Entry returns an entry that may be kept for as long as one likes, nil for none. A value above 4 KiB is not copied for
-// it: that is the one that was set.
+// Entry returns an entry that may be kept, nil for none. A value of up to 4 KiB is copied; a larger one is the one that was
+// set.
 func (v View) Entry(e Found) *Entry { return detach(e) }
 
-// MGetView fills dst, which is as long as keys, with their entries, all current together at one instant, and returns
-// the view that they are of. If accept, which is called with them and must not block, returns an error, that is
-// MGetView's, no view is open, and nothing counts; a nil one accepts all.
+// MGetView fills dst, which is as long as keys, with their entries, all current at one instant, and returns the open view
+// that they are valid in. accept, if not nil, is called with the entries and must not block. If it returns an error,
+// MGetView returns that, no view is open, and nothing is counted.
 func (c *Session) MGetView(dst []Found, keys [][]byte, accept func([]Found) error) (v View, err error) {
 	c.reader.Pin()
 	open := false
@@ -174,8 +175,8 @@ func (c *Session) peek(key []byte) *Entry {
 	return detach(c.find(key))
 }
 
-// Warm pulls what reads and writes of these keys will touch into the processor's caches, so that their misses overlap.
-// It changes nothing and counts nothing.
+// Warm loads what reads and writes of these keys will touch into the processor's caches, so that their misses overlap. It
+// changes nothing and counts nothing.
 func (c *Session) Warm(keys [][]byte) {
 	c.reader.Pin()
 	defer c.reader.Unpin()

@@ -128,10 +128,10 @@ type located struct {
 	entry Found
 }
 
-// Walk calls f for every key that exists throughout the walk, exactly once, and for those that come or go meanwhile at
-// most once, while reads and writes go on. With history it calls f for every kept version of a key, oldest first, one key
-// after the other, and for deletions too. It stops at the first error of f and returns that. An entry may be
-// looked at until f returns; see Entry.Clone.
+// Walk calls f exactly once for every key that exists throughout the walk, and at most once for keys that come or go
+// meanwhile; reads and writes go on. With history it calls f for every kept version of a key, oldest first, one key after
+// the other, and for deletions too. It stops at the first error of f and returns that. An entry is valid until f returns;
+// see [Entry.Clone].
 func (s *Store) Walk(f func(*Entry) error) error {
 	s.Barrier() // what the journal was given before is seen by the walk
 	installs := s.installs.Load()

@@ -7,8 +7,8 @@ import (
 	"kv/store/table"
 )
 
-// scratch is what a write is put together in: its entries, until the table and the journal have made theirs of them. It
-// is used again for the next write, so nothing of it is kept.
+// scratch is the memory that a write is put together in: its entries, until the table and the journal have copied them. The
+// next write uses it again, so nothing of it may be kept.
 type scratch struct {
 	words  [scratchWords]uint64 // entries, one behind the other
 	used   int                  // words
@@ -19,7 +19,7 @@ type scratch struct {
 
 const (
 	scratchWords = 1 << 10
-	// scratchKeys is for how many keys a scratch keeps room between two writes.
+	// scratchKeys is how many keys a scratch keeps room for between two writes.
 	scratchKeys = 64
 )
 
@@ -31,7 +31,7 @@ func takeScratch() *scratch { return scratches.Get().(*scratch) }
 func (sc *scratch) give() {
 	sc.used = 0
 	sc.list, sc.told = emptied(sc.list), emptied(sc.told)
-	if w := &sc.commit; w.s != nil { // one of several keys
+	if w := &sc.commit; w.s != nil { // it was a write of several keys
 		*w = commit{txn: w.txn, outcomes: emptied(w.outcomes)}
 	}
 	scratches.Put(sc)
@@ -46,7 +46,7 @@ func emptied[T any](list []T) []T {
 	return list[:0]
 }
 
-// entry makes an entry without a version: here if there is room, and if it is none that others may keep, which large ones are.
+// entry makes an entry without a version, in sc if there is room. A large one is made in memory of its own: it may be kept.
 func (sc *scratch) entry(key, value []byte, expiry uint64, deleted uint32) *Entry {
 	n := entryHeader + expirySize + len(key) + len(value)
 	if words := (n + 7) / 8; !table.IsLarge(len(value)) && words <= len(sc.words)-sc.used {
