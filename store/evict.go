@@ -8,57 +8,55 @@ import (
 	"kv/store/table"
 )
 
-// A cache that is full lets go what was not asked for lately: see table/evict.go. What goes is deleted as by anybody:
-// the journal is told, and whoever has read it before sees it gone.
+// A cache that is full evicts keys that were not asked for lately: see table/evict.go. An eviction is a deletion like any
+// other: it is in the journal, and readers see it.
 //
-// A write that was refused memory has others evicted and begins again, until it has its memory or there is nothing left
-// to evict. What it lacks is one of two things. Room for a small entry is best found in the shard that it is to be in:
-// what that frees can be used at once by one of the same size. Room for a large value is a part of the limit, which
-// only a large value gives back as it goes, whatever its shard. If neither helps, since sizes have changed and free
-// memory is scattered, all shards let go of a part, and what is left of thin memory is brought together.
+// A write that was refused memory evicts other keys and begins again, until it has its memory or nothing is left to evict.
+// A small entry finds room best in its own shard: what is freed there can be used at once by an entry of the same size. A
+// large value needs a part of the limit, which only another large value gives back, in whatever shard. If neither helps,
+// because sizes have changed and free memory is scattered, all shards evict some of their keys, and memory is compacted.
 
 const (
-	// nearEvictions is how often one write has its own shards, or some, let go before all do.
+	// nearEvictions is how often one write evicts from its own shards, or a few, before it evicts from all.
 	nearEvictions = 4
-	// mostVictims is how many keys go from a near shard at a time, so that not every write has to look for some, but
-	// not more than a part of what there is, victimShare.
+	// mostVictims is how many keys a near shard evicts at a time, so that not every write has to look for some; but not more
+	// than 1/victimShare of its keys.
 	mostVictims = 16
 	victimShare = 32
-	// turnShare is the part of a shard's keys that go at most for a large value, so that the hand does not go round in
-	// a shard for what that does not have.
+	// A shard evicts at most 1/turnShare of its keys for a large value: it may have no large values to evict.
 	turnShare = 8
-	// When all shards let go, so much goes: a part of what is in use, evictShare, but at least leastEvicted bytes.
+	// All shards together evict 1/evictShare of what is in use, but at least leastEvicted bytes.
 	evictShare   = 32
 	leastEvicted = 256 << 10
 )
 
-// eviction is what makes a cache let go.
+// eviction is what the evictions of a cache share.
 type eviction struct {
-	// far is held by the one that has all shards let go; everybody else who is short of memory waits for that.
+	// far is held by the one write that evicts from all shards; every other write that is short of memory waits for it.
 	far sync.Mutex
-	// times is how often all shards have let go; stored by who holds far, and publishes nothing.
+	// times is how often all shards have evicted. It is stored with far held, and publishes nothing.
 	times atomic.Uint64
-	// turn is which shard was the last that let go for a large value of another shard; it publishes nothing.
+	// turn is the shard that evicted last for a large value of another shard. It publishes nothing.
 	turn atomic.Uint32
 }
 
-// shortage is a write's want of memory.
+// shortage is the memory that a write lacks, and what it has tried.
 type shortage struct {
 	demand
-	near  int    // how often it has had near shards let go
-	times uint64 // how often all shards had let go when it was refused
-	last  bool   // nothing more could go
+	near  int    // how often it has evicted from near shards
+	times uint64 // eviction.times when it was refused
+	last  bool   // the last time, nothing could be evicted
 }
 
-// victim is a key that is to go.
+// victim is a key that is to be evicted.
 type victim struct {
 	hash uint64
 	e    *Entry // its deletion
-	only uint64 // the version that is to go
-	what tally  // goes with it
+	only uint64 // the version that is to be evicted
+	what tally  // what that frees
 }
 
-// tally is what has gone, or is to go.
+// tally is how many keys were evicted, or are to be, and what that frees.
 type tally struct {
 	keys int
 	demand
@@ -69,14 +67,14 @@ func (t *tally) add(o tally) {
 	t.demand.add(o.demand)
 }
 
-// evict lets go keys for a write that was refused, whose keys are in the shards of home, and reports whether it may do
-// better now. It is called without locks.
+// evict evicts keys for a write that was refused, and reports whether the write should be tried again. The write's keys are in
+// the shards of home. No lock is held.
 func (s *Store) evict(home table.ShardSet, short *shortage) bool {
 	if short.bytes > s.budget.limit/2 {
 		return false
 	}
 	if s.held() >= heldLong {
-		return false // what goes could not be used
+		return false // a reader holds memory: what is freed now could not be used
 	}
 	if short.near < nearEvictions {
 		short.near++
@@ -84,7 +82,7 @@ func (s *Store) evict(home table.ShardSet, short *shortage) bool {
 		if short.large > 0 {
 			gone.add(s.evictLarge(home, short))
 		}
-		if short.large == 0 || short.near > 1 { // else it is most likely the large one that there is no room for
+		if short.large == 0 || short.near > 1 { // otherwise most likely only the large value lacks room
 			gone.add(s.evictAt(home, short.bytes-short.large))
 		}
 		if gone.keys > 0 {
@@ -94,8 +92,8 @@ func (s *Store) evict(home table.ShardSet, short *shortage) bool {
 	return s.evictEverywhere(short)
 }
 
-// evictLarge lets go keys for large values: of the write's own shards, so that each shard keeps its share, and then of
-// one after the other, as many bytes of large values as are wanted, unless that costs twice as many in all.
+// evictLarge evicts large values, as many bytes as are wanted, unless twice as many bytes in all go with them: first of the
+// write's own shards, so that each shard keeps its share, then of one shard after the other.
 func (s *Store) evictLarge(home table.ShardSet, short *shortage) (gone tally) {
 	for i := range 2 * shardCount {
 		switch {
@@ -115,7 +113,7 @@ func (s *Store) evictLarge(home table.ShardSet, short *shortage) (gone tally) {
 	return gone
 }
 
-// evictAt lets go keys of each of these shards for small entries of so many bytes in all.
+// evictAt evicts keys of the shards of home, for small entries of so many bytes in all.
 func (s *Store) evictAt(home table.ShardSet, bytes int64) (gone tally) {
 	each := 2 * bytes / int64(max(home.Len(), 1))
 	for i := range s.shards {
@@ -128,8 +126,8 @@ func (s *Store) evictAt(home table.ShardSet, bytes int64) (gone tally) {
 	return gone
 }
 
-// evictEverywhere lets go keys of all shards, and brings together what is left, unless others have done so since the
-// write was refused. It reports whether the write may do better now.
+// evictEverywhere evicts keys of all shards and compacts memory, unless another write has done so since this one was
+// refused. It reports whether the write should be tried again.
 func (s *Store) evictEverywhere(short *shortage) bool {
 	v := &s.eviction
 	v.far.Lock()
@@ -138,7 +136,7 @@ func (s *Store) evictEverywhere(short *shortage) bool {
 		short.times = times
 		return true
 	}
-	over := s.budget.used.Load() - s.budget.ceiling() // what bringing memory together has taken
+	over := s.budget.used.Load() - s.budget.ceiling() // what compaction has taken
 	before := s.inUse()
 	each := max(2*short.bytes, before/evictShare, leastEvicted, 2*over) / shardCount
 	var gone tally
@@ -153,7 +151,8 @@ func (s *Store) evictEverywhere(short *shortage) bool {
 	return again
 }
 
-// evictFrom lets go keys of a shard as long as more, of those that were picked, says so, and returns those that went.
+// evictFrom picks keys of a shard for as long as more, given the sum of those picked so far, returns true; it evicts them and
+// returns the sum of those that were evicted.
 func (s *Store) evictFrom(sh *shard, more func(sh *shard, picked tally) bool) (gone tally) {
 	var victims []victim
 	var picked tally
@@ -186,7 +185,7 @@ func (s *Store) evictFrom(sh *shard, more func(sh *shard, picked tally) bool) (g
 	return gone
 }
 
-// commitEvicted is commitOne, again for as long as the journal has not admitted it.
+// commitEvicted is commitOne, repeated until the journal admits it.
 func (s *Store) commitEvicted(ch *change) error {
 	for {
 		_, err := s.commitOne(ch)

@@ -10,8 +10,8 @@ import (
 	"kv/store/table"
 )
 
-// Expired keys are absent for readers at once. The sweeper deletes them within a second, as any client could, and drops
-// history that is older than Options.HistoryAge.
+// Expired keys are absent for readers at once. The sweeper deletes them soon after, as any client could: within a second,
+// unless very many expire together. It also drops history that is older than Options.HistoryAge.
 //
 // It finds them by each shard's calendar. What holds: for every hash of which something will be due, the calendar has a
 // note that is not later, or the sweeper has just taken it. A write that puts an expiry off, as by setting a new time to

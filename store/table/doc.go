@@ -31,7 +31,8 @@
 //
 // # What must hold
 //
-//   - I1 Only the holder of a shard's lock stores to its root, directory, segments, lines and switches.
+//   - I1 Only the holder of a shard's lock stores to its root, directory, segments, lines and switches. The exception are the
+//     marks of a cache, which readers set, by atomic operations of their own: see evict.go.
 //   - I2 Whatever a reader can reach was complete before the store that made it reachable. Of published objects, only words
 //     of lines, words of directories and txn.committed change, each by one atomic operation. The exception is a table that is
 //     loaded before it has a reader: see [Table.Loading].
