@@ -11,18 +11,18 @@ import (
 // errNoMemory is what can't be: memory that is taken whatever the limit says is not there.
 var errNoMemory = errors.New("no memory is left at all")
 
-// applier is what Apply keeps between its calls.
+// applier is what Apply, ApplySoon and Install share.
 type applier struct {
-	mu     sync.Mutex // held by Apply, which is for one goroutine at a time
-	commit commit
+	mu     sync.Mutex    // held by each of the three, which so exclude each other; guards what follows
+	commit commit        // Apply's, used again
 	reader *table.Reader // ApplySoon's; nil: it was not called yet
-	keys   [][]byte      // likewise
+	keys   [][]byte      // ApplySoon's, used again
 }
 
-// WarmAtOnce is for how many entries ApplySoon is best called.
+// WarmAtOnce is the number of entries that ApplySoon is best called with.
 const WarmAtOnce = table.WarmAtOnce
 
-// ApplySoon pulls what Apply of these entries will touch into the processor's caches, so that their misses overlap.
+// ApplySoon loads what Apply of these entries will touch into the processor's caches, so that their misses overlap.
 func (s *Store) ApplySoon(entries []*Entry) {
 	a := &s.applier
 	a.mu.Lock()
@@ -40,14 +40,13 @@ func (s *Store) ApplySoon(entries []*Entry) {
 	clear(a.keys)
 }
 
-// Apply gives effect to a write of another store, as its journal has it: all of it at one instant, for readers too.
-// Records come in the order of versions, and may be given again from any one on: of each key only what is newer than
-// what it holds counts. Nothing is refused: memory is taken whatever the limit says. History is kept as the store that
-// wrote it keeps it, where Options are the same; expiries are times, so a key is absent from its own on, by this
-// store's clock.
+// Apply applies a write of another store, as that store's journal has it: all of it at one instant, for readers too. Records
+// come in the order of versions, and may be given again from any one on: an entry counts only if it is newer than what its
+// key has. Nothing is refused: memory is taken whatever the limit says. With the same Options, history is kept as the other
+// store keeps it. Expiries are times, so a key expires by this store's clock.
 //
-// The store's journal is not told: who applies has the record in his own log. The error says that the store is closed,
-// or that the system has no more memory; the record may then be applied in part, and the store is of no use any more.
+// The store's own journal is not told of it. An error says that the store is closed, or that the system has no more memory;
+// then the record may be applied in part, and the store must not be used any more.
 func (s *Store) Apply(version uint64, entries []*Entry) error {
 	s.applier.mu.Lock()
 	defer s.applier.mu.Unlock()

@@ -10,9 +10,9 @@ import (
 	"kv/store/table"
 )
 
-// Some writes of a store that proposes are no value and no deletion of a key, but say something to all of the store:
-// what time it is, that history goes, and how much of it is kept. In the journal each is an entry with an empty key: a
-// deletion with a value of one byte, as an erasure is, with a number in the place of its expiry.
+// Some entries in the journal of a store that proposes are neither a value nor a deletion of a key, but concern the whole
+// store: what time it is, that history is dropped, and how much history is kept. Each has an empty key, and is a deletion
+// with a value of one byte, as an erasure is; a number stands in the place of the expiry.
 const (
 	controlPurge    = 0
 	controlPurgeAll = 1
@@ -22,7 +22,7 @@ const (
 	controlAge      = 5
 )
 
-// control returns which of them e is, -1 for none.
+// control returns which of these e is, -1 for none.
 func (e *Entry) control() int {
 	if e.vlen != 1|flagBit {
 		return -1
@@ -30,12 +30,12 @@ func (e *Entry) control() int {
 	return int(e.bytes(e.keyAt()+e.keyLen(), 1)[0])
 }
 
-// NewTime makes an entry that says, as a journal read it, that it is this time, in Unix milliseconds, for all that is
-// behind it: see Entry.Time.
+// NewTime makes an entry, as a journal read it, that says what time it is for everything behind it, in Unix milliseconds:
+// see Entry.Time.
 func NewTime(version, now uint64) *Entry { return newControl(version, controlTime, now) }
 
-// NewForget makes an entry that says, as a journal read it, that no earlier version of any key that is not above this
-// one is kept: see Entry.Forget.
+// NewForget makes an entry, as a journal read it, that says that earlier versions of keys up to the version oldest are
+// dropped: see Entry.Forget.
 func NewForget(version, oldest uint64) *Entry { return newControl(version, controlForget, oldest) }
 
 func newControl(version uint64, kind byte, n uint64) *Entry {
@@ -44,15 +44,15 @@ func newControl(version uint64, kind byte, n uint64) *Entry {
 	return e
 }
 
-// Time returns the time in Unix milliseconds that a store which proposes has put into its journal, and whether the
-// entry is such. Only a [Replica] sees such.
+// Time returns the time, in Unix milliseconds, that the entry says it is, and whether the entry says so. Only a [Replica] is
+// given such entries.
 func (e *Entry) Time() (now uint64, is bool) { return e.Expiry(), e.control() == controlTime }
 
-// Forget returns the version up to which earlier versions are given up, and whether the entry says so. Only a [Replica]
-// sees such.
+// Forget returns the version up to which earlier versions are dropped, and whether the entry says so. Only a [Replica] is
+// given such entries.
 func (e *Entry) Forget() (oldest uint64, is bool) { return e.Expiry(), e.control() == controlForget }
 
-// applyControl is Apply of what is no value and no deletion.
+// applyControl is Apply of an entry that concerns the whole store, or of erasures.
 func (s *Store) applyControl(version uint64, entries []*Entry) error {
 	e := entries[0]
 	if now, is := e.Time(); is {
@@ -91,8 +91,8 @@ func (s *Store) applyControl(version uint64, entries []*Entry) error {
 	return nil
 }
 
-// forgetAll carries out what NewForget says, and returns how many versions were given up. What has become history
-// behind that record, in a state that is newer than it, was not meant: so it may be done later than what follows it.
+// forgetAll drops earlier versions up to oldest, as the entry of this version says, and returns how many. Versions that
+// became history after that entry stay, so it may be called later than the writes behind the entry.
 func (s *Store) forgetAll(version, oldest uint64) (dropped uint64) {
 	for i := range s.shards {
 		s.eachKept(&s.shards[i], func(sh *shard, key []byte) {
@@ -104,10 +104,10 @@ func (s *Store) forgetAll(version, oldest uint64) (dropped uint64) {
 	return dropped
 }
 
-// forgets are the records of a state that is loaded which say that history is given up, or how much is kept. They are
-// carried out when all is there, in their order.
+// forgets collects the entries of a state that is being loaded which say that history is dropped, or how much is kept. They
+// are carried out in their order once everything is loaded.
 type forgets struct {
-	mu  sync.Mutex
+	mu  sync.Mutex // guards all; a leaf
 	all []*Entry
 }
 
@@ -117,7 +117,7 @@ func (f *forgets) add(e *Entry) {
 	f.all = append(f.all, e)
 }
 
-// take returns them, in the order of their versions, and has none then.
+// take returns the entries, in the order of their versions, and removes them.
 func (f *forgets) take() []*Entry {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -127,7 +127,7 @@ func (f *forgets) take() []*Entry {
 	return all
 }
 
-// setTime lets the time go on to now, if that is ahead. All shards are locked, or the store is being loaded.
+// setTime advances both clocks to now, unless they are ahead. All shards are locked, or the store is being loaded.
 func (s *Store) setTime(now uint64) {
 	for _, c := range []*atomic.Uint64{&s.appliedClock, &s.aheadClock} {
 		for {
@@ -213,13 +213,13 @@ func (s *Store) proposeForget() bool {
 	return true
 }
 
-// pendingPurges are erasures whose answer is known when they are applied.
+// pendingPurges has the purges that were proposed and wait to be applied, which tells how many versions they erase.
 type pendingPurges struct {
-	mu sync.Mutex
-	of map[uint64]int // by version; -1: it was not applied yet
+	mu sync.Mutex     // guards of; a leaf
+	of map[uint64]int // versions erased, by the purge's version; -1: not applied yet
 }
 
-// expect is called when one was proposed, before it can be applied.
+// expect is called when a purge was proposed, before it can be applied.
 func (o *pendingPurges) expect(version uint64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -229,7 +229,7 @@ func (o *pendingPurges) expect(version uint64) {
 	o.of[version] = -1
 }
 
-// set is called when it is applied.
+// set is called when a purge is applied, which has erased n versions.
 func (o *pendingPurges) set(version uint64, n int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -238,7 +238,7 @@ func (o *pendingPurges) set(version uint64, n int) {
 	}
 }
 
-// take returns what came of it; false: it was not applied.
+// take removes a purge and returns how many versions it has erased; ok is false if it was not applied.
 func (o *pendingPurges) take(version uint64) (n int, ok bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -247,7 +247,7 @@ func (o *pendingPurges) take(version uint64) (n int, ok bool) {
 	return n, ok && n >= 0
 }
 
-// abandon forgets those that were not applied.
+// abandon removes the purges that were not applied.
 func (o *pendingPurges) abandon() {
 	o.mu.Lock()
 	defer o.mu.Unlock()

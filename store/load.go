@@ -6,10 +6,11 @@ import (
 	"kv/store/table"
 )
 
-// loadChunk is how many entries are parted by shard at a time: enough for a few in each, and all in the processor's caches.
+// loadChunk is how many entries are sorted by shard at a time: a few for each shard, and few enough for the processor's
+// caches.
 const loadChunk = 2048
 
-// load takes entries of the state that a journal begins with, in any order. It may be called side by side.
+// load adds entries of the state that a journal begins with, in any order. Several goroutines may call it.
 func (s *Store) load(entries []*Entry) {
 	for chunk := range slices.Chunk(entries, loadChunk) {
 		s.byShard(chunk, (*table.Shard).WarmLines, func(sh *shard, h uint64, e *Entry) {
@@ -20,7 +21,7 @@ func (s *Store) load(entries []*Entry) {
 	}
 }
 
-// apply takes what was written since, of each key in order. It may be called side by side.
+// apply adds entries that were written since, those of each key in order. Several goroutines may call it.
 func (s *Store) apply(entries []*Entry) {
 	for chunk := range slices.Chunk(entries, loadChunk) {
 		s.byShard(chunk, (*table.Shard).Warm, func(sh *shard, h uint64, e *Entry) {
@@ -31,7 +32,8 @@ func (s *Store) apply(entries []*Entry) {
 	}
 }
 
-// add is replay of what nearly all entries are: the value of a key that is plainly not there yet. false: it did nothing.
+// add is replay of most entries there are: a value of a key that is not there yet. If it is not plain that e is one, it does
+// nothing and returns false.
 func (s *Store) add(sh *shard, h uint64, e *Entry) bool {
 	if e.Deleted() {
 		return false
@@ -51,8 +53,11 @@ func (s *Store) add(sh *shard, h uint64, e *Entry) bool {
 	return true
 }
 
-// byShard calls put for each of at most loadChunk entries, with its shard locked, and warm before for some of them.
-func (s *Store) byShard(entries []*Entry, warm func(sh *table.Shard, hashes []uint64), put func(sh *shard, h uint64, e *Entry)) {
+// byShard calls put for each of at most loadChunk entries, shard by shard, with the shard locked. Before that it calls warm
+// with the hashes of those that come next.
+func (s *Store) byShard(
+	entries []*Entry, warm func(sh *table.Shard, hashes []uint64), put func(sh *shard, h uint64, e *Entry),
+) {
 	var hashes [loadChunk]uint64
 	var end [shardCount]int
 	for i, e := range entries {
@@ -95,7 +100,7 @@ func (s *Store) byShard(entries []*Entry, warm func(sh *table.Shard, hashes []ui
 	}
 }
 
-// restore is replay of an entry of the state, which may be older than what is there and then belongs to its past.
+// restore is replay of an entry of the state, which may be an earlier version of the key than the table has.
 func (s *Store) restore(sh *shard, h uint64, e *Entry) {
 	if e.control() >= controlTime {
 		s.replay(sh, h, e, 0)
@@ -140,13 +145,13 @@ func (s *Store) restore(sh *shard, h uint64, e *Entry) {
 	}
 }
 
-// erasure is what is known, while a state is loaded, of the versions of a key that were erased.
+// erasure is what a state that is being loaded says of the versions of a key that were erased.
 type erasure struct {
 	all  uint64 // nothing older than this version is to be left
 	past uint64 // of what is older than this version only the newest
 }
 
-// between reports whether a version of the key of p between these two is there.
+// between reports whether the key at p has a version between these two.
 func (sh *shard) between(p *table.Place, from, to uint64) (is bool) {
 	look := func(e Found) bool {
 		is = is || e.Version() > from && e.Version() < to
@@ -158,9 +163,9 @@ func (sh *shard) between(p *table.Place, from, to uint64) (is bool) {
 	return is
 }
 
-// replay puts e, as a journal holds it, into sh, which is locked, if nothing newer is there. It takes memory whatever
-// the limit says: a full store must start again. keep is how much history the key may have. false: there is no memory
-// at all.
+// replay puts e, as a journal holds it, into sh, which is locked, unless the key has something newer. It takes memory
+// whatever the limit says, so that a full store can start again; false means that the system has none. keep is how many
+// earlier versions the key may have.
 func (s *Store) replay(sh *shard, h uint64, e *Entry, keep int) bool {
 	if now, is := e.Time(); is { // while a store is loaded
 		s.setTime(now)
@@ -195,8 +200,8 @@ func (s *Store) replay(sh *shard, h uint64, e *Entry, keep int) bool {
 	return true
 }
 
-// loaded is called when all is loaded: history that was given up may be there, and of a key that was deleted, what is
-// left may be its deletion alone.
+// loaded is called when everything is loaded. It drops history that had been dropped, and keys of which only a deletion is
+// left.
 func (s *Store) loaded() {
 	for _, e := range s.forgets.take() {
 		if oldest, is := e.Forget(); is {

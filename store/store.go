@@ -47,9 +47,8 @@ type Store struct {
 	loading   bool          // a state is being loaded; stored with all shards locked
 	unloaded  atomic.Uint64 // entries of the journal that there was no memory for
 
-	// depth is how many versions are kept of a key besides the current one, and age for how long at most, once
-	// something has taken their place, in microseconds; 0: for any time. Apply alone stores them, with all shards
-	// locked.
+	// depth is how many earlier versions of a key are kept, and age for how many microseconds at most after they were
+	// replaced; 0: for any time. Apply stores them with all shards locked, so they stay while a shard is locked.
 	depth, age atomic.Int64
 
 	clock clock
@@ -58,25 +57,25 @@ type Store struct {
 	// Of a store that is one of several; else nil and zero.
 	replica Replica // the journal. Fixed
 	purges  pendingPurges
-	// installs is odd while Install runs, and rises with its begin and its end: who finds it as it was before has read
-	// nothing of that.
+	// installs rises when Install begins and when it ends, so it is odd in between. A reader that finds the same even number
+	// before and after has read nothing of a state that is being installed.
 	installs atomic.Uint64
-	// The time by which keys expire, in Unix milliseconds: for readers, that of what was applied; for writes, that of
-	// what was proposed, which is never behind. Both are stored with all shards locked, so whoever holds one knows that
-	// they stay; readers look at the first without.
+	// The time by which keys expire, in Unix milliseconds: for readers appliedClock, the time that was applied last; for
+	// writes aheadClock, the time that was proposed last, which is never behind. Both are stored with all shards locked, so
+	// they stay while a shard is locked. Readers load the first without a lock.
 	appliedClock, aheadClock atomic.Uint64
-	// aheadSince is the version of the proposal that aheadClock is from, 0: it has been applied, or is another's.
-	// Stored with all shards locked.
+	// aheadSince is the version of the proposal that aheadClock is from; 0 once that is applied, or if it is another
+	// replica's. Stored with all shards locked.
 	aheadSince uint64
-	// erasing is the version of the newest record that was proposed and takes history away; 0: none was. It is stored
-	// with the shards locked of which it takes, so who holds one knows of all that are before him in the journal.
+	// erasing is the version of the newest proposal that drops history; 0: there was none. It is stored with the shards
+	// locked whose history is dropped, so a write with one of them locked knows of all such proposals before it.
 	erasing atomic.Uint64
 
 	table  *table.Table
 	shards [shardCount]shard
 
-	// versions is the last version that was given, where there is no journal to give them. Readers do not touch it. It
-	// is on a line of the processor's cache that has nothing else: every write looks at what is around it.
+	// versions is the last version that was given, where there is no journal to give versions; it publishes nothing else.
+	// Every write stores it, so it is on a cache line of its own.
 	_        [56]byte
 	versions atomic.Uint64
 	_        [56]byte
@@ -85,12 +84,12 @@ type Store struct {
 	beside   besides
 	readers  readers
 	eviction eviction
-	vain     atomic.Int64 // what was used when tidying up last gave back nothing; publishes nothing
+	vain     atomic.Int64 // bytes in use when tidying up last gave back nothing; publishes nothing
 
-	// What Stats counts beside the operations; the locks of the keys order them.
+	// Counts for Stats; they publish nothing.
 	expirations atomic.Uint64 // keys that the sweeper removed
 	evicted     atomic.Uint64 // keys that were evicted
-	dropped     atomic.Uint64 // earlier versions that were given up for memory
+	dropped     atomic.Uint64 // earlier versions that were dropped for want of memory
 
 	dropping sync.Mutex // held by the one write that gives up history
 	sweeper  sweeper
@@ -99,7 +98,8 @@ type Store struct {
 	sessions   map[*Session]struct{} // the open ones; guarded by sessionsMu
 	ended      counts                // of the closed ones; guarded by sessionsMu
 
-	closed     atomic.Bool // publishes nothing; looked at under a write's locks, which Close takes after it has set it
+	// closed publishes nothing. A write loads it again under its locks, which Close takes after it has stored it.
+	closed     atomic.Bool
 	applier    applier
 	forgets    forgets
 	stop       chan struct{}  // closed by Close; ends what runs in the background
