@@ -12,9 +12,9 @@ import (
 	"kv/store"
 )
 
-// Client is one that a Server serves: who is at the other end of a connection, or has sent an HTTP request. It is what every
-// door stands on: who that is and what he may do, his store.Session, the memory that he takes, and what is counted of him. It is
-// one goroutine's at a time.
+// Client is a client of a Server: the other end of a connection, or of an HTTP request. Every door works with it: it knows who
+// the client is and what he may do, his store.Session, and how much memory he takes, and counts what he does. It is one
+// goroutine's at a time.
 type Client struct {
 	// Fixed before anybody uses it.
 	server  *Server
@@ -35,13 +35,14 @@ type Client struct {
 	backingUp uint64 // the handle that the client's backup goes on with; 0: there is none
 	claimed   int64  // of the server's request memory, by Claim
 
-	// held is what the client holds of the server's output memory. Written by its goroutine alone, read by anyone.
+	// held is how many bytes of the server's output memory the client has. The client's goroutine stores it, anyone loads it;
+	// it publishes nothing.
 	held atomic.Int64
-	// waiting is since when, in Unix nanoseconds, the client has let the write that is under way wait, less what it has made
-	// good; 0: there is none. began is when the first write of the answer that is on its way began; 0: there is none. Written by
-	// the client's goroutine, read by anyone.
+	// waiting is the time, in Unix nanoseconds, since which the client has let the present write wait, less what it has made
+	// good by taking some; 0: there is no write. began is the time at which the first write of the present answer began; 0:
+	// there is none. The client's goroutine stores them, anyone loads them; they publish nothing.
 	waiting, began atomic.Int64
-	// cutOff is set before the client is cut off for want of memory, by whoever does that.
+	// cutOff is stored before the client is cut off for want of memory, so that its goroutine knows why its link broke.
 	cutOff atomic.Bool
 }
 

@@ -32,9 +32,9 @@ type conn struct {
 
 	goodbye bool // the client asks to be told when the server ends: see drain.go
 
-	// Written by the goroutine alone, read by anyone.
-	bytesIn, bytesOut atomic.Uint64
-	door              atomic.Pointer[Door] // which the talk is of; nil: that of kv frames, or none yet
+	// Stored by the goroutine (bytesOut also by whoever sends a pending answer), loaded by anyone.
+	bytesIn, bytesOut atomic.Uint64        // counts; publish nothing
+	door              atomic.Pointer[Door] // publishes the door that talk is of; nil: kv frames, or nothing yet
 
 	// The server's, guarded by its mutex: how many bytes had come when it looked last, and whether it had the connection
 	// settle since.

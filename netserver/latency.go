@@ -24,8 +24,9 @@ type Latency struct {
 // other.
 type latencies [8]latency
 
+// latency is one of latencies. Its atomics are counts, and publish nothing.
 type latency struct {
-	counts [len(latencyBounds) + 1]atomic.Uint64 // of the requests that took at most a bound, and more than the one before
+	counts [len(latencyBounds) + 1]atomic.Uint64 // requests that took at most a bound, and more than the one before
 	nanos  atomic.Uint64                         // of all requests together
 	_      [64]byte                              // the next is on other cache lines
 }

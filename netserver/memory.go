@@ -16,8 +16,8 @@ import (
 // pool is memory that connections share. Who waits for some of it gets it in the order of coming.
 type pool struct {
 	limit   int64        // fixed
-	used    atomic.Int64 // publishes nothing
-	waiting atomic.Int32 // how long queue is; changed with mu held
+	used    atomic.Int64 // bytes; a count, publishes nothing
+	waiting atomic.Int32 // the length of queue; changed with mu held. Not 0: take does not pass those who wait
 
 	mu    sync.Mutex // guards queue
 	queue []*poolWaiter
@@ -35,7 +35,7 @@ func newPool(limit int64) *pool { return &pool{limit: limit} }
 func (p *pool) take(n int64) bool { return p.waiting.Load() == 0 && p.takeNow(n) }
 
 func (p *pool) takeNow(n int64) bool {
-	// Not added first and taken back: others would be refused meanwhile.
+	// A plain Add, taken back if it was too much, would have others refused meanwhile.
 	for {
 		used := p.used.Load()
 		if used+n > p.limit {

@@ -24,25 +24,28 @@ type Server struct {
 	started time.Time
 	idle    sync.Once // starts settleIdle
 
-	// draining is set once, before the waiting connections are woken. A connection that is about to wait looks at it last,
-	// so it sees either the flag or the wake-up.
+	// draining is stored once, before the waiting connections are woken, and publishes drains. A connection that is about to
+	// wait loads it after everything else, so it sees either the flag or the wake-up.
 	draining atomic.Bool
-	drains   draining        // how; before draining is set
+	drains   draining        // how the server drains
 	quiet    time.Duration   // quietTime, but in tests; fixed before draining is set
 	leave    time.Duration   // leaveTime, likewise
 	context  context.Context // ends when draining is set
 	drain    context.CancelFunc
-	cut      atomic.Bool // draining has taken too long; set before the connections are closed
+	cut      atomic.Bool // draining has taken too long. Stored before the connections are closed, so they end with errDrained
 
-	requests                         *pool              // of Config.RequestMemory; see claim
-	output                           *pool              // of Config.OutputMemory; see Client.hold
-	cutting                          sync.Mutex         // held by the one that looks for a connection to cut off
-	cutOffs                          atomic.Uint64      // connections that were cut off for want of memory
-	complaints                       complaints         // about clients
-	delayed                          chan struct{}      // as many as answers to failed logins are delayed
-	loginFailures, handshakeFailures atomic.Uint64      // counts, publish nothing; so do those that follow
-	answered                         [256]atomic.Uint64 // requests, by status; those that are OK, and most that are NOT_FOUND, are not counted
-	latencies                        latencies
+	requests   *pool         // of Config.RequestMemory; see claim
+	output     *pool         // of Config.OutputMemory; see Client.hold
+	cutting    sync.Mutex    // held by the goroutine that looks for a client to cut off; guards nothing else
+	complaints complaints    // about clients
+	delayed    chan struct{} // has an element for each failed login whose answer is delayed
+
+	// Counts. They publish nothing.
+	cutOffs           atomic.Uint64      // clients that were cut off for want of memory
+	loginFailures     atomic.Uint64
+	handshakeFailures atomic.Uint64
+	answered          [256]atomic.Uint64 // requests by status, without OK and most of NOT_FOUND
+	latencies         latencies
 
 	mu        sync.Mutex                 // guards what follows
 	listeners map[*net.Listener]struct{} // by a pointer, since a listener need not be comparable
