@@ -41,7 +41,7 @@ type Server struct {
 	delayed    chan struct{} // has an element for each failed login whose answer is delayed
 
 	// Counts. They publish nothing.
-	cutOffs           atomic.Uint64      // clients that were cut off for want of memory
+	cutOffs           atomic.Uint64 // clients that were cut off for want of memory
 	loginFailures     atomic.Uint64
 	handshakeFailures atomic.Uint64
 	answered          [256]atomic.Uint64 // requests by status, without OK and most of NOT_FOUND
