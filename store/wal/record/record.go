@@ -231,9 +231,14 @@ func ParseEntry(b []byte, e *Entry) (rest []byte, ok bool) {
 	return b[klen+vlen:], true
 }
 
-// MakeIn is Make, in memory of m if it can be.
+// isValue reports whether the entry is a value of its key, and nothing else.
+func (e *Entry) isValue() bool {
+	return !e.Deleted && !e.Purge && !e.Time && !e.Forget && !e.Depth && !e.Age
+}
+
+// MakeIn is Make, in the memory of m if the entry is a value.
 func (e *Entry) MakeIn(m *store.Maker, version uint64) *store.Entry {
-	if e.Time || e.Forget || e.Purge || e.Deleted {
+	if !e.isValue() {
 		return e.Make(version)
 	}
 	return m.Entry(version, e.Key, e.Value, e.Expiry)

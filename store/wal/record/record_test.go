@@ -37,6 +37,7 @@ func TestEntries(t *testing.T) {
 		require.True(t, ok, "entry %d", i)
 		require.Equal(t, []byte{1, 2}, rest)
 		require.Equal(t, e, got.Make(7), "entry %d", i)
+		require.Equal(t, e, got.MakeIn(new(store.Maker), 7), "entry %d", i)
 		for n := range b {
 			var cut record.Entry
 			_, ok := record.ParseEntry(b[:n], &cut)
