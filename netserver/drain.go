@@ -6,25 +6,25 @@ import (
 	"kv/protocol"
 )
 
-// How connections end when the server does (Shutdown). What has arrived is answered, and no request is left without a word:
+// How connections end when the server does (Shutdown). What has arrived is answered, and no request is left without a word.
 //
-//   - A client that has asked for it with HELLO is told goodbye, once nothing is there that is not answered. Answers come in order, so what has
-//     none before the goodbye was not applied, whether it was on its way or had come since; it can be sent again elsewhere.
-//   - Of any other it can't be known whether a request is on its way. So its connection is read from until nothing has come for quietTime, and nothing is
-//     there at the end of that: where the server had no processor for so long, something may be, and the time has passed nevertheless. For as long
-//     what comes is answered as always; from then on it is refused, with who leads now where it is a write to a store that is one of several. At the end
-//     of leaveTime the connection is closed whatever comes.
+//   - A client that has asked for it with HELLO is told goodbye, once everything that has come is answered. Answers come in
+//     order, so a request without an answer before the goodbye was not applied, and can be sent again elsewhere.
+//   - Of any other client it can't be known whether a request is on its way. So its connection is read from until nothing has
+//     come for quietTime, and one more look finds nothing: while the server had no processor, something may have come though
+//     the time is over. What comes within quietTime of the beginning is answered as always. What comes later is refused, a
+//     write to a store that is one of several with who leads now. After leaveTime the connection is closed whatever comes.
 //
 // HTTP/2's GOAWAY is such a goodbye (RFC 9113, section 6.8).
 
 const (
-	// quietTime is how long nothing has to come, for a connection to be closed; and how long what comes is answered as always.
+	// quietTime is how long nothing must come before a connection is closed, and for how long what comes is still answered.
 	quietTime = 100 * time.Millisecond
-	// leaveTime is how long connections are read from at most.
+	// leaveTime is the longest that connections are still read from.
 	leaveTime = time.Second
 )
 
-// errEnding is the answer to what comes too late.
+// errEnding is the answer to a request that comes too late.
 var errEnding = &protocol.Error{
 	Status:  protocol.StatusUnavailable,
 	Message: "the server is shutting down: " + protocol.MessageNothingApplied,
@@ -38,12 +38,12 @@ func (c *conn) endingWrite() *protocol.Error {
 	return errEnding
 }
 
-// draining is what connections go by while the server drains. It is written before Server.draining is set, which
-// publishes it. Both are as Server.age has them.
+// draining is what connections go by while the server drains. Server.draining publishes it. The first two are times as
+// Server.age has them.
 type draining struct {
-	refuseFrom time.Duration // what comes is refused
+	refuseFrom time.Duration // what comes from then on is refused
 	leaveBy    time.Duration // no connection is read from any more
-	quiet      time.Duration // for how long nothing has to come, for a connection to be closed
+	quiet      time.Duration // see quietTime
 }
 
 // drainWithin says how long what is left may take. A Shutdown that has less time than is usual keeps half of it for
@@ -66,7 +66,8 @@ func (c *conn) leave() {
 	c.transport.SetReadDeadline(c.server.started.Add(c.quiet))
 }
 
-// lookOnce has the next wait end at once, or, where that can't be asked, soon: if nothing is there, the connection is closed.
+// lookOnce has the next wait end at once, or soon where a look takes a wait. If nothing is there then, the connection is
+// closed.
 func (c *conn) lookOnce() {
 	c.last = true
 	if c.transport.canAsk() {
@@ -76,12 +77,12 @@ func (c *conn) lookOnce() {
 	}
 }
 
-// asks reports whether a look is enough to know that nothing is there that ought to be answered: the client is told goodbye then.
+// asks reports whether a look is enough to know that nothing is left to be answered, because the client is told goodbye.
 func (c *conn) asks() bool { return c.goodbye && c.transport.canAsk() }
 
-// sayGoodbye tells a client who has asked for it that the connection ends with the server.
+// sayGoodbye tells a client that has asked for it that the connection ends with the server.
 func (c *conn) sayGoodbye() {
 	if c.goodbye && c.end == errDrained && !c.server.cut.Load() {
-		_ = c.transport.write(appendRefusal(nil, 0, 0, errEnding)) // where that fails, he will see why
+		_ = c.transport.write(appendRefusal(nil, 0, 0, errEnding)) // if that fails, the client finds out by itself
 	}
 }

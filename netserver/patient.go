@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// patient is a connection whose writes wait for the other side, as long as that takes enough of what it is sent: see [Owed].
+// patient is a connection whose writes wait for the client for as long as it takes enough of what it is sent: see [Owed].
 type patient struct {
 	net.Conn
 
@@ -35,15 +35,15 @@ func (p *patient) writeBuffers(list *net.Buffers) error {
 	return p.insist(func() (int64, error) { return list.WriteTo(p.Conn) })
 }
 
-// A write that waits looks how much was taken looks times in a timeout, and more often if that is long: what is owed is as
-// exact as that.
+// A write that waits looks how much the client has taken, looks times in a timeout, and more often if the timeout is long.
+// What the client owes is as exact as that.
 const (
 	looks       = 32
 	longestLook = 250 * time.Millisecond
 )
 
-// insist calls write, which sends what it can before the deadline and remembers how far it came, until all is sent or the
-// other side owes too much.
+// insist calls write, which sends what it can before the deadline and remembers how far it came, until everything is sent or
+// the client owes too much.
 func (p *patient) insist(write func() (int64, error)) error {
 	now := time.Now()
 	p.owed = Owed(p.owed, p.since.Sub(now), 0) // the time since then comes off
