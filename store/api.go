@@ -9,29 +9,28 @@ import (
 
 // Options configure a Store. The zero value is a store in memory, without limits, history or log.
 type Options struct {
-	// Journal makes writes durable; nil: they live as long as the process.
+	// Journal makes writes durable; nil: they are lost when the process ends.
 	Journal Journal
-	// MaxMemory is how many bytes the store may take, as Stats.MemoryBytes counts them; 0: no limit. A write that would
-	// pass it fails with ErrOutOfMemory.
+	// MaxMemory is how many bytes the store may take, as Stats.MemoryBytes counts them; 0: no limit. A write that would go
+	// past it fails with ErrOutOfMemory.
 	MaxMemory int64
-	// Evict makes the store a cache: where a write would pass MaxMemory, keys that were not asked for lately are
-	// deleted for it. It excludes History and Proposes.
+	// Evict makes the store a cache: where a write would go past MaxMemory, keys that were not asked for lately are deleted
+	// first. It excludes History and Proposes.
 	Evict bool
 	// History is how many earlier versions of each key are kept besides the current one.
 	History int
-	// HistoryAge is how long an earlier version is kept at most once another has taken its place, and a deletion since it was
-	// made; 0: for any time, as far as History says. What is older is not shown any more, and its memory is free within a
-	// second. It is at least a millisecond.
+	// HistoryAge is how long an earlier version is kept after it was replaced, and a deletion after it was made; 0: for any
+	// time. Older ones are not shown any more, and their memory is free within a second. The least is a millisecond.
 	HistoryAge time.Duration
-	// Beside, if it is not nil, is told how many bytes the store has beside Go's heap, whenever that changes: for who
-	// sets Go's memory limit. It is called with locks held, maybe side by side, so it has to be quick and must not use
-	// the store.
+	// Beside, if not nil, is called with the number of bytes that the store has outside Go's heap, whenever that changes, for
+	// a program that sets Go's memory limit. It is called with locks held, from several goroutines at a time, so it must be
+	// quick and not use the store.
 	Beside func(bytes int64)
-	// Proposes says that the store is one of several alike, and Journal a Replica: writes take effect when that brings
-	// them back, by Store.Apply. Then a session calls Begin before it reads, and time is what the journal says: a key
-	// expires at one place in it.
+	// Proposes says that the store is one of several replicas, and that Journal is a Replica. A write takes effect only when
+	// the journal brings it back, by Store.Apply; a session calls Begin before it reads; and the journal says what time it
+	// is, so that a key expires at the same place in the journal everywhere.
 	Proposes bool
-	// Logger gets the store's warnings, which never hold a key or a value; nil: nobody does.
+	// Logger gets the store's warnings, which never have a key or a value in them; nil: there are none.
 	Logger *slog.Logger
 }
 
@@ -47,7 +46,7 @@ var (
 	ErrTwoExpiries = errors.New("both a time to live and an expiry")
 	// ErrNoVersion: the version that a rollback asked for is not kept.
 	ErrNoVersion = errors.New("version not kept")
-	// ErrNoHistory: it is not kept, and no earlier version of any key is, since Options.History is 0. It matches ErrNoVersion.
+	// ErrNoHistory: no earlier version of any key is kept, since Options.History is 0. It matches ErrNoVersion.
 	ErrNoHistory = fmt.Errorf("%w: no history is kept", ErrNoVersion)
 	// ErrStaleCursor: the cursor of a scan is not one that this store gave.
 	ErrStaleCursor = errors.New("stale cursor")
@@ -124,31 +123,30 @@ type Page struct {
 // Revision is one kept version of a key. Its entry may be a deletion.
 type Revision struct {
 	Entry *Entry
-	Time  uint64 // when it was written, in Unix microseconds
+	Time  uint64 // when the version was written, in Unix microseconds
 }
 
-// Stats are the store's figures, all of one instant but for the operation counts, which have every operation that was
-// flushed before.
+// Stats are the store's figures. They are of one instant, except the counts of operations, which have every operation that
+// was flushed before.
 type Stats struct {
 	Keys        uint64 // keys that exist
-	Expiring    uint64 // those of them that have an expiry
-	ValueBytes  uint64 // the sum of the lengths of their values
+	Expiring    uint64 // keys that have an expiry
+	ValueBytes  uint64 // the sum of the lengths of all values
 	GetOps      uint64 // keys read, by Get, MGet, GetVersion and OpGet, found or not
-	Misses      uint64 // those of them that were not found
+	Misses      uint64 // keys read and not found
 	SetOps      uint64 // keys written
 	DelOps      uint64 // keys deleted, whether they existed or not
-	MemoryBytes uint64 // what keys, values and history take, with all that is around them, and what waits to be used again
-	// WaitingBytes is the part of MemoryBytes that was replaced or deleted and waits until no reader can be looking at it.
+	MemoryBytes uint64 // the memory of keys, values and history, the table's own, and what waits to be used again
+	// WaitingBytes is the part of MemoryBytes that was replaced or deleted, and waits until no reader can hold it.
 	WaitingBytes uint64
 	History      uint64 // earlier versions that are kept
 	Expired      uint64 // expired keys that were removed since Open; not those that were set anew before
 	EvictedKeys  uint64 // keys that were deleted since Open to make room for others: see Options.Evict
-	Evicted      uint64 // earlier versions that were given up since Open to make room for writes
+	Evicted      uint64 // earlier versions that were dropped since Open to make room for writes
 }
 
-// NotAdmittedError is Journal.Append's error of a write that there is no room for, or that nobody knows of whether
-// there is: nothing was appended, and the store asks Admit for so many bytes and begins the write again. No caller of
-// the store sees it.
+// NotAdmittedError is the error of Journal.Append for a write of Size bytes that the journal has no room for, or is not sure to
+// have. Nothing was appended. The store calls Admit and begins the write again; its callers never see the error.
 type NotAdmittedError struct{ Size int64 }
 
 // Error says so.
@@ -156,25 +154,25 @@ func (e *NotAdmittedError) Error() string {
 	return fmt.Sprintf("a write of %d bytes was not admitted to the journal", e.Size)
 }
 
-// Journal is the seam behind which writes become durable. A Store calls Append with the locks of the keys held, so the
-// journal's order is the order in which the writes of any one key take effect; Append therefore never waits for a disk. A
-// Walk shows all that was appended before it began, so a journal can write a snapshot and drop what was logged before.
+// Journal makes writes durable. A Store calls Append with the locks of the write's keys held. So the journal's order is the
+// order in which the writes of any one key take effect, and Append must not wait for a disk. Store.Walk shows everything that
+// was appended before it began, so a journal can write a snapshot and drop what it had logged before.
 type Journal interface {
-	// Expect returns about how many entries Replay will give to load, so that there is room for them at once. It is a hint; 0:
-	// nobody knows.
+	// Expect returns about how many entries Replay will give to load, so that the store can make room for them at once; 0 if
+	// that is not known.
 	Expect() int64
-	// Replay gives all that the journal holds, before anything is appended, and returns the highest version in it. The
-	// entries have their versions; the slices are the journal's again when load or apply returns, and so are those
-	// entries that a [Maker] made.
+	// Replay calls load and apply with everything that the journal holds, before anything is appended, and returns the highest
+	// version in it. The entries have their versions. The slices, and entries made by a [Maker], are the journal's again when
+	// load or apply returns.
 	//
-	// First load gets what is one state, such as a snapshot. When all calls of it have returned, apply gets the writes since.
-	// Both may be called from several goroutines. Those of one key come in order, and may be given again later, from any one
-	// on.
+	// First it calls load with the entries of one state, such as a snapshot. When all these calls have returned, it calls
+	// apply with the writes since. It may call both from several goroutines. The writes of one key come in order, and may be
+	// given again from any one on.
 	Replay(load, apply func(entries []*Entry)) (last uint64, err error)
-	// Append puts one write behind all earlier ones, gives it the next version, which is above floor, and returns it. The
-	// entries are what the write left of each key that it changed, deletions included, so there may be none; they do not have
-	// their version yet. An erasure is such an entry too: see Entry.Purge. Entries and slice are the store's
-	// again when Append returns: Clones makes copies. An error matches ErrReadOnly, or is a *NotAdmittedError.
+	// Append puts one write behind all earlier ones, gives it the next version, which is above floor, and returns that. The
+	// entries are what the write leaves of each key that it changes, deletions and erasures (see Entry.Purge) included; there
+	// may be none. They do not have their version yet. Entries and slice are the store's again when Append returns: see
+	// Clones. An error matches ErrReadOnly, or is a *NotAdmittedError.
 	Append(floor uint64, entries []*Entry) (version uint64, err error)
 	// Admit waits until a write of size bytes, as Entry.Size counts its entries, can be appended: while more is appended and
 	// unwritten than the journal may hold, or the journal looks for room for a large one. It is called with no locks held, and

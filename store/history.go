@@ -8,8 +8,8 @@ import (
 	"kv/store/table"
 )
 
-// eachRevision calls f for the kept versions of the key of p, whose shard is locked, newest first, at most limit (0:
-// all) and as long as it returns true.
+// eachRevision calls f for the kept versions of the key at p, newest first, for at most limit of them (0: all) and for as
+// long as f returns true. The shard is locked.
 func (s *Store) eachRevision(sh *shard, p *table.Place, limit int, f func(Found) (more bool)) {
 	cur := p.Entry()
 	if !cur.Exists() || !s.keeps && s.expired(cur) {
@@ -31,8 +31,8 @@ func (s *Store) eachRevision(sh *shard, p *table.Place, limit int, f func(Found)
 	})
 }
 
-// tooOld reports whether what was replaced by this version is too old to be shown at this moment: with one that is
-// kept, versions tell the time.
+// tooOld reports whether what was replaced by this version is too old to be shown at this moment. Where history is kept,
+// versions are times: see order.
 func (s *Store) tooOld(replacedBy uint64, now moment) bool {
 	age := s.age.Load()
 	return age > 0 && int64(replacedBy)+age <= now.mono+now.state.leadOf(replacedBy)
@@ -43,7 +43,7 @@ func (s *Store) agesAt(st *clockState, replacedBy uint64) uint64 {
 	return st.latest((replacedBy+uint64(s.age.Load()))/1000, replacedBy)
 }
 
-// locked calls f with key's place, and its shard locked, and notes what that shows.
+// locked calls f with key's place, with its shard locked, and counts the key as seen: see Session.seen.
 func (c *Session) locked(key []byte, f func(sh *shard, p *table.Place)) {
 	h := c.store.hash(key)
 	sh := c.store.shardOf(h)
@@ -67,7 +67,7 @@ func (c *Session) revision(key []byte, version uint64) (e *Entry) {
 	return e
 }
 
-// GetVersion returns the entry that key had in this version, nil if it is not kept or was a deletion.
+// GetVersion returns a copy of key's entry of this version, nil if that is not kept or is a deletion.
 func (c *Session) GetVersion(key []byte, version uint64) *Entry {
 	c.gets++
 	if e := c.revision(key, version); e != nil && !e.Deleted() {
@@ -83,9 +83,9 @@ func (c *Session) History(dst []Revision, key []byte, limit int) []Revision {
 	return dst
 }
 
-// HistoryIf is History, but for one who has to know how many versions there are, and the length of their values
-// together, before any is copied: if accept returns an error, that is HistoryIf's. It is called with the key locked, so
-// it has to be quick and must not use the store. A nil accept accepts all.
+// HistoryIf is History, but it first calls accept, if not nil, with how many versions there are and the sum of the lengths of
+// their values. If accept returns an error, HistoryIf copies nothing and returns that. accept is called with the key's shard
+// locked, so it must be quick and not use the store.
 func (c *Session) HistoryIf(
 	dst []Revision, key []byte, limit int, accept func(n int, bytes int64) error,
 ) (revisions []Revision, err error) {
@@ -120,9 +120,9 @@ func (s *Store) notKept() error {
 // KeepsHistory reports whether earlier versions of keys are kept.
 func (s *Store) KeepsHistory() bool { return s.keeps }
 
-// Rollback gives key a new version with the value of a kept one, without an expiry, or deletes it where the kept version
-// is a deletion; it returns the new version. It counts as a set, or as a delete. Besides the errors of Set there is
-// ErrNoVersion, which ErrNoHistory matches.
+// Rollback gives key a new version with the value of a kept one and without an expiry, or deletes the key if the kept version
+// is a deletion. It returns the new version, and counts as a set or as a delete. Errors: those of Set, and ErrNoVersion, which
+// ErrNoHistory matches.
 func (c *Session) Rollback(key []byte, version uint64) (uint64, error) {
 	s := c.store
 	if s.replica != nil {
@@ -165,9 +165,9 @@ func (c *Session) Rollback(key []byte, version uint64) (uint64, error) {
 // errWait undoes a write that is to begin again when something has been applied.
 var errWait = errors.New("something has to be applied first")
 
-// proposeRollback is Rollback for a store that proposes: the old version is read, and the new one proposed, under one
-// lock. What is found is what will be kept where the rollback is in the journal: a version that is pushed out by what
-// is under way is not; and what is under way and takes history away is waited for.
+// proposeRollback is Rollback for a store that proposes. It reads the old version and proposes the new one under one lock. It
+// finds only what will still be kept at the rollback's place in the journal: not a version that pending proposals push out;
+// and it waits for pending proposals that drop history.
 func (c *Session) proposeRollback(key []byte, version uint64) (uint64, error) {
 	s := c.store
 	h := s.hash(key)
@@ -235,11 +235,11 @@ func (c *Session) proposeRollback(key []byte, version uint64) (uint64, error) {
 // dropShare is the part of the kept history that goes at a time: 1/dropShare.
 const dropShare = 8
 
-// dropHistory gives up the oldest part of the history and reports whether that freed anything. It is called without locks. n is
-// how much memory is wanted; the caller tries again, and calls again, if it was not enough.
+// dropHistory drops the oldest part of the history, for a write that wants n bytes, and reports whether that freed anything.
+// The write tries again, and calls again if that was not enough. No lock is held.
 func (s *Store) dropHistory(n int64) bool {
 	if !s.keeps || s.held() >= heldLong {
-		return false // what goes could not be used
+		return false // a reader holds memory: what is freed now could not be used
 	}
 	s.dropping.Lock()
 	defer s.dropping.Unlock()
@@ -295,7 +295,8 @@ func (s *Store) oldPart() (oldest uint64, ok bool) {
 	return versions[len(versions)/dropShare], true
 }
 
-// eachKept calls f, with sh locked, for every key of sh that has earlier versions, or is kept as deleted, a segment at a time.
+// eachKept calls f for every key of sh that has earlier versions, or of which a deletion is kept. It locks sh for a segment at
+// a time, also while it calls f.
 func (s *Store) eachKept(sh *shard, f func(sh *shard, key []byte)) {
 	var keys [][]byte
 	first := uint64(sh.Index()) << (64 - shardBits)
@@ -321,7 +322,7 @@ func (s *Store) eachKept(sh *shard, f func(sh *shard, key []byte)) {
 	}
 }
 
-// forget drops what drop says of the oldest kept versions of key, whose shard is locked, and returns how many.
+// forget drops the oldest kept versions of key for as long as drop returns true, and returns how many. sh is locked.
 func (s *Store) forget(sh *shard, key []byte, drop func(old Found, replacedBy uint64) bool) (dropped int) {
 	p := sh.Find(s.hash(key), key)
 	n := sh.history()
@@ -331,7 +332,7 @@ func (s *Store) forget(sh *shard, key []byte, drop func(old Found, replacedBy ui
 	return int(n - sh.history())
 }
 
-// sampleHistory returns the versions of some of the kept history, evenly chosen: all of it if it is small.
+// sampleHistory returns the versions of an even sample of the kept history, or of all of it if it is small.
 func (s *Store) sampleHistory() (versions []uint64) {
 	const enough = 4096
 	stride, n := 1, 0

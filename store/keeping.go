@@ -7,47 +7,46 @@ import (
 	"time"
 )
 
-// How much history a store keeps is fixed by its Options where it is alone. Of several replicas each has to keep the
-// same, or they would not show the same: so there it is in the journal, and changes for each of them at the same place
-// in it. Whether any is kept at all is fixed for each: an entry has room for what leads to its earlier versions, or it
-// has not.
+// How much history a store keeps is fixed by its Options if it is alone. Replicas all have to keep the same, or they would not
+// show the same; so there the journal says how much, and it changes for all of them at the same place in the journal. Whether
+// any history is kept at all is fixed by the Options: entries have room for a reference to earlier versions, or they don't.
 
 // errHistoryFixed is the error of a change from none to some, or from some to none.
 var errHistoryFixed = errors.New("whether history is kept can't be changed")
 
-// HistoryDepth is how many earlier versions of a key are kept: Options.History, or what the journal has said since.
+// HistoryDepth returns how many earlier versions of a key are kept: Options.History, or what the journal has said since.
 func (s *Store) HistoryDepth() int { return int(s.depth.Load()) }
 
-// HistoryAge is how long they are kept at most: Options.HistoryAge, or what the journal has said since.
+// HistoryAge returns how long they are kept at most, 0: for any time: Options.HistoryAge, or what the journal has said since.
 func (s *Store) HistoryAge() time.Duration { return time.Duration(s.age.Load()) * time.Microsecond }
 
-// NewDepth makes an entry that says, as a journal read it, that no more than so many earlier versions of each key are
-// kept from then on: see Entry.Depth.
+// NewDepth makes an entry, as a journal read it, that says that at most depth earlier versions of each key are kept from then
+// on: see Entry.Depth.
 func NewDepth(version uint64, depth int) *Entry {
 	return newControl(version, controlDepth, uint64(depth))
 }
 
-// NewAge makes an entry that says, as a journal read it, how long an earlier version is kept from then on, 0: for any
-// time. See Entry.Age.
+// NewAge makes an entry, as a journal read it, that says how long an earlier version is kept from then on, 0: for any time:
+// see Entry.Age.
 func NewAge(version uint64, age time.Duration) *Entry {
 	return newControl(version, controlAge, uint64(age.Microseconds())+1)
 }
 
-// Depth returns how many earlier versions of each key are kept from this entry on, and whether it says so. Only a
-// [Replica] sees such.
+// Depth returns how many earlier versions of each key are kept from this entry on, and whether the entry says so. Only a
+// [Replica] is given such entries.
 func (e *Entry) Depth() (depth int, is bool) {
 	return int(min(e.Expiry(), math.MaxInt32)), e.control() == controlDepth
 }
 
-// Age returns how long an earlier version is kept from this entry on, 0: for any time, and whether it says so. Only a
-// [Replica] sees such.
+// Age returns how long an earlier version is kept from this entry on, 0: for any time, and whether the entry says so. Only a
+// [Replica] is given such entries.
 func (e *Entry) Age() (age time.Duration, is bool) {
 	return time.Duration(min(e.Expiry()-1, math.MaxInt64/1000)) * time.Microsecond, e.control() == controlAge
 }
 
-// SetHistory has a store that proposes keep so many earlier versions of each key, and for so long, 0: for any time,
-// once the journal says so: it does not wait for that. What was kept of more is given up then. The errors are those of
-// a write, or say that history can't be begun or ended.
+// SetHistory proposes that depth earlier versions of each key are kept, at least 1, for at most age, 0: for any time. It does
+// not wait until that is applied; versions beyond are dropped then. The errors are those of a write, or say that history can't
+// be begun or ended.
 func (s *Store) SetHistory(depth int, age time.Duration) error {
 	if depth < 1 || age < 0 || !s.keeps {
 		return fmt.Errorf("keep %d versions for %v: %w", depth, age, errHistoryFixed)

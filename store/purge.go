@@ -5,13 +5,13 @@ import (
 	"slices"
 )
 
-// Purge erases what is kept of the past of keys, at one instant: the earlier versions of those that exist, which keep their
-// current one, and all that is left of others. It returns how many versions went, deletions included, and the version that the
-// erasure has in the journal, which is told of each key, whether or not anything was kept of it here; with no keys, and where
-// there is neither a journal nor anything to erase, that is 0. It never fails for lack of memory.
+// Purge erases the past of keys at one instant: a key that exists keeps only its current version, and of any other nothing is
+// left. It returns how many versions were erased, deletions included, and the version of the erasure in the journal, which has
+// every key, whether or not the store had anything to erase of it. The version is 0 if there are no keys, or neither a journal
+// nor anything to erase. Errors: ErrReadOnly; it never fails for want of memory.
 //
-// What is erased can't be read any more and does not come back from the journal. In the journal's files it may still be
-// there until the journal drops those that are older: a log does so once it has made a snapshot.
+// What is erased can't be read any more and does not come back from the journal. The journal's files may still have it until
+// the journal drops those that are older: a log does so once it has made a snapshot.
 func (c *Session) Purge(keys [][]byte) (erased int, version uint64, err error) {
 	s := c.store
 	if len(keys) == 0 {
@@ -49,7 +49,7 @@ func (c *Session) purge(keys [][]byte) (erased int, version uint64, err error) {
 		all := !e.Exists() || e.Deleted() || expiredAt(e, now)
 		_, _, past := sh.Oldest(e)
 		if listed[string(k)] || s.journal == nil && !past && (!e.Exists() || !all) {
-			continue // nobody but the map has anything to erase
+			continue // there is nothing to erase, in the table or in a journal
 		}
 		listed[string(k)] = true
 		told = append(told, newPurge(k, all))
@@ -121,8 +121,8 @@ func (s *Store) orderPurge(keys [][]byte) (version uint64, err error) {
 	return version, nil
 }
 
-// erase erases the past of key, or with all what it is now too, by the write of this version, and returns how many
-// versions went. sh is locked.
+// erase erases the earlier versions of key, with all the current one too, by the write of this version, and returns how many
+// versions that were. sh is locked.
 func (s *Store) erase(sh *shard, h uint64, key []byte, all bool, version uint64) (erased int) {
 	erased = s.forget(sh, key, func(Found, uint64) bool { return true })
 	sh.newest = max(sh.newest, version)
@@ -139,9 +139,9 @@ func (s *Store) erase(sh *shard, h uint64, key []byte, all bool, version uint64)
 // purgePage is about how many keys a PurgePrefix erases the past of.
 const purgePage = 1000
 
-// PurgePrefix is Purge of the keys that begin with prefix and that exist, or of which something is kept; of a page of them:
-// from cursor on, which is nil for the first page and else the next of the page before; nil: this was the last. Cursors are
-// those of Scan, and so is the error ErrStaleCursor.
+// PurgePrefix is Purge of a page of the keys that begin with prefix, and that exist or of which something is kept. cursor is
+// nil for the first page, then the next that the call before has returned; next is nil after the last page. Cursors are those
+// of Scan. Errors: those of Purge, and ErrStaleCursor.
 func (c *Session) PurgePrefix(cursor, prefix []byte) (erased int, version uint64, next []byte, err error) {
 	if c.store.replica != nil { // which keys there are is for the one that leads to say
 		c.writes()

@@ -2,16 +2,16 @@ package store
 
 import "kv/store/table"
 
-// Stamp is what a key is at an instant, for who looks again later: see [Stamp.Same].
+// Stamp identifies the state of a key at an instant, to tell later whether the key was written since: see [Stamp.Same].
 type Stamp struct {
-	version uint64        // of what the key holds; 0: it is absent
-	removal table.Removal // of an absent key: of the last deletion that may have been the key's
-	state   uint64        // which of the states that were installed it is of
+	version uint64        // of the key's entry; 0: the key is absent
+	removal table.Removal // of an absent key: the last deletion that may have been the key's
+	state   uint64        // Store.installs
 }
 
-// Same reports whether b is of the same key, which was not written between the two stamps, nor did it expire. Seldom it
-// returns false though it was not: of an absent key, where deletions of others look like its own, or what had expired
-// before was still there.
+// Same reports whether the key was neither written nor expired between the two stamps, which are of the same key. For an
+// absent key it may, seldom, return false though nothing happened: a deletion of another key looks like its own, or the
+// sweeper has removed what had expired before.
 func (a Stamp) Same(b Stamp) bool {
 	return a.version == b.version && a.state == b.state && a.removal.Same(b.removal)
 }

@@ -34,8 +34,8 @@ func (sh *Shard) Find(h uint64, key []byte) (p Place) {
 	return p
 }
 
-// FindInto is Find into p, which is the zero value. It spares the copy of what was stored a moment ago, for which the
-// processor would wait.
+// FindInto is Find into p, which is the zero value. A Place that is returned is copied, and the copy of words that were stored
+// a moment ago has to wait for the stores.
 func (sh *Shard) FindInto(p *Place, h uint64, key []byte) {
 	t := sh.table
 	p.shard, p.hash, p.first = sh, h, t.line(h)

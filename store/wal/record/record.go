@@ -195,8 +195,8 @@ type Entry struct {
 	Age        bool // Expiry is microseconds and one: see store.NewAge
 }
 
-// ParseEntry reads the entry at the start of b into e, and returns what is behind it. The processor can't copy at once
-// what has just been stored word by word: so what is read of many entries is filled in where it is wanted.
+// ParseEntry reads the entry at the start of b into e, and returns what is behind it. It fills e in, instead of returning an
+// Entry: the copy of words that were stored a moment ago would have to wait for the stores.
 func ParseEntry(b []byte, e *Entry) (rest []byte, ok bool) {
 	*e = Entry{}
 	if len(b) < EntryOverhead {
