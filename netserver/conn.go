@@ -32,7 +32,7 @@ type conn struct {
 
 	goodbye bool // the client asks to be told when the server ends: see drain.go
 
-	// Stored by the goroutine (bytesOut also by whoever sends a pending answer), loaded by anyone.
+	// Stored by the goroutine alone, loaded by anyone.
 	bytesIn, bytesOut atomic.Uint64        // counts; publish nothing
 	door              atomic.Pointer[Door] // publishes the door that talk is of; nil: kv frames, or nothing yet
 
