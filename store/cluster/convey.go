@@ -42,7 +42,7 @@ func (p *Peers) SendSnapshot(ctx context.Context, m *pb.Message, write func(w io
 	if to == nil {
 		return fmt.Errorf("node %d is no member", m.GetTo())
 	}
-	conn, err := p.dial(ctx, to.id, to.address, classSnapshot)
+	conn, err := p.dial(ctx, to.id, to.where(), classSnapshot)
 	if err != nil {
 		return err
 	}

@@ -25,7 +25,7 @@ type peer struct {
 	guest   bool   // it is no member, as far as this node knows, but talks to it: it may be a newer one
 	cancel  context.CancelFunc
 
-	reachable atomic.Bool            // publishes nothing: a message that is queued just after the stream has ended is lost, as any may be
+	reached   atomic.Pointer[string] // where there is a stream to it, nil: there is none. It publishes nothing else: a message that is queued just after the stream has ended is lost, as any may be
 	said      atomic.Pointer[string] // publishes where it was seen last, if that is elsewhere: it has moved, and the members do not say so yet; nil: it was not
 	roundTrip atomic.Int64           // of the last ping, in ns; 0: there was none
 
@@ -53,19 +53,38 @@ func (m *peer) seen(address string) {
 	}
 }
 
-// dial makes a stream to the member, where it was seen last, or else where the members say that it is.
+// dial makes a stream to the member, where it was seen last, or else where the members say that it is. Where it was
+// seen is forgotten once it is elsewhere, and not because a dial fails: it does not say so again while the stream from
+// it lasts.
 func (m *peer) dial(ctx context.Context) (conn net.Conn, address string, err error) {
-	if said := m.said.Load(); said != nil {
-		if conn, err = m.p.dial(ctx, m.id, *said, classRaft); err != nil {
-			m.said.CompareAndSwap(said, nil)
+	said := m.said.Load()
+	if said != nil {
+		if conn, err = m.p.dial(ctx, m.id, *said, classRaft); err == nil || m.address == m.p.o.Address {
+			return conn, *said, err
 		}
-		return conn, *said, err
-	}
-	if m.address == m.p.o.Address {
+	} else if m.address == m.p.o.Address {
 		return nil, m.address, errHere
 	}
-	conn, err = m.p.dial(ctx, m.id, m.address, classRaft)
-	return conn, m.address, err
+	conn, there := m.p.dial(ctx, m.id, m.address, classRaft)
+	if said == nil {
+		return conn, m.address, there
+	}
+	if there != nil {
+		return nil, *said, err
+	}
+	m.said.CompareAndSwap(said, nil)
+	return conn, m.address, nil
+}
+
+// where is the address at which the member is dialed: that of the stream, where there is one.
+func (m *peer) where() string {
+	if at := m.reached.Load(); at != nil {
+		return *at
+	}
+	if said := m.said.Load(); said != nil {
+		return *said
+	}
+	return m.address
 }
 
 // add queues a message, unless too much is queued. It sends nothing: see flush.
@@ -75,7 +94,7 @@ func (m *peer) add(msg *pb.Message) bool {
 		size += len(e.GetData())
 	}
 	m.mu.Lock()
-	if !m.reachable.Load() || m.bytes > 0 && m.bytes+size > maxQueued {
+	if m.reached.Load() == nil || m.bytes > 0 && m.bytes+size > maxQueued {
 		m.mu.Unlock()
 		return false
 	}
@@ -140,10 +159,10 @@ func (m *peer) run(ctx context.Context) {
 		if soon = false; err == nil {
 			m.p.o.Logger.Info("a member is reached", "node", idText(m.id), "address", address)
 			pause, told = dialPause, false
-			m.reachable.Store(true)
+			m.reached.Store(&address)
 			since = time.Now()
 			err = m.send(ctx, conn)
-			m.reachable.Store(false)
+			m.reached.Store(nil)
 			soon = time.Since(since) > maxDialPause // whether it has ended is to be known
 			since = time.Now()
 			m.take()

@@ -108,15 +108,23 @@ func NewPeers(l net.Listener, o PeersOptions) *Peers {
 	return p
 }
 
-// SetMembers says who the members are, and where. This node may be among them.
+// SetMembers says who the members are, and where. This node may be among them. What members have said themselves of
+// where they are stays known: the list may be older than that, as it is while a log is applied at a start.
 func (p *Peers) SetMembers(addresses map[uint64]string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
 		return
 	}
+	seen := map[uint64]string{}
 	for id, m := range p.members {
-		if address, member := addresses[id]; member && address == m.address {
+		address, member := addresses[id]
+		if said := m.said.Load(); member && said != nil {
+			seen[id] = *said
+		} else if member && m.guest {
+			seen[id] = m.address
+		}
+		if member && address == m.address {
 			m.guest = false
 		} else if member || !m.guest {
 			time.AfterFunc(lastWords, m.cancel)
@@ -125,16 +133,19 @@ func (p *Peers) SetMembers(addresses map[uint64]string) {
 	}
 	for id, address := range addresses {
 		if id != p.o.ID && p.members[id] == nil {
-			p.begin(id, address)
+			p.begin(id, address, seen[id])
 		}
 	}
 }
 
-// begin begins to keep a stream to a node. Called with mu held.
-func (p *Peers) begin(id uint64, address string) *peer {
+// begin begins to keep a stream to a node, which was seen somewhere; empty: nowhere. Called with mu held.
+func (p *Peers) begin(id uint64, address, seen string) *peer {
 	ctx, cancel := context.WithCancel(p.ctx)
 	m := &peer{p: p, id: id, address: address, cancel: cancel, wake: make(chan struct{}, 1), there: make(chan struct{}, 1)}
 	p.members[id] = m
+	if seen != "" {
+		m.seen(seen)
+	}
 	p.wg.Go(func() { m.run(ctx) })
 	return m
 }
@@ -150,7 +161,7 @@ func (p *Peers) host(id uint64, address string) func() {
 	if p.closed || p.members[id] != nil {
 		return func() {}
 	}
-	m := p.begin(id, address)
+	m := p.begin(id, address, "")
 	m.guest = true
 	return func() {
 		p.mu.Lock()
@@ -189,7 +200,7 @@ func (p *Peers) Reachable(id uint64) (bool, time.Duration) {
 	if m == nil {
 		return false, 0
 	}
-	return m.reachable.Load(), time.Duration(m.roundTrip.Load())
+	return m.reached.Load() != nil, time.Duration(m.roundTrip.Load())
 }
 
 // Send is part of Transport.

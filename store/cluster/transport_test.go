@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -183,6 +185,60 @@ func TestAMemberThatDialsIsDialed(t *testing.T) {
 	require.Empty(t, there)
 	b.SetMembers(map[uint64]string{1: a.address})
 	require.Eventually(t, func() bool { return len(there) == 1 }, 20*time.Second, time.Millisecond)
+}
+
+// TestAMemberThatHasMovedIsReached: what it has said of where it is holds until it is reached elsewhere, whatever the list
+// of the members says, whenever that comes, and whichever dials fail.
+func TestAMemberThatHasMovedIsReached(t *testing.T) {
+	for name, x := range map[string]struct {
+		before, after string // where b's list has a, before a dials and after that; empty: there is no list, or it stays
+		fails         int    // so many of b's dials to a
+	}{
+		"the list comes later":                           {after: "127.0.0.1:1"},
+		"the list comes later, and a is where b was":     {after: "b"},
+		"the list is applied from its beginning":         {before: "127.0.0.1:1", after: "127.0.0.1:2"},
+		"that, and a was where b is":                     {before: "127.0.0.1:1", after: "b"},
+		"dials fail":                                     {before: "127.0.0.1:1", fails: 2},
+		"dials fail, and a was where b is":               {before: "b", fails: 2},
+		"dials fail before the list comes":               {after: "127.0.0.1:1", fails: 2},
+		"it was elsewhere, and is where the list has it": {before: "127.0.0.1:1", after: "a"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newEnd(t, 1, func(o *PeersOptions) {
+				o.Snapshot = func(_ *pb.Message, r io.Reader) error {
+					_, err := io.Copy(io.Discard, r)
+					return err
+				}
+			})
+			var fails atomic.Int64
+			fails.Store(int64(x.fails))
+			b := newEnd(t, 2, func(o *PeersOptions) {
+				o.Dial = func(ctx context.Context, address string) (net.Conn, error) {
+					if address == a.address && fails.Add(-1) >= 0 {
+						return nil, errors.New("it takes too long")
+					}
+					return (&net.Dialer{}).DialContext(ctx, "tcp", address)
+				}
+			})
+			list := func(address string) {
+				at := map[string]string{"a": a.address, "b": b.address}[address]
+				b.SetMembers(map[uint64]string{1: cmp.Or(at, address)})
+			}
+			if x.before != "" {
+				list(x.before)
+			}
+			a.SetMembers(map[uint64]string{2: b.address})
+			b.logged.wait(t, "a member is reached")
+			if x.after != "" {
+				list(x.after)
+			}
+			send(t, b, a, message(2, 1, "x"))
+			m := &pb.Message{Type: pb.MsgSnap.Enum(), From: new(uint64(2)), To: new(uint64(1)), Snapshot: &pb.Snapshot{
+				Metadata: &pb.SnapshotMetadata{Index: new(uint64(44)), Term: new(uint64(2))},
+			}}
+			require.NoError(t, b.SendSnapshot(t.Context(), m, func(io.Writer) error { return nil }))
+		})
+	}
 }
 
 // A node that answers, and is another than it was taken for, is refused by who has dialed, too.
