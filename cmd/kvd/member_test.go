@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -18,6 +17,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/stretchr/testify/require"
+
+	"kv/protocol"
 )
 
 // kvcBinary builds kvc.
@@ -344,17 +345,22 @@ func TestNodesChangePlaces(t *testing.T) {
 			}
 			leader(t, all)
 			written(t, all, "after", name)
-			for _, m := range all {
+			for _, m := range all { // each knows the way to who leads
 				require.Equal(t, name, m.get("before"))
+				require.Eventually(t, func() bool { return m.set("through each", name) == nil }, 60*time.Second, 20*time.Millisecond)
 			}
 			require.Eventually(t, func() bool { // all know where all are
+				at, views := map[uint64]*member{}, []protocol.ClusterResponse{}
 				for _, m := range all {
 					s, err := m.status()
 					if err != nil || len(s.Members) != 3 {
 						return false
 					}
+					at[s.Node], views = m, append(views, s)
+				}
+				for _, s := range views {
 					for _, x := range s.Members {
-						if !x.Reachable || !slices.ContainsFunc(all, func(m *member) bool { return m.listen == x.Client && m.peer == x.Peer }) {
+						if m := at[x.ID]; m == nil || !x.Reachable || m.listen != x.Client || m.peer != x.Peer {
 							return false
 						}
 					}

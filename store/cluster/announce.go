@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"kv/store"
@@ -30,9 +31,9 @@ func (r *Replica) beFound(ctx context.Context, n *Node) {
 			gone = all.without(own.ID)
 			m, ok := all[own.ID]
 			here = gone || ok && m.is(own.as(c.Format())) // who is no member any more is nowhere
-			leader, leads = all[c.Leader()].Peer, c.Leads()
+			leader, leads = r.desk.leader(c, r.peers), c.Leads()
 			if leads && !here {
-				here, _ = admit(c, own, 0, true) // it is a member
+				here, _ = admit(c, r.peers, own, 0, true) // it is a member
 			}
 		}) {
 			return
@@ -70,29 +71,39 @@ func (r *Replica) beFound(ctx context.Context, n *Node) {
 }
 
 // tellLeader tells the leader the addresses of this node. Where this node does not know the leader, which looks for it at
-// its former address, another member is asked. The leader may say that this node was removed.
+// its former address, it is looked for. The leader may say that this node was removed.
 func (r *Replica) tellLeader(ctx context.Context, own Member, leader string, all Members) (removed bool, err error) {
-	for id, m := range all {
-		if leader != "" || id == own.ID {
-			continue
-		}
-		if a, err := r.desk.ask(ctx, r.peers, m.Peer, nil); err == nil {
-			leader = a.Leader
-		}
-	}
-	if leader == "" { // others may have moved, too, and be where the peers are now
-		for _, a := range r.desk.askAll(ctx, r.peers) {
-			if a.err == nil && a.Self.Cluster == r.Log().Self().Cluster {
-				r.peers.seen(a.Self.Node, a.address)
-				leader = cmp.Or(a.Leader, leader)
-			}
-		}
+	if leader == "" {
+		leader = r.findLeader(ctx, own, all)
 	}
 	if leader == "" {
 		return false, nil
 	}
 	a, err := r.desk.ask(ctx, r.peers, leader, &own) // what else comes of it is looked at again
 	return a.Removed, err
+}
+
+// findLeader asks all that may be members where the leader is, empty: none knows. Any of them may have moved: to where
+// another was, this node too, or to where the peers are now. So who answers is noted with where it is.
+func (r *Replica) findLeader(ctx context.Context, own Member, all Members) string {
+	addresses := slices.Clone(r.desk.Peers)
+	for _, m := range all {
+		addresses = append(addresses, m.Peer)
+	}
+	slices.Sort(addresses)
+	var leads, heard string // what who leads says of itself, and what others say of it
+	for _, a := range r.desk.askEach(ctx, r.peers, slices.Compact(addresses)) {
+		if a.err != nil || a.Self.Cluster != r.Log().Self().Cluster {
+			continue
+		}
+		r.peers.seen(a.Self.Node, a.address)
+		if a.Leader == a.Member.Peer {
+			leads = a.Leader
+		} else if a.Leader != own.Peer {
+			heard = cmp.Or(a.Leader, heard)
+		}
+	}
+	return cmp.Or(leads, heard)
 }
 
 // apartPause is how long a node that is alone in its cluster waits before it looks again whether its peers belong to another.

@@ -70,7 +70,7 @@ func (r *Replica) Add(ctx context.Context, address string) error {
 	}
 	used, settled := r.room()
 	return r.change(func(c *Core) error {
-		_, err := admit(c, a.Member, used, settled)
+		_, err := admit(c, r.peers, a.Member, used, settled)
 		return err
 	})
 }

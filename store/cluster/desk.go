@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,10 +17,11 @@ type Desk struct {
 	// Member is this node.
 	Member Member
 
-	mu   sync.Mutex                        // guards what follows
-	self Self                              // in this node's log
-	node *Node                             // nil: not running yet
-	room func() (used int64, settled bool) // see Journal.room; with node
+	mu    sync.Mutex                        // guards what follows
+	self  Self                              // in this node's log
+	node  *Node                             // nil: not running yet
+	peers *Peers                            // where the others are; with node
+	room  func() (used int64, settled bool) // see Journal.room; with node
 }
 
 // question is what a node asks another.
@@ -47,11 +49,11 @@ func NewDesk(self Self, member Member, peers []string) *Desk {
 	return &Desk{Peers: slices.Compact(peers), Member: member, self: self}
 }
 
-// Serve has the desk know the node that runs, and what a new member must have room for.
-func (d *Desk) Serve(n *Node, room func() (used int64, settled bool)) {
+// Serve has the desk know the node that runs, its connections to the others, and what a new member must have room for.
+func (d *Desk) Serve(n *Node, p *Peers, room func() (used int64, settled bool)) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.node, d.room = n, room
+	d.node, d.peers, d.room = n, p, room
 }
 
 // Control is PeersOptions.Control.
@@ -61,7 +63,7 @@ func (d *Desk) Control(cluster uint64, asked []byte) ([]byte, error) {
 		return nil, fmt.Errorf("the question can't be read: %w", err)
 	}
 	d.mu.Lock()
-	own, node, room := answer{Self: d.self, Member: d.Member, Peers: d.Peers}, d.node, d.room
+	own, node, peers, room := answer{Self: d.self, Member: d.Member, Peers: d.Peers}, d.node, d.peers, d.room
 	d.mu.Unlock()
 	a := own
 	if node != nil {
@@ -73,10 +75,10 @@ func (d *Desk) Control(cluster uint64, asked []byte) ([]byte, error) {
 		}
 		if !node.call(func(c *Core) {
 			a.Members = c.Members()
-			a.Leader = a.Members[c.Leader()].Peer
+			a.Leader = d.leader(c, peers)
 			if q.Join != nil {
 				if a.Removed, err = d.mayJoin(c, cluster, *q.Join); err == nil && !a.Removed {
-					a.Joined, err = admit(c, *q.Join, used, settled)
+					a.Joined, err = admit(c, peers, *q.Join, used, settled)
 				}
 			}
 		}) {
@@ -90,6 +92,23 @@ func (d *Desk) Control(cluster uint64, asked []byte) ([]byte, error) {
 		}
 	}
 	return json.Marshal(a)
+}
+
+// leader returns where the peer is that leads, empty: nobody does that this node knows of. That may be elsewhere than
+// the members know as yet.
+func (d *Desk) leader(c *Core, p *Peers) string {
+	m, ok := c.Members()[c.Leader()]
+	switch {
+	case !ok:
+		return ""
+	case m.ID == d.Member.ID:
+		return d.Member.Peer
+	}
+	_, dialed := p.at(m.ID)
+	if dialed = cmp.Or(dialed, m.Peer); dialed == d.Member.Peer { // the leader was there before this node was
+		return ""
+	}
+	return dialed
 }
 
 // mayJoin says why a node that has said of which cluster it is, 0: of none yet, can't join, or move. Who is of this one
@@ -114,13 +133,18 @@ func (d *Desk) cluster() uint64 {
 }
 
 // admit has a node join, or be what it says, and reports whether it is a member and that. One that is new must have
-// room for what the store takes, and waits until the log says how much history is kept.
-func admit(c *Core, m Member, used int64, settled bool) (bool, error) {
+// room for what the store takes, and waits until the log says how much history is kept. One that has taken another's
+// place must have been met there, or the other elsewhere: two may have been told the same address by mistake.
+func admit(c *Core, p *Peers, m Member, used int64, settled bool) (bool, error) {
 	if old, ok := c.Members()[m.ID]; ok {
 		if old.is(m.as(c.format)) {
 			return true, nil
 		}
-		return false, c.Move(m)
+		return false, c.Move(m, func(other Member) bool {
+			met, _ := p.at(m.ID)
+			elsewhere, _ := p.at(other.ID)
+			return met == m.Peer || elsewhere != "" && elsewhere != m.Peer
+		})
 	}
 	for _, old := range c.Members() {
 		if old.Peer == m.Peer && m.Replaces == 0 { // that machine has lost its disk
@@ -173,9 +197,12 @@ type peerAnswer struct {
 }
 
 // askAll asks all peers but this node who they are, side by side. The answers are in the order of the peers.
-func (d *Desk) askAll(ctx context.Context, p *Peers) []peerAnswer {
+func (d *Desk) askAll(ctx context.Context, p *Peers) []peerAnswer { return d.askEach(ctx, p, d.Peers) }
+
+// askEach is askAll of whoever is at these addresses.
+func (d *Desk) askEach(ctx context.Context, p *Peers, addresses []string) []peerAnswer {
 	var all []peerAnswer
-	for _, address := range d.Peers {
+	for _, address := range addresses {
 		if address != d.Member.Peer {
 			all = append(all, peerAnswer{address: address})
 		}

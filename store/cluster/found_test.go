@@ -104,7 +104,7 @@ func (h *host) start(peers ...string) {
 			Log:         h.log, Machine: h.words, Transport: h.peers,
 		})
 		h.node = n
-		desk.Serve(n, func() (int64, bool) { return 0, true })
+		desk.Serve(n, h.peers, func() (int64, bool) { return 0, true })
 		h.belongs <- err
 	}()
 }

@@ -239,8 +239,8 @@ func TestAMemberMoves(t *testing.T) {
 	leader := g.elect(1)
 	for _, id := range []uint64{1, 3} {
 		moved := Member{ID: id, Client: "elsewhere:7400", Peer: at(id + 10).Peer}
-		require.NoError(t, leader.Move(moved))
-		require.ErrorIs(t, leader.Move(at(2)), ErrChanging)
+		require.NoError(t, leader.Move(moved, nil))
+		require.ErrorIs(t, leader.Move(at(2), nil), ErrChanging)
 		g.run()
 		for _, r := range g.nodes {
 			require.Equal(t, moved, r.Members()[id])
@@ -248,13 +248,35 @@ func TestAMemberMoves(t *testing.T) {
 			require.Empty(t, r.conf.GetLearners())
 		}
 	}
-	require.ErrorContains(t, leader.Move(at(9)), "node 9 is no member")
-	require.ErrorContains(t, leader.Move(Member{ID: 2, Peer: at(11).Peer}), "node 1 is at kv-11:7401 already")
-	require.ErrorAs(t, g.nodes[1].Move(at(2)), new(*NotLeaderError))
+	require.ErrorContains(t, leader.Move(at(9), nil), "node 9 is no member")
+	require.ErrorContains(t, leader.Move(Member{ID: 2, Peer: at(11).Peer}, nil), "node 1 is at kv-11:7401 already")
+	require.ErrorAs(t, g.nodes[1].Move(at(2), nil), new(*NotLeaderError))
+
+	// Two change places, and then all three do.
+	places := func(want map[uint64]uint64) {
+		t.Helper()
+		for id, place := range want {
+			m := Member{ID: id, Client: at(place).Client, Peer: at(place).Peer}
+			left := func(other Member) bool { return at(want[other.ID]).Peer != m.Peer }
+			require.NoError(t, leader.Move(m, left))
+			g.run()
+		}
+		for _, r := range g.nodes {
+			for id, place := range want {
+				require.Equal(t, Member{ID: id, Client: at(place).Client, Peer: at(place).Peer}, r.Members()[id])
+			}
+			require.Equal(t, []uint64{1, 2, 3}, r.conf.GetVoters())
+		}
+	}
+	places(map[uint64]uint64{1: 1, 2: 2, 3: 3})
+	places(map[uint64]uint64{1: 2, 2: 1, 3: 3})
+	places(map[uint64]uint64{1: 3, 2: 2, 3: 1})
+	staying := func(other Member) bool { return other.ID != 2 }
+	require.ErrorContains(t, leader.Move(Member{ID: 1, Peer: at(2).Peer}, staying), "node 2 is at kv-2:7401 already")
 	g.add(leader.Members())
 	require.NoError(t, leader.AddLearner(at(4)))
 	g.run()
-	require.NoError(t, leader.Move(Member{ID: 4, Peer: at(14).Peer}))
+	require.NoError(t, leader.Move(Member{ID: 4, Peer: at(14).Peer}, nil))
 	g.run()
 	require.Equal(t, []uint64{4}, leader.conf.GetLearners())
 	leader.write("a")

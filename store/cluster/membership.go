@@ -69,8 +69,10 @@ func (c *Core) AddLearner(m Member) error {
 }
 
 // Move proposes that a member is reached at other addresses than so far, or reads other formats, or was started with
-// other settings.
-func (c *Core) Move(m Member) error {
+// other settings. Where another member is said to be at that address, left reports whether that one is known to have left
+// it; nil: of nobody. It has m's former addresses then, until it says itself where it is: no two are at one address, and
+// two that have changed places are where they are.
+func (c *Core) Move(m Member, left func(other Member) bool) error {
 	if err := c.canChange(); err != nil {
 		return err
 	}
@@ -81,17 +83,23 @@ func (c *Core) Move(m Member) error {
 	if !ok {
 		return noMember(m.ID)
 	}
+	m.Replaces = old.Replaces
+	moved := Members{m.ID: m}
 	for _, other := range c.members {
-		if other.Peer == m.Peer && other.ID != m.ID && other.ID != old.Replaces {
+		if other.Peer != m.Peer || other.ID == m.ID || other.ID == old.Replaces {
+			continue
+		}
+		if left == nil || !left(other) {
 			return wrongChange("node %d is at %s already: remove or replace it", other.ID, m.Peer)
 		}
+		other.Client, other.Peer = old.Client, old.Peer
+		moved[other.ID] = other
 	}
-	m.Replaces = old.Replaces
 	as := pb.ConfChangeAddLearnerNode // what it is already: only the table changes
 	if slices.Contains(c.conf.GetVoters(), m.ID) {
 		as = pb.ConfChangeAddNode
 	}
-	return c.change(m.as(c.format).append(nil), as, m.ID)
+	return c.change(moved.as(c.format).Encode(), as, m.ID)
 }
 
 // Remove proposes that a node be no member any more.

@@ -163,7 +163,7 @@ func (r *Replica) run(ctx context.Context, st *store.Store, self Self) error {
 		n, err := r.Journal.Start(st, CoreOptions{ID: self.Node, Nonce: folder.NewID(), Formats: r.o.Formats,
 			Logger: r.o.Logger}, r.peers)
 		if err == nil {
-			r.desk.Serve(n, r.room)
+			r.desk.Serve(n, r.peers, r.room)
 		}
 		return err
 	}()

@@ -90,6 +90,66 @@ func TestAMemberThatComesBackToWhereItWasTellsTheOthers(t *testing.T) {
 	}
 }
 
+// TestNodesThatHaveSwappedFindEachOther: two nodes that come back on each other's folders are members where they are now,
+// though they were led before the second of them came, and each is where the other was.
+func TestNodesThatHaveSwappedFindEachOther(t *testing.T) {
+	for name, leads := range map[string]int{"one of the two leads": 0, "the third leads": 2} {
+		t.Run(name, func(t *testing.T) {
+			all := programs(t)
+			until := func(f func() bool) { require.Eventually(t, f, 120*time.Second, 10*time.Millisecond) }
+			until(func() bool {
+				for _, p := range all {
+					if v, ok := p.replica.View(); !ok || v.Leader == 0 || len(v.Members) != 3 {
+						return false
+					}
+				}
+				return true
+			})
+			for _, p := range all {
+				p.stop()
+			}
+			all[0].fs, all[1].fs = all[1].fs, all[0].fs
+			start := func(p *program) {
+				l, err := net.Listen("tcp", p.peer)
+				require.NoError(t, err)
+				p.start(l, "client of "+p.peer)
+			}
+			start(all[0])
+			start(all[2])
+			until(func() bool {
+				node := all[leads].replica.Log().Self().Node
+				for _, p := range []*program{all[0], all[2]} {
+					if n := p.replica.node.Load(); n != nil && n.Status().Leads && n.Status().ID != node {
+						p.replica.handOver(t.Context(), n, node)
+					}
+				}
+				v, ok := all[leads].replica.View()
+				return ok && v.Leader == node
+			})
+			start(all[1])
+			until(func() bool { // each knows of all where they are, and reaches them
+				for _, p := range all {
+					v, ok := p.replica.View()
+					if !ok {
+						return false
+					}
+					at := map[uint64]MemberView{}
+					for _, m := range v.Members {
+						at[m.ID] = m
+					}
+					for _, other := range all {
+						m := at[other.replica.Log().Self().Node]
+						if m.Peer != other.peer || m.Client != "client of "+other.peer || !m.Reachable {
+							return false
+						}
+					}
+				}
+				return true
+			})
+		})
+	}
+}
+
 // A node that was removed while it did not run, and does not know, is not a member again because it tells where it is
 // now, or what it reads, and learns of that where it was, too. Nor is one of another cluster whose members' addresses
 // are this one's now.

@@ -203,6 +203,20 @@ func (p *Peers) Reachable(id uint64) (bool, time.Duration) {
 	return m.reached.Load() != nil, time.Duration(m.roundTrip.Load())
 }
 
+// at returns where a member is reached, empty: it is not; and where it is dialed, empty: no such member is known.
+func (p *Peers) at(id uint64) (reached, dialed string) {
+	p.mu.Lock()
+	m := p.members[id]
+	p.mu.Unlock()
+	if m == nil {
+		return "", ""
+	}
+	if at := m.reached.Load(); at != nil {
+		reached = *at
+	}
+	return reached, m.where()
+}
+
 // Send is part of Transport.
 func (p *Peers) Send(messages []*pb.Message) {
 	var lost []uint64

@@ -48,7 +48,7 @@ func (s *Sim) announce(n *node) error {
 		return nil
 	}
 	return leader.guard(func(c *cluster.Core) {
-		s.note("node %d reads formats up to %d: %v", n.id, n.reads.Newest, c.Move(n.announces()))
+		s.note("node %d reads formats up to %d: %v", n.id, n.reads.Newest, c.Move(n.announces(), nil))
 	})
 }
 
