@@ -57,8 +57,7 @@ func rangeFor(limit int64) int64 {
 
 // refuses reports whether the large values of a write would be refused for want of memory, with nothing to give up for
 // them. The write then fails before the values are copied: the copies of many refused writes would take more memory than
-// the collector has room for. A value that is no longer than the one it replaces is never refused, and a key that is set
-// twice counts once.
+// the collector has room for. A value that is no longer than the one it replaces is never refused.
 func (s *Store) refuses(pairs []Pair) bool {
 	if s.evicts || s.keeps {
 		return false
@@ -72,18 +71,11 @@ func (s *Store) refuses(pairs []Pair) bool {
 	if all == 0 || s.budget.has(all) {
 		return false
 	}
-	need := make(map[string]int64)
+	all = 0
 	for _, p := range pairs {
 		if n := len(p.Value); table.IsLarge(n) && !s.holds(p.Key, n) {
-			size := entryMemory(len(p.Key), n)
-			if old, twice := need[string(p.Key)]; !twice || size < old {
-				need[string(p.Key)] = size
-			}
+			all += entryMemory(len(p.Key), n)
 		}
-	}
-	all = 0
-	for _, n := range need {
-		all += n
 	}
 	return all > 0 && !s.budget.has(all) && (s.replica != nil || !s.roomy(all))
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"runtime"
@@ -330,4 +331,57 @@ func TestRefusedValuesAreNotCopied(t *testing.T) {
 	s.tidy(true)
 	_, err = s.MSet([]Pair{{[]byte("new"), value}, {[]byte("new"), value}})
 	require.NoError(t, err)
+}
+
+// Of equal keys of an MSet the last needs memory, and no other: a full store takes what it would take without them.
+func TestMSetNeedsMemoryForTheLastOfEqualKeys(t *testing.T) {
+	const size = 1 << 20
+	value := bytes.Repeat([]byte("v"), size)
+	tests := []struct {
+		name string
+		sets []Pair
+		err  error
+	}{
+		{"a new key", []Pair{{[]byte("new"), value}, {[]byte("new"), value[:size-1]}}, nil},
+		{"a new key, many times", slices.Repeat([]Pair{{[]byte("new"), value}}, 20), nil},
+		{"a longer one first", []Pair{{[]byte("key1"), bytes.Repeat(value, 3)}, {[]byte("key1"), value[1:]}}, nil},
+		{"others besides", []Pair{{[]byte("new"), value}, {[]byte("small"), []byte("1")}, {[]byte("new"), []byte("2")}}, nil},
+		{"the last is too long", []Pair{{[]byte("new"), value}, {[]byte("new"), bytes.Repeat(value, 3)}}, ErrOutOfMemory},
+		{"two new ones", []Pair{{[]byte("new"), value}, {[]byte("new"), value}, {[]byte("new2"), value}}, ErrOutOfMemory},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			s := openTest(t, Options{MaxMemory: 12 << 20}, fullHash)
+			for i := 0; ; i++ {
+				if _, err := s.Set(fmt.Append(nil, "key", i), value, SetOptions{}); err != nil {
+					require.ErrorIs(t, err, ErrOutOfMemory)
+					break
+				}
+			}
+			s.del(t, "key0")
+			s.tidy(true)
+			before := s.Stats()
+			_, err := s.MSet(test.sets)
+			if test.err != nil {
+				require.ErrorIs(t, err, test.err)
+				require.Nil(t, s.Get([]byte("new")))
+				require.Equal(t, before.SetOps, s.Stats().SetOps)
+				return
+			}
+			require.NoError(t, err)
+			for key, want := range lastOf(test.sets) {
+				require.Equal(t, want, string(s.Get([]byte(key)).Value()))
+			}
+			require.Equal(t, before.SetOps+uint64(len(test.sets)), s.Stats().SetOps)
+			require.NoError(t, s.Check())
+		})
+	}
+}
+
+func lastOf(pairs []Pair) map[string]string {
+	last := map[string]string{}
+	for _, p := range pairs {
+		last[string(p.Key)] = string(p.Value)
+	}
+	return last
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
+	"slices"
 
 	"kv/store/table"
 )
@@ -18,6 +19,34 @@ func (c *Session) MSet(pairs []Pair) (version uint64, err error) {
 	if len(pairs) == 0 {
 		return 0, nil
 	}
+	version, err = c.mset(pairs)
+	if errors.Is(err, ErrOutOfMemory) {
+		// Values that others of the same keys follow had their memory, too. Equal keys are seldom: they are looked for here only.
+		if last := lastPairs(pairs); len(last) < len(pairs) {
+			version, err = c.mset(last)
+		}
+	}
+	if err != nil {
+		return 0, err
+	}
+	c.sets += uint64(len(pairs))
+	return version, nil
+}
+
+// lastPairs returns the last of the pairs with each key.
+func lastPairs(pairs []Pair) (last []Pair) {
+	seen := make(map[string]bool, len(pairs))
+	for _, p := range slices.Backward(pairs) {
+		if !seen[string(p.Key)] {
+			seen[string(p.Key)] = true
+			last = append(last, p)
+		}
+	}
+	return last
+}
+
+// mset is MSet of at least one pair, uncounted; all of them have their memory at the same time.
+func (c *Session) mset(pairs []Pair) (version uint64, err error) {
 	size := 0
 	for _, p := range pairs {
 		size += entryHeader + len(p.Key) + len(p.Value)
@@ -35,16 +64,11 @@ func (c *Session) MSet(pairs []Pair) (version uint64, err error) {
 		sc.list = append(sc.list, sc.entry(p.Key, p.Value, 0, 0))
 		set.Add(c.store.shardIndex(p.Key))
 	}
-	version, err = c.atomically(sc, true, nil, set, func(w *commit) {
+	return c.atomically(sc, true, nil, set, func(w *commit) {
 		for _, e := range sc.list {
 			w.set(c.store.hash(e.Key()), e)
 		}
 	})
-	if err != nil {
-		return 0, err
-	}
-	c.sets += uint64(len(pairs))
-	return version, nil
 }
 
 // Txn checks the conditions and, if all hold, runs ops in order, all at one instant: an OpGet sees what the ops before it
