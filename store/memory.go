@@ -96,13 +96,15 @@ func (s *Store) holds(key []byte, n int) bool {
 }
 
 // hopeless reports whether n more bytes would not fit even if all history were given up. It leaves a sixteenth of the limit
-// for fragments.
+// for fragments, but where history has as much as is asked for: who deletes a key of a full store can set another.
 func (s *Store) hopeless(n int64) bool {
 	limit := s.budget.most()
 	if limit == 0 {
 		return false
 	}
-	return s.inUse()-s.pastBytes()+n > limit-limit/16
+	past := s.pastBytes()
+	need := s.inUse() - past + n
+	return need > limit || need > limit-limit/16 && past < n
 }
 
 // pastBytes returns how many bytes history takes.

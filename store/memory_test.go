@@ -87,6 +87,30 @@ func TestFullStoreShrinksValuesWithHistory(t *testing.T) {
 	}
 }
 
+// Who deletes keys of a full store can set others: what was deleted is history, and that goes first.
+func TestDeletedKeysMakeRoomWithHistory(t *testing.T) {
+	for _, size := range []int{1000, 6000, 100_000, 1 << 20} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			s := openTest(t, Options{History: 2, MaxMemory: 32 << 20}, fullHash)
+			set := func(name string, i int) error {
+				_, err := s.Set(fmt.Append(nil, name, i), make([]byte, size), SetOptions{})
+				return err
+			}
+			n := 0
+			for ; set("key", n) == nil; n++ {
+			}
+			some := max(1, n/20) // of many keys, so many that their history is worth looking for
+			for i := range some {
+				_, _, err := s.Del([][]byte{fmt.Append(nil, "key", i)})
+				require.NoError(t, err)
+			}
+			for i := range max(1, some/2) {
+				require.NoError(t, set("new", i), "%d of %d deleted", i, some)
+			}
+		})
+	}
+}
+
 // Values that get smaller here and there take little more than the limit: what they free is brought together for them.
 func TestShrinkingTakesLittleMore(t *testing.T) {
 	for _, history := range []int{0, 2} {
