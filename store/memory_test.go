@@ -87,6 +87,18 @@ func TestFullStoreShrinksValuesWithHistory(t *testing.T) {
 	}
 }
 
+// A store without a limit of its own tidies up as seldom as one whose own limit is what the replicas have room for.
+func TestOverrunOfTheReplicasLimit(t *testing.T) {
+	const limit = 4 << 20
+	s := openTest(t, Options{}, fullHash)
+	for i := range 2 * limit / 1000 {
+		s.put(t, fmt.Sprint("key", i), string(make([]byte, 1000)))
+	}
+	s.LimitTo(limit)
+	s.tidyOver()
+	require.Equal(t, s.budget.used.Load()+limit/overShare, s.overrun.next.Load())
+}
+
 // Who deletes keys of a full store can set others: what was deleted is history, and that goes first.
 func TestDeletedKeysMakeRoomWithHistory(t *testing.T) {
 	for _, size := range []int{1000, 6000, 100_000, 1 << 20} {

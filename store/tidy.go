@@ -41,7 +41,7 @@ func (s *Store) tidyOver() {
 	}
 	defer o.tidying.Unlock()
 	s.tidy(true)
-	o.next.Store(s.budget.used.Load() + s.budget.limit/overShare)
+	o.next.Store(s.budget.used.Load() + s.budget.most()/overShare)
 }
 
 // tidy compacts the table and gives empty chunks back to the system. For a write that is short of memory it compacts all
