@@ -174,10 +174,6 @@ func (e Entry) anyValue() []byte {
 // KeyValue returns the key and the value behind it, in one slice, and the key's length. The value must not be large, and
 // the slice not be modified.
 func (e Entry) KeyValue() (both []byte, key int) {
-	if e.Plain() {
-		n := int(e.header()&lowMask) - plainKey
-		return bytesAt(e.p(), plainKey, n+e.Len()), n
-	}
 	at, n := e.keyAt()
 	return bytesAt(e.p(), at, n+e.Len()), n
 }
