@@ -59,21 +59,27 @@ func (m *peer) seen(address string) {
 func (m *peer) dial(ctx context.Context) (conn net.Conn, address string, err error) {
 	said := m.said.Load()
 	if said != nil {
-		if conn, err = m.p.dial(ctx, m.id, *said, classRaft); err == nil || m.address == m.p.o.Address {
-			return conn, *said, err
+		if conn, err = m.p.dial(ctx, m.id, *said, classRaft); err == nil {
+			return conn, *said, nil
 		}
-	} else if m.address == m.p.o.Address {
-		return nil, m.address, errHere
 	}
-	conn, there := m.p.dial(ctx, m.id, m.address, classRaft)
-	if said == nil {
-		return conn, m.address, there
-	}
-	if there != nil {
+	listed, there := m.dialListed(ctx)
+	switch {
+	case said == nil:
+		return listed, m.address, there
+	case there != nil:
 		return nil, *said, err
 	}
 	m.said.CompareAndSwap(said, nil)
-	return conn, m.address, nil
+	return listed, m.address, nil
+}
+
+// dialListed makes a stream to the member where the members say that it is, unless this node is there.
+func (m *peer) dialListed(ctx context.Context) (net.Conn, error) {
+	if m.address == m.p.o.Address {
+		return nil, errHere
+	}
+	return m.p.dial(ctx, m.id, m.address, classRaft)
 }
 
 // where is the address at which the member is dialed: that of the stream, where there is one.
