@@ -229,11 +229,9 @@ func TestSweepRemovesOnlyWhatItSaw(t *testing.T) {
 	require.Nil(t, s.Get(key))
 }
 
-// However much expires at once, few deletions are under way at a time: what others write is not behind all of them. All
-// keys are removed in the end, and none is looked for again then.
-func TestFewDeletionsAreUnderWay(t *testing.T) {
-	const keys = 10 * mostProposed
-	s, r := openReplica(t, Options{}, fullHash)
+// sweepMany has so many keys of a store that proposes expire at once, and begins a sweep; swept is closed when that ends.
+func sweepMany(t *testing.T, keys int) (s opened, r *fakeReplica, swept <-chan struct{}) {
+	s, r = openReplica(t, Options{}, fullHash)
 	for i := range keys {
 		_, err := s.Set(fmt.Append(nil, "key", i), nil, SetOptions{TTL: 10})
 		require.NoError(t, err)
@@ -242,11 +240,23 @@ func TestFewDeletionsAreUnderWay(t *testing.T) {
 	s.clock.pass(10)
 	s.tellTime()
 	require.True(t, r.commit())
-	swept := make(chan struct{})
+	return s, r, sweeping(s)
+}
+
+// sweeping begins a sweep, and returns what is closed when that ends.
+func sweeping(s opened) <-chan struct{} {
+	done := make(chan struct{})
 	go func() {
-		defer close(swept)
+		defer close(done)
 		s.sweepDue()
 	}()
+	return done
+}
+
+// However much expires at once, few deletions are under way at a time: what others write is not behind all of them. All
+// keys are removed in the end, and none is looked for again then.
+func TestFewDeletionsAreUnderWay(t *testing.T) {
+	s, r, swept := sweepMany(t, 10*mostProposed)
 	most := 0
 	for done := false; !done; {
 		r.mu.Lock()
@@ -277,20 +287,7 @@ func TestFewDeletionsAreUnderWay(t *testing.T) {
 // leads then.
 func TestSweepOfADeposedLeader(t *testing.T) {
 	const keys = 3 * mostProposed
-	s, r := openReplica(t, Options{}, fullHash)
-	for i := range keys {
-		_, err := s.Set(fmt.Append(nil, "key", i), nil, SetOptions{TTL: 10})
-		require.NoError(t, err)
-	}
-	require.NoError(t, s.Flush())
-	s.clock.pass(10)
-	s.tellTime()
-	require.True(t, r.commit())
-	swept := make(chan struct{})
-	go func() {
-		defer close(swept)
-		s.sweepDue()
-	}()
+	s, r, swept := sweepMany(t, keys)
 	require.Eventually(t, func() bool {
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -301,15 +298,11 @@ func TestSweepOfADeposedLeader(t *testing.T) {
 	require.EqualValues(t, keys, s.Store.Stats().Keys)
 	r.lead()
 	for s.Store.Stats().Keys > 0 {
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			s.sweepDue()
-		}()
-		for sweeping := true; sweeping; {
+		swept := sweeping(s)
+		for done := false; !done; {
 			select {
-			case <-done:
-				sweeping = false
+			case <-swept:
+				done = true
 			default:
 				r.commit()
 			}
